@@ -1,0 +1,71 @@
+package fault_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"testing"
+
+	"polity.run/fault"
+)
+
+func Example() {
+	err := fmt.Errorf("run: open: %w", fault.NotFound.New("agent %q", "critic"))
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, fault.NotFound), errors.Is(err, fault.Timeout))
+	// Output:
+	// run: open: agent "critic"
+	// true false
+}
+
+func TestEveryKindComesBackEqual(t *testing.T) {
+	for _, k := range fault.Kinds() {
+		stored := fault.Of(fmt.Errorf("door: %w", k.New("cause %d", 7)))
+		data, err := json.Marshal(stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back fault.Error
+		if err := json.Unmarshal(data, &back); err != nil {
+			t.Fatalf("%s: %v", k, err)
+		}
+		if !errors.Is(&back, stored) || !errors.Is(&back, k) || back.Error() != "door: cause 7" {
+			t.Errorf("%s: came back as %+v", k, back)
+		}
+		for _, other := range fault.Kinds() {
+			if other != k && errors.Is(&back, other) {
+				t.Errorf("%s is also %s", k, other)
+			}
+		}
+	}
+}
+
+func TestWrappedCauseStaysReachable(t *testing.T) {
+	err := fault.Unavailable.New("store: open: %w", fs.ErrPermission)
+	if !errors.Is(err, fs.ErrPermission) || !errors.Is(err, fault.Unavailable) {
+		t.Fatalf("lost a cause: %v", err)
+	}
+}
+
+func TestOf(t *testing.T) {
+	if fault.Of(nil) != nil {
+		t.Error("Of(nil) is not nil")
+	}
+	if got := fault.Of(errors.New("plain")); got.Kind != fault.Internal {
+		t.Errorf("plain error became %s", got.Kind)
+	}
+	if got := fault.Of(fmt.Errorf("x: %w", fault.Timeout)); got.Kind != fault.Timeout || got.Text != "x: timeout" {
+		t.Errorf("bare kind became %+v", got)
+	}
+	if got := fault.Of(fmt.Errorf("x: %w", fault.Exceeded("turns", "no turn left"))); got.Bound != "turns" {
+		t.Errorf("bound lost: %+v", got)
+	}
+}
+
+func TestUnknownKindIsRefused(t *testing.T) {
+	var e fault.Error
+	if err := json.Unmarshal([]byte(`{"kind":"gremlin","text":"x"}`), &e); err == nil {
+		t.Fatal("a foreign kind was taken for ours")
+	}
+}
