@@ -30,9 +30,8 @@ type EventKind uint8
 
 // The kinds of event that a decider sees.
 const (
-	Opened  EventKind = iota + 1 // the run begins; Data is its input
-	Result                       // a command ended; Name and Attempt say which
-	Arrived                      // a message came for the run; Data is the Message as JSON
+	Opened EventKind = iota + 1 // the run begins; Data is its input
+	Result                      // a command ended; Name and Attempt say which
 )
 
 // Event is one thing that happened to a run. Every event is in the log.
@@ -46,7 +45,7 @@ type Event struct {
 	Name    string
 	Attempt int
 
-	// Data is the input of an Opened, the output of a Result, the body of an Arrived.
+	// Data is the input of an Opened, the output of a Result.
 	Data json.RawMessage
 	// Fault is set on a Result whose command failed. A child that ended at a bound has both: its
 	// best effort in Data and an Exhausted fault.

@@ -24,7 +24,7 @@ const (
 	Notify    Performative = "notify"
 )
 
-// Message is the only thing that moves between agents. Its fields are the attributes of a CloudEvents 1.0
+// Message is the only thing that moves between agents: what an agent is asked arrives as one. Its fields are the attributes of a CloudEvents 1.0
 // envelope and what agents need beside them.
 type Message struct {
 	ID           string          `json:"id"` // unique per sender; the same ID twice is one message

@@ -1,0 +1,157 @@
+// Package bus is the one place that knows NATS: it runs the embedded server and keeps logs in
+// JetStream streams.
+//
+// It exists so that nothing above it sees a vendor's type. The life of a [Bus]:
+//
+//	Open (server starts, engine's account connects) -> Log (a stream) -> Append, Last, Read -> Close
+package bus
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"polity.run/fault"
+)
+
+// Limits of the embedded server.
+const (
+	payloadMax   = 8 << 20          // bytes of one message; logs assume 1 MiB, the rest is head-room
+	readyMax     = 30 * time.Second // the server must answer within this after a start
+	requestMax   = 5 * time.Second  // one management request
+	domain       = "polity"         // set from day one, so that the store can join a cluster as a leaf
+	engineUser   = "engine"
+	engineAcct   = "ENGINE"
+	dupWindow    = 5 * time.Second
+	fetchPending = 4096 // messages buffered while a log is read
+)
+
+// Sync says when a write is safe.
+type Sync string
+
+// The ways to sync.
+const (
+	// SyncDisk has every commit on the disk before it is acknowledged: it survives a power cut.
+	SyncDisk Sync = "disk"
+	// SyncOS leaves it to the operating system: it survives a killed process, not a power cut.
+	SyncOS Sync = "os"
+)
+
+// Config says where and how.
+type Config struct {
+	Dir  string // the folder of the store; created with mode 0700
+	Sync Sync   // default SyncDisk
+}
+
+// Bus is a running embedded server and the engine's own connection to it, through memory: it
+// listens on no port.
+type Bus struct {
+	srv *server.Server
+	nc  *nats.Conn
+	js  jetstream.JetStream
+}
+
+// Open starts the server on its folder. It returns fault.Denied if the folder cannot be written,
+// fault.Unavailable if the server does not become ready. Close it.
+func Open(ctx context.Context, cfg Config) (*Bus, error) {
+	if err := writable(cfg.Dir); err != nil {
+		return nil, err
+	}
+	opts, password, err := options(cfg)
+	if err != nil {
+		return nil, err
+	}
+	srv, err := server.NewServer(opts)
+	if err != nil {
+		return nil, fault.Unavailable.New("bus: start: %w", err)
+	}
+	srv.Start()
+	wait := readyMax
+	if d, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(d))
+	}
+	if !srv.ReadyForConnections(wait) {
+		srv.Shutdown()
+		return nil, fault.Unavailable.New("bus: start: the embedded server was not ready after %s", wait)
+	}
+	b := &Bus{srv: srv}
+	if err := b.connect(password); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// writable makes the folder and proves that a file can be written in it, since the server would
+// say so only much later.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fault.Denied.New("bus: open %s: %w", dir, err)
+	}
+	probe := filepath.Join(dir, ".probe")
+	if err := os.WriteFile(probe, []byte("x"), 0o600); err != nil {
+		kind := fault.Denied
+		if errors.Is(err, errNoSpace) {
+			kind = fault.Full
+		}
+		return kind.New("bus: open: cannot write in %s: %w", dir, err)
+	}
+	return os.Remove(probe)
+}
+
+// options keeps JetStream in an account of the engine's own: no agent's credentials lead there.
+func options(cfg Config) (*server.Options, string, error) {
+	secret := make([]byte, 24)
+	if _, err := rand.Read(secret); err != nil {
+		return nil, "", fault.Internal.New("bus: password: %w", err)
+	}
+	password := hex.EncodeToString(secret)
+	opts := &server.Options{}
+	conf := fmt.Sprintf("accounts { %s { jetstream: enabled, users: [{user: %s, password: %q}] } }",
+		engineAcct, engineUser, password)
+	if err := opts.ProcessConfigString(conf); err != nil {
+		return nil, "", fault.Internal.New("bus: configure: %w", err)
+	}
+	opts.ServerName = "polity"
+	opts.DontListen = true
+	opts.NoSigs = true
+	opts.NoLog = true
+	opts.JetStream = true
+	opts.JetStreamDomain = domain
+	opts.StoreDir = cfg.Dir
+	opts.MaxPayload = payloadMax
+	opts.SyncAlways = cfg.Sync != SyncOS
+	return opts, password, nil
+}
+
+func (b *Bus) connect(password string) error {
+	nc, err := nats.Connect("", nats.InProcessServer(b.srv), nats.UserInfo(engineUser, password),
+		nats.Name("engine"), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	if err != nil {
+		return fault.Unavailable.New("bus: connect: %w", err)
+	}
+	b.nc = nc
+	b.js, err = jetstream.New(nc)
+	if err != nil {
+		return fault.Unavailable.New("bus: connect: %w", err)
+	}
+	return nil
+}
+
+// Close stops the connection and the server, and waits for both.
+func (b *Bus) Close() {
+	if b.nc != nil {
+		b.nc.Close()
+	}
+	b.srv.Shutdown()
+	b.srv.WaitForShutdown()
+}

@@ -1,0 +1,675 @@
+package run
+
+import (
+	"container/heap"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"polity.run"
+	"polity.run/fault"
+)
+
+// apply folds one record into the state. It is the same for a record that was just written and for one that was
+// read from the log; only what follows from it is queued in the first case, and comes next in the log in the
+// second. A record that the state did not lead to means that a decider decides otherwise than it did: that
+// tree is stopped, and the others go on.
+func (c *core) apply(rec *record, seq uint64) {
+	c.lastAt = c.recordTime()
+	if rec.kind == recClaim {
+		return
+	}
+	t := c.trees[rec.run.Root()]
+	if rec.kind == recOpened && rec.run.Parent() == "" {
+		if t != nil {
+			c.giveUp(fault.Damaged.New("run: commit %d opens %s again", seq, rec.run))
+			return
+		}
+		c.openRoot(rec, seq)
+		return
+	}
+	if t == nil {
+		c.giveUp(fault.Damaged.New("run: commit %d tells of %s, which no commit opened", seq, rec.run))
+		return
+	}
+	t.last = seq
+	t.records++
+	if t.stopped != nil {
+		if rec.kind == recFinished && rec.run == t.id {
+			c.endStopped(t, rec)
+		}
+		return
+	}
+	r := c.runs[rec.run]
+	if r == nil && rec.kind != recOpened {
+		c.diverge(t, "commit %d tells of %s, which this code did not open", seq, rec.run)
+		return
+	}
+	switch rec.kind {
+	case recOpened:
+		c.openChild(t, rec)
+	case recBegan:
+		c.began(r, rec)
+	case recResult:
+		c.gotResult(r, rec)
+	case recCancel:
+		f := fault.Of(fault.Cancelled.New("cancelled: %s", rec.reason))
+		c.tell(t, Notice{Kind: "cancel", Run: r.id, Fault: f})
+		c.close(r, Outcome{Status: Cancelled, Fault: f}, requestHash{})
+	case recExpired:
+		c.tell(t, Notice{Kind: "expired", Run: r.id})
+		c.expire(r)
+	case recFinished:
+		c.finished(r, rec)
+	}
+}
+
+// recordTime is the acceptance time of the record being applied.
+func (c *core) recordTime() time.Time {
+	if c.live {
+		return c.gather.at
+	}
+	return c.now
+}
+
+func (c *core) diverge(t *tree, format string, args ...any) {
+	c.stop(t, fault.Of(fault.Diverged.New("run %s: %s; its decider or its agents changed since it was opened",
+		t.id, fmt.Sprintf(format, args...))))
+}
+
+// stop keeps a tree as it is in the log, without a state: it can be neither continued nor trusted here.
+func (c *core) stop(t *tree, f *fault.Error) {
+	t.stopped = f
+	t.summary.Status, t.summary.Fault = Stopped, f
+	if t.root != nil {
+		c.drop(t.root)
+	}
+	t.root = nil
+	for _, ended := range t.ended {
+		ended(Outcome{}, f)
+	}
+	t.ended = nil
+}
+
+// endStopped takes over how a tree ended although its state could not be folded.
+func (c *core) endStopped(t *tree, rec *record) {
+	t.stopped = nil
+	t.summary.Status, t.summary.Fault, t.summary.Ended = rec.status, nil, c.lastAt
+	t.summary.Usage = rec.usage
+}
+
+func (c *core) drop(r *run) {
+	delete(c.runs, r.id)
+	for _, p := range r.pending {
+		if p.child != nil {
+			c.drop(p.child)
+		}
+		if p.started && !p.done {
+			c.host.stop(p)
+		}
+		p.done = true
+	}
+	r.pending = nil
+}
+
+// --- opening
+
+func (c *core) openRoot(rec *record, seq uint64) {
+	t := &tree{
+		id: rec.run, request: rec.request, first: seq, last: seq, parked: c.parks && !c.live, records: 1,
+		summary: Summary{ID: rec.run, Agent: rec.agent, Opened: c.lastAt},
+	}
+	c.trees[rec.run] = t
+	c.roots = append(c.roots, t)
+	program, err := c.catalog.Program(rec.release, rec.agent)
+	if err == nil && program.Decider == nil {
+		err = fault.Diverged.New("agent %q has no decider any more", rec.agent)
+	}
+	var input json.RawMessage
+	if err == nil {
+		input, err = c.read(rec.data)
+	}
+	if err != nil {
+		c.stop(t, fault.Of(err))
+		return
+	}
+	r := &run{
+		id: rec.run, tree: t, release: rec.release, agent: rec.agent, skill: rec.skill, folder: rec.folder, program: program,
+	}
+	r.ledger = &ledger{owner: r, limit: rec.bounds}
+	t.root = r
+	c.runs[r.id] = r
+	r.opened, r.downtime = c.lastAt, c.downtime
+	c.setWall(r)
+	c.tell(t, Notice{Kind: "opened", Run: r.id, Agent: r.agent})
+	c.decide(r, polity.Event{
+		Kind: polity.Opened, Data: input, From: polity.AgentName(rec.from), Agent: polity.AgentName(rec.agent), Skill: rec.skill, Folder: rec.folder,
+	})
+}
+
+// read returns a payload's bytes, from its blob if it has one.
+func (c *core) read(p payload) (json.RawMessage, error) {
+	if p.data != nil || p.size == 0 {
+		return p.data, nil
+	}
+	return c.host.load(p.blob)
+}
+
+func (c *core) openChild(t *tree, rec *record) {
+	parent := c.runs[rec.run.Parent()]
+	var p *pending
+	if parent != nil {
+		p = parent.find(string(rec.run[len(parent.id)+1:]))
+	}
+	if p == nil || p.cmd.Do != polity.DoAsk || p.request != rec.request || p.child != nil {
+		c.diverge(t, "the log opens %s, and this code does not", rec.run)
+		return
+	}
+	program, err := c.catalog.Program(parent.release, rec.agent)
+	if err == nil && program.Decider == nil {
+		err = fault.Diverged.New("agent %q has no decider any more", rec.agent)
+	}
+	if err != nil {
+		c.stop(t, fault.Of(err))
+		return
+	}
+	r := &run{
+		id: rec.run, tree: t, parent: parent, asked: p, depth: parent.depth + 1, release: parent.release,
+		agent: rec.agent, skill: rec.skill, folder: parent.folder, program: program, ledger: parent.ledger,
+	}
+	if p.cmd.Bounds != (polity.Bounds{}) {
+		r.ledger = &ledger{owner: r, above: parent.ledger, limit: p.cmd.Bounds}
+	}
+	p.child, p.routed = r, true
+	c.runs[r.id] = r
+	r.opened, r.downtime = c.lastAt, c.downtime
+	c.setWall(r)
+	c.tell(t, Notice{Kind: "opened", Run: r.id, Agent: r.agent})
+	c.decide(r, polity.Event{
+		Kind: polity.Opened, Data: p.cmd.Input, From: polity.AgentName(parent.agent),
+		Agent: polity.AgentName(r.agent), Skill: r.skill, Folder: r.folder,
+	})
+	if p.why != nil && r.closing == nil { // cancelled between being asked and being opened
+		c.enqueue(&record{kind: recCancel, run: r.id, reason: p.why.Text})
+	}
+}
+
+// --- deciding
+
+func (c *core) decide(r *run, e polity.Event) {
+	e.Run, e.At = r.id, c.lastAt
+	commands, err := r.decide(e)
+	if err == nil && len(commands) > commandsMax {
+		err = fault.Internal.New("decider of %s: %d commands in one answer; the most is %d", r.agent, len(commands), commandsMax)
+	}
+	for i := 0; err == nil && r.closing == nil && i < len(commands); i++ {
+		cmd := &commands[i]
+		cmd.Attempt = max(cmd.Attempt, 1)
+		if c.decided != nil {
+			c.decided(r.id, cmd)
+		}
+		err = c.command(r, cmd)
+	}
+	if err == nil && r.closing == nil && len(r.pending) == 0 {
+		err = fault.Internal.New("decider of %s: it neither finished nor waits for anything after %s %s", r.agent, kindWord(e.Kind), e.Name)
+	}
+	if err != nil {
+		c.close(r, Outcome{Status: Failed, Fault: fault.Of(err)}, requestHash{})
+	}
+}
+
+func kindWord(k polity.EventKind) string {
+	if k == polity.Opened {
+		return "being opened"
+	}
+	return "the result of"
+}
+
+// decide asks the decider. One that panics has a defect that it will have again on every replay, so the run fails
+// and the partition lives.
+func (r *run) decide(e polity.Event) (commands []polity.Command, err error) {
+	defer func() {
+		if x := recover(); x != nil {
+			commands, err = nil, fault.Internal.New("decider of %s: panic: %v", r.agent, x)
+		}
+	}()
+	r.state, commands = r.program.Decider.Decide(r.state, e)
+	return commands, nil
+}
+
+func (c *core) command(r *run, cmd *polity.Command) error {
+	switch cmd.Do {
+	case polity.DoFinish:
+		c.close(r, Outcome{Status: Completed, Output: nonNil(cmd.Input)}, hashRequest(cmd))
+		return nil
+	case polity.DoFail:
+		f := cmd.Fault
+		if f == nil {
+			f = fault.Of(fault.Internal.New("decider of %s: failed without a fault", r.agent))
+		}
+		c.close(r, Outcome{Status: Failed, Fault: f}, hashRequest(cmd))
+		return nil
+	case polity.DoCancel:
+		if p := r.find(cmd.To); p != nil {
+			c.stopPending(p, fault.Of(fault.Cancelled.New("cancelled by %s", r.agent)))
+		}
+		return nil
+	case polity.DoAsk, polity.DoCall, polity.DoThink, polity.DoSleep:
+		return c.pend(r, cmd)
+	default:
+		return fault.Internal.New("decider of %s: command %q does nothing that is known", r.agent, cmd.Name)
+	}
+}
+
+func (c *core) pend(r *run, cmd *polity.Command) error {
+	if err := checkName(cmd.Name); err != nil {
+		return fault.Internal.New("decider of %s: %w", r.agent, err)
+	}
+	if err := cmd.Bounds.Check(); err != nil {
+		return fault.Internal.New("decider of %s: command %q: %w", r.agent, cmd.Name, err)
+	}
+	p := &pending{run: r, cmd: *cmd, key: cmd.Key(), request: hashRequest(cmd)}
+	if slices.Contains(r.names, p.key) {
+		return fault.Internal.New("decider of %s: command %q is decided twice; its name and attempt must say which one it is", r.agent, p.key)
+	}
+	r.names = append(r.names, p.key)
+	r.pending = append(r.pending, p)
+	if f, at := r.reserve(p); f != nil {
+		p.refused, p.routed = f, true
+		r.refusals++
+		if r.bound == nil {
+			r.bound, r.boundOwn = f, at.owner == r && r.parent != nil
+		}
+		c.enqueue(p.result(result{fault: f}))
+		if r.refusals > refusalsMax {
+			c.close(r, Outcome{Status: Failed, Fault: f}, requestHash{})
+		}
+		return nil
+	}
+	if cmd.Do == polity.DoAsk {
+		if at := r.ledger.depth(); r.depth+1-at.owner.depth > at.limit.Depth {
+			f := fault.Exceeded("depth", "%d levels of runs; the most is %d", r.depth+1-at.owner.depth, at.limit.Depth)
+			p.refused, p.routed = f, true
+			r.bound, r.boundOwn = f, at.owner == r && r.parent != nil
+			c.enqueue(p.result(result{fault: f}))
+			return nil
+		}
+	}
+	if cmd.Do == polity.DoSleep {
+		p.due = c.lastAt.Add(cmd.After)
+	}
+	c.tell(r.tree, Notice{Kind: "started", Run: r.id, Name: cmd.Name, Attempt: cmd.Attempt, Verb: cmd.Do.String(), To: cmd.To})
+	if c.live {
+		c.route(p)
+	}
+	return nil
+}
+
+func checkName(name string) error {
+	if name == "" || len(name) > nameMax {
+		return fault.Invalid.New("command name %q: want 1 to %d bytes", name, nameMax)
+	}
+	for _, b := range []byte(name) {
+		switch {
+		case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b >= '0' && b <= '9', b == '.', b == '_', b == '-':
+		default:
+			return fault.Invalid.New("command name %q: %q is not allowed", name, string(rune(b)))
+		}
+	}
+	return nil
+}
+
+// route brings a pending command on its way: a child run, an effect, or a timer. What cannot be had is the
+// command's result.
+func (c *core) route(p *pending) {
+	p.routed = true
+	r := p.run
+	var err error
+	switch p.cmd.Do {
+	case polity.DoSleep:
+		heap.Push(&c.timers, timer{due: p.due, run: r, sleep: p})
+		return
+	case polity.DoAsk:
+		var program *Program
+		program, err = c.catalog.Program(r.release, p.cmd.To)
+		if err == nil && program.Decider != nil {
+			err = c.ask(p, program)
+			if err == nil {
+				return
+			}
+		} else if err == nil {
+			p.class = program.Effect
+		}
+	default:
+		p.class, err = c.catalog.Effect(r.release, r.agent, p.cmd.Do, p.cmd.To)
+	}
+	switch {
+	case err != nil:
+		p.refused = fault.Of(err)
+		c.enqueue(p.result(result{fault: p.refused}))
+	case p.class == polity.EffectExternal:
+		c.enqueue(&record{kind: recBegan, run: r.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request})
+	default:
+		g := c.pack()
+		g.starts = append(g.starts, p)
+	}
+}
+
+func (c *core) ask(p *pending, program *Program) error {
+	if program.Input != nil {
+		if err := program.Input(p.cmd.Skill, nonNil(p.cmd.Input)); err != nil {
+			return fault.Invalid.New("input of %s: %w", p.cmd.To, err)
+		}
+	}
+	c.enqueue(&record{
+		kind: recOpened, run: p.run.id.Child(p.cmd.Name, p.cmd.Attempt), release: p.run.release, agent: p.cmd.To,
+		skill: p.cmd.Skill, from: p.run.agent, request: p.request, bounds: p.cmd.Bounds,
+	})
+	return nil
+}
+
+func (c *core) began(r *run, rec *record) {
+	p := r.find(polity.CommandKey(rec.name, rec.attempt))
+	if p == nil || p.request != rec.request {
+		c.diverge(r.tree, "the log began %s of %s, and this code does not", rec.name, r.id)
+		return
+	}
+	p.began, p.routed, p.class = true, true, polity.EffectExternal
+	if c.live {
+		c.gather.starts = append(c.gather.starts, p)
+	}
+	c.tell(r.tree, Notice{Kind: "began", Run: r.id, Name: rec.name, Attempt: rec.attempt})
+}
+
+// --- results
+
+func (r *run) find(key string) *pending {
+	for _, p := range r.pending {
+		if p.key == key {
+			return p
+		}
+	}
+	return nil
+}
+
+func (r *run) remove(p *pending) {
+	p.done = true
+	i := slices.Index(r.pending, p)
+	r.pending = slices.Delete(r.pending, i, i+1)
+}
+
+func (c *core) gotResult(r *run, rec *record) {
+	p := r.find(polity.CommandKey(rec.name, rec.attempt))
+	if p == nil || p.request != rec.request || p.child != nil {
+		c.diverge(r.tree, "the log has a result of %s of %s, and this code asks for something else there", rec.name, r.id)
+		return
+	}
+	data, err := c.read(rec.data)
+	if err != nil {
+		c.stop(r.tree, fault.Of(err))
+		return
+	}
+	r.remove(p)
+	r.book(p, rec.usage)
+	if rec.fault != nil && rec.fault.Kind == fault.Exhausted && rec.fault.Bound != "" && r.bound == nil {
+		r.bound = rec.fault
+	}
+	c.tell(r.tree, Notice{Kind: "result", Run: r.id, Name: rec.name, Attempt: rec.attempt, Fault: rec.fault, Usage: rec.usage})
+	c.deliver(r, polity.Event{
+		Kind: polity.Result, Name: rec.name, Attempt: rec.attempt, Data: data, Fault: rec.fault, Usage: rec.usage,
+	})
+}
+
+// book books what a command used, with its run and in the ledger.
+func (r *run) book(p *pending, used polity.Usage) {
+	r.usage = r.usage.Plus(used)
+	if p.refused == nil {
+		r.unhold(p, used)
+	}
+}
+
+// deliver gives an event to the decider, or ends a run that was only waiting for it.
+func (c *core) deliver(r *run, e polity.Event) {
+	if r.closing == nil {
+		c.decide(r, e)
+		return
+	}
+	c.finishIfIdle(r)
+}
+
+// --- ending
+
+// close ends a run as soon as nothing beneath it is pending: what is, is asked to end now.
+func (c *core) close(r *run, o Outcome, request requestHash) {
+	if r.closing != nil {
+		return
+	}
+	r.closing, r.closeHash = &o, request
+	for _, p := range slices.Clone(r.pending) {
+		why := fault.Of(fault.Cancelled.New("%s ended", r.agent))
+		if o.Status == Cancelled {
+			why = o.Fault
+		}
+		c.stopPending(p, why)
+	}
+	c.finishIfIdle(r)
+}
+
+func (c *core) stopPending(p *pending, why *fault.Error) {
+	if p.why != nil || p.refused != nil {
+		return
+	}
+	p.why = why
+	if c.live {
+		c.routeStop(p)
+	}
+}
+
+// routeStop asks a pending command to end: its result says that it did.
+func (c *core) routeStop(p *pending) {
+	switch {
+	case p.child != nil:
+		c.enqueue(&record{kind: recCancel, run: p.child.id, reason: p.why.Text})
+	case p.cmd.Do == polity.DoSleep:
+		c.enqueue(p.result(result{fault: p.why}))
+	case p.routed && p.cmd.Do == polity.DoAsk && p.class == "":
+		// Its opening is queued: openChild cancels it.
+	default:
+		g := c.pack()
+		g.stops = append(g.stops, p)
+	}
+}
+
+// expire ends what is pending in a run and everything below, and lets nothing new begin. The deciders go on, to
+// finish with what they have.
+func (c *core) expire(r *run) {
+	r.ledger.expired = true
+	why := fault.Exceeded("wall", "wall time of %s is over", r.ledger.limit.Wall)
+	c.expireBelow(r, why)
+}
+
+func (c *core) expireBelow(r *run, why *fault.Error) {
+	for _, p := range slices.Clone(r.pending) {
+		if p.child != nil {
+			c.expireBelow(p.child, why)
+		} else {
+			c.stopPending(p, why)
+		}
+	}
+}
+
+func (c *core) finishIfIdle(r *run) {
+	if r.closing == nil || len(r.pending) > 0 || r.finishing {
+		return
+	}
+	r.finishing = true
+	if c.live {
+		c.finish(r)
+	}
+}
+
+// finish queues the end of a run. An output that its skill's schema refuses is a failure; a run that met a bound
+// on its way is exhausted, with its output as the best effort.
+func (c *core) finish(r *run) {
+	o := *r.closing
+	if o.Status == Completed && r.program.Output != nil {
+		if err := r.program.Output(r.skill, o.Output); err != nil {
+			o = Outcome{Status: Failed, Fault: fault.Of(fault.Invalid.New("output of %s: %w", r.agent, err))}
+		}
+	}
+	if o.Status == Completed && r.bound != nil {
+		o.Status, o.Fault = Exhausted, r.bound
+	}
+	if o.Fault != nil && o.Fault.Kind == fault.Exhausted {
+		o.Status = Exhausted
+	}
+	c.enqueue(&record{
+		kind: recFinished, run: r.id, status: o.Status, request: r.closeHash, usage: r.usage,
+		data: payload{data: o.Output}, fault: o.Fault,
+	})
+}
+
+func (c *core) finished(r *run, rec *record) {
+	if r.closing == nil || len(r.pending) > 0 || r.closeHash != rec.request {
+		c.diverge(r.tree, "the log ends %s otherwise than this code does", r.id)
+		return
+	}
+	delete(c.runs, r.id)
+	c.tell(r.tree, Notice{Kind: "finished", Run: r.id, Status: rec.status.String(), Fault: rec.fault, Usage: rec.usage})
+	output := r.closing.Output
+	if rec.status != Completed && rec.status != Exhausted {
+		output = nil
+	}
+	if r.parent == nil {
+		c.rootFinished(r, rec, output)
+		return
+	}
+	parent, p := r.parent, r.asked
+	parent.remove(p)
+	parent.usage = parent.usage.Plus(rec.usage).Plus(polity.Usage{Turns: 1})
+	parent.unhold(p, p.spentByChild(r))
+	if rec.status == Exhausted && !r.boundOwn && parent.bound == nil {
+		parent.bound = rec.fault
+	}
+	f := rec.fault
+	if p.why != nil && f != nil && f.Kind == fault.Cancelled {
+		f = p.why
+	}
+	c.deliver(parent, polity.Event{
+		Kind: polity.Result, Name: p.cmd.Name, Attempt: p.cmd.Attempt, Data: output, Fault: f, Usage: rec.usage,
+	})
+}
+
+func (c *core) rootFinished(r *run, rec *record, output json.RawMessage) {
+	t := r.tree
+	t.root = nil
+	t.summary.Status, t.summary.Ended, t.summary.Usage = rec.status, c.lastAt, rec.usage
+	ended := t.ended
+	t.ended = nil
+	if !c.live || len(ended) == 0 {
+		return
+	}
+	o := Outcome{Status: rec.status, Output: output, Fault: rec.fault, Usage: rec.usage}
+	c.gather.answers = append(c.gather.answers, func(err error) {
+		for _, f := range ended {
+			f(o, err)
+		}
+	})
+}
+
+// --- folding a log
+
+// fold applies one commit of the log. It returns fault.Damaged if the commit is not the successor of the one
+// before.
+func (c *core) fold(f *frame, id hash, seq uint64) error {
+	if f.prev != c.head {
+		return fault.Damaged.New("run: commit %d does not follow commit %d: the chain of hashes is broken there; up to %d it is sound", seq, c.seq, c.seq)
+	}
+	if f.at.Before(c.now) {
+		return fault.Damaged.New("run: commit %d is from before commit %d", seq, c.seq)
+	}
+	if len(f.records) > 0 && f.records[0].kind == recClaim && c.seq > 0 {
+		c.downtime += f.at.Sub(c.now)
+		c.claims++
+	}
+	c.now, c.seq, c.head = f.at, seq, id
+	for i := range f.records {
+		c.apply(&f.records[i], seq)
+		if c.dead != nil {
+			return c.dead
+		}
+	}
+	return nil
+}
+
+// serve ends the folding: what the log leaves undone is begun again, except for runs that are to wait until they are
+// asked for.
+func (c *core) serve() {
+	c.live = true
+	c.timers = nil
+	for _, t := range c.roots {
+		if t.root != nil && !t.parked {
+			c.resume(t.root)
+		}
+	}
+}
+
+// resume begins again what is undone in a run and below it. All of it follows from the state alone.
+func (c *core) resume(r *run) {
+	c.setWall(r)
+	if r.finishing {
+		c.finish(r)
+		return
+	}
+	for _, p := range slices.Clone(r.pending) {
+		switch {
+		case p.child != nil:
+			c.resume(p.child)
+			if p.why != nil && p.child.closing == nil {
+				c.routeStop(p)
+			}
+		case p.refused != nil:
+			c.enqueue(p.result(result{fault: p.refused}))
+		case p.began:
+			c.enqueue(p.result(result{fault: fault.Of(fault.Unknown.New(
+				"%s: the process ended between the effect's beginning and its result; key %s", p.cmd.To, polity.EffectKey(r.id, p.cmd.Name, p.cmd.Attempt)))}))
+		case p.why != nil:
+			c.enqueue(p.result(result{fault: p.why}))
+		default:
+			if err := c.again(p); err != nil {
+				c.stop(r.tree, fault.Of(err))
+				return
+			}
+			c.route(p)
+		}
+	}
+}
+
+// again says whether a pending command can be done as it was pinned: a program that has since become another one stops
+// the run instead of failing it.
+func (c *core) again(p *pending) error {
+	var err error
+	switch p.cmd.Do {
+	case polity.DoAsk:
+		_, err = c.catalog.Program(p.run.release, p.cmd.To)
+	case polity.DoCall, polity.DoThink:
+		_, err = c.catalog.Effect(p.run.release, p.run.agent, p.cmd.Do, p.cmd.To)
+	}
+	if errors.Is(err, fault.Diverged) {
+		return err
+	}
+	return nil
+}
+
+// setWall sets the timer of a run's wall time, if it has one of its own. Time in which nobody served the
+// partition does not count.
+func (c *core) setWall(r *run) {
+	l := r.ledger
+	if !c.live || l.owner != r || l.limit.Wall == 0 || l.expired {
+		return
+	}
+	idle := c.downtime - r.downtime
+	heap.Push(&c.timers, timer{due: r.opened.Add(time.Duration(l.limit.Wall) + idle), run: r})
+}

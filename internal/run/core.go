@@ -1,0 +1,571 @@
+package run
+
+import (
+	"container/heap"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	gohash "hash"
+	"time"
+
+	"polity.run"
+	"polity.run/fault"
+)
+
+// Limits of the kernel.
+const (
+	commandsMax = 1024 // commands in one answer of a decider
+	nameMax     = 64   // bytes of a command's name
+	refusalsMax = 64   // commands of one run refused at a bound before the run is ended
+)
+
+// Catalog tells the kernel what a release holds. It is called from the partition's goroutine: what it
+// answers must be in memory after the first time.
+type Catalog interface {
+	// Program returns what does the work of an agent of a release: a decider, which becomes a run, or an
+	// effect. NotFound or Diverged says that it is not to be had as it was pinned.
+	Program(release Digest, agent string) (*Program, error)
+	// Effect returns the class of calling a tool or a model, as pinned in the release.
+	Effect(release Digest, agent string, verb polity.Verb, to string) (polity.Effect, error)
+}
+
+// Program is what does an agent's work.
+type Program struct {
+	Decider polity.Decider // nil for an effect
+	Effect  polity.Effect  // its class, without a decider
+	// Input and Output check what a skill is asked and answers. Nil accepts everything.
+	Input  func(skill string, data json.RawMessage) error
+	Output func(skill string, data json.RawMessage) error
+}
+
+// host is what the core asks of its surroundings. Nothing of it blocks, and nothing of it calls back: outcomes
+// come as later inputs. The partition's goroutine is one; the simulation is another.
+type host interface {
+	append(p *pack, token uint64)           // then appended, or refused, or nothing
+	readHead(token uint64, try int)         // then headRead
+	start(p *pending)                       // then result
+	stop(p *pending)                        // the effect shall end soon: then result
+	load(d Digest) (json.RawMessage, error) // a blob, at once
+	down(err error)                         // the core has given up: fenced, or the store refuses
+}
+
+// core is the kernel of one partition: a state machine without goroutines, clocks or input-output. It
+// folds and decides as inputs arrive, gathers what happened in a pack, and has at most one pack in flight. What
+// others may see (answers, effects) is released when its pack is acknowledged.
+type core struct {
+	host    host
+	catalog Catalog
+	epoch   [8]byte
+
+	runs  map[polity.RunID]*run
+	trees map[polity.RunID]*tree
+	roots []*tree // in the order of opening
+
+	seq      uint64 // of the last acknowledged commit
+	head     hash   // its hash
+	now      time.Time
+	lastAt   time.Time     // time of the last record applied
+	downtime time.Duration // nobody served the partition: the sum over all claims
+	claims   int           // commits by which an owner took over
+
+	gather *pack // nil if nothing happened since the last seal
+	flight *pack
+	token  uint64 // of the append in flight
+	tries  int    // how often the flight was sent
+	dead   error  // set once the core has given up
+
+	todo   []record // derived records that are not yet in a pack; the state alone can derive them again
+	timers timerHeap
+	live   bool // false while the log is folded
+	parks  bool // runs found in the log wait until they are asked for
+
+	// decided is told each command as it is decided: for tests of determinism.
+	decided func(r polity.RunID, c *polity.Command)
+}
+
+// tree is a root run and all below it.
+type tree struct {
+	id      polity.RunID
+	root    *run // nil once it ended
+	summary Summary
+	request requestHash
+	first   uint64 // its first and last commit
+	last    uint64
+	parked  bool
+	stopped *fault.Error
+	ended   []func(Outcome, error) // who waits for the end
+	watch   []*watcher
+	records int // how many records were applied
+}
+
+type watcher struct {
+	notice func(Notice)
+	gone   bool
+}
+
+// run is a live run.
+type run struct {
+	id       polity.RunID
+	tree     *tree
+	parent   *run
+	asked    *pending // the parent's command
+	depth    int
+	release  Digest
+	agent    string
+	skill    string
+	folder   string
+	program  *Program
+	state    any
+	pending  []*pending
+	names    []string // keys of all commands so far
+	ledger   *ledger
+	usage    polity.Usage
+	opened   time.Time
+	downtime time.Duration // of the partition when it opened
+
+	bound     *fault.Error // the first bound that refused a command
+	boundOwn  bool         // that bound was delegated to this very run
+	refusals  int
+	closing   *Outcome // how it will end, once nothing is pending
+	closeHash requestHash
+	finishing bool
+}
+
+// pending is a command without a result.
+type pending struct {
+	run     *run
+	cmd     polity.Command
+	key     string
+	request requestHash
+	held    polity.Usage
+	refused *fault.Error
+	why     *fault.Error // it shall end, and this is why
+	child   *run
+	due     time.Time // of a sleep
+	class   polity.Effect
+	routed  bool
+	began   bool
+	started bool
+	done    bool
+	cancel  func() // set and used by the host
+}
+
+// pack is a commit that is being gathered or is in flight.
+type pack struct {
+	buf    []byte
+	hashed int
+	sum    gohash.Hash
+	seq    uint64
+	prev   hash
+	id     hash
+	at     time.Time
+	blobs  []payload // with data and digest: stored before the append
+
+	starts  []*pending
+	stops   []*pending
+	answers []func(error)
+	notices []notice
+}
+
+type notice struct {
+	tree *tree
+	n    Notice
+}
+
+func newCore(h host, catalog Catalog, epoch [8]byte) *core {
+	return &core{
+		host: h, catalog: catalog, epoch: epoch,
+		runs: map[polity.RunID]*run{}, trees: map[polity.RunID]*tree{},
+	}
+}
+
+// --- gathering and committing
+
+// write puts a record into the gathering pack and applies it.
+func (c *core) write(rec *record) {
+	p := c.pack()
+	rec.data = c.outline(p, rec.data)
+	p.buf = appendRecord(p.buf, rec)
+	c.apply(rec, p.seq)
+}
+
+// outline makes a blob of a payload that is too large to stand in a commit.
+func (c *core) outline(p *pack, d payload) payload {
+	if len(d.data) <= inlineMax || d.size > 0 {
+		return d
+	}
+	d.blob = sha256.Sum256(d.data)
+	d.size = uint64(len(d.data))
+	p.blobs = append(p.blobs, d)
+	return d
+}
+
+// pack returns the gathering pack, and begins one if there is none.
+func (c *core) pack() *pack {
+	if c.gather == nil {
+		p := &pack{seq: c.seq + 1, prev: c.head, at: c.now, sum: sha256.New()}
+		if c.flight != nil {
+			p.seq, p.prev = c.flight.seq+1, c.flight.id
+		}
+		if p.at.Before(c.lastAt) {
+			p.at = c.lastAt // the clock went back: the log's time does not
+		}
+		p.buf = beginFrame(make([]byte, 0, 512), c.epoch, p.prev, p.at)
+		c.gather = p
+	}
+	return c.gather
+}
+
+// full says that the pack should take no further input.
+func (c *core) full() bool { return c.gather != nil && len(c.gather.buf) >= packSoft }
+
+// settle writes derived records while there is room, hashes what was gathered, and sends the pack if
+// none is in flight. The host calls it after each input.
+func (c *core) settle() {
+	if c.dead != nil {
+		return
+	}
+	for {
+		n := 0
+		for n < len(c.todo) && !c.full() {
+			rec := c.todo[n]
+			n++
+			c.write(&rec)
+		}
+		c.todo = append(c.todo[:0], c.todo[n:]...)
+		if c.gather == nil {
+			return
+		}
+		g := c.gather
+		if c.flight != nil {
+			g.sum.Write(g.buf[g.hashed:])
+			g.hashed = len(g.buf)
+			return
+		}
+		c.send(g)
+	}
+}
+
+func (c *core) send(g *pack) {
+	g.sum.Write(g.buf[g.hashed:])
+	g.sum.Sum(g.id[:0])
+	c.gather, c.flight = nil, g
+	c.tries = 0
+	c.resend()
+}
+
+func (c *core) resend() {
+	c.token++
+	c.tries++
+	c.host.append(c.flight, c.token)
+}
+
+// appended tells that the append with the token was acknowledged at seq.
+func (c *core) appended(token, seq uint64) {
+	if c.flight == nil || token != c.token || c.dead != nil {
+		return
+	}
+	f := c.flight
+	if seq != f.seq {
+		c.giveUp(fault.Damaged.New("run: commit %d was written at position %d of the log", f.seq, seq))
+		return
+	}
+	c.seq, c.head, c.flight = f.seq, f.id, nil
+	for _, p := range f.starts {
+		if !p.done {
+			p.started = true
+			c.host.start(p)
+		}
+	}
+	for _, p := range f.stops {
+		if p.started && !p.done {
+			c.host.stop(p)
+		}
+	}
+	for _, n := range f.notices {
+		n.n.Commit = f.seq
+		n.tree.tell(n.n)
+	}
+	for _, answer := range f.answers {
+		answer(nil)
+	}
+}
+
+// inDoubt tells that the append with the token was refused, or that nothing was heard of it in time. Only
+// the log knows what became of it.
+func (c *core) inDoubt(token uint64) {
+	if c.flight == nil || token != c.token || c.dead != nil {
+		return
+	}
+	c.token++ // a late acknowledgement of that append is no longer listened to
+	c.host.readHead(c.token, c.tries)
+}
+
+// headRead tells which commit the log ends with. Ours: it was written. The one before: send the identical bytes
+// again; a late original and the copy exclude each other. Anything else: another owner.
+func (c *core) headRead(token uint64, head hash, seq uint64) {
+	if c.flight == nil || token != c.token || c.dead != nil {
+		return
+	}
+	switch head {
+	case c.flight.id:
+		c.appended(token, seq)
+	case c.flight.prev:
+		c.resend()
+	default:
+		c.giveUp(fault.Fenced.New("run: another owner has taken the partition: its log ends with commit %d, which is not ours", seq))
+	}
+}
+
+// giveUp drops all state: it may be ahead of the log. Everyone who waits is told to ask again.
+func (c *core) giveUp(err error) {
+	c.dead = err
+	for _, p := range []*pack{c.flight, c.gather} {
+		if p == nil {
+			continue
+		}
+		for _, answer := range p.answers {
+			answer(err)
+		}
+	}
+	for _, t := range c.roots {
+		for _, ended := range t.ended {
+			ended(Outcome{}, err)
+		}
+		t.ended = nil
+	}
+	for _, r := range c.runs {
+		for _, p := range r.pending {
+			if p.started && !p.done {
+				c.host.stop(p)
+			}
+		}
+	}
+	c.host.down(err)
+}
+
+// answer calls f once everything that has been folded so far is acknowledged.
+func (c *core) answer(f func(error)) {
+	switch {
+	case c.dead != nil:
+		f(c.dead)
+	case c.gather != nil:
+		c.gather.answers = append(c.gather.answers, f)
+	case c.flight != nil:
+		c.flight.answers = append(c.flight.answers, f)
+	default:
+		f(nil)
+	}
+}
+
+// tell queues a notice for those who watch the tree.
+func (c *core) tell(t *tree, n Notice) {
+	if !c.live || len(t.watch) == 0 {
+		return
+	}
+	p := c.pack()
+	n.At = p.at
+	p.notices = append(p.notices, notice{t, n})
+}
+
+func (t *tree) tell(n Notice) {
+	kept := t.watch[:0]
+	for _, w := range t.watch {
+		if !w.gone {
+			w.notice(n)
+			kept = append(kept, w)
+		}
+	}
+	t.watch = kept
+}
+
+// --- inputs
+
+// request opens a root run.
+type request struct {
+	id      polity.RunID
+	release Digest
+	agent   string
+	skill   string
+	input   json.RawMessage
+	folder  string
+	bounds  polity.Bounds // every field set
+}
+
+func (q *request) hash() requestHash {
+	return hashRequest(&polity.Command{Do: polity.DoAsk, To: string(q.release[:]) + q.agent, Skill: q.skill + "\x00" + q.folder, Input: q.input})
+}
+
+// open opens a run, or finds it: the same ID with the same content is the same run, with another content a
+// Conflict. opened is called when that is durable; ended, if not nil, when the run has ended.
+func (c *core) open(q *request, opened func(error), ended func(Outcome, error)) {
+	if c.dead != nil {
+		opened(c.dead)
+		return
+	}
+	if t := c.trees[q.id]; t != nil {
+		c.openAgain(t, q, opened, ended)
+		return
+	}
+	program, err := c.catalog.Program(q.release, q.agent)
+	if err == nil && program.Decider == nil {
+		err = fault.Internal.New("run: agent %q has no decider", q.agent)
+	}
+	if err == nil && program.Input != nil {
+		if e := program.Input(q.skill, q.input); e != nil {
+			err = fault.Invalid.New("run: input of %s: %w", q.agent, e)
+		}
+	}
+	if err != nil {
+		opened(err)
+		return
+	}
+	c.write(&record{
+		kind: recOpened, run: q.id, release: q.release, agent: q.agent, skill: q.skill, folder: q.folder,
+		bounds: q.bounds, request: q.hash(), data: payload{data: nonNil(q.input)},
+	})
+	if ended != nil {
+		c.trees[q.id].ended = append(c.trees[q.id].ended, ended)
+	}
+	c.answer(opened)
+}
+
+func (c *core) openAgain(t *tree, q *request, opened func(error), ended func(Outcome, error)) {
+	switch {
+	case t.request != q.hash():
+		opened(fault.Conflict.New("run: %s exists with another input", q.id))
+		return
+	case t.stopped != nil:
+		opened(t.stopped)
+		return
+	}
+	if ended != nil {
+		c.wait(t, ended)
+	}
+	c.answer(opened)
+	if t.parked {
+		t.parked = false
+		c.resume(t.root)
+	}
+}
+
+func nonNil(data json.RawMessage) json.RawMessage {
+	if data == nil {
+		return json.RawMessage("null")
+	}
+	return data
+}
+
+// wait calls ended when the tree has ended: with an empty Outcome and nil if that was before, and the log holds it.
+func (c *core) wait(t *tree, ended func(Outcome, error)) {
+	if t.root == nil {
+		c.answer(func(err error) { ended(Outcome{}, err) })
+		return
+	}
+	t.ended = append(t.ended, ended)
+}
+
+// result tells what became of an effect.
+type result struct {
+	data  json.RawMessage
+	fault *fault.Error
+	usage polity.Usage
+}
+
+// done takes the result of a started effect. One that is not pending any more is dropped: its run has
+// been given up.
+func (c *core) done(p *pending, res result) {
+	if c.dead != nil || p.done {
+		return
+	}
+	res.usage.Turns++
+	if res.fault != nil && res.usage.Tokens() == 0 && res.usage.MicroUSD == 0 {
+		res.usage = res.usage.Plus(p.cmd.Reserve) // nobody knows what a failed request cost
+	}
+	if p.why != nil && res.fault != nil && res.fault.Kind == fault.Cancelled {
+		res.fault = p.why
+	}
+	if len(res.data) > payloadMax {
+		res.data, res.fault = nil, fault.Exceeded("output", "output of %d bytes; the most is %d", len(res.data), payloadMax)
+	}
+	c.write(p.result(res))
+}
+
+func (p *pending) result(res result) *record {
+	return &record{
+		kind: recResult, run: p.run.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request,
+		data: payload{data: res.data}, fault: res.fault, usage: res.usage,
+	}
+}
+
+// cancel asks a tree to stop. answer is called when that is durable.
+func (c *core) cancelRun(id polity.RunID, reason string, answer func(error)) {
+	t := c.trees[id]
+	switch {
+	case c.dead != nil:
+		answer(c.dead)
+	case t == nil:
+		answer(fault.NotFound.New("run: no run %q", id))
+	case t.stopped != nil:
+		answer(fault.Conflict.New("run: %s is stopped and cannot be cancelled here: %w", id, t.stopped))
+	default:
+		if t.root != nil && t.root.closing == nil {
+			c.write(&record{kind: recCancel, run: id, reason: reason})
+			if t.parked {
+				t.parked = false
+				c.resume(t.root)
+			}
+		}
+		c.answer(answer)
+	}
+}
+
+// tick fires the timers that are due, and returns when the next one is.
+func (c *core) tick() time.Time {
+	for len(c.timers) > 0 && !c.timers[0].due.After(c.now) && !c.full() && c.dead == nil {
+		t := heap.Pop(&c.timers).(timer)
+		if t.run.tree.parked || c.runs[t.run.id] != t.run {
+			continue
+		}
+		switch {
+		case t.sleep == nil:
+			if l := t.run.ledger; l.owner == t.run && !l.expired && t.run.closing == nil {
+				c.write(&record{kind: recExpired, run: t.run.id})
+			}
+		case !t.sleep.done && t.sleep.why == nil:
+			c.write(t.sleep.result(result{}))
+		}
+	}
+	if len(c.timers) == 0 {
+		return time.Time{}
+	}
+	return c.timers[0].due
+}
+
+type timer struct {
+	due   time.Time
+	run   *run
+	sleep *pending // nil: the run's wall time
+}
+
+type timerHeap []timer
+
+func (h timerHeap) Len() int           { return len(h) }
+func (h timerHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
+func (h timerHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *timerHeap) Push(x any)        { *h = append(*h, x.(timer)) }
+func (h *timerHeap) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	old[len(old)-1] = timer{}
+	*h = old[:len(old)-1]
+	return last
+}
+
+func (c *core) enqueue(rec *record) {
+	if c.live {
+		c.todo = append(c.todo, *rec)
+	}
+}
+
+func (r *run) String() string { return fmt.Sprintf("run %s", r.id) }

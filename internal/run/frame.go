@@ -1,0 +1,387 @@
+package run
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"time"
+
+	"polity.run"
+	"polity.run/fault"
+	"polity.run/internal/bus"
+)
+
+// The commit frame, version 1 (ADR-0003). All numbers are big-endian or unsigned varints.
+//
+//	frame   = version:1  epoch:8  prev:32  time:8  record*
+//	record  = length:uvarint  kind:1  body
+//	text    = length:uvarint  bytes
+//	payload = 0                                          nothing
+//	        | 1  key:text  length:uvarint  bytes         inline
+//	        | 2  key:text  digest:32  size:uvarint       a blob, which was stored before the commit
+//
+// prev is the hash of the frame before (zeros at the first), so the frames are a chain; epoch tells owners
+// apart; time is when the partition accepted the commit, in nanoseconds since 1970. key names the key that a
+// payload is enciphered with, "" for none: a payload can be made unreadable by destroying its key while the
+// chain stays whole. A field may be added at the end of a body: readers of this version skip it.
+const (
+	frameVersion = 1
+	headerSize   = 1 + 8 + sha256.Size + 8
+
+	packSoft    = 256 << 10 // a pack takes no further input beyond this
+	inlineMax   = 32 << 10  // a larger payload becomes a blob
+	textMax     = 4 << 10   // names, paths
+	payloadMax  = 64 << 20  // a blob's size
+	frameMax    = bus.FrameMax
+	requestSize = 16 // bytes kept of a request's hash
+)
+
+type hash [sha256.Size]byte
+
+func (h hash) id() string {
+	if h == (hash{}) {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(h[:])
+}
+
+// requestHash identifies what a command asked for, without its name.
+type requestHash [requestSize]byte
+
+func hashRequest(c *polity.Command) requestHash {
+	h := sha256.New()
+	var head [256]byte
+	b := append(head[:0], byte(c.Do))
+	b = appendText(b, c.To)
+	b = appendText(b, c.Skill)
+	b = binary.BigEndian.AppendUint64(b, uint64(c.After))
+	h.Write(b)
+	h.Write(c.Input)
+	if c.Fault != nil {
+		h.Write([]byte(c.Fault.Kind + "\x00" + fault.Kind(c.Fault.Text)))
+	}
+	var sum [sha256.Size]byte
+	return requestHash(h.Sum(sum[:0])[:requestSize])
+}
+
+type recordKind byte
+
+const (
+	recClaim    recordKind = 1 // an owner took the partition
+	recOpened   recordKind = 2
+	recBegan    recordKind = 3 // an external effect without a key is about to be done
+	recResult   recordKind = 4
+	recCancel   recordKind = 5
+	recExpired  recordKind = 6 // the wall time of a root is over
+	recFinished recordKind = 7
+)
+
+// record is one thing that happened. Which fields are stored depends on the kind.
+type record struct {
+	kind    recordKind
+	run     polity.RunID
+	name    string // command, with began and result
+	attempt int
+	request requestHash
+	data    payload
+	fault   *fault.Error
+	usage   polity.Usage
+	reason  string // cancel
+	status  Status // finished
+
+	// opened
+	release Digest
+	agent   string
+	skill   string
+	from    string
+	folder  string
+	bounds  polity.Bounds
+}
+
+// payload is a user's bytes. Inline bytes alias the frame they were read from.
+type payload struct {
+	key  string
+	data json.RawMessage // nil for nothing, and for a blob until it was read
+	blob Digest          // set for a blob
+	size uint64          // of the blob
+}
+
+// Digest is the SHA-256 of a stored document.
+type Digest [sha256.Size]byte
+
+func beginFrame(b []byte, epoch [8]byte, prev hash, at time.Time) []byte {
+	b = append(b, frameVersion)
+	b = append(b, epoch[:]...)
+	b = append(b, prev[:]...)
+	return binary.BigEndian.AppendUint64(b, uint64(at.UnixNano()))
+}
+
+func appendText(b []byte, s string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+func appendPayload(b []byte, p payload) []byte {
+	switch {
+	case p.size > 0:
+		b = append(b, 2)
+		b = appendText(b, p.key)
+		b = append(b, p.blob[:]...)
+		return binary.AppendUvarint(b, p.size)
+	case p.data != nil:
+		b = append(b, 1)
+		b = appendText(b, p.key)
+		b = binary.AppendUvarint(b, uint64(len(p.data)))
+		return append(b, p.data...)
+	default:
+		return append(b, 0)
+	}
+}
+
+func appendFault(b []byte, f *fault.Error) []byte {
+	if f == nil {
+		return append(b, 0)
+	}
+	text, err := json.Marshal(f)
+	if err != nil {
+		panic("run: a fault that JSON cannot hold: " + err.Error())
+	}
+	return appendPayload(b, payload{data: text})
+}
+
+func appendUsage(b []byte, u polity.Usage) []byte {
+	b = binary.AppendUvarint(b, uint64(u.Turns))
+	b = binary.AppendUvarint(b, uint64(u.InputTokens))
+	b = binary.AppendUvarint(b, uint64(u.OutputTokens))
+	return binary.AppendUvarint(b, uint64(u.MicroUSD))
+}
+
+// appendRecord writes r with its length before it. The body is written behind a gap for the length and moved if
+// the length takes another number of bytes than guessed.
+func appendRecord(b []byte, r *record) []byte {
+	const gap = 2
+	start := len(b)
+	b = append(b, 0, 0)
+	b = append(b, byte(r.kind))
+	b = appendText(b, string(r.run))
+	switch r.kind {
+	case recClaim:
+	case recOpened:
+		b = append(b, r.release[:]...)
+		b = appendText(b, r.agent)
+		b = appendText(b, r.skill)
+		b = appendText(b, r.from)
+		b = appendText(b, r.folder)
+		b = append(b, r.request[:]...)
+		for _, v := range [...]uint64{uint64(r.bounds.Turns), uint64(r.bounds.Tokens), uint64(r.bounds.MicroUSD),
+			uint64(r.bounds.Wall), uint64(r.bounds.Depth), uint64(r.bounds.FanOut), uint64(r.bounds.Retries)} {
+			b = binary.AppendUvarint(b, v)
+		}
+		b = appendPayload(b, r.data)
+	case recBegan:
+		b = appendText(b, r.name)
+		b = binary.AppendUvarint(b, uint64(r.attempt))
+		b = append(b, r.request[:]...)
+	case recResult:
+		b = appendText(b, r.name)
+		b = binary.AppendUvarint(b, uint64(r.attempt))
+		b = append(b, r.request[:]...)
+		b = appendUsage(b, r.usage)
+		b = appendPayload(b, r.data)
+		b = appendFault(b, r.fault)
+	case recCancel:
+		b = appendText(b, r.reason)
+	case recExpired:
+	case recFinished:
+		b = append(b, byte(r.status))
+		b = append(b, r.request[:]...)
+		b = appendUsage(b, r.usage)
+		b = appendPayload(b, r.data)
+		b = appendFault(b, r.fault)
+	default:
+		panic("run: record of no kind")
+	}
+	size := len(b) - start - gap
+	var length [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(length[:], uint64(size))
+	if n > gap {
+		b = append(b, length[:n-gap]...) // makes room; overwritten next
+		copy(b[start+n:], b[start+gap:start+gap+size])
+	} else if n < gap {
+		copy(b[start+n:], b[start+gap:])
+		b = b[:len(b)-(gap-n)]
+	}
+	copy(b[start:], length[:n])
+	return b
+}
+
+// frame is a decoded commit.
+type frame struct {
+	epoch   [8]byte
+	prev    hash
+	at      time.Time
+	records []record // reused by the next decode into the same frame
+}
+
+// decode reads a frame. It returns fault.Damaged for anything that was not written by appendRecord,
+// and fault.Invalid for a version that this program does not know. Payloads alias data.
+func (f *frame) decode(data []byte) error {
+	if len(data) == 0 || data[0] != frameVersion {
+		return fault.Invalid.New("run: commit of an unknown format (first byte %d); a newer version of this program wrote it?", first(data))
+	}
+	if len(data) < headerSize {
+		return fault.Damaged.New("run: commit is cut: %d bytes", len(data))
+	}
+	copy(f.epoch[:], data[1:9])
+	copy(f.prev[:], data[9:41])
+	f.at = time.Unix(0, int64(binary.BigEndian.Uint64(data[41:49])))
+	f.records = f.records[:0]
+	r := reader{b: data[headerSize:]}
+	for len(r.b) > 0 {
+		body := reader{b: r.bytes(r.uvarint(frameMax))}
+		if r.bad {
+			return fault.Damaged.New("run: commit: record %d is cut", len(f.records)+1)
+		}
+		f.records = append(f.records, record{})
+		body.record(&f.records[len(f.records)-1])
+		if body.bad {
+			return fault.Damaged.New("run: commit: record %d does not make sense", len(f.records))
+		}
+	}
+	return nil
+}
+
+func first(b []byte) int {
+	if len(b) == 0 {
+		return -1
+	}
+	return int(b[0])
+}
+
+// reader takes fields from bytes. After a field that is not there it is bad and returns zeros.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) bytes(n uint64) []byte {
+	if r.bad || n > uint64(len(r.b)) {
+		r.bad = true
+		return nil
+	}
+	out := r.b[:n:n]
+	r.b = r.b[n:]
+	return out
+}
+
+func (r *reader) byte() byte {
+	if b := r.bytes(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *reader) uvarint(limit uint64) uint64 {
+	if r.bad {
+		return 0
+	}
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 || v > limit {
+		r.bad = true
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+const numberMax = 1<<63 - 1
+
+func (r *reader) number() int64 { return int64(r.uvarint(numberMax)) }
+
+func (r *reader) text() string { return string(r.bytes(r.uvarint(textMax))) }
+
+func (r *reader) hash() (h requestHash) {
+	copy(h[:], r.bytes(requestSize))
+	return h
+}
+
+func (r *reader) digest() (d Digest) {
+	copy(d[:], r.bytes(sha256.Size))
+	return d
+}
+
+func (r *reader) payload() (p payload) {
+	switch r.byte() {
+	case 0:
+	case 1:
+		p.key = r.text()
+		p.data = r.bytes(r.uvarint(frameMax))
+		if p.data == nil {
+			p.data = json.RawMessage{}
+		}
+	case 2:
+		p.key = r.text()
+		p.blob = r.digest()
+		if p.size = r.uvarint(payloadMax); p.size == 0 {
+			r.bad = true
+		}
+	default:
+		r.bad = true
+	}
+	return p
+}
+
+func (r *reader) fault() *fault.Error {
+	p := r.payload()
+	if r.bad || p.data == nil {
+		return nil
+	}
+	var f fault.Error
+	if err := json.Unmarshal(p.data, &f); err != nil {
+		r.bad = true
+		return nil
+	}
+	return &f
+}
+
+func (r *reader) usage() polity.Usage {
+	return polity.Usage{Turns: int(r.number()), InputTokens: r.number(), OutputTokens: r.number(), MicroUSD: r.number()}
+}
+
+func (r *reader) record(rec *record) {
+	rec.kind = recordKind(r.byte())
+	rec.run = polity.RunID(r.text())
+	switch rec.kind {
+	case recClaim, recExpired:
+	case recOpened:
+		rec.release = r.digest()
+		rec.agent, rec.skill, rec.from, rec.folder = r.text(), r.text(), r.text(), r.text()
+		rec.request = r.hash()
+		rec.bounds = polity.Bounds{
+			Turns: int(r.number()), Tokens: r.number(), MicroUSD: r.number(), Wall: polity.Duration(r.number()),
+			Depth: int(r.number()), FanOut: int(r.number()), Retries: int(r.number()),
+		}
+		rec.data = r.payload()
+	case recBegan:
+		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
+	case recResult:
+		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
+		rec.usage = r.usage()
+		rec.data = r.payload()
+		rec.fault = r.fault()
+	case recCancel:
+		rec.reason = r.text()
+	case recFinished:
+		rec.status = Status(r.byte())
+		rec.request = r.hash()
+		rec.usage = r.usage()
+		rec.data = r.payload()
+		rec.fault = r.fault()
+	default:
+		r.bad = true
+	}
+	if !knownStatus(rec.status) {
+		r.bad = true
+	}
+}

@@ -1,0 +1,90 @@
+package run
+
+import (
+	"encoding/json"
+	"time"
+
+	"polity.run"
+	"polity.run/fault"
+)
+
+// Status is where a run stands.
+type Status byte
+
+// The statuses. Completed and those after it are final.
+const (
+	Running   Status = 0
+	Completed Status = 1
+	Exhausted Status = 2 // ended at a bound, with its best effort
+	Failed    Status = 3
+	Cancelled Status = 4
+	// Stopped is a run that cannot be continued here, because what it was opened with is not to be had or its
+	// decider decides otherwise than the log says. It is not lost and not final: with the right release it goes on.
+	Stopped Status = 5
+)
+
+var statusText = [...]string{"running", "completed", "exhausted", "failed", "cancelled", "stopped"}
+
+// String returns the status's word.
+func (s Status) String() string {
+	if !knownStatus(s) {
+		return "unknown"
+	}
+	return statusText[s]
+}
+
+// MarshalText writes the status as its word.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the word.
+func (s *Status) UnmarshalText(text []byte) error {
+	for i, w := range statusText {
+		if w == string(text) {
+			*s = Status(i)
+			return nil
+		}
+	}
+	return fault.Invalid.New("status %q is unknown", text)
+}
+
+func knownStatus(s Status) bool { return int(s) < len(statusText) }
+
+// Final says whether nothing more will happen to the run.
+func (s Status) Final() bool { return s >= Completed && s <= Cancelled }
+
+// Outcome is how a run ended.
+type Outcome struct {
+	Status Status          `json:"status"`
+	Output json.RawMessage `json:"output,omitempty"` // with Completed, and the best effort with Exhausted
+	Fault  *fault.Error    `json:"fault,omitempty"`  // with every status but Completed
+	Usage  polity.Usage    `json:"usage"`
+}
+
+// Summary is a root run at a glance.
+type Summary struct {
+	ID     polity.RunID `json:"id"`
+	Agent  string       `json:"agent"`
+	Status Status       `json:"status"`
+	Opened time.Time    `json:"opened"`
+	Ended  time.Time    `json:"ended,omitzero"`
+	Usage  polity.Usage `json:"usage"`
+	Fault  *fault.Error `json:"fault,omitempty"` // with Stopped
+}
+
+// Notice is one thing that happened to a run, for people: what tail and the live view show. Notices of
+// a running run are sent when what they say is durable, and may be lost to a slow reader.
+type Notice struct {
+	At      time.Time       `json:"at"`
+	Commit  uint64          `json:"commit"` // position in the log
+	Kind    string          `json:"kind"`   // opened, started, began, result, cancel, expired, finished
+	Run     polity.RunID    `json:"run"`
+	Name    string          `json:"name,omitempty"`    // the command
+	Attempt int             `json:"attempt,omitempty"` // of the command
+	Verb    string          `json:"verb,omitempty"`    // with started
+	To      string          `json:"to,omitempty"`      // with started
+	Agent   string          `json:"agent,omitempty"`   // with opened
+	Status  string          `json:"status,omitempty"`  // with finished
+	Fault   *fault.Error    `json:"fault,omitempty"`
+	Usage   polity.Usage    `json:"usage,omitzero"`
+	Data    json.RawMessage `json:"data,omitempty"` // with opened, result and finished, in a history
+}

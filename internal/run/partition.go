@@ -1,0 +1,840 @@
+// Package run is the durable kernel: a run is a log, a partition is a log of many runs, and a commit is
+// one message.
+//
+// It exists so that everything an organization does survives a crash, is done once in effect, and stays
+// within its bounds, with no code of its own for it. The life of a partition:
+//
+//	Open: claim the log -> fold it -> resume what is undone
+//	then: gather inputs -> fold, decide -> pack -> append if the log ends with the commit before ->
+//	      once acknowledged: answer, dispatch effects, tell watchers
+//
+// The state machine is core, which has no goroutine and no clock; Partition gives it both.
+package run
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"time"
+
+	"polity.run"
+	"polity.run/fault"
+	"polity.run/internal/bus"
+)
+
+// Limits of the partition's surroundings.
+const (
+	ackMax      = 2 * time.Second // an append without an answer is in doubt after this
+	sendsMax    = 4               // appends of one commit before the store is taken to refuse
+	headTries   = 5               // reads of the log's end before it is taken to be out of reach
+	claimsMax   = 100             // tries to take a busy log
+	idleCheck   = 2 * time.Second // an idle owner looks this often whether the log is still its own
+	anchorEvery = time.Second
+	acksMax     = 64       // acknowledgements buffered; more are dropped, which is only a delay
+	freeMin     = 32 << 20 // bytes: no new run is admitted with less room on the disk
+)
+
+// log is the partition's stream as its owner sees it. *bus.Log is one; the simulation has another.
+type log interface {
+	Append(data []byte, id, prev string, token uint64) error
+	Last(ctx context.Context) (bus.Entry, error)
+	Get(ctx context.Context, seq uint64) (bus.Entry, error)
+	Read(ctx context.Context, from, to uint64, each func(bus.Entry) error) error
+}
+
+var _ log = (*bus.Log)(nil)
+
+// Effect is a command that is to be done now.
+type Effect struct {
+	Run     polity.RunID
+	Name    string
+	Attempt int
+	Verb    polity.Verb
+	To      string // agent, tool or model
+	Agent   string // who wants it
+	Skill   string
+	Input   json.RawMessage
+	Folder  string // the only folder it may read; "" for none
+	Release Digest
+	Class   polity.Effect
+}
+
+// Key is the effect's idempotency key.
+func (e *Effect) Key() string { return polity.EffectKey(e.Run, e.Name, e.Attempt) }
+
+// Config is what a partition works with.
+type Config struct {
+	Catalog Catalog
+	Blobs   *Blobs
+	// Do does an effect, in a goroutine of its own. It returns soon after ctx ended.
+	Do func(ctx context.Context, e *Effect) (json.RawMessage, polity.Usage, error)
+	// Anchor is the file that remembers the log's end outside of the log; "" for none.
+	Anchor string
+	// Park leaves unfinished runs that are found in the log alone until they are opened again.
+	Park bool
+	// Free returns the bytes that are free for the store; nil for no limit.
+	Free func() (uint64, error)
+	Log  *slog.Logger
+}
+
+// Partition serves one log. Its methods are safe for concurrent use.
+type Partition struct {
+	cfg  Config
+	log  log
+	core *core
+
+	ctx    context.Context // of effects
+	cancel context.CancelFunc
+	acks   Acks
+	wake   chan struct{}
+	quit   chan struct{}
+	ended  chan struct{}
+	once   sync.Once
+	busy   sync.WaitGroup // goroutines of effects and of the host
+
+	mu     sync.Mutex
+	inbox  []input
+	closed bool
+	fault  error  // why the partition went down
+	tip    anchor // the log's acknowledged end
+	space  spaceCheck
+
+	anchoring sync.Mutex
+	anchored  anchor // what the anchor's file holds
+}
+
+// input is one thing for the core. The common ones have fields; the others are functions.
+type input struct {
+	effect *pending
+	result result
+	do     func(c *core)
+}
+
+// Acks holds the log's acknowledgements on their way to the partition: give its Put to bus.Log, and it to Open.
+type Acks chan bus.Ack
+
+// NewAcks returns a buffer for acknowledgements.
+func NewAcks() Acks { return make(Acks, acksMax) }
+
+// Put takes one. If the buffer is full it is dropped, which the partition bears like a lost one.
+func (a Acks) Put(ack bus.Ack) {
+	select {
+	case a <- ack:
+	default:
+	}
+}
+
+// Open takes the log, folds it and begins to serve. It returns fault.Damaged with what is wrong and what is sound
+// if the log is not whole, and fault.Unavailable if it cannot be read. Close it.
+func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	p := &Partition{
+		cfg: cfg, log: l, acks: acks, wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}),
+	}
+	var epoch [8]byte
+	if _, err := rand.Read(epoch[:]); err != nil {
+		return nil, fault.Internal.New("run: open: %w", err)
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.core = newCore(p, cfg.Catalog, epoch)
+	p.core.parks = cfg.Park
+	last, err := p.claim(ctx, epoch)
+	if err == nil {
+		err = p.fold(ctx, last)
+	}
+	if err != nil {
+		p.cancel()
+		return nil, err
+	}
+	p.core.now = time.Now()
+	p.core.serve()
+	p.core.settle()
+	go p.loop()
+	if cfg.Anchor != "" {
+		p.busy.Add(1)
+		go p.keepAnchor()
+	}
+	return p, nil
+}
+
+// claim appends a commit with a new owner epoch to whatever the log ends with: from then on nobody else's append
+// is accepted. It folds nothing yet, so it does not lose against a busy owner for ever.
+func (p *Partition) claim(ctx context.Context, epoch [8]byte) (uint64, error) {
+	for try := range uint64(claimsMax) {
+		last, err := p.log.Last(ctx)
+		if err != nil {
+			return 0, err
+		}
+		var prev hash
+		at := time.Now()
+		if last.Seq > 0 {
+			prev = sha256.Sum256(last.Data)
+			var f frame
+			if err := f.decode(last.Data); err != nil {
+				return 0, err
+			}
+			if at.Before(f.at) {
+				at = f.at
+			}
+		}
+		data := appendRecord(beginFrame(nil, epoch, prev, at), &record{kind: recClaim})
+		id := hash(sha256.Sum256(data))
+		if err := p.log.Append(data, id.id(), prev.id(), try); err != nil {
+			return 0, err
+		}
+		if err := p.claimAck(ctx, try); err != nil {
+			return 0, err
+		}
+		// Refused, lost or acknowledged: the log says which.
+		head, err := p.log.Last(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if head.Seq > 0 && sha256.Sum256(head.Data) == id {
+			p.core.token = claimsMax
+			return head.Seq, nil
+		}
+	}
+	return 0, fault.Unavailable.New("run: open: another owner is so busy that %d claims came too late", claimsMax)
+}
+
+func (p *Partition) claimAck(ctx context.Context, token uint64) error {
+	timeout := time.NewTimer(ackMax)
+	defer timeout.Stop()
+	for {
+		select {
+		case a := <-p.acks:
+			if a.Token == token {
+				return nil
+			}
+		case <-timeout.C:
+			return nil
+		case <-ctx.Done():
+			return fault.Cancelled.New("run: open: %w", ctx.Err())
+		}
+	}
+}
+
+func (p *Partition) fold(ctx context.Context, last uint64) error {
+	known, err := readAnchor(p.cfg.Anchor)
+	if err != nil {
+		return err
+	}
+	if known.seq >= last {
+		return fault.Damaged.New("run: open: the log ends with commit %d, and %s remembers commit %d: the end of the log is gone. "+
+			"Restore it, or remove that file to go on with what is left", last-1, p.cfg.Anchor, known.seq)
+	}
+	var f frame
+	return p.log.Read(ctx, 1, last, func(e bus.Entry) error {
+		if err := f.decode(e.Data); err != nil {
+			return fault.Of(err).Kind.New("run: open: commit %d of %d: %w", e.Seq, last, err)
+		}
+		id := hash(sha256.Sum256(e.Data))
+		if e.Seq == known.seq && id != known.head {
+			return fault.Damaged.New("run: open: commit %d is not the one that %s remembers: the log was replaced", e.Seq, p.cfg.Anchor)
+		}
+		return p.core.fold(&f, id, e.Seq)
+	})
+}
+
+// loop is the partition's one goroutine.
+func (p *Partition) loop() {
+	defer close(p.ended)
+	timer := time.NewTimer(idleCheck)
+	defer timer.Stop()
+	var (
+		batch  []input
+		at     int
+		sent   uint64 // the append that the clock is running for
+		since  time.Time
+		armed  = time.Now().Add(idleCheck)
+		active = time.Now()
+	)
+	for {
+		select {
+		case a := <-p.acks:
+			p.core.now = time.Now()
+			p.ack(a)
+		case <-p.wake:
+			p.core.now = time.Now()
+		case <-timer.C:
+			p.core.now = time.Now()
+			armed = time.Time{}
+		case <-p.quit:
+			return
+		}
+		c := p.core
+		for c.dead == nil && !c.full() {
+			if at == len(batch) {
+				batch, at = p.take(batch), 0
+				if len(batch) == 0 {
+					break
+				}
+			}
+			p.handle(&batch[at])
+			batch[at] = input{}
+			at++
+		}
+		next := c.tick()
+		c.settle()
+		if c.dead != nil {
+			p.drain(batch[at:])
+			return
+		}
+		if at < len(batch) && c.flight == nil {
+			p.nudge()
+		}
+		// One timer serves the runs' timers, the append in flight and the idle check.
+		if c.flight != nil {
+			if sent != c.token {
+				sent, since = c.token, c.now
+			}
+			if c.now.Sub(since) >= ackMax {
+				c.inDoubt(sent)
+				since = c.now
+			}
+			next = sooner(next, since.Add(ackMax))
+			active = c.now
+		} else {
+			if c.now.Sub(active) >= idleCheck {
+				p.checkHead()
+				active = c.now
+			}
+			next = sooner(next, active.Add(idleCheck))
+		}
+		if armed.IsZero() || next.Before(armed) {
+			timer.Reset(time.Until(next))
+			armed = next
+		}
+	}
+}
+
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func (p *Partition) ack(a bus.Ack) {
+	if a.Err != nil {
+		p.core.inDoubt(a.Token)
+		return
+	}
+	p.core.appended(a.Token, a.Seq)
+	p.mark()
+}
+
+func (p *Partition) handle(in *input) {
+	if in.effect != nil {
+		p.core.done(in.effect, in.result)
+		return
+	}
+	in.do(p.core)
+}
+
+// take returns what has come in, and leaves spare to be filled next.
+func (p *Partition) take(spare []input) []input {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	batch := p.inbox
+	p.inbox = spare[:0]
+	return batch
+}
+
+// post hands an input to the loop. It returns false if the loop has ended.
+func (p *Partition) post(in input) bool {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return false
+	}
+	p.inbox = append(p.inbox, in)
+	p.mu.Unlock()
+	p.nudge()
+	return true
+}
+
+func (p *Partition) nudge() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// drain answers what came too late: the core answers everything with the reason for its end.
+func (p *Partition) drain(rest []input) {
+	p.mu.Lock()
+	if !p.closed {
+		p.closed, p.fault = true, p.core.dead
+	}
+	rest = append(rest, p.inbox...)
+	p.inbox = nil
+	p.mu.Unlock()
+	for i := range rest {
+		p.handle(&rest[i])
+	}
+	p.cancel()
+}
+
+// Close stops serving: what is in flight may or may not be written, effects are asked to end, and nothing
+// acknowledged is lost. It waits for all goroutines.
+func (p *Partition) Close() error {
+	var err error
+	p.once.Do(func() {
+		p.mu.Lock()
+		p.closed = true
+		p.mu.Unlock()
+		p.cancel()
+		close(p.quit)
+		<-p.ended
+		if p.core.dead == nil {
+			p.core.giveUp(fault.Unavailable.New("run: the node is stopping; ask again with the same ID"))
+			p.drain(nil)
+		}
+		p.busy.Wait()
+		if p.cfg.Anchor != "" {
+			err = p.writeAnchor()
+		}
+	})
+	return err
+}
+
+// Down is closed when the partition has stopped serving; Err then says why.
+func (p *Partition) Down() <-chan struct{} { return p.ended }
+
+// Err returns why the partition went down by itself: fault.Fenced, fault.Full, fault.Damaged or fault.Unavailable;
+// nil if it did not.
+func (p *Partition) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fault
+}
+
+// --- host: what the core asks for
+
+func (p *Partition) append(pk *pack, token uint64) {
+	if len(pk.blobs) == 0 {
+		p.send(pk, token)
+		return
+	}
+	p.busy.Add(1)
+	go func() { // the loop goes on while blobs are written; the commit that names them waits
+		defer p.busy.Done()
+		for _, b := range pk.blobs {
+			if _, err := p.cfg.Blobs.Put(b.data); err != nil {
+				p.cfg.Log.Error("store blob", "error", err)
+				return // unheard of in time, the append is tried again
+			}
+		}
+		p.send(pk, token)
+	}()
+}
+
+func (p *Partition) send(pk *pack, token uint64) {
+	if err := p.log.Append(pk.buf, pk.id.id(), pk.prev.id(), token); err != nil {
+		p.cfg.Log.Error("append", "commit", pk.seq, "error", err) // then it is in doubt after ackMax
+	}
+}
+
+func (p *Partition) readHead(token uint64, try int) {
+	p.busy.Add(1)
+	go func() {
+		defer p.busy.Done()
+		var last error
+		for i := range headTries {
+			if i > 0 || try > 1 {
+				if !p.sleep(10 * time.Millisecond << min(i+try, 7)) {
+					return
+				}
+			}
+			e, err := p.log.Last(p.ctx)
+			if err != nil {
+				last = err
+				continue
+			}
+			p.post(input{do: func(c *core) {
+				if try >= sendsMax && c.flight != nil && e.Seq < c.flight.seq {
+					c.giveUp(p.refused(try))
+					return
+				}
+				c.headRead(token, headHash(e), e.Seq)
+			}})
+			return
+		}
+		p.post(input{do: func(c *core) {
+			if token == c.token {
+				c.giveUp(fault.Unavailable.New("run: the log's end cannot be read: %w", last))
+			}
+		}})
+	}()
+}
+
+func headHash(e bus.Entry) hash {
+	if e.Seq == 0 {
+		return hash{}
+	}
+	return sha256.Sum256(e.Data)
+}
+
+// refused explains a store that takes nothing: JetStream answers a full disk with silence, and stays silent
+// until it is started anew.
+func (p *Partition) refused(tries int) error {
+	free := uint64(1 << 62)
+	if p.cfg.Free != nil {
+		if n, err := p.cfg.Free(); err == nil {
+			free = n
+		}
+	}
+	if free < freeMin {
+		return fault.Full.New("run: the disk is full (%d bytes free): the store took nothing of a commit that was sent %d times. "+
+			"Free some space and start again; nothing acknowledged is lost", free, tries)
+	}
+	return fault.Full.New("run: the store took nothing of a commit that was sent %d times. Start again; nothing acknowledged is lost", tries)
+}
+
+func (p *Partition) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-p.ctx.Done():
+		return false
+	}
+}
+
+func (p *Partition) start(q *pending) {
+	ctx, cancel := context.WithCancel(p.ctx)
+	q.cancel = cancel
+	p.busy.Add(1)
+	go p.do(ctx, q)
+}
+
+func (p *Partition) do(ctx context.Context, q *pending) {
+	defer p.busy.Done()
+	r := q.run
+	data, usage, err := p.cfg.Do(ctx, &Effect{
+		Run: r.id, Name: q.cmd.Name, Attempt: q.cmd.Attempt, Verb: q.cmd.Do, To: q.cmd.To, Agent: r.agent,
+		Skill: q.cmd.Skill, Input: q.cmd.Input, Folder: r.folder, Release: r.release, Class: q.class,
+	})
+	q.cancel()
+	if p.ctx.Err() != nil {
+		return // the node stops: whatever the effect says now is of its being stopped
+	}
+	p.post(input{effect: q, result: result{data, fault.Of(err), usage}})
+}
+
+func (p *Partition) stop(q *pending) { q.cancel() }
+
+func (p *Partition) load(d Digest) (json.RawMessage, error) { return p.cfg.Blobs.Get(d) }
+
+func (p *Partition) down(err error) { p.cfg.Log.Error("partition is down", "error", err) }
+
+// checkHead asks whether an idle owner is still the owner.
+func (p *Partition) checkHead() {
+	token := p.core.token
+	p.busy.Add(1)
+	go func() {
+		defer p.busy.Done()
+		e, err := p.log.Last(p.ctx)
+		if err != nil {
+			return // asked again at the next check
+		}
+		p.post(input{do: func(c *core) {
+			if c.token == token && c.flight == nil && headHash(e) != c.head {
+				c.giveUp(fault.Fenced.New("run: another owner has taken the partition: its log ends with commit %d, which is not ours", e.Seq))
+			}
+		}})
+	}()
+}
+
+// --- calls
+
+// Request asks for a run.
+type Request struct {
+	ID      polity.RunID
+	Release Digest // of the document that holds the agent; it is a blob already
+	Agent   string
+	Skill   string
+	Input   json.RawMessage
+	Folder  string
+	Bounds  polity.Bounds // zero fields take the defaults
+}
+
+// Open opens a run and returns when that is durable. The same request again finds the run, finished or not; the
+// same ID with another content is fault.Conflict. It returns fault.Invalid for a bad request, fault.Full if there is no room for new
+// runs, and fault.Fenced or fault.Unavailable when it is not known whether the run was opened: ask again with the same ID.
+func (p *Partition) Open(ctx context.Context, r Request) error {
+	q, err := p.request(&r)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	return p.call(ctx, done, func(c *core) { c.open(q, func(err error) { done <- err }, nil) })
+}
+
+// Run opens a run as Open does and waits for its end.
+func (p *Partition) Run(ctx context.Context, r Request) (Outcome, error) {
+	q, err := p.request(&r)
+	if err != nil {
+		return Outcome{}, err
+	}
+	ended := make(chan ending, 1)
+	ok := p.post(input{do: func(c *core) {
+		c.open(q, func(err error) {
+			if err != nil {
+				ended <- ending{err: err}
+			}
+		}, func(o Outcome, err error) {
+			select {
+			case ended <- ending{o, err}:
+			default: // the opening failed, and said so
+			}
+		})
+	}})
+	if !ok {
+		return Outcome{}, p.gone()
+	}
+	return p.outcome(ctx, r.ID, ended)
+}
+
+type ending struct {
+	outcome Outcome
+	err     error
+}
+
+func (p *Partition) request(r *Request) (*request, error) {
+	if n, err := r.ID.Partition(); err != nil || r.ID.Parent() != "" || n != 0 {
+		return nil, fault.Invalid.New("run: open: %q is not the ID of a root run on partition 0", r.ID)
+	}
+	if err := r.Bounds.Check(); err != nil {
+		return nil, err
+	}
+	if len(r.Input) > payloadMax {
+		return nil, fault.Invalid.New("run: open: input of %d bytes; the most is %d", len(r.Input), payloadMax)
+	}
+	if len(r.Agent) > textMax || len(r.Skill) > textMax || len(r.Folder) > textMax {
+		return nil, fault.Invalid.New("run: open: a name is longer than %d bytes", textMax)
+	}
+	if err := p.room(); err != nil {
+		return nil, err
+	}
+	return &request{r.ID, r.Release, r.Agent, r.Skill, r.Input, r.Folder, r.Bounds.Or(polity.DefaultBounds())}, nil
+}
+
+// Wait returns how a run ended, as soon as it has. It returns fault.NotFound if there is no such run, and the reason if
+// it is stopped.
+func (p *Partition) Wait(ctx context.Context, id polity.RunID) (Outcome, error) {
+	ended := make(chan ending, 1)
+	ok := p.post(input{do: func(c *core) {
+		t := c.trees[id]
+		switch {
+		case c.dead != nil:
+			ended <- ending{err: c.dead}
+		case t == nil:
+			ended <- ending{err: fault.NotFound.New("run: no run %q", id)}
+		case t.stopped != nil:
+			ended <- ending{err: t.stopped}
+		default:
+			c.wait(t, func(o Outcome, err error) { ended <- ending{o, err} })
+		}
+	}})
+	if !ok {
+		return Outcome{}, p.gone()
+	}
+	return p.outcome(ctx, id, ended)
+}
+
+func (p *Partition) outcome(ctx context.Context, id polity.RunID, ended chan ending) (Outcome, error) {
+	select {
+	case e := <-ended:
+		if e.err != nil || e.outcome.Status != Running {
+			return e.outcome, e.err
+		}
+		return p.stored(ctx, id)
+	case <-ctx.Done():
+		return Outcome{}, fault.Of(context.Cause(ctx)).Kind.New("run: wait for %s: %w", id, ctx.Err())
+	}
+}
+
+// stored reads how a run ended from the log.
+func (p *Partition) stored(ctx context.Context, id polity.RunID) (Outcome, error) {
+	_, last, err := p.span(ctx, id)
+	if err != nil {
+		return Outcome{}, err
+	}
+	e, err := p.log.Get(ctx, last)
+	if err != nil {
+		return Outcome{}, err
+	}
+	var f frame
+	if err := f.decode(e.Data); err != nil {
+		return Outcome{}, err
+	}
+	for _, r := range f.records {
+		if r.kind == recFinished && r.run == id {
+			data, err := p.core.read(r.data)
+			return Outcome{r.status, data, r.fault, r.usage}, err
+		}
+	}
+	return Outcome{}, fault.Damaged.New("run: commit %d does not hold the end of %s", last, id)
+}
+
+// Cancel asks a run and everything below it to end, and returns when that is durable; the run has ended when
+// every effect in flight has. A run that has ended already stays as it is.
+func (p *Partition) Cancel(ctx context.Context, id polity.RunID, reason string) error {
+	if len(reason) > textMax {
+		return fault.Invalid.New("run: cancel: a reason of %d bytes; the most is %d", len(reason), textMax)
+	}
+	done := make(chan error, 1)
+	return p.call(ctx, done, func(c *core) { c.cancelRun(id, reason, func(err error) { done <- err }) })
+}
+
+// List returns all root runs in the order of opening.
+func (p *Partition) List(ctx context.Context) ([]Summary, error) {
+	var list []Summary
+	done := make(chan error, 1)
+	err := p.call(ctx, done, func(c *core) {
+		all := make([]Summary, len(c.roots))
+		for i, t := range c.roots {
+			all[i] = t.current()
+		}
+		c.answer(func(err error) { list = all; done <- err })
+	})
+	return list, err
+}
+
+func (t *tree) current() Summary {
+	s := t.summary
+	if t.root != nil {
+		s.Usage = t.root.usage
+	}
+	return s
+}
+
+// Find returns a run's summary, or fault.NotFound.
+func (p *Partition) Find(ctx context.Context, id polity.RunID) (Summary, error) {
+	var s Summary
+	done := make(chan error, 1)
+	err := p.call(ctx, done, func(c *core) {
+		t := c.trees[id]
+		if t == nil {
+			done <- fault.NotFound.New("run: no run %q", id)
+			return
+		}
+		found := t.current()
+		c.answer(func(err error) { s = found; done <- err })
+	})
+	return s, err
+}
+
+func (p *Partition) span(ctx context.Context, id polity.RunID) (first, last uint64, err error) {
+	done := make(chan error, 1)
+	err = p.call(ctx, done, func(c *core) {
+		t := c.trees[id]
+		if t == nil {
+			done <- fault.NotFound.New("run: no run %q", id)
+			return
+		}
+		f, l := t.first, t.last
+		c.answer(func(err error) { first, last = f, l; done <- err })
+	})
+	return first, last, err
+}
+
+// Watch calls notice for everything that happens to a run from now on, from the partition's goroutine: it must not
+// block. The returned function ends that.
+func (p *Partition) Watch(ctx context.Context, id polity.RunID, notice func(Notice)) (func(), error) {
+	w := &watcher{notice: notice}
+	done := make(chan error, 1)
+	err := p.call(ctx, done, func(c *core) {
+		t := c.trees[id]
+		if t == nil {
+			done <- fault.NotFound.New("run: no run %q", id)
+			return
+		}
+		t.watch = append(t.watch, w)
+		done <- nil
+	})
+	return func() { p.post(input{do: func(*core) { w.gone = true }}) }, err
+}
+
+// History gives everything that the log tells of a run and the runs below it, in order.
+func (p *Partition) History(ctx context.Context, id polity.RunID, each func(Notice) error) error {
+	first, last, err := p.span(ctx, id)
+	if err != nil {
+		return err
+	}
+	var f frame
+	return p.log.Read(ctx, first, last, func(e bus.Entry) error {
+		if err := f.decode(e.Data); err != nil {
+			return err
+		}
+		for i := range f.records {
+			r := &f.records[i]
+			if r.run.Root() != id {
+				continue
+			}
+			n, err := p.notice(r, f.at, e.Seq)
+			if err != nil {
+				return err
+			}
+			if err := each(n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+var kindText = map[recordKind]string{
+	recOpened: "opened", recBegan: "began", recResult: "result", recCancel: "cancel", recExpired: "expired", recFinished: "finished",
+}
+
+func (p *Partition) notice(r *record, at time.Time, seq uint64) (Notice, error) {
+	data, err := p.core.read(r.data)
+	if err != nil {
+		return Notice{}, err
+	}
+	n := Notice{
+		At: at, Commit: seq, Kind: kindText[r.kind], Run: r.run, Name: r.name, Attempt: r.attempt, Agent: r.agent,
+		Fault: r.fault, Usage: r.usage, Data: data,
+	}
+	if r.kind == recFinished {
+		n.Status = r.status.String()
+	}
+	return n, nil
+}
+
+// call runs f in the loop and waits for done.
+func (p *Partition) call(ctx context.Context, done chan error, f func(*core)) error {
+	if !p.post(input{do: f}) {
+		return p.gone()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fault.Cancelled.New("run: %w", ctx.Err())
+	case <-p.ended:
+		select {
+		case err := <-done:
+			return err
+		default:
+			return p.gone()
+		}
+	}
+}
+
+func (p *Partition) gone() error {
+	if err := p.Err(); err != nil {
+		return err
+	}
+	return fault.Unavailable.New("run: the node is stopping; ask again with the same ID")
+}
