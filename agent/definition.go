@@ -79,7 +79,9 @@ type ToolPin struct {
 type Org struct {
 	Pattern string             `json:"pattern"` // as in hub
 	Members []polity.AgentName `json:"members"`
-	Config  json.RawMessage    `json:"config"` // of the pattern: pattern.Hub for hub
+	// Tools are the tools that the pattern itself calls, as files.cite to look evidence up.
+	Tools  []ToolPin       `json:"tools,omitempty"`
+	Config json.RawMessage `json:"config"` // of the pattern: pattern.Hub for hub
 }
 
 // Release is an immutable set of agents that know each other. Its digest names it.

@@ -7,6 +7,8 @@ package tool
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"strings"
 	"time"
 
 	"polity.run"
@@ -20,6 +22,9 @@ const (
 	OutputMaxDefault = 4 << 20 // bytes
 )
 
+// NameMax is the longest name of a tool, in bytes.
+const NameMax = 63
+
 // Tool does one thing. Implementations are safe for concurrent use.
 type Tool interface {
 	Spec() Spec
@@ -30,7 +35,7 @@ type Tool interface {
 
 // Spec declares a tool.
 type Spec struct {
-	Name        string          `json:"name"` // dotted, as in code.dependencies
+	Name        string          `json:"name"` // letters, digits, '-' and '_' with dots between, as in code.dependencies
 	Version     string          `json:"version"`
 	Description string          `json:"description"`
 	Input       json.RawMessage `json:"input,omitempty"`  // JSON Schema; empty accepts any
@@ -48,49 +53,119 @@ type Call struct {
 }
 
 // Func makes a tool of a function. Schemas that spec leaves empty derive from In and Out. It returns fault.Invalid
-// if the spec is incomplete or a type has no schema.
+// if the spec is incomplete, a limit is negative, a type has no schema or a schema does not compile.
+//
+// The tool's Call checks the input against the schema before fn sees it (no input stands for {}), and
+// gives an error of fn that is its context's end the kind Cancelled or Timeout. Other errors pass as they are.
 func Func[In, Out any](spec Spec, fn func(ctx context.Context, c Call, in In) (Out, error)) (Tool, error) {
-	if spec.Name == "" || spec.Version == "" {
-		return nil, fault.Invalid.New("tool %q: name and version are needed", spec.Name)
+	if err := spec.check(); err != nil {
+		return nil, err
 	}
-	if err := spec.Effect.Check(); err != nil {
-		return nil, fault.Invalid.New("tool %q: %w", spec.Name, err)
+	if fn == nil {
+		return nil, fault.Invalid.New("tool %s: the function is nil", spec.Name)
 	}
 	var err error
 	if spec.Input == nil {
 		if spec.Input, err = schema.For[In](); err != nil {
-			return nil, fault.Invalid.New("tool %q: input: %w", spec.Name, err)
+			return nil, fault.Invalid.New("tool %s: input: %w", spec.Name, err)
 		}
 	}
 	if spec.Output == nil {
 		if spec.Output, err = schema.For[Out](); err != nil {
-			return nil, fault.Invalid.New("tool %q: output: %w", spec.Name, err)
+			return nil, fault.Invalid.New("tool %s: output: %w", spec.Name, err)
 		}
 	}
-	return &function[In, Out]{spec, fn}, nil
+	accepts, err := schema.Compile(spec.Input)
+	if err != nil {
+		return nil, fault.Invalid.New("tool %s: input: %w", spec.Name, err)
+	}
+	if _, err := schema.Compile(spec.Output); err != nil {
+		return nil, fault.Invalid.New("tool %s: output: %w", spec.Name, err)
+	}
+	return &function[In, Out]{spec, accepts, fn}, nil
+}
+
+// check returns nil, or an Invalid fault for a spec that is incomplete or contradicts itself.
+func (s Spec) check() error {
+	if err := checkName(s.Name); err != nil {
+		return err
+	}
+	if s.Version == "" {
+		return fault.Invalid.New("tool %s: a version is needed", s.Name)
+	}
+	if err := s.Effect.Check(); err != nil {
+		return fault.Invalid.New("tool %s: %w", s.Name, err)
+	}
+	if s.Timeout < 0 || s.OutputMax < 0 {
+		return fault.Invalid.New("tool %s: a limit is negative; leave it out for the default", s.Name)
+	}
+	return nil
+}
+
+// checkName returns nil, or an Invalid fault that says what a tool's name is made of.
+func checkName(name string) error {
+	if name == "" || len(name) > NameMax {
+		return fault.Invalid.New("tool %.20q: a name of 1 to %d bytes is needed", name, NameMax)
+	}
+	for _, word := range strings.Split(name, ".") {
+		if word == "" {
+			return fault.Invalid.New("tool %q: name has an empty part; want words with dots between, as in code.tests", name)
+		}
+	}
+	for _, c := range []byte(name) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-', c == '_':
+		default:
+			return fault.Invalid.New("tool %q: %q is not allowed in a name; use letters, digits, '.', '-' and '_'", name, string(rune(c)))
+		}
+	}
+	return nil
 }
 
 type function[In, Out any] struct {
-	spec Spec
-	fn   func(context.Context, Call, In) (Out, error)
+	spec    Spec
+	accepts *schema.Schema
+	fn      func(context.Context, Call, In) (Out, error)
 }
 
 func (f *function[In, Out]) Spec() Spec { return f.spec }
 
 func (f *function[In, Out]) Call(ctx context.Context, c Call) (json.RawMessage, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, ended(f.spec.Name, err)
+	}
+	if len(c.Input) == 0 {
+		c.Input = json.RawMessage("{}")
+	}
+	if err := f.accepts.Check(c.Input); err != nil {
+		return nil, fault.Invalid.New("tool %s: input: %w", f.spec.Name, err)
+	}
 	var in In
-	if len(c.Input) > 0 {
-		if err := json.Unmarshal(c.Input, &in); err != nil {
-			return nil, fault.Invalid.New("tool %s: input: %w", f.spec.Name, err)
-		}
+	if err := json.Unmarshal(c.Input, &in); err != nil {
+		return nil, fault.Invalid.New("tool %s: input: %w", f.spec.Name, err)
 	}
 	out, err := f.fn(ctx, c, in)
 	if err != nil {
-		return nil, err
+		return nil, ended(f.spec.Name, err)
 	}
 	data, err := json.Marshal(out)
 	if err != nil {
 		return nil, fault.Internal.New("tool %s: output: %w", f.spec.Name, err)
 	}
 	return data, nil
+}
+
+// ended gives a context's bare error its kind, and returns every other error as it is.
+func ended(name string, err error) error {
+	var known *fault.Error
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		return fault.Timeout.New("tool %s: %w", name, err)
+	case errors.Is(err, context.Canceled):
+		return fault.Cancelled.New("tool %s: %w", name, err)
+	default:
+		return err
+	}
 }

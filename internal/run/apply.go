@@ -56,10 +56,10 @@ func (c *core) apply(rec *record, seq uint64) {
 		c.gotResult(r, rec)
 	case recCancel:
 		f := fault.Of(fault.Cancelled.New("cancelled: %s", rec.reason))
-		c.tell(t, Notice{Kind: "cancel", Run: r.id, Fault: f})
-		c.close(r, Outcome{Status: Cancelled, Fault: f}, requestHash{})
+		c.tell(t, polity.Notice{Kind: "cancel", Run: r.id, Fault: f})
+		c.close(r, polity.Outcome{Status: polity.StatusCancelled, Fault: f}, requestHash{})
 	case recExpired:
-		c.tell(t, Notice{Kind: "expired", Run: r.id})
+		c.tell(t, polity.Notice{Kind: "expired", Run: r.id})
 		c.expire(r)
 	case recFinished:
 		c.finished(r, rec)
@@ -82,13 +82,13 @@ func (c *core) diverge(t *tree, format string, args ...any) {
 // stop keeps a tree as it is in the log, without a state: it can be neither continued nor trusted here.
 func (c *core) stop(t *tree, f *fault.Error) {
 	t.stopped = f
-	t.summary.Status, t.summary.Fault = Stopped, f
+	t.summary.Status, t.summary.Fault = polity.StatusStopped, f
 	if t.root != nil {
 		c.drop(t.root)
 	}
 	t.root = nil
 	for _, ended := range t.ended {
-		ended(Outcome{}, f)
+		ended(polity.Outcome{}, f)
 	}
 	t.ended = nil
 }
@@ -119,13 +119,13 @@ func (c *core) drop(r *run) {
 func (c *core) openRoot(rec *record, seq uint64) {
 	t := &tree{
 		id: rec.run, request: rec.request, first: seq, last: seq, parked: c.parks && !c.live, records: 1,
-		summary: Summary{ID: rec.run, Agent: rec.agent, Opened: c.lastAt},
+		summary: polity.Summary{ID: rec.run, Agent: rec.agent, Opened: c.lastAt},
 	}
 	c.trees[rec.run] = t
 	c.roots = append(c.roots, t)
 	program, err := c.catalog.Program(rec.release, rec.agent)
 	if err == nil && program.Decider == nil {
-		err = fault.Diverged.New("agent %q has no decider any more", rec.agent)
+		program = &Program{Decider: solo{}, Input: program.Input, Output: program.Output}
 	}
 	var input json.RawMessage
 	if err == nil {
@@ -143,7 +143,7 @@ func (c *core) openRoot(rec *record, seq uint64) {
 	c.runs[r.id] = r
 	r.opened, r.downtime = c.lastAt, c.downtime
 	c.setWall(r)
-	c.tell(t, Notice{Kind: "opened", Run: r.id, Agent: r.agent})
+	c.tell(t, polity.Notice{Kind: "opened", Run: r.id, Agent: r.agent})
 	c.decide(r, polity.Event{
 		Kind: polity.Opened, Data: input, From: polity.AgentName(rec.from), Agent: polity.AgentName(rec.agent), Skill: rec.skill, Folder: rec.folder,
 	})
@@ -186,7 +186,7 @@ func (c *core) openChild(t *tree, rec *record) {
 	c.runs[r.id] = r
 	r.opened, r.downtime = c.lastAt, c.downtime
 	c.setWall(r)
-	c.tell(t, Notice{Kind: "opened", Run: r.id, Agent: r.agent})
+	c.tell(t, polity.Notice{Kind: "opened", Run: r.id, Agent: r.agent})
 	c.decide(r, polity.Event{
 		Kind: polity.Opened, Data: p.cmd.Input, From: polity.AgentName(parent.agent),
 		Agent: polity.AgentName(r.agent), Skill: r.skill, Folder: r.folder,
@@ -216,7 +216,7 @@ func (c *core) decide(r *run, e polity.Event) {
 		err = fault.Internal.New("decider of %s: it neither finished nor waits for anything after %s %s", r.agent, kindWord(e.Kind), e.Name)
 	}
 	if err != nil {
-		c.close(r, Outcome{Status: Failed, Fault: fault.Of(err)}, requestHash{})
+		c.close(r, polity.Outcome{Status: polity.StatusFailed, Fault: fault.Of(err)}, requestHash{})
 	}
 }
 
@@ -242,14 +242,14 @@ func (r *run) decide(e polity.Event) (commands []polity.Command, err error) {
 func (c *core) command(r *run, cmd *polity.Command) error {
 	switch cmd.Do {
 	case polity.DoFinish:
-		c.close(r, Outcome{Status: Completed, Output: nonNil(cmd.Input)}, hashRequest(cmd))
+		c.close(r, polity.Outcome{Status: polity.StatusCompleted, Output: nonNil(cmd.Input)}, hashRequest(cmd))
 		return nil
 	case polity.DoFail:
 		f := cmd.Fault
 		if f == nil {
 			f = fault.Of(fault.Internal.New("decider of %s: failed without a fault", r.agent))
 		}
-		c.close(r, Outcome{Status: Failed, Fault: f}, hashRequest(cmd))
+		c.close(r, polity.Outcome{Status: polity.StatusFailed, Fault: f}, hashRequest(cmd))
 		return nil
 	case polity.DoCancel:
 		if p := r.find(cmd.To); p != nil {
@@ -284,7 +284,7 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 		}
 		c.enqueue(p.result(result{fault: f}))
 		if r.refusals > refusalsMax {
-			c.close(r, Outcome{Status: Failed, Fault: f}, requestHash{})
+			c.close(r, polity.Outcome{Status: polity.StatusFailed, Fault: f}, requestHash{})
 		}
 		return nil
 	}
@@ -300,7 +300,7 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 	if cmd.Do == polity.DoSleep {
 		p.due = c.lastAt.Add(cmd.After)
 	}
-	c.tell(r.tree, Notice{Kind: "started", Run: r.id, Name: cmd.Name, Attempt: cmd.Attempt, Verb: cmd.Do.String(), To: cmd.To})
+	c.tell(r.tree, polity.Notice{Kind: "started", Run: r.id, Name: cmd.Name, Attempt: cmd.Attempt, Verb: cmd.Do.String(), To: cmd.To})
 	if c.live {
 		c.route(p)
 	}
@@ -340,16 +340,16 @@ func (c *core) route(p *pending) {
 				return
 			}
 		} else if err == nil {
-			p.class = program.Effect
+			p.work = program.Work
 		}
 	default:
-		p.class, err = c.catalog.Effect(r.release, r.agent, p.cmd.Do, p.cmd.To)
+		p.work, err = c.catalog.Work(r.release, r.agent, p.cmd.Do, p.cmd.To)
 	}
 	switch {
 	case err != nil:
 		p.refused = fault.Of(err)
 		c.enqueue(p.result(result{fault: p.refused}))
-	case p.class == polity.EffectExternal:
+	case p.work.Class == polity.EffectExternal:
 		c.enqueue(&record{kind: recBegan, run: r.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request})
 	default:
 		g := c.pack()
@@ -376,11 +376,11 @@ func (c *core) began(r *run, rec *record) {
 		c.diverge(r.tree, "the log began %s of %s, and this code does not", rec.name, r.id)
 		return
 	}
-	p.began, p.routed, p.class = true, true, polity.EffectExternal
+	p.began, p.routed, p.work.Class = true, true, polity.EffectExternal
 	if c.live {
 		c.gather.starts = append(c.gather.starts, p)
 	}
-	c.tell(r.tree, Notice{Kind: "began", Run: r.id, Name: rec.name, Attempt: rec.attempt})
+	c.tell(r.tree, polity.Notice{Kind: "began", Run: r.id, Name: rec.name, Attempt: rec.attempt})
 }
 
 // --- results
@@ -416,7 +416,7 @@ func (c *core) gotResult(r *run, rec *record) {
 	if rec.fault != nil && rec.fault.Kind == fault.Exhausted && rec.fault.Bound != "" && r.bound == nil {
 		r.bound = rec.fault
 	}
-	c.tell(r.tree, Notice{Kind: "result", Run: r.id, Name: rec.name, Attempt: rec.attempt, Fault: rec.fault, Usage: rec.usage})
+	c.tell(r.tree, polity.Notice{Kind: "result", Run: r.id, Name: rec.name, Attempt: rec.attempt, Fault: rec.fault, Usage: rec.usage})
 	c.deliver(r, polity.Event{
 		Kind: polity.Result, Name: rec.name, Attempt: rec.attempt, Data: data, Fault: rec.fault, Usage: rec.usage,
 	})
@@ -442,14 +442,14 @@ func (c *core) deliver(r *run, e polity.Event) {
 // --- ending
 
 // close ends a run as soon as nothing beneath it is pending: what is, is asked to end now.
-func (c *core) close(r *run, o Outcome, request requestHash) {
+func (c *core) close(r *run, o polity.Outcome, request requestHash) {
 	if r.closing != nil {
 		return
 	}
 	r.closing, r.closeHash = &o, request
 	for _, p := range slices.Clone(r.pending) {
 		why := fault.Of(fault.Cancelled.New("%s ended", r.agent))
-		if o.Status == Cancelled {
+		if o.Status == polity.StatusCancelled {
 			why = o.Fault
 		}
 		c.stopPending(p, why)
@@ -474,7 +474,7 @@ func (c *core) routeStop(p *pending) {
 		c.enqueue(&record{kind: recCancel, run: p.child.id, reason: p.why.Text})
 	case p.cmd.Do == polity.DoSleep:
 		c.enqueue(p.result(result{fault: p.why}))
-	case p.routed && p.cmd.Do == polity.DoAsk && p.class == "":
+	case p.routed && p.cmd.Do == polity.DoAsk && p.work.Class == "":
 		// Its opening is queued: openChild cancels it.
 	default:
 		g := c.pack()
@@ -514,16 +514,16 @@ func (c *core) finishIfIdle(r *run) {
 // on its way is exhausted, with its output as the best effort.
 func (c *core) finish(r *run) {
 	o := *r.closing
-	if o.Status == Completed && r.program.Output != nil {
+	if o.Status == polity.StatusCompleted && r.program.Output != nil {
 		if err := r.program.Output(r.skill, o.Output); err != nil {
-			o = Outcome{Status: Failed, Fault: fault.Of(fault.Invalid.New("output of %s: %w", r.agent, err))}
+			o = polity.Outcome{Status: polity.StatusFailed, Fault: fault.Of(fault.Invalid.New("output of %s: %w", r.agent, err))}
 		}
 	}
-	if o.Status == Completed && r.bound != nil {
-		o.Status, o.Fault = Exhausted, r.bound
+	if o.Status == polity.StatusCompleted && r.bound != nil {
+		o.Status, o.Fault = polity.StatusExhausted, r.bound
 	}
 	if o.Fault != nil && o.Fault.Kind == fault.Exhausted {
-		o.Status = Exhausted
+		o.Status = polity.StatusExhausted
 	}
 	c.enqueue(&record{
 		kind: recFinished, run: r.id, status: o.Status, request: r.closeHash, usage: r.usage,
@@ -537,9 +537,9 @@ func (c *core) finished(r *run, rec *record) {
 		return
 	}
 	delete(c.runs, r.id)
-	c.tell(r.tree, Notice{Kind: "finished", Run: r.id, Status: rec.status.String(), Fault: rec.fault, Usage: rec.usage})
+	c.tell(r.tree, polity.Notice{Kind: "finished", Run: r.id, Status: rec.status.String(), Fault: rec.fault, Usage: rec.usage})
 	output := r.closing.Output
-	if rec.status != Completed && rec.status != Exhausted {
+	if rec.status != polity.StatusCompleted && rec.status != polity.StatusExhausted {
 		output = nil
 	}
 	if r.parent == nil {
@@ -550,7 +550,7 @@ func (c *core) finished(r *run, rec *record) {
 	parent.remove(p)
 	parent.usage = parent.usage.Plus(rec.usage).Plus(polity.Usage{Turns: 1})
 	parent.unhold(p, p.spentByChild(r))
-	if rec.status == Exhausted && !r.boundOwn && parent.bound == nil {
+	if rec.status == polity.StatusExhausted && !r.boundOwn && parent.bound == nil {
 		parent.bound = rec.fault
 	}
 	f := rec.fault
@@ -571,7 +571,7 @@ func (c *core) rootFinished(r *run, rec *record, output json.RawMessage) {
 	if !c.live || len(ended) == 0 {
 		return
 	}
-	o := Outcome{Status: rec.status, Output: output, Fault: rec.fault, Usage: rec.usage}
+	o := polity.Outcome{Status: rec.status, Output: output, Fault: rec.fault, Usage: rec.usage}
 	c.gather.answers = append(c.gather.answers, func(err error) {
 		for _, f := range ended {
 			f(o, err)
@@ -655,7 +655,7 @@ func (c *core) again(p *pending) error {
 	case polity.DoAsk:
 		_, err = c.catalog.Program(p.run.release, p.cmd.To)
 	case polity.DoCall, polity.DoThink:
-		_, err = c.catalog.Effect(p.run.release, p.run.agent, p.cmd.Do, p.cmd.To)
+		_, err = c.catalog.Work(p.run.release, p.run.agent, p.cmd.Do, p.cmd.To)
 	}
 	if errors.Is(err, fault.Diverged) {
 		return err
@@ -672,4 +672,18 @@ func (c *core) setWall(r *run) {
 	}
 	idle := c.downtime - r.downtime
 	heap.Push(&c.timers, timer{due: r.opened.Add(time.Duration(l.limit.Wall) + idle), run: r})
+}
+
+// solo runs an agent that is an effect as a run of its own: it asks once and ends as the agent does.
+type solo struct{}
+
+func (solo) Decide(_ any, e polity.Event) (any, []polity.Command) {
+	switch {
+	case e.Kind == polity.Opened:
+		return nil, []polity.Command{polity.Ask("do", e.Agent, e.Skill, e.Data)}
+	case e.Fault != nil:
+		return nil, []polity.Command{polity.Fail(e.Fault)}
+	default:
+		return nil, []polity.Command{polity.Finish(e.Data)}
+	}
 }

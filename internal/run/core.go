@@ -2,6 +2,7 @@ package run
 
 import (
 	"container/heap"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -25,14 +26,20 @@ type Catalog interface {
 	// Program returns what does the work of an agent of a release: a decider, which becomes a run, or an
 	// effect. NotFound or Diverged says that it is not to be had as it was pinned.
 	Program(release Digest, agent string) (*Program, error)
-	// Effect returns the class of calling a tool or a model, as pinned in the release.
-	Effect(release Digest, agent string, verb polity.Verb, to string) (polity.Effect, error)
+	// Work returns how a tool is called or a model asked, as pinned in the release.
+	Work(release Digest, agent string, verb polity.Verb, to string) (Work, error)
 }
 
-// Program is what does an agent's work.
+// Work is what the kernel needs to know of an effect.
+type Work struct {
+	Class   polity.Effect
+	Timeout time.Duration // 0 is timeoutDefault
+}
+
+// Program is what does an agent's work: a decider, or an effect.
 type Program struct {
 	Decider polity.Decider // nil for an effect
-	Effect  polity.Effect  // its class, without a decider
+	Work    Work           // without a decider
 	// Input and Output check what a skill is asked and answers. Nil accepts everything.
 	Input  func(skill string, data json.RawMessage) error
 	Output func(skill string, data json.RawMessage) error
@@ -87,19 +94,19 @@ type core struct {
 type tree struct {
 	id      polity.RunID
 	root    *run // nil once it ended
-	summary Summary
+	summary polity.Summary
 	request requestHash
 	first   uint64 // its first and last commit
 	last    uint64
 	parked  bool
 	stopped *fault.Error
-	ended   []func(Outcome, error) // who waits for the end
+	ended   []func(polity.Outcome, error) // who waits for the end
 	watch   []*watcher
 	records int // how many records were applied
 }
 
 type watcher struct {
-	notice func(Notice)
+	notice func(polity.Notice)
 	gone   bool
 }
 
@@ -126,7 +133,7 @@ type run struct {
 	bound     *fault.Error // the first bound that refused a command
 	boundOwn  bool         // that bound was delegated to this very run
 	refusals  int
-	closing   *Outcome // how it will end, once nothing is pending
+	closing   *polity.Outcome // how it will end, once nothing is pending
 	closeHash requestHash
 	finishing bool
 }
@@ -142,12 +149,12 @@ type pending struct {
 	why     *fault.Error // it shall end, and this is why
 	child   *run
 	due     time.Time // of a sleep
-	class   polity.Effect
+	work    Work
 	routed  bool
 	began   bool
 	started bool
 	done    bool
-	cancel  func() // set and used by the host
+	cancel  context.CancelCauseFunc // set and used by the host
 }
 
 // pack is a commit that is being gathered or is in flight.
@@ -169,7 +176,7 @@ type pack struct {
 
 type notice struct {
 	tree *tree
-	n    Notice
+	n    polity.Notice
 }
 
 func newCore(h host, catalog Catalog, epoch [8]byte) *core {
@@ -330,7 +337,7 @@ func (c *core) giveUp(err error) {
 	}
 	for _, t := range c.roots {
 		for _, ended := range t.ended {
-			ended(Outcome{}, err)
+			ended(polity.Outcome{}, err)
 		}
 		t.ended = nil
 	}
@@ -359,7 +366,7 @@ func (c *core) answer(f func(error)) {
 }
 
 // tell queues a notice for those who watch the tree.
-func (c *core) tell(t *tree, n Notice) {
+func (c *core) tell(t *tree, n polity.Notice) {
 	if !c.live || len(t.watch) == 0 {
 		return
 	}
@@ -368,7 +375,7 @@ func (c *core) tell(t *tree, n Notice) {
 	p.notices = append(p.notices, notice{t, n})
 }
 
-func (t *tree) tell(n Notice) {
+func (t *tree) tell(n polity.Notice) {
 	kept := t.watch[:0]
 	for _, w := range t.watch {
 		if !w.gone {
@@ -398,7 +405,7 @@ func (q *request) hash() requestHash {
 
 // open opens a run, or finds it: the same ID with the same content is the same run, with another content a
 // Conflict. opened is called when that is durable; ended, if not nil, when the run has ended.
-func (c *core) open(q *request, opened func(error), ended func(Outcome, error)) {
+func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, error)) {
 	if c.dead != nil {
 		opened(c.dead)
 		return
@@ -408,9 +415,6 @@ func (c *core) open(q *request, opened func(error), ended func(Outcome, error)) 
 		return
 	}
 	program, err := c.catalog.Program(q.release, q.agent)
-	if err == nil && program.Decider == nil {
-		err = fault.Internal.New("run: agent %q has no decider", q.agent)
-	}
 	if err == nil && program.Input != nil {
 		if e := program.Input(q.skill, q.input); e != nil {
 			err = fault.Invalid.New("run: input of %s: %w", q.agent, e)
@@ -430,7 +434,7 @@ func (c *core) open(q *request, opened func(error), ended func(Outcome, error)) 
 	c.answer(opened)
 }
 
-func (c *core) openAgain(t *tree, q *request, opened func(error), ended func(Outcome, error)) {
+func (c *core) openAgain(t *tree, q *request, opened func(error), ended func(polity.Outcome, error)) {
 	switch {
 	case t.request != q.hash():
 		opened(fault.Conflict.New("run: %s exists with another input", q.id))
@@ -456,10 +460,10 @@ func nonNil(data json.RawMessage) json.RawMessage {
 	return data
 }
 
-// wait calls ended when the tree has ended: with an empty Outcome and nil if that was before, and the log holds it.
-func (c *core) wait(t *tree, ended func(Outcome, error)) {
+// wait calls ended when the tree has ended: with an empty polity.Outcome and nil if that was before, and the log holds it.
+func (c *core) wait(t *tree, ended func(polity.Outcome, error)) {
 	if t.root == nil {
-		c.answer(func(err error) { ended(Outcome{}, err) })
+		c.answer(func(err error) { ended(polity.Outcome{}, err) })
 		return
 	}
 	t.ended = append(t.ended, ended)

@@ -87,8 +87,8 @@ type record struct {
 	data    payload
 	fault   *fault.Error
 	usage   polity.Usage
-	reason  string // cancel
-	status  Status // finished
+	reason  string        // cancel
+	status  polity.Status // finished
 
 	// opened
 	release Digest
@@ -373,7 +373,7 @@ func (r *reader) record(rec *record) {
 	case recCancel:
 		rec.reason = r.text()
 	case recFinished:
-		rec.status = Status(r.byte())
+		rec.status = polity.Status(r.byte())
 		rec.request = r.hash()
 		rec.usage = r.usage()
 		rec.data = r.payload()
@@ -381,7 +381,7 @@ func (r *reader) record(rec *record) {
 	default:
 		r.bad = true
 	}
-	if !knownStatus(rec.status) {
+	if !rec.status.Known() {
 		r.bad = true
 	}
 }

@@ -27,14 +27,16 @@ import (
 
 // Limits of the partition's surroundings.
 const (
-	ackMax      = 2 * time.Second // an append without an answer is in doubt after this
-	sendsMax    = 4               // appends of one commit before the store is taken to refuse
-	headTries   = 5               // reads of the log's end before it is taken to be out of reach
-	claimsMax   = 100             // tries to take a busy log
-	idleCheck   = 2 * time.Second // an idle owner looks this often whether the log is still its own
-	anchorEvery = time.Second
-	acksMax     = 64       // acknowledgements buffered; more are dropped, which is only a delay
-	freeMin     = 32 << 20 // bytes: no new run is admitted with less room on the disk
+	ackMax         = 2 * time.Second  // an append without an answer is in doubt after this
+	sendsMax       = 4                // appends of one commit before the store is taken to refuse
+	headTries      = 5                // reads of the log's end before it is taken to be out of reach
+	claimsMax      = 100              // tries to take a busy log
+	timeoutDefault = 60 * time.Second // of an effect that names none
+	effectGrace    = 3 * time.Second  // an effect that was asked to end is waited for this long
+	idleCheck      = 2 * time.Second  // an idle owner looks this often whether the log is still its own
+	anchorEvery    = time.Second
+	acksMax        = 64       // acknowledgements buffered; more are dropped, which is only a delay
+	freeMin        = 32 << 20 // bytes: no new run is admitted with less room on the disk
 )
 
 // log is the partition's stream as its owner sees it. *bus.Log is one; the simulation has another.
@@ -69,7 +71,7 @@ func (e *Effect) Key() string { return polity.EffectKey(e.Run, e.Name, e.Attempt
 type Config struct {
 	Catalog Catalog
 	Blobs   *Blobs
-	// Do does an effect, in a goroutine of its own. It returns soon after ctx ended.
+	// Do does an effect, in a goroutine of its own. It returns soon after ctx ended; if it does not, it is left behind.
 	Do func(ctx context.Context, e *Effect) (json.RawMessage, polity.Usage, error)
 	// Anchor is the file that remembers the log's end outside of the log; "" for none.
 	Anchor string
@@ -86,14 +88,15 @@ type Partition struct {
 	log  log
 	core *core
 
-	ctx    context.Context // of effects
-	cancel context.CancelFunc
-	acks   Acks
-	wake   chan struct{}
-	quit   chan struct{}
-	ended  chan struct{}
-	once   sync.Once
-	busy   sync.WaitGroup // goroutines of effects and of the host
+	ctx     context.Context // of effects
+	cancel  context.CancelFunc
+	acks    Acks
+	wake    chan struct{}
+	quit    chan struct{}
+	ended   chan struct{}
+	once    sync.Once
+	busy    sync.WaitGroup // the host's goroutines
+	effects sync.WaitGroup // those of effects, some of which may never end
 
 	mu     sync.Mutex
 	inbox  []input
@@ -398,11 +401,22 @@ func (p *Partition) Close() error {
 			p.drain(nil)
 		}
 		p.busy.Wait()
+		p.awaitEffects()
 		if p.cfg.Anchor != "" {
 			err = p.writeAnchor()
 		}
 	})
 	return err
+}
+
+func (p *Partition) awaitEffects() {
+	idle := make(chan struct{})
+	go func() { p.effects.Wait(); close(idle) }()
+	select {
+	case <-idle:
+	case <-time.After(effectGrace):
+		p.cfg.Log.Warn("effects do not end; they are left behind", "grace", effectGrace)
+	}
 }
 
 // Down is closed when the partition has stopped serving; Err then says why.
@@ -510,27 +524,62 @@ func (p *Partition) sleep(d time.Duration) bool {
 }
 
 func (p *Partition) start(q *pending) {
-	ctx, cancel := context.WithCancel(p.ctx)
+	ctx, cancel := context.WithCancelCause(p.ctx)
 	q.cancel = cancel
-	p.busy.Add(1)
-	go p.do(ctx, q)
+	timeout := q.work.Timeout
+	if timeout == 0 {
+		timeout = timeoutDefault
+	}
+	clock := time.AfterFunc(timeout, func() {
+		p.abandon(q, fault.Timeout.New("%s: no answer within %s", q.cmd.To, timeout))
+	})
+	p.effects.Add(1)
+	go p.do(ctx, q, clock)
 }
 
-func (p *Partition) do(ctx context.Context, q *pending) {
-	defer p.busy.Done()
+func (p *Partition) do(ctx context.Context, q *pending, clock *time.Timer) {
+	defer p.effects.Done()
 	r := q.run
 	data, usage, err := p.cfg.Do(ctx, &Effect{
 		Run: r.id, Name: q.cmd.Name, Attempt: q.cmd.Attempt, Verb: q.cmd.Do, To: q.cmd.To, Agent: r.agent,
-		Skill: q.cmd.Skill, Input: q.cmd.Input, Folder: r.folder, Release: r.release, Class: q.class,
+		Skill: q.cmd.Skill, Input: q.cmd.Input, Folder: r.folder, Release: r.release, Class: q.work.Class,
 	})
-	q.cancel()
+	clock.Stop()
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	q.cancel(nil)
 	if p.ctx.Err() != nil {
 		return // the node stops: whatever the effect says now is of its being stopped
 	}
-	p.post(input{effect: q, result: result{data, fault.Of(err), usage}})
+	p.post(input{effect: q, result: q.outcome(data, usage, err)})
 }
 
-func (p *Partition) stop(q *pending) { q.cancel() }
+// outcome is what the log is told of an effect. An external one that did not end well may have done its work, and
+// must not be done again unless somebody knows better.
+func (q *pending) outcome(data json.RawMessage, usage polity.Usage, err error) result {
+	f := fault.Of(err)
+	if f != nil && q.work.Class == polity.EffectExternal && (f.Kind.Retryable() || f.Kind == fault.Cancelled) {
+		f = fault.Of(fault.Unknown.New("%s; it may have had its effect", f.Text))
+	}
+	return result{data, f, usage}
+}
+
+// abandon asks an effect to end for a reason, and no longer waits for it after a grace: what it says later is dropped.
+func (p *Partition) abandon(q *pending, why error) {
+	q.cancel(why)
+	time.AfterFunc(effectGrace, func() {
+		p.post(input{effect: q, result: q.outcome(nil, polity.Usage{}, why)})
+	})
+}
+
+func (p *Partition) stop(q *pending) {
+	var why error = fault.Cancelled
+	if q.why != nil {
+		why = q.why
+	}
+	p.abandon(q, why)
+}
 
 func (p *Partition) load(d Digest) (json.RawMessage, error) { return p.cfg.Blobs.Get(d) }
 
@@ -580,10 +629,10 @@ func (p *Partition) Open(ctx context.Context, r Request) error {
 }
 
 // Run opens a run as Open does and waits for its end.
-func (p *Partition) Run(ctx context.Context, r Request) (Outcome, error) {
+func (p *Partition) Run(ctx context.Context, r Request) (polity.Outcome, error) {
 	q, err := p.request(&r)
 	if err != nil {
-		return Outcome{}, err
+		return polity.Outcome{}, err
 	}
 	ended := make(chan ending, 1)
 	ok := p.post(input{do: func(c *core) {
@@ -591,7 +640,7 @@ func (p *Partition) Run(ctx context.Context, r Request) (Outcome, error) {
 			if err != nil {
 				ended <- ending{err: err}
 			}
-		}, func(o Outcome, err error) {
+		}, func(o polity.Outcome, err error) {
 			select {
 			case ended <- ending{o, err}:
 			default: // the opening failed, and said so
@@ -599,13 +648,13 @@ func (p *Partition) Run(ctx context.Context, r Request) (Outcome, error) {
 		})
 	}})
 	if !ok {
-		return Outcome{}, p.gone()
+		return polity.Outcome{}, p.gone()
 	}
 	return p.outcome(ctx, r.ID, ended)
 }
 
 type ending struct {
-	outcome Outcome
+	outcome polity.Outcome
 	err     error
 }
 
@@ -630,7 +679,7 @@ func (p *Partition) request(r *Request) (*request, error) {
 
 // Wait returns how a run ended, as soon as it has. It returns fault.NotFound if there is no such run, and the reason if
 // it is stopped.
-func (p *Partition) Wait(ctx context.Context, id polity.RunID) (Outcome, error) {
+func (p *Partition) Wait(ctx context.Context, id polity.RunID) (polity.Outcome, error) {
 	ended := make(chan ending, 1)
 	ok := p.post(input{do: func(c *core) {
 		t := c.trees[id]
@@ -642,48 +691,48 @@ func (p *Partition) Wait(ctx context.Context, id polity.RunID) (Outcome, error) 
 		case t.stopped != nil:
 			ended <- ending{err: t.stopped}
 		default:
-			c.wait(t, func(o Outcome, err error) { ended <- ending{o, err} })
+			c.wait(t, func(o polity.Outcome, err error) { ended <- ending{o, err} })
 		}
 	}})
 	if !ok {
-		return Outcome{}, p.gone()
+		return polity.Outcome{}, p.gone()
 	}
 	return p.outcome(ctx, id, ended)
 }
 
-func (p *Partition) outcome(ctx context.Context, id polity.RunID, ended chan ending) (Outcome, error) {
+func (p *Partition) outcome(ctx context.Context, id polity.RunID, ended chan ending) (polity.Outcome, error) {
 	select {
 	case e := <-ended:
-		if e.err != nil || e.outcome.Status != Running {
+		if e.err != nil || e.outcome.Status != polity.StatusRunning {
 			return e.outcome, e.err
 		}
 		return p.stored(ctx, id)
 	case <-ctx.Done():
-		return Outcome{}, fault.Of(context.Cause(ctx)).Kind.New("run: wait for %s: %w", id, ctx.Err())
+		return polity.Outcome{}, fault.Of(context.Cause(ctx)).Kind.New("run: wait for %s: %w", id, ctx.Err())
 	}
 }
 
 // stored reads how a run ended from the log.
-func (p *Partition) stored(ctx context.Context, id polity.RunID) (Outcome, error) {
+func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome, error) {
 	_, last, err := p.span(ctx, id)
 	if err != nil {
-		return Outcome{}, err
+		return polity.Outcome{}, err
 	}
 	e, err := p.log.Get(ctx, last)
 	if err != nil {
-		return Outcome{}, err
+		return polity.Outcome{}, err
 	}
 	var f frame
 	if err := f.decode(e.Data); err != nil {
-		return Outcome{}, err
+		return polity.Outcome{}, err
 	}
 	for _, r := range f.records {
 		if r.kind == recFinished && r.run == id {
 			data, err := p.core.read(r.data)
-			return Outcome{r.status, data, r.fault, r.usage}, err
+			return polity.Outcome{Status: r.status, Output: data, Fault: r.fault, Usage: r.usage}, err
 		}
 	}
-	return Outcome{}, fault.Damaged.New("run: commit %d does not hold the end of %s", last, id)
+	return polity.Outcome{}, fault.Damaged.New("run: commit %d does not hold the end of %s", last, id)
 }
 
 // Cancel asks a run and everything below it to end, and returns when that is durable; the run has ended when
@@ -697,11 +746,11 @@ func (p *Partition) Cancel(ctx context.Context, id polity.RunID, reason string) 
 }
 
 // List returns all root runs in the order of opening.
-func (p *Partition) List(ctx context.Context) ([]Summary, error) {
-	var list []Summary
+func (p *Partition) List(ctx context.Context) ([]polity.Summary, error) {
+	var list []polity.Summary
 	done := make(chan error, 1)
 	err := p.call(ctx, done, func(c *core) {
-		all := make([]Summary, len(c.roots))
+		all := make([]polity.Summary, len(c.roots))
 		for i, t := range c.roots {
 			all[i] = t.current()
 		}
@@ -710,7 +759,7 @@ func (p *Partition) List(ctx context.Context) ([]Summary, error) {
 	return list, err
 }
 
-func (t *tree) current() Summary {
+func (t *tree) current() polity.Summary {
 	s := t.summary
 	if t.root != nil {
 		s.Usage = t.root.usage
@@ -719,8 +768,8 @@ func (t *tree) current() Summary {
 }
 
 // Find returns a run's summary, or fault.NotFound.
-func (p *Partition) Find(ctx context.Context, id polity.RunID) (Summary, error) {
-	var s Summary
+func (p *Partition) Find(ctx context.Context, id polity.RunID) (polity.Summary, error) {
+	var s polity.Summary
 	done := make(chan error, 1)
 	err := p.call(ctx, done, func(c *core) {
 		t := c.trees[id]
@@ -750,7 +799,7 @@ func (p *Partition) span(ctx context.Context, id polity.RunID) (first, last uint
 
 // Watch calls notice for everything that happens to a run from now on, from the partition's goroutine: it must not
 // block. The returned function ends that.
-func (p *Partition) Watch(ctx context.Context, id polity.RunID, notice func(Notice)) (func(), error) {
+func (p *Partition) Watch(ctx context.Context, id polity.RunID, notice func(polity.Notice)) (func(), error) {
 	w := &watcher{notice: notice}
 	done := make(chan error, 1)
 	err := p.call(ctx, done, func(c *core) {
@@ -766,7 +815,7 @@ func (p *Partition) Watch(ctx context.Context, id polity.RunID, notice func(Noti
 }
 
 // History gives everything that the log tells of a run and the runs below it, in order.
-func (p *Partition) History(ctx context.Context, id polity.RunID, each func(Notice) error) error {
+func (p *Partition) History(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error {
 	first, last, err := p.span(ctx, id)
 	if err != nil {
 		return err
@@ -797,12 +846,12 @@ var kindText = map[recordKind]string{
 	recOpened: "opened", recBegan: "began", recResult: "result", recCancel: "cancel", recExpired: "expired", recFinished: "finished",
 }
 
-func (p *Partition) notice(r *record, at time.Time, seq uint64) (Notice, error) {
+func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, error) {
 	data, err := p.core.read(r.data)
 	if err != nil {
-		return Notice{}, err
+		return polity.Notice{}, err
 	}
-	n := Notice{
+	n := polity.Notice{
 		At: at, Commit: seq, Kind: kindText[r.kind], Run: r.run, Name: r.name, Attempt: r.attempt, Agent: r.agent,
 		Fault: r.fault, Usage: r.usage, Data: data,
 	}

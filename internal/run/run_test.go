@@ -46,16 +46,16 @@ func (p programs) Program(_ Digest, agent string) (*Program, error) {
 		return &Program{Decider: d}, nil
 	}
 	if e, ok := p.effects[agent]; ok {
-		return &Program{Effect: e}, nil
+		return &Program{Work: Work{Class: e}}, nil
 	}
 	return nil, fault.NotFound.New("no agent %q", agent)
 }
 
-func (p programs) Effect(_ Digest, _ string, _ polity.Verb, to string) (polity.Effect, error) {
+func (p programs) Work(_ Digest, _ string, _ polity.Verb, to string) (Work, error) {
 	if e, ok := p.effects[to]; ok {
-		return e, nil
+		return Work{Class: e}, nil
 	}
-	return polity.EffectNone, nil
+	return Work{Class: polity.EffectNone}, nil
 }
 
 // node is a partition on a real embedded JetStream.
@@ -118,7 +118,7 @@ func TestRunOfFiveSteps(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	o, err := n.Run(ctx, Request{ID: rootID(1), Agent: "five"})
-	if err != nil || o.Status != Completed || string(o.Output) != `{"steps":5}` {
+	if err != nil || o.Status != polity.StatusCompleted || string(o.Output) != `{"steps":5}` {
 		t.Fatalf("%+v %v", o, err)
 	}
 	again, err := n.Run(ctx, Request{ID: rootID(1), Agent: "five"})
@@ -126,7 +126,7 @@ func TestRunOfFiveSteps(t *testing.T) {
 		t.Fatalf("asked again: %+v %v", again, err)
 	}
 	var kinds []string
-	if err := n.History(ctx, rootID(1), func(n Notice) error { kinds = append(kinds, n.Kind); return nil }); err != nil {
+	if err := n.History(ctx, rootID(1), func(n polity.Notice) error { kinds = append(kinds, n.Kind); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if fmt.Sprint(kinds) != "[opened result result result result result finished]" {
@@ -154,7 +154,7 @@ func benchFiveSteps(b *testing.B, sync_ bus.Sync, c int) {
 		go func() {
 			defer wg.Done()
 			for i := range next {
-				if o, err := n.Run(context.Background(), Request{ID: rootID(i), Agent: "five"}); err != nil || o.Status != Completed {
+				if o, err := n.Run(context.Background(), Request{ID: rootID(i), Agent: "five"}); err != nil || o.Status != polity.StatusCompleted {
 					b.Errorf("%+v %v", o, err)
 				}
 			}

@@ -1,33 +1,32 @@
-package run
+package polity
 
 import (
 	"encoding/json"
 	"time"
 
-	"polity.run"
 	"polity.run/fault"
 )
 
 // Status is where a run stands.
 type Status byte
 
-// The statuses. Completed and those after it are final.
+// The statuses. StatusCompleted, StatusExhausted, StatusFailed and StatusCancelled are final.
 const (
-	Running   Status = 0
-	Completed Status = 1
-	Exhausted Status = 2 // ended at a bound, with its best effort
-	Failed    Status = 3
-	Cancelled Status = 4
-	// Stopped is a run that cannot be continued here, because what it was opened with is not to be had or its
+	StatusRunning   Status = 0
+	StatusCompleted Status = 1
+	StatusExhausted Status = 2 // ended at a bound, with its best effort
+	StatusFailed    Status = 3
+	StatusCancelled Status = 4
+	// StatusStopped is a run that cannot be continued here, because what it was opened with is not to be had or its
 	// decider decides otherwise than the log says. It is not lost and not final: with the right release it goes on.
-	Stopped Status = 5
+	StatusStopped Status = 5
 )
 
 var statusText = [...]string{"running", "completed", "exhausted", "failed", "cancelled", "stopped"}
 
 // String returns the status's word.
 func (s Status) String() string {
-	if !knownStatus(s) {
+	if !s.Known() {
 		return "unknown"
 	}
 	return statusText[s]
@@ -47,28 +46,29 @@ func (s *Status) UnmarshalText(text []byte) error {
 	return fault.Invalid.New("status %q is unknown", text)
 }
 
-func knownStatus(s Status) bool { return int(s) < len(statusText) }
+// Known says whether s is one of the statuses.
+func (s Status) Known() bool { return int(s) < len(statusText) }
 
 // Final says whether nothing more will happen to the run.
-func (s Status) Final() bool { return s >= Completed && s <= Cancelled }
+func (s Status) Final() bool { return s >= StatusCompleted && s <= StatusCancelled }
 
 // Outcome is how a run ended.
 type Outcome struct {
 	Status Status          `json:"status"`
-	Output json.RawMessage `json:"output,omitempty"` // with Completed, and the best effort with Exhausted
-	Fault  *fault.Error    `json:"fault,omitempty"`  // with every status but Completed
-	Usage  polity.Usage    `json:"usage"`
+	Output json.RawMessage `json:"output,omitempty"` // with StatusCompleted, and the best effort with StatusExhausted
+	Fault  *fault.Error    `json:"fault,omitempty"`  // with every other status
+	Usage  Usage           `json:"usage"`
 }
 
 // Summary is a root run at a glance.
 type Summary struct {
-	ID     polity.RunID `json:"id"`
+	ID     RunID        `json:"id"`
 	Agent  string       `json:"agent"`
 	Status Status       `json:"status"`
 	Opened time.Time    `json:"opened"`
 	Ended  time.Time    `json:"ended,omitzero"`
-	Usage  polity.Usage `json:"usage"`
-	Fault  *fault.Error `json:"fault,omitempty"` // with Stopped
+	Usage  Usage        `json:"usage"`
+	Fault  *fault.Error `json:"fault,omitempty"` // with StatusStopped
 }
 
 // Notice is one thing that happened to a run, for people: what tail and the live view show. Notices of
@@ -77,7 +77,7 @@ type Notice struct {
 	At      time.Time       `json:"at"`
 	Commit  uint64          `json:"commit"` // position in the log
 	Kind    string          `json:"kind"`   // opened, started, began, result, cancel, expired, finished
-	Run     polity.RunID    `json:"run"`
+	Run     RunID           `json:"run"`
 	Name    string          `json:"name,omitempty"`    // the command
 	Attempt int             `json:"attempt,omitempty"` // of the command
 	Verb    string          `json:"verb,omitempty"`    // with started
@@ -85,6 +85,6 @@ type Notice struct {
 	Agent   string          `json:"agent,omitempty"`   // with opened
 	Status  string          `json:"status,omitempty"`  // with finished
 	Fault   *fault.Error    `json:"fault,omitempty"`
-	Usage   polity.Usage    `json:"usage,omitzero"`
+	Usage   Usage           `json:"usage,omitzero"`
 	Data    json.RawMessage `json:"data,omitempty"` // with opened, result and finished, in a history
 }

@@ -1,0 +1,84 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"polity.run"
+	"polity.run/fault"
+	"polity.run/schema"
+)
+
+// Agent is an agent of kind go: code that is linked into the process, under a name and a version. Exactly one of Handle and
+// Decider is set.
+type Agent struct {
+	Name polity.AgentName
+	// Version stands for the code: raise it when the agent begins to behave otherwise. A run that was opened with
+	// another version is stopped with a report, never continued by other code.
+	Version     string
+	Description string
+	Skills      []polity.Skill // at least one
+	// Handle answers one request. It returns soon after ctx ended.
+	Handle  func(ctx context.Context, m polity.Message) (json.RawMessage, error)
+	Decider polity.Decider
+	Effect  polity.Effect // of Handle; "" is EffectExternal, the safe one
+	Timeout time.Duration // of Handle; 0 is one minute
+}
+
+// Check returns nil, or fault.Invalid saying what is missing.
+func (a *Agent) Check() error {
+	if err := a.Name.Check(); err != nil {
+		return err
+	}
+	switch {
+	case a.Version == "":
+		return fault.Invalid.New("agent %s: a version is needed; it stands for the code in the log", a.Name)
+	case len(a.Skills) == 0:
+		return fault.Invalid.New("agent %s: at least one skill is needed", a.Name)
+	case (a.Handle == nil) == (a.Decider == nil):
+		return fault.Invalid.New("agent %s: set either Handle or Decider", a.Name)
+	}
+	if a.Handle != nil && a.Effect != "" {
+		if err := a.Effect.Check(); err != nil {
+			return fault.Invalid.New("agent %s: %w", a.Name, err)
+		}
+	}
+	return nil
+}
+
+// Definition is the agent as it stands in a release.
+func (a *Agent) Definition() Definition {
+	return Definition{
+		Name: a.Name, Kind: KindGo, Description: a.Description, Skills: a.Skills, Go: &Go{Use: string(a.Name), Version: a.Version},
+	}
+}
+
+// Func makes an agent of a function; its skill's schemas derive from In and Out. It returns fault.Invalid if a name is
+// bad or a type has no schema. The agent's effect is none: set another one if the function changes anything.
+func Func[In, Out any](name polity.AgentName, version string, fn func(ctx context.Context, in In) (Out, error)) (*Agent, error) {
+	in, err := schema.For[In]()
+	if err != nil {
+		return nil, fault.Invalid.New("agent %s: input: %w", name, err)
+	}
+	out, err := schema.For[Out]()
+	if err != nil {
+		return nil, fault.Invalid.New("agent %s: output: %w", name, err)
+	}
+	a := &Agent{
+		Name: name, Version: version, Effect: polity.EffectNone,
+		Skills: []polity.Skill{{Name: string(name), Input: in, Output: out}},
+		Handle: func(ctx context.Context, m polity.Message) (json.RawMessage, error) {
+			var in In
+			if err := json.Unmarshal(m.Body, &in); err != nil {
+				return nil, fault.Invalid.New("agent %s: input: %w", name, err)
+			}
+			out, err := fn(ctx, in)
+			if err != nil {
+				return nil, err
+			}
+			return json.Marshal(out)
+		},
+	}
+	return a, a.Check()
+}

@@ -1,0 +1,446 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"polity.run"
+	"polity.run/agent"
+	"polity.run/fault"
+	"polity.run/internal/run"
+	"polity.run/internal/work"
+	"polity.run/model"
+	"polity.run/model/quote"
+	"polity.run/pattern"
+	"polity.run/schema"
+	"polity.run/tool"
+	"polity.run/tool/code"
+	"polity.run/tool/files"
+)
+
+const (
+	thinkTimeout = 5 * time.Minute
+	schemasMax   = 1024 // compiled schemas of model requests that are kept
+)
+
+// catalog knows what this node can do, and the releases that say who may do what.
+type catalog struct {
+	agents map[string]*agent.Agent
+	tools  map[string]*toolEntry
+	models map[string]model.Model
+	blobs  *run.Blobs
+	exec   string // folder of the copies of pinned files
+
+	mu       sync.RWMutex
+	releases map[Digest]*release
+	schemas  map[string]work.Check
+}
+
+type toolEntry struct {
+	tool    tool.Tool
+	spec    tool.Spec
+	digest  string
+	in, out work.Check
+}
+
+// release is a release with everything in it compiled. It does not change.
+type release struct {
+	doc    agent.Release
+	agents map[string]*entry
+}
+
+type entry struct {
+	def     *agent.Definition
+	program *run.Program
+	err     error // why this node cannot run it
+	skills  map[string]skill
+	handle  work.Handle
+	copy    string            // of kind exec: the folder with the copies of its files
+	pins    map[string]string // tool -> digest; nil for code that is trusted to name any tool
+}
+
+type skill struct{ in, out work.Check }
+
+func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
+	c := &catalog{
+		agents: map[string]*agent.Agent{}, tools: map[string]*toolEntry{}, models: map[string]model.Model{},
+		blobs: blobs, exec: exec, releases: map[Digest]*release{}, schemas: map[string]work.Check{},
+	}
+	builtin, err := Tools()
+	if err != nil {
+		return nil, err
+	}
+	var problems []error
+	for _, t := range append(builtin, cfg.Tools...) {
+		problems = append(problems, c.addTool(t))
+	}
+	for _, m := range append(Models(), cfg.Models...) {
+		if c.models[m.Name()] != nil {
+			problems = append(problems, fault.Invalid.New("engine: two models are named %q", m.Name()))
+		}
+		c.models[m.Name()] = m
+	}
+	for _, a := range cfg.Agents {
+		if err := a.Check(); err != nil {
+			problems = append(problems, err)
+		}
+		if c.agents[string(a.Name)] != nil {
+			problems = append(problems, fault.Invalid.New("engine: two agents are named %q", a.Name))
+		}
+		c.agents[string(a.Name)] = a
+	}
+	return c, errors.Join(problems...)
+}
+
+// Tools returns the built-in tools.
+func Tools() ([]tool.Tool, error) {
+	a, err := code.Tools()
+	if err != nil {
+		return nil, err
+	}
+	b, err := files.Tools()
+	return append(a, b...), err
+}
+
+// Models returns the built-in models.
+func Models() []model.Model { return []model.Model{quote.Model{}} }
+
+func (c *catalog) addTool(t tool.Tool) error {
+	s := t.Spec()
+	in, err1 := check(s.Input)
+	out, err2 := check(s.Output)
+	if err := errors.Join(err1, err2); err != nil {
+		return fault.Invalid.New("engine: tool %s: %w", s.Name, err)
+	}
+	if c.tools[s.Name] != nil {
+		return fault.Invalid.New("engine: two tools are named %q", s.Name)
+	}
+	c.tools[s.Name] = &toolEntry{t, s, PinDigest(s), in, out}
+	return nil
+}
+
+// PinDigest is what a release pins of a tool: the hex SHA-256 of its specification.
+func PinDigest(s tool.Spec) string {
+	text, err := json.Marshal(s)
+	if err != nil {
+		panic("engine: a specification that JSON cannot hold: " + err.Error()) // only raw JSON of a compiled schema is in it
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+func check(raw json.RawMessage) (work.Check, error) {
+	s, err := schema.Compile(raw)
+	if err != nil || s == nil {
+		return nil, err
+	}
+	return s.Check, nil
+}
+
+// check says whether everything in a release can be run here.
+func (c *catalog) check(d Digest) error {
+	r, err := c.release(d)
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, def := range r.doc.Agents {
+		e := r.agents[string(def.Name)]
+		problems = append(problems, e.err)
+		for _, name := range sortedKeys(e.pins) {
+			_, err := c.pinned(e, name)
+			problems = append(problems, err)
+		}
+		if def.Model != nil && c.models[def.Model.Model] == nil {
+			problems = append(problems, fault.NotFound.New("agent %s: no model %q", def.Name, def.Model.Model))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// release returns a release, from its blob the first time.
+func (c *catalog) release(d Digest) (*release, error) {
+	c.mu.RLock()
+	r := c.releases[d]
+	c.mu.RUnlock()
+	if r != nil {
+		return r, nil
+	}
+	doc, err := c.blobs.Get(d)
+	if err != nil {
+		return nil, fault.Of(err).Kind.New("engine: release %x: %w", d[:6], err)
+	}
+	r = &release{agents: map[string]*entry{}}
+	if err := json.Unmarshal(doc, &r.doc); err != nil {
+		return nil, fault.Damaged.New("engine: release %x: %w", d[:6], err)
+	}
+	for i := range r.doc.Agents {
+		def := &r.doc.Agents[i]
+		r.agents[string(def.Name)] = c.compile(def)
+	}
+	c.mu.Lock()
+	c.releases[d] = r
+	c.mu.Unlock()
+	return r, nil
+}
+
+func (c *catalog) agent(d Digest, name string) (*entry, error) {
+	r, err := c.release(d)
+	if err != nil {
+		return nil, err
+	}
+	e := r.agents[name]
+	if e == nil {
+		return nil, fault.NotFound.New("release %s has no agent %q", r.doc.Name, name)
+	}
+	return e, e.err
+}
+
+// compile makes an agent's definition into what does its work.
+func (c *catalog) compile(def *agent.Definition) *entry {
+	e := &entry{def: def, skills: map[string]skill{}, program: &run.Program{}}
+	for i, s := range def.Skills {
+		in, err1 := check(s.Input)
+		out, err2 := check(s.Output)
+		if err := errors.Join(err1, err2); err != nil {
+			e.err = fault.Invalid.New("agent %s: skill %s: %w", def.Name, s.Name, err)
+			return e
+		}
+		e.skills[s.Name] = skill{in, out}
+		if i == 0 && len(def.Skills) == 1 {
+			e.skills[""] = skill{in, out}
+		}
+	}
+	e.program.Input = func(name string, data json.RawMessage) error { return e.checkSkill(name, data, false) }
+	e.program.Output = func(name string, data json.RawMessage) error { return e.checkSkill(name, data, true) }
+	switch def.Kind {
+	case agent.KindGo:
+		e.err = c.compileGo(e)
+	case agent.KindExec:
+		e.program.Work = run.Work{Class: def.Exec.Effect, Timeout: time.Duration(def.Exec.Timeout)}
+		e.copy = copyName(def.Exec)
+	case agent.KindModel:
+		e.pins = map[string]string{}
+		for _, p := range def.Model.Tools {
+			e.pins[p.Name] = p.Digest
+		}
+		e.program.Decider, e.err = agent.NewThinker(def)
+	case agent.KindOrg:
+		e.pins = map[string]string{}
+		for _, p := range def.Org.Tools {
+			e.pins[p.Name] = p.Digest
+		}
+		e.program.Decider, e.err = decider(def.Org)
+	default:
+		e.err = fault.Invalid.New("agent %s: kind %q is not known here", def.Name, def.Kind)
+	}
+	return e
+}
+
+func (e *entry) checkSkill(name string, data json.RawMessage, output bool) error {
+	s, ok := e.skills[name]
+	if !ok {
+		names := make([]string, 0, len(e.def.Skills))
+		for _, s := range e.def.Skills {
+			names = append(names, s.Name)
+		}
+		return fault.NotFound.New("agent %s has no skill %q; it has %s", e.def.Name, name, strings.Join(names, ", "))
+	}
+	check := s.in
+	if output {
+		check = s.out
+	}
+	if check == nil {
+		return nil
+	}
+	return check(data)
+}
+
+func (c *catalog) compileGo(e *entry) error {
+	def := e.def
+	a := c.agents[def.Go.Use]
+	if a == nil {
+		return fault.NotFound.New("agent %s: this program has no Go agent %q", def.Name, def.Go.Use)
+	}
+	if a.Version != def.Go.Version {
+		return fault.Diverged.New("agent %s: the release was made with version %s of %s, and this program has %s",
+			def.Name, def.Go.Version, def.Go.Use, a.Version)
+	}
+	e.program.Decider, e.handle = a.Decider, a.Handle
+	e.program.Work = run.Work{Class: a.Effect, Timeout: a.Timeout}
+	if a.Effect == "" {
+		e.program.Work.Class = polity.EffectExternal
+	}
+	return nil
+}
+
+func decider(o *agent.Org) (polity.Decider, error) {
+	if o.Pattern != "hub" {
+		return nil, fault.Invalid.New("pattern %q is not known here; there is hub", o.Pattern)
+	}
+	var h pattern.Hub
+	if err := json.Unmarshal(o.Config, &h); err != nil {
+		return nil, fault.Invalid.New("hub: configuration: %w", err)
+	}
+	return pattern.NewHub(h)
+}
+
+// pinned returns a tool if it is still what the agent's release pinned.
+func (c *catalog) pinned(e *entry, name string) (*toolEntry, error) {
+	pin, allowed := e.pins[name]
+	if e.pins != nil && !allowed {
+		return nil, fault.Denied.New("agent %s may not call tool %q: its release does not name it", e.def.Name, name)
+	}
+	t := c.tools[name]
+	switch {
+	case t == nil:
+		return nil, fault.NotFound.New("agent %s: no tool %q", e.def.Name, name)
+	case e.pins != nil && pin != t.digest:
+		return nil, fault.Diverged.New("agent %s: tool %q is not the one that its release was made with", e.def.Name, name)
+	}
+	return t, nil
+}
+
+// Program is what the kernel asks: see run.Catalog.
+func (c *catalog) Program(d Digest, name string) (*run.Program, error) {
+	e, err := c.agent(d, name)
+	if err != nil {
+		return nil, err
+	}
+	return e.program, nil
+}
+
+// Work is what the kernel asks: see run.Catalog.
+func (c *catalog) Work(d Digest, agentName string, verb polity.Verb, to string) (run.Work, error) {
+	e, err := c.agent(d, agentName)
+	if err != nil {
+		return run.Work{}, err
+	}
+	if verb == polity.DoThink {
+		if c.models[to] == nil {
+			return run.Work{}, fault.NotFound.New("agent %s: no model %q", agentName, to)
+		}
+		return run.Work{Class: polity.EffectIdempotent, Timeout: thinkTimeout}, nil
+	}
+	t, err := c.pinned(e, to)
+	if err != nil {
+		return run.Work{}, err
+	}
+	return run.Work{Class: t.spec.Effect, Timeout: t.spec.Timeout}, nil
+}
+
+// do does an effect: see run.Config.
+func (c *catalog) do(ctx context.Context, f *run.Effect) (json.RawMessage, polity.Usage, error) {
+	switch f.Verb {
+	case polity.DoThink:
+		m := c.models[f.To]
+		if m == nil {
+			return nil, polity.Usage{}, fault.NotFound.New("no model %q", f.To)
+		}
+		return work.Think(ctx, m, f.Key(), f.Input, c.answerCheck)
+	case polity.DoCall:
+		t := c.tools[f.To]
+		if t == nil {
+			return nil, polity.Usage{}, fault.NotFound.New("no tool %q", f.To)
+		}
+		out, err := work.Call(ctx, t.tool, tool.Call{Key: f.Key(), Folder: f.Folder, Input: f.Input}, t.in, t.out)
+		return out, polity.Usage{}, err
+	default:
+		out, err := c.ask(ctx, f)
+		return out, polity.Usage{}, err
+	}
+}
+
+func (c *catalog) ask(ctx context.Context, f *run.Effect) (json.RawMessage, error) {
+	e, err := c.agent(f.Release, f.To)
+	if err != nil {
+		return nil, err
+	}
+	m := polity.Message{
+		ID: f.Key(), From: polity.AgentName(f.Agent), To: polity.AgentName(f.To), Performative: polity.Request,
+		Skill: f.Skill, Body: f.Input, Correlation: string(f.Run), Causation: polity.CommandKey(f.Name, f.Attempt), ReplyTo: true,
+	}
+	handle := e.handle
+	if e.def.Kind == agent.KindExec {
+		handle = c.program(e, f.Folder)
+	}
+	return work.Ask(ctx, handle, m,
+		func(d json.RawMessage) error { return e.checkSkill(f.Skill, d, false) },
+		func(d json.RawMessage) error { return e.checkSkill(f.Skill, d, true) })
+}
+
+// program returns what starts an agent's program for one request.
+func (c *catalog) program(e *entry, folder string) work.Handle {
+	return func(ctx context.Context, m polity.Message) (json.RawMessage, error) {
+		dir, err := work.Copy(c.exec, e.copy, e.def.Exec, c.file)
+		if err != nil {
+			return nil, err
+		}
+		return work.Program(ctx, e.def.Exec, dir, m.ID, folder, m.Body)
+	}
+}
+
+// copyName names the folder with the copies of a program's files for what is in it.
+func copyName(spec *agent.Exec) string {
+	h := sha256.New()
+	for _, f := range sortedFiles(spec.Files) {
+		fmt.Fprintf(h, "%q %s %t\n", f, spec.Files[f].Digest, spec.Files[f].Executable)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:12])
+}
+
+func sortedFiles(m map[string]agent.File) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (c *catalog) file(digest string) ([]byte, error) {
+	var d Digest
+	if n, err := hex.Decode(d[:], []byte(digest)); err != nil || n != len(d) {
+		return nil, fault.Invalid.New("digest %q: want 64 hex digits", digest)
+	}
+	return c.blobs.Get(d)
+}
+
+// answerCheck compiles the schema that a model was asked to fill. Few different ones are asked, and often.
+func (c *catalog) answerCheck(raw json.RawMessage) (work.Check, error) {
+	key := string(raw)
+	c.mu.RLock()
+	found, ok := c.schemas[key]
+	c.mu.RUnlock()
+	if ok {
+		return found, nil
+	}
+	s, err := schema.Compile(raw)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.schemas) >= schemasMax {
+		clear(c.schemas)
+	}
+	c.schemas[key] = s.Check
+	return s.Check, nil
+}

@@ -1,0 +1,335 @@
+// Package engine runs Polity inside a Go program: it composes one node out of its parts, starts
+// them upward and stops them downward.
+//
+// It exists so that a dozen lines are enough:
+//
+//	e, err := engine.Open(ctx, engine.Config{State: dir, Agents: []*agent.Agent{greeter}})
+//	defer e.Close()
+//	out, err := e.Run(ctx, engine.Request{Agent: "greeter", Input: in})
+//
+// A run that was opened is durable: when the program dies in the middle, the next Open goes on where the log
+// ends.
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"polity.run"
+	"polity.run/agent"
+	"polity.run/fault"
+	"polity.run/internal/bus"
+	"polity.run/internal/run"
+	"polity.run/model"
+	"polity.run/tool"
+)
+
+// Sync says when a commit is safe.
+type Sync string
+
+// The ways to sync.
+const (
+	SyncDisk Sync = "disk" // survives a power cut; the default
+	SyncOS   Sync = "os"   // survives a killed process, not a power cut; faster
+)
+
+// Config says what a node is made of. The zero value is a node on the default state folder that knows the
+// built-in tools and models.
+type Config struct {
+	// State is the folder that holds everything; default StateDir(). One process serves it at a time.
+	State string
+	Sync  Sync // default SyncDisk
+	// Agents are the Go agents that manifests may use, and that requests without a release go to.
+	Agents []*agent.Agent
+	Tools  []tool.Tool   // beside the built-in ones
+	Models []model.Model // beside quote
+	// Park leaves unfinished runs of an earlier process alone until they are opened again.
+	Park bool
+	Log  *slog.Logger // default: nothing is logged
+}
+
+// Digest names a release: the SHA-256 of its JSON.
+type Digest = run.Digest
+
+// Engine is a running node. Its methods are safe for concurrent use.
+type Engine struct {
+	state   string
+	lock    *os.File
+	bus     *bus.Bus
+	log     *bus.Log
+	blobs   *run.Blobs
+	catalog *catalog
+	part    *run.Partition
+	own     Digest // the release of Config.Agents
+}
+
+// StateDir is the default state folder: $XDG_STATE_HOME/polity, or ~/.local/state/polity.
+func StateDir() (string, error) {
+	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
+		return filepath.Join(dir, "polity"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fault.Invalid.New("state folder: set XDG_STATE_HOME or name a folder: %w", err)
+	}
+	return filepath.Join(home, ".local", "state", "polity"), nil
+}
+
+// Open starts a node. It returns fault.Conflict if another process serves the state folder, fault.Denied if it
+// cannot be written, fault.Full if there is no room, fault.Damaged if what it holds is not whole, and fault.Invalid for
+// a bad Config, with all problems at once. Close it.
+func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	e, err := prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.start(ctx, cfg); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
+}
+
+// prepare checks the configuration and takes the state folder.
+func prepare(cfg Config) (*Engine, error) {
+	if cfg.Sync != "" && cfg.Sync != SyncDisk && cfg.Sync != SyncOS {
+		return nil, fault.Invalid.New("engine: sync %q: want disk or os", cfg.Sync)
+	}
+	if cfg.State == "" {
+		dir, err := StateDir()
+		if err != nil {
+			return nil, err
+		}
+		cfg.State = dir
+	}
+	state, err := filepath.Abs(cfg.State)
+	if err != nil {
+		return nil, fault.Invalid.New("engine: state folder: %w", err)
+	}
+	e := &Engine{state: state}
+	if e.lock, err = lockState(state); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Engine) start(ctx context.Context, cfg Config) error {
+	disk := cfg.Sync != SyncOS
+	var err error
+	if e.blobs, err = run.OpenBlobs(filepath.Join(e.state, "blobs"), disk); err != nil {
+		return err
+	}
+	if e.catalog, err = newCatalog(cfg, e.blobs, filepath.Join(e.state, "exec")); err != nil {
+		return err
+	}
+	if e.own, err = e.installOwn(cfg.Agents); err != nil {
+		return err
+	}
+	sync := bus.SyncDisk
+	if !disk {
+		sync = bus.SyncOS
+	}
+	if e.bus, err = bus.Open(ctx, bus.Config{Dir: filepath.Join(e.state, "store"), Sync: sync}); err != nil {
+		return err
+	}
+	acks := run.NewAcks()
+	if e.log, err = e.bus.Log(ctx, "p0", acks.Put); err != nil {
+		return err
+	}
+	e.part, err = run.Open(ctx, e.log, acks, run.Config{
+		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Anchor: filepath.Join(e.state, "anchor"),
+		Park: cfg.Park, Free: e.free, Log: cfg.Log,
+	})
+	return err
+}
+
+// installOwn makes a release of the program's own agents.
+func (e *Engine) installOwn(agents []*agent.Agent) (Digest, error) {
+	r := agent.Release{Name: "go"}
+	for _, a := range agents {
+		r.Agents = append(r.Agents, a.Definition())
+	}
+	return e.Install(&r, nil)
+}
+
+// free returns the bytes that are free for the state folder.
+func (e *Engine) free() (uint64, error) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(e.state, &s); err != nil {
+		return 0, err
+	}
+	return s.Bavail * uint64(s.Bsize), nil
+}
+
+// lockState takes the folder for this process. The lock goes with the process, however it ends.
+func lockState(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fault.Denied.New("engine: state folder: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fault.Denied.New("engine: state folder %s cannot be written: %w; name another with --state", dir, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		owner := make([]byte, 20)
+		n, _ := f.ReadAt(owner, 0) // only to name the process; without it the message says less
+		return nil, errors.Join(fault.Conflict.New("engine: state folder %s is served by process %s",
+			dir, strings.TrimSpace(string(owner[:n]))), f.Close())
+	}
+	if err := f.Truncate(0); err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	return f, nil
+}
+
+// State is the node's folder.
+func (e *Engine) State() string { return e.state }
+
+// Close stops the node downward and waits for it. Runs that have not finished go on with the next Open.
+func (e *Engine) Close() error {
+	var err error
+	if e.part != nil {
+		err = e.part.Close()
+	}
+	if e.log != nil {
+		err = errors.Join(err, e.log.Close())
+	}
+	if e.bus != nil {
+		e.bus.Close()
+	}
+	return errors.Join(err, e.lock.Close())
+}
+
+// Down is closed when the node has stopped serving by itself; Err says why.
+func (e *Engine) Down() <-chan struct{} { return e.part.Down() }
+
+// Err returns why the node stopped serving by itself, or nil.
+func (e *Engine) Err() error { return e.part.Err() }
+
+// Install stores a release with the files that it pins (by the hex SHA-256 of their content), and returns its digest.
+// It returns fault.Invalid if something in the release does not fit this node, with all problems at once.
+func (e *Engine) Install(r *agent.Release, files map[string][]byte) (Digest, error) {
+	for name, data := range files {
+		sum := sha256.Sum256(data)
+		if hex.EncodeToString(sum[:]) != name {
+			return Digest{}, fault.Invalid.New("engine: install %s: file %s is not what its digest says", r.Name, name)
+		}
+		if _, err := e.blobs.Put(data); err != nil {
+			return Digest{}, err
+		}
+	}
+	doc, err := json.Marshal(r)
+	if err != nil {
+		return Digest{}, fault.Invalid.New("engine: install %s: %w", r.Name, err)
+	}
+	d, err := e.blobs.Put(doc)
+	if err != nil {
+		return Digest{}, err
+	}
+	return d, e.catalog.check(d)
+}
+
+// Request asks an agent for something.
+type Request struct {
+	// ID is the run's; "" derives it from everything below, so that the same request is the same run.
+	ID      polity.RunID
+	Release Digest // zero: the program's own agents
+	Agent   string // "" is the release's main agent
+	Skill   string
+	Input   json.RawMessage
+	Folder  string // absolute path of the only folder that the run may read; "" for none
+	Bounds  polity.Bounds
+	// Seed makes otherwise equal requests different runs: the digest of the folder's content, a nonce.
+	Seed string
+}
+
+// fill completes a request.
+func (e *Engine) fill(q Request) (run.Request, error) {
+	if q.Release == (Digest{}) {
+		q.Release = e.own
+	}
+	r, err := e.catalog.release(q.Release)
+	if err != nil {
+		return run.Request{}, err
+	}
+	if q.Agent == "" {
+		q.Agent = r.doc.Main
+	}
+	if q.ID == "" {
+		if q.ID, err = q.derive(); err != nil {
+			return run.Request{}, err
+		}
+	}
+	return run.Request{
+		ID: q.ID, Release: q.Release, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder,
+		Bounds: q.Bounds.Or(r.doc.Bounds),
+	}, nil
+}
+
+func (q *Request) derive() (polity.RunID, error) {
+	seed, err := json.Marshal(struct {
+		Release      string
+		Agent, Skill string
+		Input        json.RawMessage
+		Folder, Seed string
+		Bounds       polity.Bounds
+	}{hex.EncodeToString(q.Release[:]), q.Agent, q.Skill, q.Input, q.Folder, q.Seed, q.Bounds})
+	if err != nil {
+		return "", fault.Invalid.New("engine: input: %w", err)
+	}
+	return polity.NewRunID(0, seed), nil
+}
+
+// Start opens a run, or finds it, and returns its ID when that is durable. See run.Partition.Open for what comes back.
+func (e *Engine) Start(ctx context.Context, q Request) (polity.RunID, error) {
+	r, err := e.fill(q)
+	if err != nil {
+		return "", err
+	}
+	return r.ID, e.part.Open(ctx, r)
+}
+
+// Run opens a run, or finds it, and returns how it ended.
+func (e *Engine) Run(ctx context.Context, q Request) (polity.Outcome, error) {
+	r, err := e.fill(q)
+	if err != nil {
+		return polity.Outcome{}, err
+	}
+	return e.part.Run(ctx, r)
+}
+
+// Wait returns how a run ended, as soon as it has.
+func (e *Engine) Wait(ctx context.Context, id polity.RunID) (polity.Outcome, error) {
+	return e.part.Wait(ctx, id)
+}
+
+// Cancel asks a run and everything below it to end.
+func (e *Engine) Cancel(ctx context.Context, id polity.RunID, reason string) error {
+	return e.part.Cancel(ctx, id, reason)
+}
+
+// List returns all root runs in the order of opening.
+func (e *Engine) List(ctx context.Context) ([]polity.Summary, error) { return e.part.List(ctx) }
+
+// Find returns one root run's summary, or fault.NotFound.
+func (e *Engine) Find(ctx context.Context, id polity.RunID) (polity.Summary, error) {
+	return e.part.Find(ctx, id)
+}
+
+// Watch calls notice for what happens to a run from now on. notice must not block. The returned function ends that.
+func (e *Engine) Watch(ctx context.Context, id polity.RunID, notice func(polity.Notice)) (func(), error) {
+	return e.part.Watch(ctx, id, notice)
+}
+
+// History gives everything that the log tells of a run, in order.
+func (e *Engine) History(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error {
+	return e.part.History(ctx, id, each)
+}

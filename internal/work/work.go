@@ -1,0 +1,101 @@
+// Package work does the commands that reach outside the kernel: it calls tools, asks models and agents, and starts
+// programs.
+//
+// It exists so that whatever happens out there comes back as a checked result or a fault: input and output
+// against their schemas, within their sizes. Time limits are the kernel's.
+package work
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+
+	"polity.run"
+	"polity.run/fault"
+	"polity.run/model"
+	"polity.run/tool"
+)
+
+// Check checks JSON, as *schema.Schema does.
+type Check func(data json.RawMessage) error
+
+// Handle answers one request to an agent.
+type Handle func(ctx context.Context, m polity.Message) (json.RawMessage, error)
+
+// Ask asks an agent. Output of another schema is fault.Invalid.
+func Ask(ctx context.Context, handle Handle, m polity.Message, input, output Check) (json.RawMessage, error) {
+	return checked(m.Body, input, output, string(m.To), tool.OutputMaxDefault, func() (json.RawMessage, error) {
+		return handle(ctx, m)
+	})
+}
+
+// Call calls a tool.
+func Call(ctx context.Context, t tool.Tool, c tool.Call, input, output Check) (json.RawMessage, error) {
+	s := t.Spec()
+	most := s.OutputMax
+	if most == 0 {
+		most = tool.OutputMaxDefault
+	}
+	return checked(c.Input, input, output, s.Name, most, func() (json.RawMessage, error) { return t.Call(ctx, c) })
+}
+
+// checked does a piece of work between its two checks. Work that panics has failed, and took nobody with it.
+func checked(in json.RawMessage, input, output Check, name string, most int, do func() (json.RawMessage, error)) (out json.RawMessage, err error) {
+	if input != nil {
+		if err := input(in); err != nil {
+			return nil, fault.Invalid.New("input of %s: %w", name, err)
+		}
+	}
+	defer func() {
+		if x := recover(); x != nil {
+			out, err = nil, fault.Internal.New("%s: panic: %v at %s", name, x, firstLines(debug.Stack()))
+		}
+	}()
+	if out, err = do(); err != nil {
+		return nil, err
+	}
+	if len(out) > most {
+		return nil, fault.Exceeded("output", "%s: output of %d bytes; the most is %d", name, len(out), most)
+	}
+	if output != nil {
+		if err := output(out); err != nil {
+			return nil, fault.Invalid.New("output of %s: %w", name, err)
+		}
+	} else if !json.Valid(out) {
+		return nil, fault.Invalid.New("output of %s: not JSON", name)
+	}
+	return out, nil
+}
+
+const stackMax = 1 << 10 // bytes of a stack that go into a fault
+
+func firstLines(stack []byte) string {
+	return fmt.Sprintf("%.*s", stackMax, stack)
+}
+
+// Think asks a model. The answer's usage is returned with a fault too, where the model knows it.
+func Think(ctx context.Context, m model.Model, key string, input json.RawMessage, output func(schema json.RawMessage) (Check, error)) (json.RawMessage, polity.Usage, error) {
+	var q model.Request
+	if err := json.Unmarshal(input, &q); err != nil {
+		return nil, polity.Usage{}, fault.Invalid.New("model %s: request: %w", m.Name(), err)
+	}
+	q.Key = key
+	check, err := output(q.Schema)
+	if err != nil {
+		return nil, polity.Usage{}, err
+	}
+	var usage polity.Usage
+	data, err := checked(input, nil, nil, m.Name(), tool.OutputMaxDefault, func() (json.RawMessage, error) {
+		a, err := m.Answer(ctx, q)
+		usage = a.Usage
+		if err != nil {
+			return nil, err
+		}
+		if err := check(a.Output); err != nil {
+			return nil, fault.Invalid.New("answer of model %s: %w", m.Name(), err)
+		}
+		return json.Marshal(a)
+	})
+	return data, usage, err
+}
