@@ -377,7 +377,10 @@ func (c *core) began(r *run, rec *record) {
 		return
 	}
 	p.began, p.routed, p.work.Class = true, true, polity.EffectExternal
-	if c.live {
+	switch {
+	case p.why != nil: // cancelled while this record waited: it does not even start
+		c.enqueue(p.result(result{fault: p.why}))
+	case c.live:
 		c.gather.starts = append(c.gather.starts, p)
 	}
 	c.tell(r.tree, polity.Notice{Kind: "began", Run: r.id, Name: rec.name, Attempt: rec.attempt})

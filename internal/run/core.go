@@ -84,6 +84,7 @@ type core struct {
 	todo   []record // derived records that are not yet in a pack; the state alone can derive them again
 	timers timerHeap
 	live   bool // false while the log is folded
+	soft   int  // a pack takes no further input beyond this many bytes
 	parks  bool // runs found in the log wait until they are asked for
 
 	// decided is told each command as it is decided: for tests of determinism.
@@ -181,7 +182,7 @@ type notice struct {
 
 func newCore(h host, catalog Catalog, epoch [8]byte) *core {
 	return &core{
-		host: h, catalog: catalog, epoch: epoch,
+		host: h, catalog: catalog, epoch: epoch, soft: packSoft,
 		runs: map[polity.RunID]*run{}, trees: map[polity.RunID]*tree{},
 	}
 }
@@ -224,7 +225,7 @@ func (c *core) pack() *pack {
 }
 
 // full says that the pack should take no further input.
-func (c *core) full() bool { return c.gather != nil && len(c.gather.buf) >= packSoft }
+func (c *core) full() bool { return c.gather != nil && len(c.gather.buf) >= c.soft }
 
 // settle writes derived records while there is room, hashes what was gathered, and sends the pack if
 // none is in flight. The host calls it after each input.
@@ -237,7 +238,9 @@ func (c *core) settle() {
 		for n < len(c.todo) && !c.full() {
 			rec := c.todo[n]
 			n++
-			c.write(&rec)
+			if !c.stale(&rec) {
+				c.write(&rec)
+			}
 		}
 		c.todo = append(c.todo[:0], c.todo[n:]...)
 		if c.gather == nil {
@@ -251,6 +254,12 @@ func (c *core) settle() {
 		}
 		c.send(g)
 	}
+}
+
+// stale says that a queued record is no longer true: what it speaks of ended while it waited.
+func (c *core) stale(rec *record) bool {
+	r := c.runs[rec.run]
+	return c.trees[rec.run.Root()].stopped != nil || rec.kind == recCancel && (r == nil || r.closing != nil)
 }
 
 func (c *core) send(g *pack) {

@@ -1,0 +1,663 @@
+package run
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"polity.run"
+	"polity.run/fault"
+)
+
+var (
+	simSeeds = flag.Int("sim.seeds", 1000, "seeds of the simulated kernel")
+	simSeed  = flag.Uint64("sim.seed", 0, "run only this seed, and print what happens")
+)
+
+// world is the kernel's surroundings on one goroutine: a log, effects, clients, clocks and crashes, in an order
+// that a seed chooses.
+type world struct {
+	t     *testing.T
+	rng   *rand.Rand
+	seed  uint64
+	print bool
+	now   time.Time
+	calm  bool // no more faults: everything must come to its end
+
+	log     []memEntry
+	blobs   map[Digest]json.RawMessage
+	travel  []*letter // appends on their way to the log
+	replies []*reply  // what is on its way back
+	owners  []*owner  // the last one is the newest
+	effects []*simEffect
+	clients []*simClient
+	done    map[string]int // effect key -> how often it was really done
+	stats   simStats
+}
+
+type simStats struct {
+	crashes, takeovers, lostRequests, lostAcks, duplicates, resent, mine, fenced, refusedAsOld int
+}
+
+type memEntry struct {
+	data []byte
+	id   hash
+}
+
+type letter struct {
+	from     *owner
+	data     []byte
+	id, prev hash
+	token    uint64
+}
+
+type reply struct {
+	to    *owner
+	token uint64
+	seq   uint64 // 0: refused
+	quiet bool   // nothing comes: the owner's patience ends instead
+	head  bool   // the answer to readHead
+}
+
+// owner is one process that serves, or believes to serve, the partition.
+type owner struct {
+	w       *world
+	name    int
+	core    *core
+	alive   bool
+	deposed bool // somebody claimed after it
+}
+
+type simEffect struct {
+	owner *owner
+	p     *pending
+	stop  bool
+}
+
+// simClient wants one run, and asks until it knows how it ended.
+type simClient struct {
+	id        polity.RunID
+	agent     string
+	asked     *owner // who is working on the answer
+	acked     bool
+	outcome   *polity.Outcome
+	cancel    bool
+	cancelled bool
+}
+
+func (w *world) logf(format string, args ...any) {
+	if w.print {
+		w.t.Logf("%s "+format, append([]any{w.now.Format("05.000")}, args...)...)
+	}
+}
+
+func (w *world) fail(format string, args ...any) {
+	w.t.Helper()
+	w.t.Fatalf("seed %d: "+format+" (repeat: go test ./internal/run -run Simulated -sim.seed %d -v)", append(append([]any{w.seed}, args...), w.seed)...)
+}
+
+// --- host
+
+func (o *owner) append(p *pack, token uint64) {
+	for _, b := range p.blobs {
+		o.w.blobs[b.blob] = slices.Clone(b.data)
+	}
+	o.w.travel = append(o.w.travel, &letter{o, slices.Clone(p.buf), p.id, p.prev, token})
+	if o.core.tries > 1 {
+		o.w.stats.resent++
+	}
+}
+
+func (o *owner) readHead(token uint64, _ int) {
+	o.w.replies = append(o.w.replies, &reply{to: o, token: token, head: true})
+}
+
+func (o *owner) start(p *pending) {
+	o.w.effects = append(o.w.effects, &simEffect{owner: o, p: p})
+}
+
+func (o *owner) stop(p *pending) {
+	for _, e := range o.w.effects {
+		if e.p == p {
+			e.stop = true
+		}
+	}
+}
+
+func (o *owner) load(d Digest) (json.RawMessage, error) {
+	if b, ok := o.w.blobs[d]; ok {
+		return b, nil
+	}
+	return nil, fault.NotFound.New("blob %x", d)
+}
+
+func (o *owner) down(err error) {
+	o.alive = false
+	o.w.logf("owner %d: %v", o.name, err)
+	if fault.Of(err).Kind == fault.Fenced && o.deposed {
+		o.w.stats.fenced++
+		return
+	}
+	o.w.fail("owner %d went down without reason: %v", o.name, err)
+}
+
+// --- what can happen
+
+// arrive brings a letter to the log, which takes it on the condition that JetStream knows.
+func (w *world) arrive(l *letter) {
+	var head hash
+	if len(w.log) > 0 {
+		head = w.log[len(w.log)-1].id
+	}
+	r := &reply{to: l.from, token: l.token}
+	switch {
+	case l.id == head:
+		r.seq = uint64(len(w.log)) // the duplicate window knows it
+	case l.prev == head:
+		w.log = append(w.log, memEntry{l.data, l.id})
+		r.seq = uint64(len(w.log))
+	default:
+		w.stats.refusedAsOld++
+	}
+	w.replies = append(w.replies, r)
+}
+
+func (w *world) deliver(r *reply) {
+	o := r.to
+	if !o.alive {
+		return
+	}
+	o.core.now = w.now
+	switch {
+	case r.head:
+		var head hash
+		if len(w.log) > 0 {
+			head = w.log[len(w.log)-1].id
+		}
+		if o.core.flight != nil && head == o.core.flight.id {
+			w.stats.mine++
+		}
+		o.core.headRead(r.token, head, uint64(len(w.log)))
+	case r.quiet || r.seq == 0:
+		o.core.inDoubt(r.token)
+	default:
+		o.core.appended(r.token, r.seq)
+	}
+	o.step()
+}
+
+func (o *owner) step() {
+	if o.alive {
+		o.core.tick()
+		o.core.settle()
+	}
+}
+
+// claim makes a new owner as Open does: claim, then fold.
+func (w *world) claim() {
+	for _, o := range w.owners {
+		o.deposed = true
+	}
+	o := &owner{w: w, name: len(w.owners) + 1, alive: true}
+	var epoch [8]byte
+	binary.BigEndian.PutUint64(epoch[:], w.rng.Uint64())
+	o.core = newCore(o, simCatalog, epoch)
+	if w.rng.IntN(2) == 0 {
+		o.core.soft = 100 + w.rng.IntN(900) // packs end in the middle of what follows from an input
+	}
+	var prev hash
+	at := w.now
+	if n := len(w.log); n > 0 {
+		prev = w.log[n-1].id
+		var f frame
+		if err := f.decode(w.log[n-1].data); err != nil {
+			w.fail("%v", err)
+		}
+		if at.Before(f.at) {
+			at = f.at
+		}
+	}
+	data := appendRecord(beginFrame(nil, epoch, prev, at), &record{kind: recClaim})
+	w.log = append(w.log, memEntry{data, sha256.Sum256(data)})
+	w.owners = append(w.owners, o)
+	if err := foldLog(o.core, w.log); err != nil {
+		w.fail("fold: %v", err)
+	}
+	w.logf("owner %d takes the log at %d", o.name, len(w.log))
+	o.core.now = w.now
+	o.core.serve()
+	o.step()
+}
+
+func foldLog(c *core, log []memEntry) error {
+	var f frame
+	for i, e := range log {
+		if err := f.decode(e.data); err != nil {
+			return err
+		}
+		if err := c.fold(&f, e.id, uint64(i+1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) newest() *owner { return w.owners[len(w.owners)-1] }
+
+// crash ends the newest owner: its effects may have been done or not; its letters still travel.
+func (w *world) crash() {
+	o := w.newest()
+	o.alive = false
+	w.stats.crashes++
+	for _, e := range w.effects {
+		if e.owner == o && w.rng.IntN(2) == 0 {
+			w.do(e) // the effect was done, and nobody hears of it
+		}
+	}
+	w.effects = slices.DeleteFunc(w.effects, func(e *simEffect) bool { return e.owner == o })
+	w.claim()
+}
+
+func (w *world) do(e *simEffect) {
+	w.done[polity.EffectKey(e.p.run.id, e.p.cmd.Name, e.p.cmd.Attempt)]++
+}
+
+func (w *world) finish(e *simEffect) {
+	o := e.owner
+	if !o.alive {
+		return
+	}
+	res := result{}
+	switch n := w.rng.IntN(12); {
+	case e.stop:
+		res.fault = fault.Of(fault.Cancelled.New("stopped"))
+	case n == 0 && e.p.work.Class == polity.EffectNone:
+		res.fault = fault.Of(fault.Unavailable.New("not now"))
+	default:
+		w.do(e)
+		res.data = json.RawMessage(fmt.Sprintf(`{"did":%q}`, e.p.cmd.Name))
+		if n == 1 {
+			res.data = json.RawMessage(`"` + strings.Repeat("x", inlineMax+100) + `"`)
+		}
+	}
+	o.core.now = w.now
+	o.core.done(e.p, res)
+	o.step()
+}
+
+// ask has a client open its run, or ask for it again.
+func (w *world) ask(c *simClient) {
+	o := w.newest()
+	if w.rng.IntN(8) == 0 {
+		o = w.owners[w.rng.IntN(len(w.owners))] // it may still know the old one
+	}
+	if !o.alive || c.outcome != nil || c.asked == o {
+		return
+	}
+	c.asked = o
+	o.core.now = w.now
+	o.core.open(&request{id: c.id, agent: c.agent, input: json.RawMessage(`{}`), bounds: simBounds},
+		func(err error) {
+			if err == nil {
+				c.acked = true
+			} else if fault.Of(err).Kind != fault.Fenced {
+				w.fail("open %s: %v", c.id, err)
+			}
+		},
+		func(out polity.Outcome, err error) {
+			if err != nil {
+				if c.asked == o {
+					c.asked = nil
+				}
+				return
+			}
+			if out.Status == polity.StatusRunning {
+				out = w.stored(c.id)
+			}
+			if c.outcome != nil && string(c.outcome.Output) != string(out.Output) {
+				w.fail("%s ended twice: %s and %s", c.id, c.outcome.Output, out.Output)
+			}
+			c.outcome = &out
+		})
+	o.step()
+}
+
+func (w *world) stored(id polity.RunID) polity.Outcome {
+	var f frame
+	for _, e := range w.log {
+		if err := f.decode(e.data); err != nil {
+			w.fail("%v", err)
+		}
+		for _, r := range f.records {
+			if r.kind == recFinished && r.run == id {
+				return polity.Outcome{Status: r.status, Output: r.data.data, Fault: r.fault, Usage: r.usage}
+			}
+		}
+	}
+	w.fail("%s has no end in the log", id)
+	return polity.Outcome{}
+}
+
+func (w *world) cancel(c *simClient) {
+	o := w.newest()
+	if !o.alive || !c.acked || c.cancelled {
+		return
+	}
+	o.core.now = w.now
+	o.core.cancelRun(c.id, "the client wants it", func(err error) {
+		if err == nil {
+			c.cancelled = true
+		}
+	})
+	o.step()
+}
+
+// step does one thing that can happen.
+func (w *world) step() {
+	w.now = w.now.Add(time.Duration(w.rng.IntN(5)) * time.Millisecond)
+	n := w.rng.IntN(100)
+	switch {
+	case n < 30 && len(w.travel) > 0:
+		i := w.rng.IntN(len(w.travel))
+		l := w.travel[i]
+		switch k := w.rng.IntN(100); {
+		case !w.calm && k < 8: // the request is lost
+			w.stats.lostRequests++
+			w.travel = slices.Delete(w.travel, i, i+1)
+			w.replies = append(w.replies, &reply{to: l.from, token: l.token, quiet: true})
+		case !w.calm && k < 18: // it arrives, and a copy arrives later again
+			w.stats.duplicates++
+			w.arrive(l)
+		default:
+			w.travel = slices.Delete(w.travel, i, i+1)
+			w.arrive(l)
+		}
+	case n < 60 && len(w.replies) > 0:
+		i := w.rng.IntN(len(w.replies))
+		r := w.replies[i]
+		w.replies = slices.Delete(w.replies, i, i+1)
+		if !w.calm && !r.head && w.rng.IntN(10) == 0 {
+			w.stats.lostAcks++
+			r = &reply{to: r.to, token: r.token, quiet: true}
+		}
+		w.deliver(r)
+	case n < 80 && len(w.effects) > 0:
+		i := w.rng.IntN(len(w.effects))
+		e := w.effects[i]
+		w.effects = slices.Delete(w.effects, i, i+1)
+		w.finish(e)
+	case n < 92:
+		w.ask(w.clients[w.rng.IntN(len(w.clients))])
+	case n < 94:
+		if c := w.clients[w.rng.IntN(len(w.clients))]; c.cancel {
+			w.cancel(c)
+		}
+	case n < 96:
+		w.now = w.now.Add(time.Duration(w.rng.IntN(2000)) * time.Millisecond)
+		for _, o := range w.owners {
+			o.core.now = w.now
+			o.step()
+		}
+	case n < 98 && !w.calm && w.rng.IntN(4) == 0:
+		w.crash()
+	case n == 98 && !w.calm && w.rng.IntN(4) == 0:
+		w.stats.takeovers++
+		w.claim() // the old owner does not know
+	case n == 99: // an idle owner looks whether it still is one
+		o := w.owners[w.rng.IntN(len(w.owners))]
+		if o.alive && o.core.flight == nil && o.core.head != w.log[len(w.log)-1].id {
+			o.core.giveUp(fault.Fenced.New("not ours"))
+		}
+	}
+}
+
+func (w *world) over() bool {
+	for _, c := range w.clients {
+		if c.outcome == nil {
+			return false
+		}
+	}
+	return true
+}
+
+var simBounds = polity.Bounds{Turns: 60}.Or(polity.DefaultBounds())
+
+// branch is a decider whose plan follows from its run's ID: tools of every class, children, sleeps, retries,
+// things it cancels, things it does not wait for.
+type branch struct{}
+
+type branchState struct {
+	open    []string
+	faults  []string
+	results int
+	bytes   int
+}
+
+func (branch) Decide(state any, e polity.Event) (any, []polity.Command) {
+	if e.Kind == polity.Opened {
+		s := &branchState{}
+		return s, s.plan(e)
+	}
+	s := state.(*branchState)
+	key := polity.CommandKey(e.Name, e.Attempt)
+	s.open = slices.DeleteFunc(s.open, func(k string) bool { return k == key })
+	s.results++
+	s.bytes += len(e.Data)
+	if e.Fault != nil {
+		if e.Fault.Kind == fault.Unavailable && e.Attempt < 3 {
+			c := polity.Call(e.Name, "none", json.RawMessage(`{}`))
+			c.Attempt = e.Attempt + 1
+			s.open = append(s.open, c.Key())
+			return s, []polity.Command{c}
+		}
+		s.faults = append(s.faults, string(e.Fault.Kind))
+	}
+	if len(s.open) > 0 {
+		return s, nil
+	}
+	return s, []polity.Command{polity.Finish(json.RawMessage(fmt.Sprintf(`{"results":%d}`, s.results)))}
+}
+
+func (s *branchState) plan(e polity.Event) []polity.Command {
+	h := fnv.New64a()
+	h.Write([]byte(e.Run))
+	rng := rand.New(rand.NewPCG(h.Sum64(), 1))
+	depth := strings.Count(string(e.Run), "/")
+	var out []polity.Command
+	for i := range 1 + rng.IntN(4) {
+		name := fmt.Sprintf("c%d", i)
+		var c polity.Command
+		switch k := rng.IntN(10); {
+		case k < 3 && depth < 3:
+			c = polity.Ask(name, "branch", "", json.RawMessage(fmt.Sprintf(`{"i":%d}`, i)))
+			if rng.IntN(2) == 0 {
+				c.Bounds = polity.Bounds{Turns: 5 + rng.IntN(5)}
+			}
+		case k < 5:
+			c = polity.Call(name, "none", json.RawMessage(`{}`))
+		case k < 6:
+			c = polity.Call(name, "external", json.RawMessage(`{}`))
+		case k < 7:
+			c = polity.Call(name, "keyed", json.RawMessage(`{}`))
+		case k < 8:
+			c = polity.Ask(name, "function", "", json.RawMessage(`{}`))
+		default:
+			c = polity.Sleep(name, time.Duration(rng.IntN(3000))*time.Millisecond)
+		}
+		out = append(out, c)
+		s.open = append(s.open, c.Key())
+	}
+	if len(out) > 2 && rng.IntN(4) == 0 {
+		out = append(out, polity.Cancel(out[0].Key()))
+	}
+	if rng.IntN(6) == 0 { // an answer that does not wait
+		out = append(out, polity.Finish(json.RawMessage(`"early"`)))
+	}
+	return out
+}
+
+var simCatalog = programs{
+	deciders: map[string]polity.Decider{"branch": branch{}},
+	effects: map[string]polity.Effect{
+		"function": polity.EffectIdempotent, "external": polity.EffectExternal, "keyed": polity.EffectKeyed,
+	},
+}
+
+func TestSimulatedKernel(t *testing.T) {
+	if *simSeed != 0 {
+		simulate(t, *simSeed, true)
+		return
+	}
+	var sum simStats
+	for seed := range uint64(*simSeeds) {
+		s := simulate(t, seed+1, false)
+		sum.crashes += s.crashes
+		sum.takeovers += s.takeovers
+		sum.lostRequests += s.lostRequests
+		sum.lostAcks += s.lostAcks
+		sum.duplicates += s.duplicates
+		sum.resent += s.resent
+		sum.mine += s.mine
+		sum.fenced += s.fenced
+		sum.refusedAsOld += s.refusedAsOld
+	}
+	t.Logf("%d seeds: %+v", *simSeeds, sum)
+	if sum.crashes == 0 || sum.takeovers == 0 || sum.resent == 0 || sum.mine == 0 || sum.fenced == 0 {
+		t.Errorf("a kind of fault never happened: %+v", sum)
+	}
+}
+
+func simulate(t *testing.T, seed uint64, print bool) simStats {
+	w := &world{
+		t: t, seed: seed, print: print, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_800_000_000, 0),
+		blobs: map[Digest]json.RawMessage{}, done: map[string]int{},
+	}
+	for i := range 6 {
+		w.clients = append(w.clients, &simClient{
+			id: polity.NewRunID(0, fmt.Appendf(nil, "%d/%d", seed, i)), agent: "branch", cancel: w.rng.IntN(5) == 0,
+		})
+	}
+	w.claim()
+	for range 400 {
+		w.step()
+	}
+	w.calm = true
+	for n := 0; !w.over(); n++ {
+		if n > 100_000 {
+			w.fail("not all runs come to an end: log of %d commits, %d effects in flight, %d letters", len(w.log), len(w.effects), len(w.travel))
+		}
+		w.step()
+	}
+	w.check()
+	return w.stats
+}
+
+// check reads the log as an outsider would.
+func (w *world) check() {
+	var f frame
+	var prev hash
+	results := map[string]bool{}
+	ended := map[polity.RunID]bool{}
+	opened := map[polity.RunID]bool{}
+	for i, e := range w.log {
+		if err := f.decode(e.data); err != nil {
+			w.fail("commit %d: %v", i+1, err)
+		}
+		if f.prev != prev || sha256.Sum256(e.data) != e.id {
+			w.fail("commit %d breaks the chain", i+1)
+		}
+		prev = e.id
+		for _, r := range f.records {
+			switch r.kind {
+			case recOpened:
+				if opened[r.run] {
+					w.fail("%s is opened twice", r.run)
+				}
+				opened[r.run] = true
+			case recResult:
+				key := polity.EffectKey(r.run, r.name, r.attempt)
+				if results[key] {
+					w.fail("%s has two results", key)
+				}
+				results[key] = true
+				if ended[r.run] {
+					w.fail("%s has a result after its end", key)
+				}
+				if r.fault == nil && r.data.data != nil && w.done[key] == 0 {
+					w.fail("%s has a result and was never done", key)
+				}
+			case recFinished:
+				if ended[r.run] {
+					w.fail("%s ends twice", r.run)
+				}
+				ended[r.run] = true
+				if r.run.Parent() == "" && r.usage.Turns > simBounds.Turns+len(results) {
+					w.fail("%s used %d turns", r.run, r.usage.Turns)
+				}
+			}
+		}
+	}
+	for run := range opened {
+		if !ended[run] {
+			w.fail("%s never ended", run)
+		}
+	}
+	for _, c := range w.clients {
+		if c.acked && !opened[c.id] {
+			w.fail("%s was acknowledged and is lost", c.id)
+		}
+	}
+	w.checkOnce()
+	w.checkFolds()
+}
+
+// checkOnce wants every external effect without a key done at most once.
+func (w *world) checkOnce() {
+	var f frame
+	for _, e := range w.log {
+		if err := f.decode(e.data); err != nil {
+			w.fail("%v", err)
+		}
+		for _, r := range f.records {
+			if r.kind == recBegan {
+				if key := polity.EffectKey(r.run, r.name, r.attempt); w.done[key] > 1 {
+					w.fail("%s has no key and was done %d times", key, w.done[key])
+				}
+			}
+		}
+	}
+}
+
+// checkFolds wants the log folded again, and from a prefix, to decide the same commands.
+func (w *world) checkFolds() {
+	whole := w.decisions(len(w.log))
+	part := w.decisions(w.rng.IntN(len(w.log) + 1))
+	if !strings.HasPrefix(whole, part) || whole != w.decisions(len(w.log)) {
+		w.fail("folding the log again decides otherwise")
+	}
+}
+
+func (w *world) decisions(n int) string {
+	var b strings.Builder
+	c := newCore(&owner{w: w, alive: true}, simCatalog, [8]byte{})
+	c.decided = func(r polity.RunID, cmd *polity.Command) {
+		fmt.Fprintf(&b, "%s %s %d %s %s\n", r, cmd.Key(), cmd.Do, cmd.To, cmd.Input)
+	}
+	if err := foldLog(c, w.log[:n]); err != nil {
+		w.fail("fold: %v", err)
+	}
+	for _, t := range c.roots {
+		if t.stopped != nil {
+			w.fail("a fold stopped %s: %v", t.id, t.stopped)
+		}
+	}
+	return b.String()
+}
