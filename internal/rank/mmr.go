@@ -15,7 +15,9 @@ import (
 func MMR(scores []float64, sim func(i, j int) float64, lambda float64, n int) []int {
 	best := 0.0
 	for _, s := range scores {
-		best = math.Max(best, s)
+		if s > best {
+			best = s
+		}
 	}
 	closest := make([]float64, len(scores)) // to what is picked
 	var picked []int

@@ -10,9 +10,9 @@ const wordMax = 64
 
 // Terms splits text into the words that count, in order and with repetitions: runs of letters and
 // digits in lower case, without the commonest English words, folded so that a word meets its
-// simple forms: a plural -s, -es or -ies, and -ing and -ed with a doubled consonant or a final e lost, are cut
-// off. Folding is rough on purpose ("needed" and "need" meet, "news" becomes "new"): a term is for
-// comparing, never for showing.
+// simple forms: a plural -s, -es or -ies, and -ing and -ed with a doubled consonant or a final e lost, are
+// cut off, unless the word is too short. Folding is rough on purpose ("needed" and "need" meet,
+// "news" becomes "new"): a term is for comparing, never for showing.
 func Terms(text string) []string {
 	var out []string
 	split := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) }
@@ -44,7 +44,7 @@ func fold(w string) string {
 	case len(w) > 4 && strings.HasSuffix(w, "ed") && hasVowel(w[:len(w)-2]):
 		w = undouble(w[:len(w)-2])
 	}
-	// A final e is lost before -ing and -ed, so it is dropped everywhere: "use", "used", "using".
+	// A final e is lost before -ing and -ed, so it is dropped everywhere: "cache", "cached", "caching".
 	if len(w) > 3 && w[len(w)-1] == 'e' {
 		w = w[:len(w)-1]
 	}

@@ -419,6 +419,22 @@ func (w *world) step() {
 	}
 }
 
+// checkBounds wants no ledger overdrawn, at any moment.
+func (w *world) checkBounds() {
+	for _, r := range w.newest().core.runs {
+		l := r.ledger
+		if l.owner != r {
+			continue
+		}
+		if spent := l.used.Turns + l.held.Turns; l.limit.Turns > 0 && spent > l.limit.Turns || l.held.Turns < 0 {
+			w.fail("%s: %d turns used and %d held of %d", r.id, l.used.Turns, l.held.Turns, l.limit.Turns)
+		}
+		if len(r.pending) == 0 && r.closing == nil {
+			w.fail("%s waits for nothing", r.id)
+		}
+	}
+}
+
 func (w *world) over() bool {
 	for _, c := range w.clients {
 		if c.outcome == nil {
@@ -428,7 +444,7 @@ func (w *world) over() bool {
 	return true
 }
 
-var simBounds = polity.Bounds{Turns: 60}.Or(polity.DefaultBounds())
+var simBounds = polity.Bounds{Turns: 25}.Or(polity.DefaultBounds())
 
 // branch is a decider whose plan follows from its run's ID: tools of every class, children, sleeps, retries,
 // things it cancels, things it does not wait for.
@@ -548,6 +564,7 @@ func simulate(t *testing.T, seed uint64, print bool) simStats {
 	w.claim()
 	for range 400 {
 		w.step()
+		w.checkBounds()
 	}
 	w.calm = true
 	for n := 0; !w.over(); n++ {
@@ -599,7 +616,7 @@ func (w *world) check() {
 					w.fail("%s ends twice", r.run)
 				}
 				ended[r.run] = true
-				if r.run.Parent() == "" && r.usage.Turns > simBounds.Turns+len(results) {
+				if r.run.Parent() == "" && r.usage.Turns > simBounds.Turns {
 					w.fail("%s used %d turns", r.run, r.usage.Turns)
 				}
 			}
