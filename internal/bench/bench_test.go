@@ -1,0 +1,39 @@
+package bench
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"polity.run/engine"
+)
+
+// TestRuns wants every system to do real runs; how fast is not for a test to say.
+func TestRuns(t *testing.T) {
+	points, err := Runs(context.Background(), Config{
+		Dir: t.TempDir(), Sync: []engine.Sync{engine.SyncOS}, At: []int{1, 8}, Rounds: 1, Window: 20 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(points) != 6 {
+		t.Fatalf("%d points", len(points))
+	}
+	for _, p := range points {
+		if p.Rate <= 0 || p.Ratio <= 0 || p.P99 < p.P50 {
+			t.Errorf("%+v", p)
+		}
+	}
+}
+
+func BenchmarkRuns(b *testing.B) {
+	for b.Loop() {
+		points, err := Runs(context.Background(), Config{Dir: b.TempDir(), Progress: func(s string) { b.Log(s) }})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, p := range points {
+			b.Logf("%-16s %-5s %5d %10.0f/s p50 %8.0f p99 %8.0f %6.1f us/step %6.1f allocs  wal %.2f packed %.2f  fsync %.0f", p.System, p.Sync, p.At, p.Rate, p.P50, p.P99, p.Step, p.Allocs, p.Ratio, p.Packed, p.Fsync)
+		}
+	}
+}
