@@ -183,11 +183,15 @@ func (c *catalog) release(d Digest) (*release, error) {
 	if r != nil {
 		return r, nil
 	}
+	return c.load(d)
+}
+
+func (c *catalog) load(d Digest) (*release, error) {
 	doc, err := c.blobs.Get(d)
 	if err != nil {
 		return nil, fault.Of(err).Kind.New("engine: release %x: %w", d[:6], err)
 	}
-	r = &release{agents: map[string]*entry{}}
+	r := &release{agents: map[string]*entry{}}
 	if err := json.Unmarshal(doc, &r.doc); err != nil {
 		return nil, fault.Damaged.New("engine: release %x: %w", d[:6], err)
 	}

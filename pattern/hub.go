@@ -1,14 +1,23 @@
-// Package pattern holds the patterns of organizations: who acts next. Each is one file and one pure decider.
+// Package pattern holds the patterns of organizations: who acts next. Each is one pure decider,
+// in the files that begin with its name.
+//
+// It exists so that how agents work together is data and one piece of code that can be replayed,
+// not a conversation that happened to go well. The life of a hub's run:
+//
+//	request -> plan -> check -> dispatch ... join -> verify -> merge -> verdict
+//	                              ^   |
+//	                              +---+ retry, or plan the failed step anew
 package pattern
 
 import (
 	"encoding/json"
 
 	"polity.run"
+	"polity.run/fault"
 )
 
-// Hub is the configuration of a hub: a coordinator that plans, dispatches to specialists, verifies what
-// they claim, and puts it together. It does no specialist's work itself.
+// Hub is the configuration of a hub: a coordinator that plans, dispatches to specialists, verifies
+// what they claim, and puts it together. It does no specialist's work itself.
 type Hub struct {
 	Specialists []Specialist `json:"specialists"`
 	// Plan is the declared plan. Without one, Planner makes it.
@@ -19,7 +28,8 @@ type Hub struct {
 	Caps Caps `json:"caps,omitzero"`
 	// Retries is how often a failed step is asked again; default 1.
 	Retries *int `json:"retries,omitempty"`
-	// Replans is how often the rest of the plan may be made anew after a step failed for good; default 1.
+	// Replans is how often a step that failed for good may be given to another specialist; default
+	// 1. What is completed is kept. An optional step is not planned anew.
 	Replans *int `json:"replans,omitempty"`
 	Join    Join `json:"join,omitzero"`
 	// Verdict turns verified claims into an answer by declared rules; the first that holds wins.
@@ -33,23 +43,28 @@ type Specialist struct {
 	Skills      []polity.Skill   `json:"skills"`
 }
 
-// Plan is a graph of steps.
+// Plan is a graph of steps. A step whose output no other step references must be a leaf, that is,
+// no other step waits for it: leaves are the plan's results and go to the synthesis.
 type Plan struct {
 	Steps []Step `json:"steps"`
 }
 
 // Step asks one specialist once.
 type Step struct {
-	ID        string           `json:"id"` // [a-z0-9-_], at most 40 bytes
+	// ID is at most 40 of a-z, 0-9, '-' and '_', beginning with a letter or digit; not input,
+	// verify, finish or fail.
+	ID        string           `json:"id"`
 	Agent     polity.AgentName `json:"agent"`
 	Skill     string           `json:"skill,omitempty"` // "" for the agent's only one
 	DependsOn []string         `json:"depends_on,omitempty"`
-	// Input is the step's input; a string "$id.field" stands for a value of an earlier step's output, and "$input.field" for
-	// one of the request's. Empty passes the request on as it is.
+	// Input is the step's input; a string "$id.field" stands for a value of another step's output
+	// and makes the step depend on it, and "$input.field" stands for one of the request's. A
+	// text that begins with a dollar sign is written "$$". Empty passes the request on as it is.
 	Input json.RawMessage `json:"input,omitempty"`
 	// Objective tells the specialist what this step is for.
 	Objective string `json:"objective,omitempty"`
-	// Optional steps may fail without the join policy noticing.
+	// Optional steps may fail without the join policy noticing, so a step that is not optional may
+	// not reference their output; one that only waits for them goes on without them.
 	Optional bool `json:"optional,omitempty"`
 	// Bounds are delegated to the step.
 	Bounds polity.Bounds `json:"bounds,omitzero"`
@@ -57,15 +72,17 @@ type Step struct {
 
 // Caps limit a plan. Zero fields take the defaults that are named.
 type Caps struct {
-	Steps    int   `json:"steps,omitempty"`     // default 40
-	Width    int   `json:"width,omitempty"`     // steps that may run at once; default 16
-	Depth    int   `json:"depth,omitempty"`     // longest chain; default 10
+	Steps    int   `json:"steps,omitempty"`     // default 40, at most 500
+	Width    int   `json:"width,omitempty"`     // steps that are asked at once; default 16, at most 64
+	Depth    int   `json:"depth,omitempty"`     // longest chain; default 10, at most 100
 	MicroUSD int64 `json:"micro_usd,omitempty"` // sum of the steps' delegated money; default no cap beside the run's own
 }
 
-// Join says how many steps must succeed.
+// Join says how many of the plan's results must succeed. A result is a leaf of the plan that is
+// not optional; for all, every step that is not optional counts.
 type Join struct {
-	// Policy is all (the default), quorum (at least K succeed), best-effort (at least K, default 1), or first (the first success ends the rest).
+	// Policy is all (the default), quorum (the first K successes end the rest), best-effort (all
+	// end, and at least K succeed, default 1), or first (the first success ends the rest).
 	Policy string `json:"policy,omitempty"`
 	K      int    `json:"k,omitempty"`
 }
@@ -73,7 +90,8 @@ type Join struct {
 // Rule is one line of a verdict.
 type Rule struct {
 	Verdict string `json:"verdict"`
-	// When counts verified claims: at least AtLeast claims of Stance with Severity or heavier. An empty When always holds.
+	// When counts verified claims: at least AtLeast claims of Stance with Severity or heavier. An
+	// empty When always holds.
 	When *When `json:"when,omitempty"`
 }
 
@@ -82,4 +100,100 @@ type When struct {
 	Stance   polity.Stance   `json:"stance"`
 	Severity polity.Severity `json:"severity"`
 	AtLeast  int             `json:"at_least"`
+}
+
+// The join policies.
+const (
+	joinAll        = "all"
+	joinQuorum     = "quorum"
+	joinBestEffort = "best-effort"
+	joinFirst      = "first"
+)
+
+// plannerMatch names the planner that is code.
+const plannerMatch = "match"
+
+// Defaults of the configuration.
+const (
+	stepsDefault   = 40
+	widthDefault   = 16
+	depthDefault   = 10
+	retriesDefault = 1
+	replansDefault = 1
+)
+
+// hub is the decider.
+type hub struct {
+	cfg Hub // with its defaults filled in
+}
+
+// NewHub returns the decider of a hub. It returns what Check finds, and otherwise keeps its own
+// copy of what it needs of cfg. The decider holds no state of a run and is safe for concurrent use.
+// Its run finishes with a HubResult, or fails: Invalid if the request matches no skill or the plan
+// that was made breaks a cap, Failed if the join policy cannot be met (Unknown if a step ended so),
+// Exhausted if a bound left nothing at all.
+func NewHub(cfg Hub) (polity.Decider, error) {
+	if err := Check(cfg); err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(cfg)
+	if err != nil {
+		return nil, fault.Invalid.New("hub: copy configuration: %w", err)
+	}
+	var own Hub
+	if err := json.Unmarshal(data, &own); err != nil {
+		return nil, fault.Invalid.New("hub: copy configuration: %w", err)
+	}
+	return &hub{own.withDefaults()}, nil
+}
+
+// withDefaults returns h with its zero fields filled in.
+func (h Hub) withDefaults() Hub {
+	fill := func(n *int, d int) {
+		if *n == 0 {
+			*n = d
+		}
+	}
+	fill(&h.Caps.Steps, stepsDefault)
+	fill(&h.Caps.Width, widthDefault)
+	fill(&h.Caps.Depth, depthDefault)
+	if h.Retries == nil {
+		h.Retries = new(retriesDefault)
+	}
+	if h.Replans == nil {
+		h.Replans = new(replansDefault)
+	}
+	if h.Planner == "" {
+		h.Planner = plannerMatch
+	}
+	if h.Join.Policy == "" {
+		h.Join.Policy = joinAll
+	}
+	if h.Join.Policy == joinBestEffort {
+		fill(&h.Join.K, 1)
+	}
+	return h
+}
+
+// specialist returns the specialist with the name, or nil.
+func (h *Hub) specialist(name polity.AgentName) *Specialist {
+	for i := range h.Specialists {
+		if h.Specialists[i].Name == name {
+			return &h.Specialists[i]
+		}
+	}
+	return nil
+}
+
+// skill returns the skill with the name, the only one for "", or nil.
+func (s *Specialist) skill(name string) *polity.Skill {
+	if name == "" && len(s.Skills) == 1 {
+		return &s.Skills[0]
+	}
+	for i := range s.Skills {
+		if name != "" && s.Skills[i].Name == name {
+			return &s.Skills[i]
+		}
+	}
+	return nil
 }

@@ -279,9 +279,7 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 	if f, at := r.reserve(p); f != nil {
 		p.refused, p.routed = f, true
 		r.refusals++
-		if r.bound == nil {
-			r.bound, r.boundOwn = f, at.owner == r && r.parent != nil
-		}
+		r.hit(f, at, cmd.Name)
 		c.enqueue(p.result(result{fault: f}))
 		if r.refusals > refusalsMax {
 			c.close(r, polity.Outcome{Status: polity.StatusFailed, Fault: f}, requestHash{})
@@ -292,10 +290,13 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 		if at := r.ledger.depth(); r.depth+1-at.owner.depth > at.limit.Depth {
 			f := fault.Exceeded("depth", "%d levels of runs; the most is %d", r.depth+1-at.owner.depth, at.limit.Depth)
 			p.refused, p.routed = f, true
-			r.bound, r.boundOwn = f, at.owner == r && r.parent != nil
+			r.hit(f, at, cmd.Name)
 			c.enqueue(p.result(result{fault: f}))
 			return nil
 		}
+	}
+	if r.bound != nil && r.bound.Bound == "fan_out" && r.boundBy == cmd.Name {
+		r.bound = nil // it was only too early, and is being done now
 	}
 	if cmd.Do == polity.DoSleep {
 		p.due = c.lastAt.Add(cmd.After)
@@ -305,6 +306,13 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 		c.route(p)
 	}
 	return nil
+}
+
+// hit remembers the first bound that a run met.
+func (r *run) hit(f *fault.Error, at *ledger, command string) {
+	if r.bound == nil {
+		r.bound, r.boundOwn, r.boundBy = f, at.owner == r && r.parent != nil, command
+	}
 }
 
 func checkName(name string) error {
@@ -416,9 +424,6 @@ func (c *core) gotResult(r *run, rec *record) {
 	}
 	r.remove(p)
 	r.book(p, rec.usage)
-	if rec.fault != nil && rec.fault.Kind == fault.Exhausted && rec.fault.Bound != "" && r.bound == nil {
-		r.bound = rec.fault
-	}
 	c.tell(r.tree, polity.Notice{Kind: "result", Run: r.id, Name: rec.name, Attempt: rec.attempt, Fault: rec.fault, Usage: rec.usage})
 	c.deliver(r, polity.Event{
 		Kind: polity.Result, Name: rec.name, Attempt: rec.attempt, Data: data, Fault: rec.fault, Usage: rec.usage,
@@ -494,6 +499,9 @@ func (c *core) expire(r *run) {
 }
 
 func (c *core) expireBelow(r *run, why *fault.Error) {
+	if r.bound == nil {
+		r.bound, r.boundOwn = why, r.ledger.owner == r && r.ledger.expired && r.parent != nil
+	}
 	for _, p := range slices.Clone(r.pending) {
 		if p.child != nil {
 			c.expireBelow(p.child, why)

@@ -2,7 +2,6 @@ package run
 
 import (
 	"container/heap"
-	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -77,6 +76,7 @@ type core struct {
 
 	gather *pack // nil if nothing happened since the last seal
 	flight *pack
+	spare  *pack  // to be used again
 	token  uint64 // of the append in flight
 	tries  int    // how often the flight was sent
 	dead   error  // set once the core has given up
@@ -133,6 +133,7 @@ type run struct {
 
 	bound     *fault.Error // the first bound that refused a command
 	boundOwn  bool         // that bound was delegated to this very run
+	boundBy   string       // the command that met it
 	refusals  int
 	closing   *polity.Outcome // how it will end, once nothing is pending
 	closeHash requestHash
@@ -155,7 +156,7 @@ type pending struct {
 	began   bool
 	started bool
 	done    bool
-	cancel  context.CancelCauseFunc // set and used by the host
+	flight  flight // the host's own
 }
 
 // pack is a commit that is being gathered or is in flight.
@@ -211,14 +212,19 @@ func (c *core) outline(p *pack, d payload) payload {
 // pack returns the gathering pack, and begins one if there is none.
 func (c *core) pack() *pack {
 	if c.gather == nil {
-		p := &pack{seq: c.seq + 1, prev: c.head, at: c.now, sum: sha256.New()}
+		p := c.spare
+		if p == nil {
+			p = &pack{sum: sha256.New()}
+		}
+		c.spare = nil
+		p.seq, p.prev, p.at = c.seq+1, c.head, c.now
 		if c.flight != nil {
 			p.seq, p.prev = c.flight.seq+1, c.flight.id
 		}
 		if p.at.Before(c.lastAt) {
 			p.at = c.lastAt // the clock went back: the log's time does not
 		}
-		p.buf = beginFrame(make([]byte, 0, 512), c.epoch, p.prev, p.at)
+		p.buf = beginFrame(p.buf[:0], c.epoch, p.prev, p.at)
 		c.gather = p
 	}
 	return c.gather
@@ -305,6 +311,24 @@ func (c *core) appended(token, seq uint64) {
 	for _, answer := range f.answers {
 		answer(nil)
 	}
+	if c.tries == 1 && len(f.blobs) == 0 { // else a copy of it may still be under way
+		f.reset()
+		c.spare = f
+	}
+}
+
+// reset makes a pack ready to be gathered again, and drops what it held.
+func (p *pack) reset() {
+	if cap(p.buf) > packSoft*2 {
+		p.buf = nil
+	}
+	p.hashed = 0
+	p.sum.Reset()
+	clear(p.starts)
+	clear(p.stops)
+	clear(p.answers)
+	clear(p.notices)
+	p.starts, p.stops, p.answers, p.notices = p.starts[:0], p.stops[:0], p.answers[:0], p.notices[:0]
 }
 
 // inDoubt tells that the append with the token was refused, or that nothing was heard of it in time. Only

@@ -50,19 +50,25 @@ func (h hash) id() string {
 type requestHash [requestSize]byte
 
 func hashRequest(c *polity.Command) requestHash {
-	h := sha256.New()
-	var head [256]byte
-	b := append(head[:0], byte(c.Do))
+	var small [512]byte
+	b := append(small[:0], byte(c.Do))
 	b = appendText(b, c.To)
 	b = appendText(b, c.Skill)
 	b = binary.BigEndian.AppendUint64(b, uint64(c.After))
-	h.Write(b)
-	h.Write(c.Input)
 	if c.Fault != nil {
-		h.Write([]byte(c.Fault.Kind + "\x00" + fault.Kind(c.Fault.Text)))
+		b = appendText(b, string(c.Fault.Kind))
+		b = appendText(b, c.Fault.Text)
 	}
 	var sum [sha256.Size]byte
-	return requestHash(h.Sum(sum[:0])[:requestSize])
+	if len(b)+len(c.Input) <= len(small) {
+		sum = sha256.Sum256(append(b, c.Input...))
+	} else {
+		h := sha256.New()
+		h.Write(b)
+		h.Write(c.Input)
+		h.Sum(sum[:0])
+	}
+	return requestHash(sum[:requestSize])
 }
 
 type recordKind byte

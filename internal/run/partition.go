@@ -18,6 +18,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"polity.run"
@@ -49,24 +50,6 @@ type log interface {
 
 var _ log = (*bus.Log)(nil)
 
-// Effect is a command that is to be done now.
-type Effect struct {
-	Run     polity.RunID
-	Name    string
-	Attempt int
-	Verb    polity.Verb
-	To      string // agent, tool or model
-	Agent   string // who wants it
-	Skill   string
-	Input   json.RawMessage
-	Folder  string // the only folder it may read; "" for none
-	Release Digest
-	Class   polity.Effect
-}
-
-// Key is the effect's idempotency key.
-func (e *Effect) Key() string { return polity.EffectKey(e.Run, e.Name, e.Attempt) }
-
 // Config is what a partition works with.
 type Config struct {
 	Catalog Catalog
@@ -95,8 +78,11 @@ type Partition struct {
 	quit    chan struct{}
 	ended   chan struct{}
 	once    sync.Once
-	busy    sync.WaitGroup // the host's goroutines
-	effects sync.WaitGroup // those of effects, some of which may never end
+	jobs    chan *pending // to idle goroutines
+	idle    atomic.Int32
+	lines   map[time.Duration]*line // effects in flight by their time limit; the loop's own
+	busy    sync.WaitGroup          // the host's goroutines
+	effects sync.WaitGroup          // those of effects, some of which may never end
 
 	mu     sync.Mutex
 	inbox  []input
@@ -138,6 +124,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 	}
 	p := &Partition{
 		cfg: cfg, log: l, acks: acks, wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}),
+		lines: map[time.Duration]*line{}, jobs: make(chan *pending),
 	}
 	var epoch [8]byte
 	if _, err := rand.Read(epoch[:]); err != nil {
@@ -284,6 +271,9 @@ func (p *Partition) loop() {
 			at++
 		}
 		next := c.tick()
+		if due := p.late(c.now); !due.IsZero() {
+			next = sooner(next, due)
+		}
 		c.settle()
 		if c.dead != nil {
 			p.drain(batch[at:])
@@ -335,6 +325,7 @@ func (p *Partition) ack(a bus.Ack) {
 
 func (p *Partition) handle(in *input) {
 	if in.effect != nil {
+		in.effect.leave()
 		p.core.done(in.effect, in.result)
 		return
 	}
@@ -521,64 +512,6 @@ func (p *Partition) sleep(d time.Duration) bool {
 	case <-p.ctx.Done():
 		return false
 	}
-}
-
-func (p *Partition) start(q *pending) {
-	ctx, cancel := context.WithCancelCause(p.ctx)
-	q.cancel = cancel
-	timeout := q.work.Timeout
-	if timeout == 0 {
-		timeout = timeoutDefault
-	}
-	clock := time.AfterFunc(timeout, func() {
-		p.abandon(q, fault.Timeout.New("%s: no answer within %s", q.cmd.To, timeout))
-	})
-	p.effects.Add(1)
-	go p.do(ctx, q, clock)
-}
-
-func (p *Partition) do(ctx context.Context, q *pending, clock *time.Timer) {
-	defer p.effects.Done()
-	r := q.run
-	data, usage, err := p.cfg.Do(ctx, &Effect{
-		Run: r.id, Name: q.cmd.Name, Attempt: q.cmd.Attempt, Verb: q.cmd.Do, To: q.cmd.To, Agent: r.agent,
-		Skill: q.cmd.Skill, Input: q.cmd.Input, Folder: r.folder, Release: r.release, Class: q.work.Class,
-	})
-	clock.Stop()
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	q.cancel(nil)
-	if p.ctx.Err() != nil {
-		return // the node stops: whatever the effect says now is of its being stopped
-	}
-	p.post(input{effect: q, result: q.outcome(data, usage, err)})
-}
-
-// outcome is what the log is told of an effect. An external one that did not end well may have done its work, and
-// must not be done again unless somebody knows better.
-func (q *pending) outcome(data json.RawMessage, usage polity.Usage, err error) result {
-	f := fault.Of(err)
-	if f != nil && q.work.Class == polity.EffectExternal && (f.Kind.Retryable() || f.Kind == fault.Cancelled) {
-		f = fault.Of(fault.Unknown.New("%s; it may have had its effect", f.Text))
-	}
-	return result{data, f, usage}
-}
-
-// abandon asks an effect to end for a reason, and no longer waits for it after a grace: what it says later is dropped.
-func (p *Partition) abandon(q *pending, why error) {
-	q.cancel(why)
-	time.AfterFunc(effectGrace, func() {
-		p.post(input{effect: q, result: q.outcome(nil, polity.Usage{}, why)})
-	})
-}
-
-func (p *Partition) stop(q *pending) {
-	var why error = fault.Cancelled
-	if q.why != nil {
-		why = q.why
-	}
-	p.abandon(q, why)
 }
 
 func (p *Partition) load(d Digest) (json.RawMessage, error) { return p.cfg.Blobs.Get(d) }

@@ -1,0 +1,220 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"polity.run"
+	"polity.run/fault"
+)
+
+// Effect is a command that is to be done now.
+type Effect struct {
+	Run     polity.RunID
+	Name    string
+	Attempt int
+	Verb    polity.Verb
+	To      string // agent, tool or model
+	Agent   string // who wants it
+	Skill   string
+	Input   json.RawMessage
+	Folder  string // the only folder it may read; "" for none
+	Release Digest
+	Class   polity.Effect
+}
+
+// Key is the effect's idempotency key.
+func (e *Effect) Key() string { return polity.EffectKey(e.Run, e.Name, e.Attempt) }
+
+// flight is an effect on its way: its context, which costs nothing until somebody asks it for a channel, and its place
+// among those that share its time limit.
+type flight struct {
+	mu    sync.Mutex
+	done  chan struct{}
+	cause error
+
+	line       *line
+	prev, next *pending
+	since      time.Time
+}
+
+var _ context.Context = (*flight)(nil)
+
+// Deadline says that there is none: the kernel keeps the time.
+func (f *flight) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Done returns the channel that is closed when the effect is to end.
+func (f *flight) Done() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.done == nil {
+		f.done = make(chan struct{})
+		if f.cause != nil {
+			close(f.done)
+		}
+	}
+	return f.done
+}
+
+// Err returns context.Canceled once the effect is to end.
+func (f *flight) Err() error {
+	if f.why() != nil {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Value returns nil: nothing is passed to an effect but its arguments.
+func (f *flight) Value(any) any { return nil }
+
+func (f *flight) why() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cause
+}
+
+func (f *flight) cancel(cause error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cause != nil {
+		return
+	}
+	f.cause = cause
+	if f.done != nil {
+		close(f.done)
+	}
+}
+
+// line holds the effects in flight that have the same time limit, in the order of their beginning: the first is the first to
+// be late, and one that ends leaves from wherever it stands.
+type line struct {
+	limit       time.Duration
+	first, last *pending
+}
+
+func (l *line) join(p *pending, now time.Time) {
+	p.flight.line, p.flight.since, p.flight.prev = l, now, l.last
+	if l.last != nil {
+		l.last.flight.next = p
+	} else {
+		l.first = p
+	}
+	l.last = p
+}
+
+func (p *pending) leave() {
+	f := &p.flight
+	l := f.line
+	if l == nil {
+		return
+	}
+	if f.prev != nil {
+		f.prev.flight.next = f.next
+	} else {
+		l.first = f.next
+	}
+	if f.next != nil {
+		f.next.flight.prev = f.prev
+	} else {
+		l.last = f.prev
+	}
+	f.line, f.prev, f.next = nil, nil, nil
+}
+
+// start does an effect in a goroutine of its own.
+func (p *Partition) start(q *pending) {
+	limit := q.work.Timeout
+	if limit == 0 {
+		limit = timeoutDefault
+	}
+	l := p.lines[limit]
+	if l == nil {
+		l = &line{limit: limit}
+		p.lines[limit] = l
+	}
+	l.join(q, p.core.now)
+	select {
+	case p.jobs <- q: // somebody is idle, with a stack that has grown already
+	default:
+		p.effects.Add(1)
+		go p.work(q)
+	}
+}
+
+// work does effects until there are more idle goroutines than are worth keeping.
+func (p *Partition) work(q *pending) {
+	defer p.effects.Done()
+	for {
+		p.do(q)
+		if p.idle.Add(1) > idleMax {
+			p.idle.Add(-1)
+			return
+		}
+		select {
+		case q = <-p.jobs:
+			p.idle.Add(-1)
+		case <-p.ctx.Done():
+			return
+		}
+	}
+}
+
+// late asks effects to end whose time is over, and returns when the next one's is.
+func (p *Partition) late(now time.Time) (next time.Time) {
+	for _, l := range p.lines {
+		for l.first != nil && now.Sub(l.first.flight.since) >= l.limit {
+			q := l.first
+			q.leave()
+			p.abandon(q, fault.Timeout.New("%s: no answer within %s", q.cmd.To, l.limit))
+		}
+		if l.first != nil {
+			next = sooner(next, l.first.flight.since.Add(l.limit))
+		}
+	}
+	return next
+}
+
+func (p *Partition) do(q *pending) {
+	r := q.run
+	data, usage, err := p.cfg.Do(&q.flight, &Effect{
+		Run: r.id, Name: q.cmd.Name, Attempt: q.cmd.Attempt, Verb: q.cmd.Do, To: q.cmd.To, Agent: r.agent,
+		Skill: q.cmd.Skill, Input: q.cmd.Input, Folder: r.folder, Release: r.release, Class: q.work.Class,
+	})
+	if err != nil {
+		if why := q.flight.why(); why != nil {
+			err = why
+		}
+	}
+	if p.ctx.Err() != nil {
+		return // the node stops: whatever the effect says now is of its being stopped
+	}
+	p.post(input{effect: q, result: q.outcome(data, usage, err)})
+}
+
+// outcome is what the log is told of an effect. An external one that did not end well may have done its work, and
+// must not be done again unless somebody knows better.
+func (q *pending) outcome(data json.RawMessage, usage polity.Usage, err error) result {
+	f := fault.Of(err)
+	if f != nil && q.work.Class == polity.EffectExternal && (f.Kind.Retryable() || f.Kind == fault.Cancelled) {
+		f = fault.Of(fault.Unknown.New("%s; it may have had its effect", f.Text))
+	}
+	return result{data, f, usage}
+}
+
+// abandon asks an effect to end for a reason, and no longer waits for it after a grace: what it says later is dropped.
+func (p *Partition) abandon(q *pending, why error) {
+	q.flight.cancel(why)
+	time.AfterFunc(effectGrace, func() {
+		p.post(input{effect: q, result: q.outcome(nil, polity.Usage{}, why)})
+	})
+}
+
+func (p *Partition) stop(q *pending) {
+	var why error = fault.Cancelled
+	if q.why != nil {
+		why = q.why
+	}
+	p.abandon(q, why)
+}

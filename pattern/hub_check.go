@@ -1,0 +1,222 @@
+package pattern
+
+import (
+	"encoding/json"
+	"errors"
+	"regexp"
+	"slices"
+
+	"polity.run"
+	"polity.run/fault"
+)
+
+// Limits of a configuration, whatever its caps say.
+const (
+	specialistsMax = 500
+	skillsMax      = 100 // of one specialist
+	stepsMax       = 500
+	widthMax       = 64 // as many as a run may have pending where its bounds name no fan-out
+	depthMax       = 100
+	retriesMax     = 20
+	replansMax     = 100
+	rulesMax       = 100
+	idMax          = 40        // bytes of a step's ID
+	stepInputMax   = 64 << 10  // bytes of a step's declared input
+	planMax        = 256 << 10 // bytes of a plan as JSON
+	problemsMax    = 100       // problems that are reported together
+)
+
+var (
+	stances    = []polity.Stance{polity.For, polity.Against, polity.Neutral}
+	severities = []polity.Severity{polity.Critical, polity.High, polity.Medium, polity.Low, polity.Info}
+	policies   = []string{joinAll, joinQuorum, joinBestEffort, joinFirst}
+)
+
+// Check returns nil or all problems of the configuration and its declared plan together, as
+// errors.Join. Each is fault.Invalid, names the step or field, and says how to correct it.
+func Check(h Hub) error {
+	h = h.withDefaults()
+	var p problems
+	h.checkSpecialists(&p)
+	h.checkCaps(&p)
+	h.checkJoin(&p)
+	h.checkVerdict(&p)
+	if h.Plan != nil {
+		newGraph(&h, h.Plan.Steps, &p)
+	}
+	return p.err()
+}
+
+// problems collects what is wrong.
+type problems struct {
+	list []error
+}
+
+// add adds a problem.
+func (p *problems) add(format string, args ...any) {
+	p.list = append(p.list, fault.Invalid.New(format, args...))
+}
+
+// err joins the problems, up to problemsMax of them.
+func (p *problems) err() error {
+	if more := len(p.list) - problemsMax; more > 0 {
+		return errors.Join(append(p.list[:problemsMax:problemsMax], fault.Invalid.New("and %d more problems", more))...)
+	}
+	return errors.Join(p.list...)
+}
+
+func (h *Hub) checkSpecialists(p *problems) {
+	if len(h.Specialists) == 0 {
+		p.add("specialists: there are none; name at least one agent")
+	}
+	if len(h.Specialists) > specialistsMax {
+		p.add("specialists: %d are more than %d; make groups of them, each with a hub", len(h.Specialists), specialistsMax)
+	}
+	seen := map[polity.AgentName]bool{}
+	for i := range h.Specialists {
+		s := &h.Specialists[i]
+		if err := s.Name.Check(); err != nil {
+			p.add("specialists[%d]: %w", i, err)
+		}
+		if seen[s.Name] {
+			p.add("specialists[%d]: %s is listed twice; remove one", i, s.Name)
+		}
+		seen[s.Name] = true
+		s.checkSkills(p)
+	}
+}
+
+func (s *Specialist) checkSkills(p *problems) {
+	if len(s.Skills) == 0 {
+		p.add("specialist %s: it has no skill; declare at least one", s.Name)
+	}
+	if len(s.Skills) > skillsMax {
+		p.add("specialist %s: %d skills are more than %d; split the agent", s.Name, len(s.Skills), skillsMax)
+	}
+	seen := map[string]bool{}
+	for i, skill := range s.Skills {
+		if skill.Name == "" {
+			p.add("specialist %s: skills[%d] has no name; give it one", s.Name, i)
+		}
+		if seen[skill.Name] {
+			p.add("specialist %s: skill %q is declared twice; remove one", s.Name, skill.Name)
+		}
+		seen[skill.Name] = true
+	}
+}
+
+func (h *Hub) checkCaps(p *problems) {
+	within := func(name string, n, least, most int) {
+		if n < least || n > most {
+			p.add("%s: %d is not within %d and %d", name, n, least, most)
+		}
+	}
+	within("caps.steps", h.Caps.Steps, 1, stepsMax)
+	within("caps.width", h.Caps.Width, 1, widthMax)
+	within("caps.depth", h.Caps.Depth, 1, depthMax)
+	within("retries", *h.Retries, 0, retriesMax)
+	within("replans", *h.Replans, 0, replansMax)
+	if h.Caps.MicroUSD < 0 {
+		p.add("caps.micro_usd: %d is negative; leave it out for no cap", h.Caps.MicroUSD)
+	}
+	if h.Planner != plannerMatch {
+		p.add("planner: %q is unknown; use %q", h.Planner, plannerMatch)
+	}
+}
+
+func (h *Hub) checkJoin(p *problems) {
+	switch h.Join.Policy {
+	case joinAll, joinFirst:
+		if h.Join.K != 0 {
+			p.add("join.k: policy %s takes none; leave it out, or use quorum or best-effort", h.Join.Policy)
+		}
+	case joinQuorum, joinBestEffort:
+		if h.Join.K < 1 {
+			p.add("join.k: policy %s needs the number of steps that must succeed, at least 1", h.Join.Policy)
+		}
+	default:
+		p.add("join.policy: %q is unknown; want all, quorum, best-effort or first%s", h.Join.Policy, among(policies, h.Join.Policy))
+	}
+}
+
+func (h *Hub) checkVerdict(p *problems) {
+	if len(h.Verdict) > rulesMax {
+		p.add("verdict: %d rules are more than %d", len(h.Verdict), rulesMax)
+	}
+	for i, rule := range h.Verdict {
+		if rule.Verdict == "" {
+			p.add("verdict[%d]: the verdict is empty; write what holds, as in \"ready\"", i)
+		}
+		if rule.When == nil {
+			if i < len(h.Verdict)-1 {
+				p.add("verdict[%d]: it always holds, so the rules after it never do; move it to the end", i)
+			}
+			continue
+		}
+		rule.When.check(i, p)
+	}
+}
+
+func (w *When) check(i int, p *problems) {
+	if !slices.Contains(stances, w.Stance) {
+		p.add("verdict[%d].when.stance: %q is unknown; want for, against or neutral", i, w.Stance)
+	}
+	if !slices.Contains(severities, w.Severity) {
+		p.add("verdict[%d].when.severity: %q is unknown; want critical, high, medium, low or info", i, w.Severity)
+	}
+	if w.AtLeast < 1 {
+		p.add("verdict[%d].when.at_least: %d would always hold; want at least 1, or leave out when", i, w.AtLeast)
+	}
+}
+
+var idText = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
+
+// reserved are IDs that would read as a command of the hub itself, or as the request.
+var reserved = []string{requestID, verifyName, "finish", "fail"}
+
+// checkID checks the ID of the step at position i.
+func checkID(id string, i int, p *problems) {
+	switch {
+	case id == "":
+		p.add("plan: step %d has no id; give it one", i+1)
+	case len(id) > idMax:
+		p.add("plan: step %q: the id is longer than %d bytes; shorten it", clip(id, idMax), idMax)
+	case !idText.MatchString(id):
+		p.add("plan: step %q: the id may hold a-z, 0-9, '-' and '_' and begins with a letter or digit", id)
+	case slices.Contains(reserved, id):
+		p.add("plan: step %q: the id is reserved; choose another", id)
+	}
+}
+
+// checkSize bounds the plan's text.
+func checkSize(steps []Step, p *problems) {
+	total := 0
+	for i := range steps {
+		s := &steps[i]
+		if len(s.Input) > stepInputMax {
+			p.add("plan: step %q: its input of %d bytes is larger than %d; put it into a file", s.ID, len(s.Input), stepInputMax)
+		}
+		if len(s.Input) > 0 && !json.Valid(s.Input) {
+			p.add("plan: step %q: its input is not JSON", s.ID)
+		}
+		if err := s.Bounds.Check(); err != nil {
+			p.add("plan: step %q: %w", s.ID, err)
+		}
+		total += len(s.ID) + len(s.Input) + len(s.Objective)
+	}
+	if total > planMax {
+		p.add("plan: its texts of %d bytes are larger than %d; shorten objectives and inputs", total, planMax)
+	}
+}
+
+// checkMoney bounds the money that the steps are delegated together.
+func (h *Hub) checkMoney(steps []Step, p *problems) {
+	left := h.Caps.MicroUSD
+	for i := range steps {
+		if left -= steps[i].Bounds.MicroUSD; h.Caps.MicroUSD > 0 && left < 0 {
+			p.add("plan: step %q: up to it the steps are delegated more than the cap of %d micro_usd; lower their bounds or raise the cap",
+				steps[i].ID, h.Caps.MicroUSD)
+			return
+		}
+	}
+}
