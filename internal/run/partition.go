@@ -36,6 +36,7 @@ const (
 	effectGrace    = 3 * time.Second  // an effect that was asked to end is waited for this long
 	idleCheck      = 2 * time.Second  // an idle owner looks this often whether the log is still its own
 	anchorEvery    = time.Second
+	idleMax        = 64       // goroutines for effects that are kept though they have nothing to do
 	acksMax        = 64       // acknowledgements buffered; more are dropped, which is only a delay
 	freeMin        = 32 << 20 // bytes: no new run is admitted with less room on the disk
 )
