@@ -37,3 +37,35 @@ func BenchmarkRuns(b *testing.B) {
 		}
 	}
 }
+
+func TestAgents(t *testing.T) {
+	points, err := Agents(context.Background(), Config{Dir: t.TempDir(), At: []int{1, 4}, Rounds: 1, Window: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(points) != 4 {
+		t.Fatalf("%d points", len(points))
+	}
+}
+
+func BenchmarkAgents(b *testing.B) {
+	for b.Loop() {
+		points, err := Agents(context.Background(), Config{Dir: b.TempDir()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, p := range points {
+			b.Logf("%-16s %-5s %5d %10.0f/s p50 %8.0f p99 %8.0f %6.1f us/step %6.1f allocs", p.System, p.Sync, p.At, p.Rate, p.P50, p.P99, p.Step, p.Allocs)
+		}
+	}
+}
+
+func BenchmarkWaiting(b *testing.B) {
+	for b.Loop() {
+		w, err := Waiting(context.Background(), Config{Dir: b.TempDir()}, 10_000)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Logf("%+v", w)
+	}
+}

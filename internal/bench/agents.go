@@ -1,0 +1,226 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"polity.run"
+	"polity.run/agent"
+	"polity.run/engine"
+	"polity.run/fault"
+	"polity.run/model"
+	"polity.run/pattern"
+)
+
+// instant is a model that answers at once: what is left is the engine.
+type instant struct{}
+
+func (instant) Name() string { return "instant" }
+
+func (instant) Answer(context.Context, model.Request) (model.Response, error) {
+	return model.Response{Output: json.RawMessage(`{"summary":"done"}`)}, nil
+}
+
+// Agents measures, on one node: a hub with three specialists that think once, and ten such agents in a row. A step
+// is a command done: an ask or a thought.
+func Agents(ctx context.Context, cfg Config) (points []Point, err error) {
+	cfg.Sync = append([]engine.Sync{}, cfg.Sync...)
+	if len(cfg.Sync) == 0 {
+		cfg.Sync = []engine.Sync{engine.SyncOS}
+	}
+	if len(cfg.At) == 0 {
+		cfg.At = []int{1, 64}
+	}
+	cfg = cfg.or()
+	for _, sync := range cfg.Sync {
+		p, err := agentsWith(ctx, cfg, sync)
+		if err != nil {
+			return nil, err
+		}
+		points = append(points, p...)
+	}
+	return points, nil
+}
+
+func agentsWith(ctx context.Context, cfg Config, sync engine.Sync) (points []Point, err error) {
+	dir, err := os.MkdirTemp(cfg.Dir, "polity-bench-")
+	if err != nil {
+		return nil, fault.Unavailable.New("bench: %w", err)
+	}
+	defer func() { err = first(err, os.RemoveAll(dir)) }()
+	e, err := engine.Open(ctx, engine.Config{State: filepath.Join(dir, "engine"), Sync: sync, Models: []model.Model{instant{}}, Agents: []*agent.Agent{row()}})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = first(err, e.Close()) }()
+	release, err := organization(e)
+	if err != nil {
+		return nil, err
+	}
+	for _, at := range cfg.At {
+		for _, s := range []*orgSystem{{e, release, "hub", 6}, {e, release, "row", 20}} {
+			cfg.Progress(fmt.Sprintf("%s, sync %s, %d at once", s.Name(), sync, at))
+			p, err := compare(ctx, cfg, []system{s}, at, dir)
+			if err != nil {
+				return nil, err
+			}
+			p[0].Sync = sync
+			p[0].Step *= stepsPerRun / float64(s.steps)
+			p[0].Allocs *= stepsPerRun / float64(s.steps)
+			p[0].Ratio, p[0].Packed = 0, 0
+			points = append(points, p...)
+		}
+	}
+	return points, nil
+}
+
+const workers = 10
+
+func workerName(i int) polity.AgentName { return polity.AgentName(fmt.Sprintf("worker-%d", i)) }
+
+// row is an agent that asks ten others one after the other.
+func row() *agent.Agent {
+	var names inARow
+	for i := range workers {
+		names = append(names, workerName(i))
+	}
+	return &agent.Agent{Name: "row", Version: "1", Skills: []polity.Skill{{Name: "row"}}, Decider: names}
+}
+
+func organization(e *engine.Engine) (engine.Digest, error) {
+	r := agent.Release{Name: "bench", Main: "hub"}
+	for i := range workers {
+		r.Agents = append(r.Agents, agent.Definition{
+			Name: workerName(i), Kind: agent.KindModel, Skills: []polity.Skill{{Name: "work"}},
+			Model: &agent.Model{Model: "instant", Instructions: "Work."},
+		})
+	}
+	hub := pattern.Hub{Plan: &pattern.Plan{}}
+	for i := range 3 {
+		hub.Specialists = append(hub.Specialists, pattern.Specialist{Name: workerName(i), Skills: []polity.Skill{{Name: "work"}}})
+		hub.Plan.Steps = append(hub.Plan.Steps, pattern.Step{ID: fmt.Sprintf("s%d", i), Agent: workerName(i), Skill: "work"})
+	}
+	config, err := json.Marshal(hub)
+	if err != nil {
+		return engine.Digest{}, fault.Internal.New("bench: %w", err)
+	}
+	r.Agents = append(r.Agents,
+		agent.Definition{Name: "hub", Kind: agent.KindOrg, Skills: []polity.Skill{{Name: "hub"}}, Org: &agent.Org{Pattern: "hub", Config: config}},
+		agent.Definition{Name: "row", Kind: agent.KindGo, Skills: []polity.Skill{{Name: "row"}}, Go: &agent.Go{Use: "row", Version: "1"}})
+	return e.Install(&r, nil)
+}
+
+type orgSystem struct {
+	e       *engine.Engine
+	release engine.Digest
+	agent   string
+	steps   int
+}
+
+func (s *orgSystem) Name() string {
+	if s.agent == "hub" {
+		return "hub of three"
+	}
+	return "ten in a row"
+}
+
+func (s *orgSystem) Close() error { return nil }
+
+func (s *orgSystem) worker(int) func(ctx context.Context, i int) error {
+	return func(ctx context.Context, i int) error {
+		id := polity.NewRunID(0, fmt.Appendf(nil, "bench %d", i))
+		o, err := s.e.Run(ctx, engine.Request{ID: id, Release: s.release, Agent: s.agent, Input: json.RawMessage(`{"question":"What is to be done?"}`)})
+		if err == nil && (o.Status != polity.StatusCompleted || o.Usage.Turns != s.steps) {
+			err = fault.Internal.New("bench: %s ended %s after %d of %d steps: %v", s.agent, o.Status, o.Usage.Turns, s.steps, o.Fault)
+		}
+		return err
+	}
+}
+
+// Waited is what many runs that wait at once cost.
+type Waited struct {
+	Runs       int           `json:"runs"`
+	Effect     time.Duration `json:"effect_ns"`
+	Took       time.Duration `json:"took_ns"`
+	Ratio      float64       `json:"ratio_to_ideal"`
+	Heap       float64       `json:"heap_bytes_per_run"`
+	Stack      float64       `json:"stack_bytes_per_run"`
+	Goroutines int           `json:"goroutines"`
+}
+
+// Waiting measures runs that all wait for an effect of two seconds.
+func Waiting(ctx context.Context, cfg Config, runs int) (w Waited, err error) {
+	cfg = cfg.or()
+	dir, err := os.MkdirTemp(cfg.Dir, "polity-bench-")
+	if err != nil {
+		return w, fault.Unavailable.New("bench: %w", err)
+	}
+	defer func() { err = first(err, os.RemoveAll(dir)) }()
+	w = Waited{Runs: runs, Effect: 2 * time.Second}
+	slow, err := agent.Func("slow", "1", func(ctx context.Context, in number) (number, error) {
+		t := time.NewTimer(w.Effect)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			return in, nil
+		case <-ctx.Done():
+			return number{}, ctx.Err()
+		}
+	})
+	if err != nil {
+		return w, err
+	}
+	e, err := engine.Open(ctx, engine.Config{State: dir, Sync: engine.SyncOS, Agents: []*agent.Agent{slow}})
+	if err != nil {
+		return w, err
+	}
+	defer func() { err = first(err, e.Close()) }()
+	var before, during runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	begin := time.Now()
+	ids := make([]polity.RunID, runs)
+	var wg sync.WaitGroup
+	failed := make(chan error, 64)
+	for k := range 64 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for i := k; i < runs; i += 64 {
+				id, err := e.Start(ctx, engine.Request{Agent: "slow", Input: json.RawMessage(`{"n":1}`), Seed: fmt.Sprint(i)})
+				if err != nil {
+					failed <- err
+					return
+				}
+				ids[i] = id
+			}
+		}()
+	}
+	wg.Wait()
+	if time.Since(begin) < w.Effect {
+		runtime.GC()
+		runtime.ReadMemStats(&during)
+		w.Goroutines = runtime.NumGoroutine()
+		w.Heap = (float64(during.HeapAlloc) - float64(before.HeapAlloc)) / float64(runs)
+		w.Stack = (float64(during.StackInuse) - float64(before.StackInuse)) / float64(runs)
+	}
+	select {
+	case err := <-failed:
+		return w, err
+	default:
+	}
+	for _, id := range ids {
+		if o, err := e.Wait(ctx, id); err != nil || o.Status != polity.StatusCompleted {
+			return w, first(err, errUnexpected)
+		}
+	}
+	w.Took = time.Since(begin)
+	w.Ratio = float64(w.Took) / float64(w.Effect)
+	return w, nil
+}
