@@ -271,10 +271,13 @@ func (e *entry) checkSkill(name string, data json.RawMessage, output bool) error
 	if output {
 		check = s.out
 	}
-	if check == nil {
-		return nil
+	if check != nil {
+		return check(data)
 	}
-	return check(data)
+	if !json.Valid(data) {
+		return fault.Invalid.New("not JSON: %.80q", data)
+	}
+	return nil
 }
 
 func (c *catalog) compileGo(e *entry) error {

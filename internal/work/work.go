@@ -58,14 +58,20 @@ func checked(in json.RawMessage, input, output Check, name string, most int, do 
 	if len(out) > most {
 		return nil, fault.Exceeded("output", "%s: output of %d bytes; the most is %d", name, len(out), most)
 	}
-	if output != nil {
-		if err := output(out); err != nil {
-			return nil, fault.Invalid.New("output of %s: %w", name, err)
-		}
-	} else if !json.Valid(out) {
-		return nil, fault.Invalid.New("output of %s: not JSON", name)
+	if output == nil {
+		output = isJSON
+	}
+	if err := output(out); err != nil {
+		return nil, fault.Invalid.New("output of %s: %w", name, err)
 	}
 	return out, nil
+}
+
+func isJSON(data json.RawMessage) error {
+	if !json.Valid(data) {
+		return fault.Invalid.New("not JSON: %.80q", data)
+	}
+	return nil
 }
 
 const stackMax = 1 << 10 // bytes of a stack that go into a fault
