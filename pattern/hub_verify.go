@@ -21,11 +21,11 @@ const (
 	verifyRetries   = 1
 )
 
-// verifyName is the name of the first verification call, and verifyTool the tool that looks.
-const (
-	verifyName = "verify"
-	verifyTool = "files.cite"
-)
+// VerifyTool is the tool with which a hub looks evidence up. A release pins it for the hub.
+const VerifyTool = "files.cite"
+
+// verifyName is the name of the first verification call.
+const verifyName = "verify"
 
 // claim is a claim of a step and what became of it.
 type claim struct {
@@ -176,7 +176,7 @@ func (r *hubRun) callVerify(attempt int) {
 	if attempt == 1 {
 		r.verify.failures = 0
 	}
-	c := polity.Call(name, verifyTool, input)
+	c := polity.Call(name, VerifyTool, input)
 	c.Attempt = attempt
 	r.emit(c)
 }
@@ -201,7 +201,7 @@ func (r *hubRun) verified(e polity.Event) {
 		v.failures++
 		r.emit(polity.Sleep(backoffName(name, v.attempt), backoff(r.run, name, v.attempt, v.failures)))
 	case e.Fault != nil:
-		r.cannotVerify(fmt.Sprintf("%s ended %s: %s", verifyTool, e.Fault.Kind, e.Fault.Text))
+		r.cannotVerify(fmt.Sprintf("%s ended %s: %s", VerifyTool, e.Fault.Kind, e.Fault.Text))
 	default:
 		r.take(e.Data, len(citations))
 	}
@@ -221,11 +221,11 @@ func (r *hubRun) take(output json.RawMessage, want int) {
 		Results []citation `json:"results"`
 	}
 	if err := json.Unmarshal(output, &answer); err != nil {
-		r.cannotVerify(fmt.Sprintf("%s answered what cannot be read: %v", verifyTool, err))
+		r.cannotVerify(fmt.Sprintf("%s answered what cannot be read: %v", VerifyTool, err))
 		return
 	}
 	if len(answer.Results) != want {
-		r.cannotVerify(fmt.Sprintf("%s answered %d of %s", verifyTool, len(answer.Results), plural(want, "citation")))
+		r.cannotVerify(fmt.Sprintf("%s answered %d of %s", VerifyTool, len(answer.Results), plural(want, "citation")))
 		return
 	}
 	r.verify.results = append(r.verify.results, answer.Results...)

@@ -37,6 +37,7 @@ type Schema struct {
 	root  *validator.Schema
 	known map[string][]string // property names by the location of the schema that declares them
 	cost  []float64           // evaluations that a value at each depth can cause, from depth 0
+	fast  *fast               // nil if the schema asks for what only the validator knows
 }
 
 // Compile reads a schema. Empty, null, true and {} compile to nil, which accepts every JSON value.
@@ -72,7 +73,7 @@ func Compile(raw json.RawMessage) (*Schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Schema{root: root, known: g.properties(), cost: cost}, nil
+	return &Schema{root: root, known: g.properties(), cost: cost, fast: newFast(root, cost)}, nil
 }
 
 // Check returns nil if data is one JSON value that the schema accepts, else fault.Invalid with one
@@ -85,6 +86,19 @@ func (s *Schema) Check(data json.RawMessage) error {
 	if len(data) > DataMax {
 		return fault.Invalid.New("value: %d bytes; at most %d are allowed", len(data), DataMax)
 	}
+	shortcut := anything
+	if s != nil {
+		shortcut = s.fast
+	}
+	if shortcut.surely(data) {
+		return nil
+	}
+	return s.validate(data)
+}
+
+// validate is what Check does with a value of allowed size if there is no shortcut: it gives the
+// whole answer and words it.
+func (s *Schema) validate(data []byte) error {
 	var sc scan
 	if err := sc.read(data); err != nil {
 		return fault.Invalid.New("value: %w", err)

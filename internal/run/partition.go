@@ -517,7 +517,11 @@ func (p *Partition) sleep(d time.Duration) bool {
 
 func (p *Partition) load(d Digest) (json.RawMessage, error) { return p.cfg.Blobs.Get(d) }
 
-func (p *Partition) down(err error) { p.cfg.Log.Error("partition is down", "error", err) }
+func (p *Partition) down(err error) {
+	if p.ctx.Err() == nil { // else the node is being stopped
+		p.cfg.Log.Error("partition is down", "error", err)
+	}
+}
 
 // checkHead asks whether an idle owner is still the owner.
 func (p *Partition) checkHead() {
@@ -608,7 +612,7 @@ func (p *Partition) request(r *Request) (*request, error) {
 	if err := p.room(); err != nil {
 		return nil, err
 	}
-	return &request{r.ID, r.Release, r.Agent, r.Skill, r.Input, r.Folder, r.Bounds.Or(polity.DefaultBounds())}, nil
+	return &request{r.ID, r.Release, r.Agent, r.Skill, nonNil(r.Input), r.Folder, r.Bounds.Or(polity.DefaultBounds())}, nil
 }
 
 // Wait returns how a run ended, as soon as it has. It returns fault.NotFound if there is no such run, and the reason if

@@ -1,0 +1,54 @@
+package client
+
+import (
+	"encoding/json"
+
+	"polity.run"
+	"polity.run/agent"
+	"polity.run/fault"
+)
+
+// Request asks a node for a run.
+type Request struct {
+	// ID is the run's; "" derives it from everything below, so that the same request is the same run.
+	ID polity.RunID `json:"id,omitempty"`
+	// Release is what the run may use; nil for the agents that are part of the node's program.
+	Release *agent.Release `json:"release,omitempty"`
+	// Files are the contents of the files that the release pins, by hex SHA-256.
+	Files map[string][]byte `json:"files,omitempty"`
+	// Agent is who is asked; "" is the release's main agent.
+	Agent  string          `json:"agent,omitempty"`
+	Skill  string          `json:"skill,omitempty"`
+	Input  json.RawMessage `json:"input,omitempty"`
+	Folder string          `json:"folder,omitempty"` // absolute path of the only folder that the run may read; "" for none
+	Bounds polity.Bounds   `json:"bounds,omitzero"`
+	// Seed makes otherwise equal requests different runs.
+	Seed string `json:"seed,omitempty"`
+}
+
+// Runs is the answer to a request for all runs.
+type Runs struct {
+	Runs []polity.Summary `json:"runs"`
+}
+
+// Started is the answer to a Request.
+type Started struct {
+	ID polity.RunID `json:"id"`
+}
+
+// Cancellation asks for the end of a run.
+type Cancellation struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// Line is one line of a stream: a notice, or the stream's end. A stream without an end was cut.
+type Line struct {
+	polity.Notice
+	End   bool         `json:"end,omitempty"`
+	Error *fault.Error `json:"error,omitempty"` // with End: why there is no more
+}
+
+// Failure is every answer that is an error.
+type Failure struct {
+	Error *fault.Error `json:"error"`
+}

@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"polity.run"
+	"polity.run/client"
+	"polity.run/engine"
+	"polity.run/fault"
+	"polity.run/internal/gateway/rest"
+)
+
+const (
+	connectMax  = 5 * time.Second       // a node that begins or ends is waited for this long
+	connectStep = 50 * time.Millisecond // between two tries
+)
+
+// node is what serves the state folder: an engine in this process, or another process.
+type node interface {
+	List(ctx context.Context) ([]polity.Summary, error)
+	Find(ctx context.Context, id polity.RunID) (polity.Summary, error)
+	History(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error
+	Tail(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error
+	Wait(ctx context.Context, id polity.RunID) (polity.Outcome, error)
+	Cancel(ctx context.Context, id polity.RunID, reason string) error
+	Start(ctx context.Context, q client.Request) (polity.RunID, error)
+	Close() error
+}
+
+var (
+	_ node = (*local)(nil)
+	_ node = (*remote)(nil)
+)
+
+// local is an engine in this process. It goes on with no run by itself.
+type local struct {
+	*engine.Engine
+	door   *rest.Server // nil unless others are served
+	served chan error
+}
+
+func (l *local) Tail(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error {
+	return rest.Follow(ctx, l.Engine, id, each)
+}
+
+func (l *local) Start(ctx context.Context, q client.Request) (polity.RunID, error) {
+	return rest.Start(ctx, l.Engine, q)
+}
+
+// serve opens the door for other processes until Close.
+func (l *local) serve(a *app) {
+	door, err := rest.Open(l.Engine, a.logger())
+	if err != nil { // the run itself needs none
+		a.screen.say("note: other terminals cannot follow this run: %s", clean(err.Error()))
+		return
+	}
+	l.door, l.served = door, make(chan error, 1)
+	go func() { l.served <- door.Run(context.Background()) }()
+}
+
+func (l *local) Close() error {
+	var err error
+	if l.door != nil {
+		err = l.door.Close()
+		err = errors.Join(err, <-l.served)
+	}
+	return errors.Join(err, l.Engine.Close())
+}
+
+// remote is another process.
+type remote struct{ *client.Client }
+
+func (remote) Close() error { return nil }
+
+// connect returns the node that serves the state folder, or becomes it. A process that takes the folder at this
+// moment, or gives it back, is waited for.
+func (a *app) connect(ctx context.Context) (node, error) {
+	dir, err := a.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	deadline := time.NewTimer(connectMax)
+	defer deadline.Stop()
+	step := time.NewTicker(connectStep)
+	defer step.Stop()
+	for {
+		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Log: a.logger()})
+		if busy == nil {
+			return &local{Engine: e}, nil
+		}
+		if !errors.Is(busy, fault.Conflict) {
+			return nil, busy
+		}
+		c, err := ask(ctx, dir)
+		if err == nil {
+			return &remote{c}, nil
+		}
+		if !errors.Is(err, fault.NotFound) && !errors.Is(err, fault.Unavailable) && !errors.Is(err, fault.Unauthenticated) {
+			return nil, err
+		}
+		select {
+		case <-step.C:
+		case <-deadline.C:
+			return nil, fault.Conflict.New("%w, which does not answer: %w", busy, err)
+		case <-ctx.Done():
+			return nil, fault.Cancelled.New("connect: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// ask returns a client of the process that serves the folder, if it answers.
+func ask(ctx context.Context, dir string) (*client.Client, error) {
+	c, err := client.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.Alive(ctx)
+}
+
+// existing is connect for commands that only look: they do not make a state folder.
+func (a *app) existing(ctx context.Context) (node, error) {
+	dir, err := a.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "lock")); errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.NotFound.New("nothing ran yet with the state folder %s", dir)
+	}
+	return a.connect(ctx)
+}
+
+// find returns the run that an ID, or the beginning of one, means. A child is found by its root.
+func find(ctx context.Context, n node, text string) (polity.Summary, polity.RunID, error) {
+	id := polity.RunID(text)
+	s, err := n.Find(ctx, id.Root())
+	if err == nil || !errors.Is(err, fault.NotFound) {
+		return s, id, err
+	}
+	all, err := n.List(ctx)
+	if err != nil {
+		return polity.Summary{}, "", err
+	}
+	var found []polity.Summary
+	known := make([]string, len(all))
+	for i, s := range all {
+		known[i] = string(s.ID)
+		if begins(s.ID, id.Root()) {
+			found = append(found, s)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], found[0].ID + id[len(id.Root()):], nil
+	case 0:
+		return polity.Summary{}, "", fault.NotFound.New("there is no run %q%s", text, suggestRun(text, known))
+	default:
+		return polity.Summary{}, "", fault.Invalid.New("%q is the beginning of %d runs, as of %s and %s; write more of it",
+			text, len(found), found[0].ID, found[1].ID)
+	}
+}
+
+// begins says whether an ID begins with the text, which may leave out the partition.
+func begins(id, text polity.RunID) bool {
+	if text == "" {
+		return false
+	}
+	has := func(whole polity.RunID) bool { return len(whole) >= len(text) && whole[:len(text)] == text }
+	for i := range id {
+		if id[i] == '-' {
+			return has(id) || has(id[i+1:])
+		}
+	}
+	return has(id)
+}
+
+// suggestRun words which run could have been meant: a mistyped abbreviation is compared with as much of each ID.
+func suggestRun(text string, known []string) string {
+	short := make([]string, len(known))
+	for i, k := range known {
+		short[i] = k[:min(len(k), len(text))]
+	}
+	near := nearest(text, short)
+	for i := range short {
+		if near != "" && short[i] == near {
+			return fmt.Sprintf("; did you mean %q?", known[i])
+		}
+	}
+	return "; see: polity runs list"
+}

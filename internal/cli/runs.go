@@ -1,0 +1,288 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"polity.run"
+	"polity.run/fault"
+)
+
+// listDefault is how many runs are listed where nobody says.
+const listDefault = 50
+
+func (a *app) newRuns() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "runs", Short: "List, show, follow and cancel runs",
+		Long:    "List, show, follow and cancel runs.\n\nAn ID may be shortened, with or without the part before its '-', as long as only one run begins so.",
+		Example: "  polity runs list --status running\n  polity runs show k3j2\n  polity runs tail k3j2\n  polity runs cancel k3j2 --reason \"wrong folder\"",
+		Args:    noSubcommand, RunE: help,
+	}
+	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsTail(), a.newRunsCancel())
+	return cmd
+}
+
+// with does something with the node that has runs already. If that is another process and it ends, it is done
+// again with what serves the state folder then.
+func (a *app) with(ctx context.Context, do func(ctx context.Context, n node) error) error {
+	ctx, done := a.interruptible(ctx)
+	defer done()
+	for try := 1; ; try++ {
+		err := a.attempt(ctx, do)
+		var gone processGone
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return fault.Cancelled.New("%w", context.Cause(ctx))
+		case !errors.As(err, &gone) || try == takeoversMax:
+			return err
+		}
+	}
+}
+
+func (a *app) attempt(ctx context.Context, do func(ctx context.Context, n node) error) (err error) {
+	n, err := a.existing(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, n)
+	err = do(ctx, n)
+	if _, ok := n.(*remote); ok && errors.Is(err, fault.Unavailable) {
+		return processGone{err}
+	}
+	return err
+}
+
+func (a *app) newRunsList() *cobra.Command {
+	status := &choice{allowed: statuses()}
+	limit := listDefault
+	cmd := &cobra.Command{
+		Use: "list", Short: "List runs, the newest first", Args: args(cobra.NoArgs),
+		Example: "  polity runs list\n  polity runs list --status failed --limit 5 -o json",
+	}
+	cmd.Flags().Var(status, "status", "only runs that are "+strings.Join(status.allowed, "|"))
+	cmd.Flags().IntVar(&limit, "limit", limit, "list at most so many runs; 0 for all")
+	output := outputFlag(cmd, "text", "text", "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if limit < 0 {
+			return usagef("--limit is negative")
+		}
+		var all []polity.Summary
+		err := a.with(cmd.Context(), func(ctx context.Context, n node) (err error) {
+			all, err = n.List(ctx)
+			return err
+		})
+		if errors.Is(err, fault.NotFound) {
+			a.screen.say("note: %s", clean(err.Error()))
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+		list, left := newest(all, status.value, limit)
+		if left > 0 {
+			a.screen.say("note: %s more; --limit shows them", count(left, "run"))
+		}
+		if output.value == "json" {
+			return a.writeJSON(list)
+		}
+		return a.printList(list)
+	}
+	return cmd
+}
+
+func statuses() []string {
+	var words []string
+	for s := polity.StatusRunning; s.Known(); s++ {
+		words = append(words, s.String())
+	}
+	return words
+}
+
+// newest returns the last runs of a status, the newest first, and how many more there are.
+func newest(all []polity.Summary, status string, limit int) (list []polity.Summary, left int) {
+	list = []polity.Summary{}
+	for i := len(all) - 1; i >= 0; i-- {
+		if status != "" && all[i].Status.String() != status {
+			continue
+		}
+		if limit > 0 && len(list) == limit {
+			left++
+			continue
+		}
+		list = append(list, all[i])
+	}
+	return list, left
+}
+
+func (a *app) printList(list []polity.Summary) error {
+	if len(list) == 0 {
+		a.screen.say("note: there are no such runs")
+		return nil
+	}
+	rows := [][]string{{"ID", "AGENT", "STATUS", "OPENED", "TIME", "USED"}}
+	for _, s := range list {
+		took := ""
+		if !s.Ended.IsZero() {
+			took = seconds(s.Ended.Sub(s.Opened))
+		}
+		rows = append(rows, []string{string(s.ID), s.Agent, s.Status.String(), moment(s.Opened), took, usage(s.Usage)})
+	}
+	return a.out([]byte(table(rows)))
+}
+
+func (a *app) newRunsShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show ID", Short: "Show a run: its steps, what they used, what went wrong, and its output", Args: args(cobra.ExactArgs(1)),
+		Example: "  polity runs show 0-k3j2\n  polity runs show 0-k3j2/dependencies -o json",
+	}
+	output := outputFlag(cmd, "text", "text", "json", "markdown")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.with(cmd.Context(), func(ctx context.Context, n node) error {
+			s, id, err := find(ctx, n, args[0])
+			if err != nil {
+				return err
+			}
+			t := newTree(s.ID)
+			if err := n.History(ctx, s.ID, func(n polity.Notice) error { t.apply(n); return nil }); err != nil {
+				return err
+			}
+			if t.all[id] == nil {
+				var known []string
+				for _, step := range t.flat() {
+					known = append(known, string(step.ID))
+				}
+				return fault.NotFound.New("run %s has no step %q%s", s.ID, id, suggest(string(id), known))
+			}
+			return a.show(s, t.below(id), output.value)
+		})
+	}
+	return cmd
+}
+
+// shown is a run as JSON.
+type shown struct {
+	Run    polity.Summary  `json:"run"`
+	Steps  []shownStep     `json:"steps"`
+	Output json.RawMessage `json:"output"`
+	Fault  *fault.Error    `json:"fault"`
+}
+
+type shownStep struct {
+	ID      polity.RunID    `json:"id"`
+	Agent   string          `json:"agent,omitempty"` // if it is a run of its own
+	Status  string          `json:"status"`
+	Started time.Time       `json:"started,omitzero"`
+	Ended   time.Time       `json:"ended,omitzero"`
+	Usage   polity.Usage    `json:"usage,omitzero"`
+	Fault   *fault.Error    `json:"fault,omitempty"`
+	Output  json.RawMessage `json:"output,omitempty"`
+}
+
+// show prints a run, or a part of one.
+func (a *app) show(s polity.Summary, t *tree, form string) error {
+	root := t.root
+	f := root.fault
+	if f == nil {
+		f = s.Fault
+	}
+	o := polity.Outcome{Status: s.Status, Output: root.output, Fault: f, Usage: root.usage}
+	r := report{id: root.id, agent: root.agent, outcome: o}
+	switch form {
+	case "json":
+		return a.writeJSON(shown{Run: s, Steps: t.flat(), Output: root.output, Fault: f})
+	case "markdown":
+		if len(root.output) == 0 {
+			return fault.NotFound.New("run %s has no output", root.id)
+		}
+		return a.printOutput(&r, form)
+	}
+	rows := [][]string{
+		{"run", string(root.id)}, {"agent", root.agent}, {"status", s.Status.String()}, {"opened", moment(s.Opened)},
+	}
+	if !s.Ended.IsZero() {
+		rows = append(rows, []string{"ended", moment(s.Ended) + " (" + seconds(s.Ended.Sub(s.Opened)) + ")"})
+	}
+	rows = append(rows, []string{"used", usage(s.Usage)})
+	if f != nil {
+		rows = append(rows, []string{"fault", clean(faultText(f))})
+	}
+	lines := t.lines(picture{now: s.Ended, styled: styled(a.stdout)})
+	if err := a.outf("%s\n%s\n", table(rows), strings.Join(lines, "\n")); err != nil || len(root.output) == 0 {
+		return err
+	}
+	if err := a.outf("\n"); err != nil {
+		return err
+	}
+	return a.printOutput(&r, "")
+}
+
+// below is the part of a tree below a step, and the step.
+func (t *tree) below(id polity.RunID) *tree {
+	part := &tree{root: t.all[id], all: map[polity.RunID]*step{}}
+	var add func(s *step)
+	add = func(s *step) {
+		part.all[s.id] = s
+		for _, child := range s.steps {
+			add(child)
+		}
+	}
+	add(part.root)
+	return part
+}
+
+// flat lists the steps below the root, each before those below it.
+func (t *tree) flat() []shownStep {
+	list := []shownStep{}
+	var add func(s *step)
+	add = func(s *step) {
+		if s != t.root {
+			list = append(list, shownStep{s.id, s.agent, s.state, s.start, s.end, s.usage, s.fault, s.output})
+		}
+		for _, child := range s.steps {
+			add(child)
+		}
+	}
+	add(t.root)
+	return list
+}
+
+func (a *app) newRunsCancel() *cobra.Command {
+	reason := "asked for at the command line"
+	cmd := &cobra.Command{
+		Use: "cancel ID", Short: "Cancel a run and everything below it", Args: args(cobra.ExactArgs(1)),
+		Example: "  polity runs cancel 0-k3j2 --reason \"wrong folder\"",
+	}
+	cmd.Flags().StringVar(&reason, "reason", reason, "why, for whoever looks at the run later")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		asked := false
+		return a.with(cmd.Context(), func(ctx context.Context, n node) error {
+			s, id, err := find(ctx, n, args[0])
+			switch {
+			case err != nil:
+				return err
+			case id != s.ID:
+				return fault.Invalid.New("%s is a step; a run is cancelled as a whole: polity runs cancel %s", id, s.ID)
+			case s.Status.Final() && asked: // and then its process ended
+				return a.outf("%s %s\n", s.ID, s.Status)
+			case s.Status.Final():
+				a.screen.say("note: run %s has ended already: %s", s.ID, s.Status)
+				return nil
+			}
+			if err := n.Cancel(ctx, s.ID, reason); err != nil {
+				return err
+			}
+			asked = true
+			o, err := n.Wait(ctx, s.ID)
+			if err != nil {
+				return err
+			}
+			return a.outf("%s %s\n", s.ID, o.Status)
+		})
+	}
+	return cmd
+}

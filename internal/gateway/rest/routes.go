@@ -1,0 +1,217 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+
+	"polity.run"
+	"polity.run/client"
+	"polity.run/engine"
+	"polity.run/fault"
+)
+
+// routes are everything that can be asked. An ID is one segment: the slashes of a child's are escaped.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1", s.node)
+	mux.HandleFunc("GET /v1/runs", s.list)
+	mux.HandleFunc("POST /v1/runs", s.start)
+	mux.HandleFunc("GET /v1/runs/{id}", s.find)
+	mux.HandleFunc("GET /v1/runs/{id}/history", s.history)
+	mux.HandleFunc("GET /v1/runs/{id}/tail", s.tail)
+	mux.HandleFunc("GET /v1/runs/{id}/wait", s.wait)
+	mux.HandleFunc("POST /v1/runs/{id}/cancel", s.cancel)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.refuse(w, fault.NotFound.New("rest: nothing answers to %s %.200q", r.Method, r.URL.Path))
+	})
+	return mux
+}
+
+func id(r *http.Request) polity.RunID { return polity.RunID(r.PathValue("id")) }
+
+func (s *Server) node(w http.ResponseWriter, _ *http.Request) {
+	s.answer(w, http.StatusOK, map[string]int{"pid": os.Getpid()})
+}
+
+func (s *Server) list(w http.ResponseWriter, r *http.Request) {
+	runs, err := s.engine.List(r.Context())
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	if runs == nil {
+		runs = []polity.Summary{}
+	}
+	s.answer(w, http.StatusOK, client.Runs{Runs: runs})
+}
+
+func (s *Server) find(w http.ResponseWriter, r *http.Request) {
+	summary, err := s.engine.Find(r.Context(), id(r))
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, summary)
+}
+
+// wait answers with how the run ended, or with nothing if it has not for a while: then the one who asks
+// asks again.
+func (s *Server) wait(w http.ResponseWriter, r *http.Request) {
+	errPoll := fault.Timeout.New("rest: the run has not ended yet")
+	open, leave := s.whileOpen(r)
+	defer leave()
+	ctx, cancel := context.WithTimeoutCause(open, pollWait, errPoll)
+	defer cancel()
+	outcome, err := s.engine.Wait(ctx, id(r))
+	switch {
+	case err != nil && open.Err() == nil && ctx.Err() != nil:
+		w.WriteHeader(http.StatusNoContent)
+	case err != nil:
+		s.refuse(w, s.cause(err))
+	default:
+		s.answer(w, http.StatusOK, outcome)
+	}
+}
+
+func (s *Server) cancel(w http.ResponseWriter, r *http.Request) {
+	var q client.Cancellation
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	if err := s.engine.Cancel(r.Context(), id(r), q.Reason); err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, struct{}{})
+}
+
+func (s *Server) start(w http.ResponseWriter, r *http.Request) {
+	var q client.Request
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	opened, err := Start(r.Context(), s.engine, q)
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.started.Go(func() {
+		// Only its end counts; whoever wants to know how asks for it.
+		_, err := s.engine.Wait(s.ctx, opened)
+		s.log.Debug("rest: a run that was started here ended", "run", opened, "error", err)
+	})
+	s.answer(w, http.StatusOK, client.Started{ID: opened})
+}
+
+// Start does a client's request on an engine: it installs the release, opens the run, and returns its ID when
+// that is durable.
+func Start(ctx context.Context, e *engine.Engine, q client.Request) (polity.RunID, error) {
+	r := engine.Request{ID: q.ID, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder, Bounds: q.Bounds, Seed: q.Seed}
+	if q.Release != nil {
+		var err error
+		if r.Release, err = e.Install(q.Release, q.Files); err != nil {
+			return "", err
+		}
+	} else if len(q.Files) > 0 {
+		return "", fault.Invalid.New("rest: start: there are files, and no release that pins them")
+	}
+	return e.Start(ctx, r)
+}
+
+// read decodes the one JSON value of a body. Nothing in it may be unknown. An empty body is an empty object.
+func read(body io.Reader, v any) error {
+	d := json.NewDecoder(body)
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err == nil {
+		if _, more := d.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("more than one JSON value")
+		}
+	}
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return fault.Invalid.New("rest: the request is larger than %d bytes", BodyMax)
+	case err != nil:
+		return fault.Invalid.New("rest: the request cannot be read: %w", err)
+	}
+	return nil
+}
+
+// whileOpen returns a context of a request about a run that ends when the door closes, unless the run has
+// ended: then the answer is on its way. Call the function when it was given.
+func (s *Server) whileOpen(r *http.Request) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(r.Context())
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-done:
+		case <-s.closing:
+			if run, err := s.engine.Find(ctx, id(r).Root()); err != nil || !run.Status.Final() {
+				cancel()
+			}
+		}
+	}()
+	return ctx, func() { close(done); cancel() }
+}
+
+// cause says of an error that came because the door closes that it did.
+func (s *Server) cause(err error) error {
+	select {
+	case <-s.closing:
+		if !errors.Is(err, fault.NotFound) {
+			return fault.Unavailable.New("rest: the node is stopping; ask again")
+		}
+	default:
+	}
+	return err
+}
+
+// history answers with everything that the log tells of a run.
+func (s *Server) history(w http.ResponseWriter, r *http.Request) {
+	s.stream(w, r, s.engine.History)
+}
+
+// tail answers with what happened to a run, and then with what happens to it, until it has ended.
+func (s *Server) tail(w http.ResponseWriter, r *http.Request) {
+	s.stream(w, r, func(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error {
+		return Follow(ctx, s.engine, id, each)
+	})
+}
+
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, source func(context.Context, polity.RunID, func(polity.Notice) error) error) {
+	// Only a run that exists begins a stream: afterwards the status cannot tell any more.
+	if _, err := s.engine.Find(r.Context(), id(r)); err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	ctx, leave := s.whileOpen(r)
+	defer leave()
+	out := newStream(w)
+	defer out.close()
+	err := source(ctx, id(r), func(n polity.Notice) error { return out.write(client.Line{Notice: n}) })
+	end := client.Line{End: true}
+	if err != nil {
+		end.Error = fault.Of(s.cause(err))
+	}
+	if err := out.write(end); err != nil {
+		s.log.Debug("rest: the one who asked has gone away", "error", err)
+	}
+}
+
+// lineOf writes one line of a stream.
+func lineOf(l client.Line) ([]byte, error) {
+	var b bytes.Buffer
+	err := json.NewEncoder(&b).Encode(l) // ends with the newline
+	return b.Bytes(), err
+}

@@ -1,0 +1,195 @@
+package manifest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"polity.run"
+	"polity.run/pattern"
+)
+
+// requestID is what a reference calls the request.
+const requestID = "input"
+
+// plan checks what a declared plan names, where it names it.
+func (b *builder) plan(o *org) *pattern.Plan {
+	at := o.path + ".plan"
+	if len(o.hub.Plan) > StepsMax {
+		b.add(at, fmt.Sprintf("%d steps are more than %d", len(o.hub.Plan), StepsMax), "make organizations of some of them")
+		return nil
+	}
+	p := &planner{builder: b, org: o, base: at, index: map[stepID]int{}, waits: make([][]int, len(o.hub.Plan))}
+	p.steps()
+	out := &pattern.Plan{}
+	for i, s := range o.hub.Plan {
+		p.step(i, &s)
+		out.Steps = append(out.Steps, pattern.Step{
+			ID: string(s.ID), Agent: polity.AgentName(s.Agent), Skill: string(s.Skill), DependsOn: texts(s.DependsOn),
+			Input: s.Input.json, Objective: s.Objective, Optional: s.Optional, Bounds: b.bounds(s.Bounds),
+		})
+	}
+	p.circle()
+	return out
+}
+
+func texts[T ~string](in []T) []string {
+	var out []string
+	for _, s := range in {
+		out = append(out, string(s))
+	}
+	return out
+}
+
+// planner checks one plan.
+type planner struct {
+	*builder
+	org   *org
+	base  string         // the plan's path
+	ids   []string       // of all steps, in order
+	index map[stepID]int // the first step with an ID
+	waits [][]int        // the steps that a step waits for
+}
+
+func (p *planner) path(i int, field string) string { return fmt.Sprintf("%s[%d]%s", p.base, i, field) }
+
+// steps collects the IDs.
+func (p *planner) steps() {
+	for i, s := range p.org.hub.Plan {
+		if first, twice := p.index[s.ID]; twice && s.ID != "" {
+			p.add(p.path(i, ".id"), fmt.Sprintf("step %q is already declared by %s", s.ID, p.path(first, "")), "rename or delete one")
+			continue
+		}
+		p.index[s.ID] = i
+		p.ids = append(p.ids, string(s.ID))
+	}
+}
+
+func (p *planner) step(i int, s *step) {
+	p.asks(i, s)
+	for j, id := range s.DependsOn {
+		at := p.path(i, fmt.Sprintf(".depends_on[%d]", j))
+		d, ok := p.index[id]
+		switch {
+		case !nameText.MatchString(string(id)): // reported by the decoder
+		case !ok:
+			p.unknown(at, "no step", string(id), p.ids)
+		case slices.Contains(p.waits[i], d):
+			p.add(at, fmt.Sprintf("step %q is listed twice", id), "delete one of them")
+		default:
+			p.waits[i] = append(p.waits[i], d)
+		}
+	}
+	if m, ok := p.at[p.path(i, ".input")]; ok {
+		p.references(i, m.node, p.path(i, ".input"))
+	}
+}
+
+// asks checks the step's agent and skill.
+func (p *planner) asks(i int, s *step) {
+	name := string(s.Agent)
+	d := p.defs[name]
+	switch {
+	case !nameText.MatchString(name): // reported by the decoder
+		return
+	case d == nil:
+		p.unknown(p.path(i, ".agent"), "no agent", name, texts(p.org.hub.Specialists))
+		return
+	case !slices.Contains(p.org.hub.Specialists, s.Agent):
+		p.add(p.path(i, ".agent"), fmt.Sprintf("agent %q is no specialist of this organization", name), "add it to specialists")
+		return
+	}
+	var skills []string
+	for _, skill := range d.Skills {
+		skills = append(skills, skill.Name)
+	}
+	switch {
+	case s.Skill == "" && p.at.has(p.path(i, ".skill")): // reported by the decoder
+	case s.Skill == "" && len(skills) > 1:
+		p.add(p.path(i, ".skill"), fmt.Sprintf("this field is missing; agent %q has several skills", name), "name one of "+strings.Join(skills, ", "))
+	case s.Skill != "" && !slices.Contains(skills, string(s.Skill)):
+		p.unknown(p.path(i, ".skill"), fmt.Sprintf("agent %q has no skill", name), string(s.Skill), skills)
+	}
+}
+
+// references looks up what the texts of an input refer to, each where it stands.
+func (p *planner) references(i int, n *yaml.Node, path string) {
+	switch n.Kind {
+	case yaml.MappingNode:
+		for k := 0; k+1 < len(n.Content); k += 2 {
+			p.references(i, n.Content[k+1], path+keyPath(n.Content[k].Value))
+		}
+	case yaml.SequenceNode:
+		for k, item := range n.Content {
+			p.references(i, item, fmt.Sprintf("%s[%d]", path, k))
+		}
+	case yaml.ScalarNode:
+		if isText(n) && strings.HasPrefix(n.Value, "$") && !strings.HasPrefix(n.Value, "$$") {
+			p.reference(i, n, path)
+		}
+	}
+}
+
+// reference looks up one reference; what it refers to is waited for.
+func (p *planner) reference(i int, n *yaml.Node, path string) {
+	id, field, _ := strings.Cut(n.Value[1:], ".")
+	if id == requestID {
+		return
+	}
+	d, ok := p.index[stepID(id)]
+	switch {
+	case !ok || id == "":
+		p.noStep(n, path, id, field)
+	case !slices.Contains(p.waits[i], d):
+		p.waits[i] = append(p.waits[i], d)
+	}
+}
+
+// noStep reports a reference to nothing.
+func (p *planner) noStep(n *yaml.Node, path, id, field string) {
+	if p.log.full() {
+		return
+	}
+	known := append(slices.Clone(p.ids), requestID)
+	fix := suggest(id, known) + "; for a text that begins with a dollar sign write $$"
+	if near := nearest(id, known); near != "" {
+		fix = fmt.Sprintf("did you mean %q?", strings.TrimSuffix("$"+near+"."+clip(field), "."))
+	}
+	p.log.add(place{n.Line, n.Column}, path, shown(n.Value)+" refers to no step", fix)
+}
+
+// circle reports the first circle of steps that wait for each other.
+func (p *planner) circle() {
+	left := make([]bool, len(p.waits))
+	for i := range left {
+		left[i] = true
+	}
+	waiting := func(d int) bool { return left[d] }
+	for again := true; again; {
+		again = false
+		for i := range left {
+			if left[i] && !slices.ContainsFunc(p.waits[i], waiting) {
+				left[i], again = false, true
+			}
+		}
+	}
+	at := slices.Index(left, true)
+	if at < 0 {
+		return
+	}
+	var path []int
+	for !slices.Contains(path, at) {
+		path = append(path, at)
+		at = p.waits[at][slices.IndexFunc(p.waits[at], waiting)]
+	}
+	path = path[slices.Index(path, at):]
+	first := slices.Index(path, slices.Min(path))
+	path = append(append(slices.Clone(path[first:]), path[:first]...), path[first])
+	var chain []string
+	for _, i := range path {
+		chain = append(chain, string(p.org.hub.Plan[i].ID))
+	}
+	p.add(p.path(path[0], ""), "the step waits for itself: "+clipChain(chain), "take one of these out of depends_on or input")
+}

@@ -1,0 +1,163 @@
+package manifest
+
+import (
+	"encoding/json"
+	"reflect"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"polity.run/fault"
+)
+
+// former is a type of the format that says its own JSON Schema.
+type former interface{ form() *jsonschema.Schema }
+
+// Schema returns the JSON Schema (draft 2020-12) of the file format, for editors and other tools. It
+// says what can be said without looking anything up: Load checks more, such as that names exist.
+func Schema() (json.RawMessage, error) {
+	types := map[reflect.Type]*jsonschema.Schema{}
+	describeTypes(reflect.TypeFor[file](), types)
+	s, err := jsonschema.For[file](&jsonschema.ForOptions{TypeSchemas: types})
+	if err != nil {
+		return nil, fault.Internal.New("manifest: schema: %w", err)
+	}
+	tighten(s)
+	s.Schema = "https://json-schema.org/draft/2020-12/schema"
+	s.Title = "Polity manifest"
+	s.Description = "An organization of agents: " + FileName
+	agents := s.Properties["agents"]
+	agents.MinProperties, agents.MaxProperties = new(1), new(AgentsMax)
+	agents.PropertyNames = describeType(reflect.ValueOf(word("")))
+	byKind(agents.AdditionalProperties)
+	s.Properties["org"].Required = []string{"pattern", "specialists"}
+	raw, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, fault.Internal.New("manifest: schema: write: %w", err)
+	}
+	return raw, nil
+}
+
+// describeTypes adds the schemas of t and of the types in it that Go's kinds alone do not tell.
+func describeTypes(t reflect.Type, types map[reflect.Type]*jsonschema.Schema) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if s := describeType(reflect.New(t).Elem()); s != nil {
+		types[t] = s
+		return
+	}
+	switch t.Kind() {
+	case reflect.Slice, reflect.Map:
+		describeTypes(t.Elem(), types)
+	case reflect.Struct:
+		for _, f := range reflect.VisibleFields(t) {
+			if !f.Anonymous {
+				describeTypes(f.Type, types)
+			}
+		}
+	}
+}
+
+// describeType returns the schema of what a type says about itself, or nil if it says nothing.
+func describeType(v reflect.Value) *jsonschema.Schema {
+	switch v := v.Interface().(type) {
+	case former:
+		return v.form()
+	case chooser:
+		s := &jsonschema.Schema{Type: "string"}
+		for _, c := range v.choices() {
+			s.Enum = append(s.Enum, c)
+		}
+		return s
+	case shaped:
+		f := v.shape()
+		return &jsonschema.Schema{Type: "string", Pattern: f.text.String(), MaxLength: new(f.max)}
+	case ranged:
+		least, most := v.limits()
+		return &jsonschema.Schema{Type: "integer", Minimum: new(float64(least)), Maximum: new(float64(most))}
+	case string:
+		return &jsonschema.Schema{Type: "string", Pattern: `\S`}
+	default:
+		return nil
+	}
+}
+
+// tighten takes out null, which deriving adds for pointers and slices: in a manifest a field that
+// is empty is a mistake.
+func tighten(s *jsonschema.Schema) {
+	if s == nil {
+		return
+	}
+	if len(s.Types) == 2 && s.Types[0] == "null" {
+		s.Type, s.Types = s.Types[1], nil
+	}
+	if s.Type == "array" {
+		s.MinItems = new(1)
+	}
+	for _, p := range s.Properties {
+		tighten(p)
+	}
+	for _, p := range s.AnyOf {
+		tighten(p)
+	}
+	tighten(s.Items)
+	tighten(s.AdditionalProperties)
+}
+
+// byKind adds which fields of an agent go together: exactly one tells the kind, and the others of
+// the kind need it.
+func byKind(s *jsonschema.Schema) {
+	k := memberKinds()
+	s.DependentRequired = map[string][]string{}
+	for field, kind := range k.owner {
+		if teller := k.teller[kind]; teller != field {
+			s.DependentRequired[field] = []string{teller}
+		}
+	}
+	for _, kind := range kindWord("").choices() {
+		one := &jsonschema.Schema{Required: []string{k.teller[kindWord(kind)]}}
+		switch kind {
+		case "model":
+			one.OneOf = []*jsonschema.Schema{{Required: []string{"instructions"}}, {Required: []string{"instructions_file"}}}
+		case "org":
+			one.Required = append(one.Required, "specialists")
+		}
+		one.Properties = map[string]*jsonschema.Schema{"kind": {Const: new(any(kind))}}
+		s.OneOf = append(s.OneOf, one)
+	}
+}
+
+func (money) form() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "number", ExclusiveMinimum: new(0.0), Maximum: new(float64(usdMax))}
+}
+
+func (duration) form() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: durationText.String()}
+}
+
+func (size) form() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+		{Type: "integer", Minimum: new(1.0), Maximum: new(float64(sizeMax))},
+		{Type: "string", Pattern: sizeText.String()},
+	}}
+}
+
+func (value) form() *jsonschema.Schema { return &jsonschema.Schema{} }
+
+func (schemaUse) form() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "object"}, {Type: "string", MinLength: new(1)}}}
+}
+
+func (toolUse) form() *jsonschema.Schema {
+	object := &jsonschema.Schema{
+		Type: "object", Properties: map[string]*jsonschema.Schema{}, AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}},
+	}
+	known := fieldsOf(reflect.TypeFor[toolUse]())
+	object.Required, object.PropertyOrder = known.required, known.names
+	for _, name := range known.names {
+		f := known.byName[name]
+		object.Properties[name] = describeType(reflect.New(f.Type).Elem())
+		object.Properties[name].Description = f.Tag.Get("jsonschema")
+	}
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{describeType(reflect.ValueOf("")), object}}
+}
