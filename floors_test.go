@@ -14,9 +14,6 @@ import (
 	"testing"
 )
 
-// sameFloor are imports on one floor that are meant: a toolset that is built of another.
-var sameFloor = map[string]string{"polity.run/tool/code": "polity.run/tool/files"}
-
 // TestFloors compares the floor table of ARCHITECTURE.md with the code.
 func TestFloors(t *testing.T) {
 	floors := readFloors(t)
@@ -46,7 +43,7 @@ func TestFloors(t *testing.T) {
 			if imported != "polity.run" && !strings.HasPrefix(imported, "polity.run/") {
 				continue
 			}
-			if under, ok := readFloors(t)[imported]; ok && under >= floor && sameFloor[p.ImportPath] != imported {
+			if under, ok := readFloors(t)[imported]; ok && under >= floor {
 				t.Errorf("%s (floor %d) imports %s (floor %d)", p.ImportPath, floor, imported, under)
 			}
 		}

@@ -209,7 +209,7 @@ func crashManifest(t *testing.T, dir, class string) (manifest, counter string) {
 	counter = filepath.Join(dir, "count")
 	var plan strings.Builder
 	for i := range crashSteps {
-		fmt.Fprintf(&plan, "    - {id: s%02d, agent: worker, optional: %t}\n", i, class == "external" && i > 0)
+		fmt.Fprintf(&plan, "    - {id: s%02d, agent: worker}\n", i)
 	}
 	text := fmt.Sprintf(`polity: v1
 name: crash

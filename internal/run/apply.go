@@ -270,6 +270,9 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 	if err := cmd.Bounds.Check(); err != nil {
 		return fault.Internal.New("decider of %s: command %q: %w", r.agent, cmd.Name, err)
 	}
+	if len(cmd.To) > textMax || len(cmd.Skill) > textMax {
+		return fault.Internal.New("decider of %s: command %q: a name is longer than %d bytes", r.agent, cmd.Name, textMax)
+	}
 	p := &pending{run: r, cmd: *cmd, key: cmd.Key(), request: hashRequest(cmd)}
 	if slices.Contains(r.names, p.key) {
 		return fault.Internal.New("decider of %s: command %q is decided twice; its name and attempt must say which one it is", r.agent, p.key)
@@ -285,15 +288,6 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 			c.close(r, polity.Outcome{Status: polity.StatusFailed, Fault: f}, requestHash{})
 		}
 		return nil
-	}
-	if cmd.Do == polity.DoAsk {
-		if at := r.ledger.depth(); r.depth+1-at.owner.depth > at.limit.Depth {
-			f := fault.Exceeded("depth", "%d levels of runs; the most is %d", r.depth+1-at.owner.depth, at.limit.Depth)
-			p.refused, p.routed = f, true
-			r.hit(f, at, cmd.Name)
-			c.enqueue(p.result(result{fault: f}))
-			return nil
-		}
 	}
 	if r.bound != nil && r.bound.Bound == "fan_out" && r.boundBy == cmd.Name {
 		r.bound = nil // it was only too early, and is being done now
@@ -311,7 +305,7 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 // hit remembers the first bound that a run met.
 func (r *run) hit(f *fault.Error, at *ledger, command string) {
 	if r.bound == nil {
-		r.bound, r.boundOwn, r.boundBy = f, at.owner == r && r.parent != nil, command
+		r.bound, r.boundAt, r.boundBy = f, at, command
 	}
 }
 
@@ -356,7 +350,8 @@ func (c *core) route(p *pending) {
 	switch {
 	case err != nil:
 		p.refused = fault.Of(err)
-		c.enqueue(p.result(result{fault: p.refused}))
+		// It counts as a turn, or a decider could ask for what is not there for ever.
+		c.enqueue(p.result(result{fault: p.refused, usage: polity.Usage{Turns: 1}}))
 	case p.work.Class == polity.EffectExternal:
 		c.enqueue(&record{kind: recBegan, run: r.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request})
 	default:
@@ -433,9 +428,7 @@ func (c *core) gotResult(r *run, rec *record) {
 // book books what a command used, with its run and in the ledger.
 func (r *run) book(p *pending, used polity.Usage) {
 	r.usage = r.usage.Plus(used)
-	if p.refused == nil {
-		r.unhold(p, used)
-	}
+	r.unhold(p, used)
 }
 
 // deliver gives an event to the decider, or ends a run that was only waiting for it.
@@ -495,16 +488,14 @@ func (c *core) routeStop(p *pending) {
 func (c *core) expire(r *run) {
 	r.ledger.expired = true
 	why := fault.Exceeded("wall", "wall time of %s is over", r.ledger.limit.Wall)
-	c.expireBelow(r, why)
+	c.expireBelow(r, why, r.ledger)
 }
 
-func (c *core) expireBelow(r *run, why *fault.Error) {
-	if r.bound == nil {
-		r.bound, r.boundOwn = why, r.ledger.owner == r && r.ledger.expired && r.parent != nil
-	}
+func (c *core) expireBelow(r *run, why *fault.Error, at *ledger) {
+	r.hit(why, at, "")
 	for _, p := range slices.Clone(r.pending) {
 		if p.child != nil {
-			c.expireBelow(p.child, why)
+			c.expireBelow(p.child, why, at)
 		} else {
 			c.stopPending(p, why)
 		}
@@ -529,6 +520,9 @@ func (c *core) finish(r *run) {
 		if err := r.program.Output(r.skill, o.Output); err != nil {
 			o = polity.Outcome{Status: polity.StatusFailed, Fault: fault.Of(fault.Invalid.New("output of %s: %w", r.agent, err))}
 		}
+	}
+	if len(o.Output) > payloadMax {
+		o = polity.Outcome{Status: polity.StatusFailed, Fault: fault.Exceeded("output", "output of %d bytes; the most is %d", len(o.Output), payloadMax)}
 	}
 	if o.Status == polity.StatusCompleted && r.bound != nil {
 		o.Status, o.Fault = polity.StatusExhausted, r.bound
@@ -561,8 +555,8 @@ func (c *core) finished(r *run, rec *record) {
 	parent.remove(p)
 	parent.usage = parent.usage.Plus(rec.usage).Plus(polity.Usage{Turns: 1})
 	parent.unhold(p, p.spentByChild(r))
-	if rec.status == polity.StatusExhausted && !r.boundOwn && parent.bound == nil {
-		parent.bound = rec.fault
+	if rec.status == polity.StatusExhausted && (r.boundAt == nil || r.boundAt.owner != r) {
+		parent.hit(rec.fault, r.boundAt, "") // it was not the child's own, so there is less for the parent too
 	}
 	f := rec.fault
 	if p.why != nil && f != nil && f.Kind == fault.Cancelled {

@@ -132,7 +132,7 @@ type run struct {
 	downtime time.Duration // of the partition when it opened
 
 	bound     *fault.Error // the first bound that refused a command
-	boundOwn  bool         // that bound was delegated to this very run
+	boundAt   *ledger      // who has that bound; nil if none of ours
 	boundBy   string       // the command that met it
 	refusals  int
 	closing   *polity.Outcome // how it will end, once nothing is pending
@@ -193,6 +193,7 @@ func newCore(h host, catalog Catalog, epoch [8]byte) *core {
 // write puts a record into the gathering pack and applies it.
 func (c *core) write(rec *record) {
 	p := c.pack()
+	rec.clip()
 	rec.data = c.outline(p, rec.data)
 	p.buf = appendRecord(p.buf, rec)
 	c.apply(rec, p.seq)
@@ -217,7 +218,7 @@ func (c *core) pack() *pack {
 			p = &pack{sum: sha256.New()}
 		}
 		c.spare = nil
-		p.seq, p.prev, p.at = c.seq+1, c.head, c.now
+		p.seq, p.prev, p.at = c.seq+1, c.head, c.now.UTC() // as it is read again: UTC, and without a monotonic part
 		if c.flight != nil {
 			p.seq, p.prev = c.flight.seq+1, c.flight.id
 		}

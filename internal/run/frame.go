@@ -5,7 +5,10 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"polity.run"
 	"polity.run/fault"
@@ -32,6 +35,9 @@ const (
 	packSoft    = 256 << 10 // a pack takes no further input beyond this
 	inlineMax   = 32 << 10  // a larger payload becomes a blob
 	textMax     = 4 << 10   // names, paths
+	idMax       = 256       // the ID of a root run
+	faultMax    = 8 << 10   // the text of a fault
+	quantityMax = 1 << 50   // what one command can use or reserve of a bound
 	payloadMax  = 64 << 20  // a blob's size
 	frameMax    = bus.FrameMax
 	requestSize = 16 // bytes kept of a request's hash
@@ -222,6 +228,43 @@ func appendRecord(b []byte, r *record) []byte {
 	return b
 }
 
+// clip makes a record one that the log gives back exactly as it took it. Otherwise a decider would see one thing
+// now and another after a restart, or one careless effect could write what no fold can read.
+func (r *record) clip() {
+	r.reason = clipText(r.reason, textMax)
+	r.usage = clipUsage(r.usage)
+	if r.fault == nil {
+		return
+	}
+	f := fault.Error{Kind: r.fault.Kind, Text: clipText(r.fault.Text, faultMax), Bound: clipText(r.fault.Bound, nameMax)}
+	if !slices.Contains(fault.Kinds(), f.Kind) {
+		f.Kind = fault.Internal
+	}
+	if f.Kind != r.fault.Kind || f.Text != r.fault.Text || f.Bound != r.fault.Bound {
+		r.fault = &f
+	}
+}
+
+// clipText replaces what is not UTF-8, as JSON would, and cuts what is too long between two characters.
+func clipText(s string, most int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= most {
+		return s
+	}
+	n := most - len("…")
+	for !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+func clipUsage(u polity.Usage) polity.Usage {
+	return polity.Usage{
+		Turns: min(max(u.Turns, 0), quantityMax), InputTokens: min(max(u.InputTokens, 0), quantityMax),
+		OutputTokens: min(max(u.OutputTokens, 0), quantityMax), MicroUSD: min(max(u.MicroUSD, 0), quantityMax),
+	}
+}
+
 // frame is a decoded commit.
 type frame struct {
 	epoch   [8]byte
@@ -241,7 +284,7 @@ func (f *frame) decode(data []byte) error {
 	}
 	copy(f.epoch[:], data[1:9])
 	copy(f.prev[:], data[9:41])
-	f.at = time.Unix(0, int64(binary.BigEndian.Uint64(data[41:49])))
+	f.at = time.Unix(0, int64(binary.BigEndian.Uint64(data[41:49]))).UTC()
 	f.records = f.records[:0]
 	r := reader{b: data[headerSize:]}
 	for len(r.b) > 0 {

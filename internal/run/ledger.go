@@ -39,25 +39,36 @@ func (l *ledger) money() *ledger {
 	return l
 }
 
-func (l *ledger) retry() *ledger {
-	for l.limit.Retries == 0 {
-		l = l.above
+// The next three are not held above when they are delegated: every ledger on the way up has its say.
+
+// crowded returns the ledger that does not allow so many pending commands in one run, or nil.
+func (l *ledger) crowded(pending int) *ledger {
+	for ; l != nil; l = l.above {
+		if n := l.limit.FanOut; n > 0 && pending > n {
+			return l
+		}
 	}
-	return l
+	return nil
 }
 
-func (l *ledger) fanOut() *ledger {
-	for l.limit.FanOut == 0 {
-		l = l.above
+// deep returns the ledger that does not allow a run so far below the root, or nil.
+func (l *ledger) deep(depth int) *ledger {
+	for ; l != nil; l = l.above {
+		if n := l.limit.Depth; n > 0 && depth-l.owner.depth > n {
+			return l
+		}
 	}
-	return l
+	return nil
 }
 
-func (l *ledger) depth() *ledger {
-	for l.limit.Depth == 0 {
-		l = l.above
+// retried returns the ledger that does not allow one more retry, or nil.
+func (l *ledger) retried() *ledger {
+	for ; l != nil; l = l.above {
+		if n := l.limit.Retries; n > 0 && l.retries >= n {
+			return l
+		}
 	}
-	return l
+	return nil
 }
 
 func (l *ledger) over() *ledger {
@@ -71,15 +82,13 @@ func (l *ledger) over() *ledger {
 
 // need is what p holds while it is pending.
 func (p *pending) need() polity.Usage {
-	u := p.cmd.Reserve
-	u.Turns++
-	if p.cmd.Do == polity.DoAsk {
-		u.Turns += p.cmd.Bounds.Turns
-		u.InputTokens += p.cmd.Bounds.Tokens
-		u.MicroUSD += p.cmd.Bounds.MicroUSD
-	}
 	if p.cmd.Do == polity.DoSleep {
-		u = polity.Usage{}
+		return polity.Usage{}
+	}
+	u := clipUsage(p.cmd.Reserve).Plus(polity.Usage{Turns: 1})
+	if p.cmd.Do == polity.DoAsk {
+		b := p.cmd.Bounds
+		u = u.Plus(clipUsage(polity.Usage{Turns: b.Turns, InputTokens: b.Tokens, MicroUSD: b.MicroUSD}))
 	}
 	return u
 }
@@ -91,11 +100,19 @@ func (r *run) reserve(p *pending) (*fault.Error, *ledger) {
 	if at := l.over(); at != nil {
 		return fault.Exceeded("wall", "wall time of %s is over", at.limit.Wall), at
 	}
-	u := p.need()
-	turns, tokens, money := l.turns(), l.tokens(), l.money()
-	if at := l.fanOut(); len(r.pending) > at.limit.FanOut {
+	if at := l.crowded(len(r.pending)); at != nil {
 		return fault.Exceeded("fan_out", "%d commands are pending already", at.limit.FanOut), at
 	}
+	if p.cmd.Do == polity.DoAsk {
+		if at := l.deep(r.depth + 1); at != nil {
+			return fault.Exceeded("depth", "%d levels of runs; the most is %d", r.depth+1-at.owner.depth, at.limit.Depth), at
+		}
+		if n := len(r.id) + 1 + len(p.key); n > textMax {
+			return fault.Exceeded("depth", "the run's ID would have %d bytes; the most is %d", n, textMax), l.turns()
+		}
+	}
+	u := p.need()
+	turns, tokens, money := l.turns(), l.tokens(), l.money()
 	if free := turns.limit.Turns - turns.used.Turns - turns.held.Turns; u.Turns > free {
 		return fault.Exceeded("turns", "%d needed, %d of %d left", u.Turns, max(free, 0), turns.limit.Turns), turns
 	}
@@ -106,11 +123,12 @@ func (r *run) reserve(p *pending) (*fault.Error, *ledger) {
 		return fault.Exceeded("money", "%d micro-USD needed, %d of %d left", u.MicroUSD, max(free, 0), money.limit.MicroUSD), money
 	}
 	if p.cmd.Attempt > 1 {
-		at := l.retry()
-		if at.retries >= at.limit.Retries {
+		if at := l.retried(); at != nil {
 			return fault.Exceeded("retries", "%d retries are used up", at.limit.Retries), at
 		}
-		at.retries++
+		for at := l; at != nil; at = at.above {
+			at.retries++
+		}
 	}
 	p.held = u
 	turns.held.Turns += u.Turns

@@ -606,6 +606,9 @@ func (p *Partition) request(r *Request) (*request, error) {
 	if len(r.Input) > payloadMax {
 		return nil, fault.Invalid.New("run: open: input of %d bytes; the most is %d", len(r.Input), payloadMax)
 	}
+	if len(r.ID) > idMax {
+		return nil, fault.Invalid.New("run: open: an ID of %d bytes; the most is %d", len(r.ID), idMax)
+	}
 	if len(r.Agent) > textMax || len(r.Skill) > textMax || len(r.Folder) > textMax {
 		return nil, fault.Invalid.New("run: open: a name is longer than %d bytes", textMax)
 	}
