@@ -72,18 +72,18 @@ type Partition struct {
 	log  log
 	core *core
 
-	ctx     context.Context // of effects
-	cancel  context.CancelFunc
-	acks    Acks
-	wake    chan struct{}
-	quit    chan struct{}
-	ended   chan struct{}
-	once    sync.Once
-	jobs    chan *pending // to idle goroutines
-	idle    atomic.Int32
-	lines   map[time.Duration]*line // effects in flight by their time limit; the loop's own
-	busy    sync.WaitGroup          // the host's goroutines
-	effects sync.WaitGroup          // those of effects, some of which may never end
+	ctx      context.Context // of effects
+	cancel   context.CancelFunc
+	acks     Acks
+	wake     chan struct{}
+	stopping atomic.Bool
+	ended    chan struct{}
+	once     sync.Once
+	jobs     chan *pending // to idle goroutines
+	idle     atomic.Int32
+	lines    map[time.Duration]*line // effects in flight by their time limit; the loop's own
+	busy     sync.WaitGroup          // the host's goroutines
+	effects  sync.WaitGroup          // those of effects, some of which may never end
 
 	mu     sync.Mutex
 	inbox  []input
@@ -104,15 +104,22 @@ type input struct {
 }
 
 // Acks holds the log's acknowledgements on their way to the partition: give its Put to bus.Log, and it to Open.
-type Acks chan bus.Ack
+type Acks struct {
+	list chan bus.Ack
+	wake chan struct{} // the partition's
+}
 
 // NewAcks returns a buffer for acknowledgements.
-func NewAcks() Acks { return make(Acks, acksMax) }
+func NewAcks() Acks { return Acks{make(chan bus.Ack, acksMax), make(chan struct{}, 1)} }
 
 // Put takes one. If the buffer is full it is dropped, which the partition bears like a lost one.
 func (a Acks) Put(ack bus.Ack) {
 	select {
-	case a <- ack:
+	case a.list <- ack:
+	default:
+	}
+	select {
+	case a.wake <- struct{}{}:
 	default:
 	}
 }
@@ -124,7 +131,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Partition{
-		cfg: cfg, log: l, acks: acks, wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}),
+		cfg: cfg, log: l, acks: acks, wake: acks.wake, ended: make(chan struct{}),
 		lines: map[time.Duration]*line{}, jobs: make(chan *pending),
 	}
 	var epoch [8]byte
@@ -199,7 +206,7 @@ func (p *Partition) claimAck(ctx context.Context, token uint64) error {
 	defer timeout.Stop()
 	for {
 		select {
-		case a := <-p.acks:
+		case a := <-p.acks.list:
 			if a.Token == token {
 				return nil
 			}
@@ -233,33 +240,21 @@ func (p *Partition) fold(ctx context.Context, last uint64) error {
 	})
 }
 
-// loop is the partition's one goroutine.
+// loop is the partition's one goroutine. It wakes for acknowledgements, inputs and the clock, in this order.
 func (p *Partition) loop() {
 	defer close(p.ended)
-	timer := time.NewTimer(idleCheck)
-	defer timer.Stop()
-	var (
-		batch  []input
-		at     int
-		sent   uint64 // the append that the clock is running for
-		since  time.Time
-		armed  = time.Now().Add(idleCheck)
-		active = time.Now()
-	)
-	for {
-		select {
-		case a := <-p.acks:
-			p.core.now = time.Now()
-			p.ack(a)
-		case <-p.wake:
-			p.core.now = time.Now()
-		case <-timer.C:
-			p.core.now = time.Now()
-			armed = time.Time{}
-		case <-p.quit:
+	c := p.core
+	w := watch{active: time.Now()}
+	w.timer = time.AfterFunc(idleCheck, p.nudge)
+	defer w.timer.Stop()
+	var batch []input
+	for at := 0; ; {
+		<-p.wake
+		if p.stopping.Load() {
 			return
 		}
-		c := p.core
+		c.now = time.Now()
+		p.takeAcks()
 		for c.dead == nil && !c.full() {
 			if at == len(batch) {
 				batch, at = p.take(batch), 0
@@ -271,8 +266,8 @@ func (p *Partition) loop() {
 			batch[at] = input{}
 			at++
 		}
-		next := c.tick()
-		if due := p.late(c.now); !due.IsZero() {
+		next := p.late(c.now)
+		if due := c.tick(); !due.IsZero() {
 			next = sooner(next, due)
 		}
 		c.settle()
@@ -280,30 +275,55 @@ func (p *Partition) loop() {
 			p.drain(batch[at:])
 			return
 		}
-		if at < len(batch) && c.flight == nil {
-			p.nudge()
+		if c.flight == nil && (at < len(batch) || c.full()) {
+			p.nudge() // there is more to do than one pack holds
 		}
-		// One timer serves the runs' timers, the append in flight and the idle check.
-		if c.flight != nil {
-			if sent != c.token {
-				sent, since = c.token, c.now
-			}
-			if c.now.Sub(since) >= ackMax {
-				c.inDoubt(sent)
-				since = c.now
-			}
-			next = sooner(next, since.Add(ackMax))
-			active = c.now
-		} else {
-			if c.now.Sub(active) >= idleCheck {
-				p.checkHead()
-				active = c.now
-			}
-			next = sooner(next, active.Add(idleCheck))
+		p.look(&w, next)
+	}
+}
+
+// watch is the one timer that serves the runs' timers, the append in flight and the idle check.
+type watch struct {
+	timer  *time.Timer
+	armed  time.Time // when it fires
+	sent   uint64    // the append that is timed
+	since  time.Time // when it was sent
+	active time.Time // when the last append was seen in flight
+}
+
+// look sets the timer for what is due next, and does what is due now.
+func (p *Partition) look(w *watch, next time.Time) {
+	c := p.core
+	if c.flight != nil {
+		if w.sent != c.token {
+			w.sent, w.since = c.token, c.now
 		}
-		if armed.IsZero() || next.Before(armed) {
-			timer.Reset(time.Until(next))
-			armed = next
+		if c.now.Sub(w.since) >= ackMax {
+			c.inDoubt(w.sent)
+			w.since = c.now
+		}
+		next = sooner(next, w.since.Add(ackMax))
+		w.active = c.now
+	} else {
+		if c.now.Sub(w.active) >= idleCheck {
+			p.checkHead()
+			w.active = c.now
+		}
+		next = sooner(next, w.active.Add(idleCheck))
+	}
+	if !w.armed.After(c.now) || next.Before(w.armed) {
+		w.timer.Reset(next.Sub(c.now))
+		w.armed = next
+	}
+}
+
+func (p *Partition) takeAcks() {
+	for {
+		select {
+		case a := <-p.acks.list:
+			p.ack(a)
+		default:
+			return
 		}
 	}
 }
@@ -386,7 +406,8 @@ func (p *Partition) Close() error {
 		p.closed = true
 		p.mu.Unlock()
 		p.cancel()
-		close(p.quit)
+		p.stopping.Store(true)
+		p.nudge()
 		<-p.ended
 		if p.core.dead == nil {
 			p.core.giveUp(fault.Unavailable.New("run: the node is stopping; ask again with the same ID"))
