@@ -184,8 +184,16 @@ func lockState(dir string) (*os.File, error) {
 		return nil, errors.Join(fault.Conflict.New("engine: state folder %s is served by process %s",
 			dir, strings.TrimSpace(string(owner[:n]))), f.Close())
 	}
-	if err := f.Truncate(0); err == nil {
+	err = f.Truncate(0)
+	if err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err != nil {
+		kind := fault.Denied
+		if errors.Is(err, syscall.ENOSPC) {
+			kind = fault.Full
+		}
+		return nil, errors.Join(kind.New("engine: state folder %s: %w", dir, err), f.Close())
 	}
 	return f, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"polity.run/fault"
@@ -69,7 +70,11 @@ func (p *Partition) writeAnchor() error {
 	}
 	text := fmt.Sprintf("polity anchor 1\ncommit %d\nhash %x\n", a.seq, a.head)
 	if err := writeFile(p.cfg.Anchor, []byte(text), false); err != nil {
-		return fault.Unavailable.New("run: anchor: %w", err)
+		kind := fault.Unavailable
+		if errors.Is(err, syscall.ENOSPC) {
+			kind = fault.Full
+		}
+		return kind.New("run: anchor: %w", err)
 	}
 	p.anchored = a
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"polity.run"
@@ -55,7 +56,7 @@ func (c *core) apply(rec *record, seq uint64) {
 	case recResult:
 		c.gotResult(r, rec)
 	case recCancel:
-		f := fault.Of(fault.Cancelled.New("cancelled: %s", rec.reason))
+		f := fault.Of(fault.Cancelled.New("cancelled: %s", strings.TrimPrefix(rec.reason, "cancelled: "))) // a child is told its parent's
 		c.tell(t, polity.Notice{Kind: "cancel", Run: r.id, Fault: f})
 		c.close(r, polity.Outcome{Status: polity.StatusCancelled, Fault: f}, requestHash{})
 	case recExpired:
@@ -463,7 +464,7 @@ func (c *core) stopPending(p *pending, why *fault.Error) {
 		return
 	}
 	p.why = why
-	if c.live {
+	if c.live && !p.run.tree.parked {
 		c.routeStop(p)
 	}
 }
@@ -477,6 +478,8 @@ func (c *core) routeStop(p *pending) {
 		c.enqueue(p.result(result{fault: p.why}))
 	case p.routed && p.cmd.Do == polity.DoAsk && p.work.Class == "":
 		// Its opening is queued: openChild cancels it.
+	case !p.routed: // it was found in the log, and not begun again
+		c.enqueue(p.result(result{fault: p.why}))
 	default:
 		g := c.pack()
 		g.stops = append(g.stops, p)
@@ -507,7 +510,7 @@ func (c *core) finishIfIdle(r *run) {
 		return
 	}
 	r.finishing = true
-	if c.live {
+	if c.live && !r.tree.parked {
 		c.finish(r)
 	}
 }
@@ -616,13 +619,14 @@ func (c *core) serve() {
 	c.timers = nil
 	for _, t := range c.roots {
 		if t.root != nil && !t.parked {
-			c.resume(t.root)
+			c.resume(t.root, false)
 		}
 	}
 }
 
-// resume begins again what is undone in a run and below it. All of it follows from the state alone.
-func (c *core) resume(r *run) {
+// resume begins again what is undone in a run and below it. All of it follows from the state alone. A run that is
+// about to be cancelled begins nothing.
+func (c *core) resume(r *run, doomed bool) {
 	c.setWall(r)
 	if r.finishing {
 		c.finish(r)
@@ -631,8 +635,9 @@ func (c *core) resume(r *run) {
 	for _, p := range slices.Clone(r.pending) {
 		switch {
 		case p.child != nil:
-			c.resume(p.child)
-			if p.why != nil && p.child.closing == nil {
+			stop := p.why != nil && p.child.closing == nil
+			c.resume(p.child, doomed || stop)
+			if stop {
 				c.routeStop(p)
 			}
 		case p.refused != nil:
@@ -642,6 +647,7 @@ func (c *core) resume(r *run) {
 				"%s: the process ended between the effect's beginning and its result; key %s", p.cmd.To, polity.EffectKey(r.id, p.cmd.Name, p.cmd.Attempt)))}))
 		case p.why != nil:
 			c.enqueue(p.result(result{fault: p.why}))
+		case doomed:
 		default:
 			if err := c.again(p); err != nil {
 				c.stop(r.tree, fault.Of(err))

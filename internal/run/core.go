@@ -483,7 +483,7 @@ func (c *core) openAgain(t *tree, q *request, opened func(error), ended func(pol
 	c.answer(opened)
 	if t.parked {
 		t.parked = false
-		c.resume(t.root)
+		c.resume(t.root, false)
 	}
 }
 
@@ -551,7 +551,7 @@ func (c *core) cancelRun(id polity.RunID, reason string, answer func(error)) {
 			c.write(&record{kind: recCancel, run: id, reason: reason})
 			if t.parked {
 				t.parked = false
-				c.resume(t.root)
+				c.resume(t.root, false)
 			}
 		}
 		c.answer(answer)

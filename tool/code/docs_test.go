@@ -42,7 +42,7 @@ func TestDocumentsOfAProject(t *testing.T) {
 	want := []string{
 		"against medium: No SECURITY document says how to report a vulnerability.",
 		"against low: 2 of 7 relative links in Markdown files lead to nothing: README.md:20 to docs/gone.md, README.md:22 to ./missing file.txt.",
-		"for low: README.md introduces the folder in 16 lines of text and 4 sections.",
+		"for low: README.md introduces the folder in 15 lines of text and 4 sections.",
 		"for low: README.md has sections for 3 of the 3 things a newcomer looks for (installation, use, licence).",
 		"for low: README.md shows code or commands to copy.",
 		"for low: CHANGELOG.md says what changed between versions.",

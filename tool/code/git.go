@@ -91,14 +91,14 @@ func (t *tree) noHistory() string {
 	case !info.IsDir():
 		return "the git repository lies outside of the folder"
 	}
-	for _, name := range []string{".git/objects/info/alternates", ".git/commondir"} {
-		if _, err := t.root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
-			return "parts of the git repository lie outside of the folder (" + name + ")"
-		}
-	}
 	for _, dir := range []string{".git", ".git/objects", ".git/objects/pack", ".git/objects/info", ".git/refs", ".git/refs/heads"} {
 		if name := t.linkIn(dir); name != "" {
 			return "parts of the git repository are symbolic links (" + name + ")"
+		}
+	}
+	for _, name := range []string{".git/objects/info/alternates", ".git/commondir"} {
+		if _, err := t.root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+			return "parts of the git repository lie outside of the folder (" + name + ")"
 		}
 	}
 	return ""

@@ -75,6 +75,9 @@ func (s *census) goTests(f source, fset *token.FileSet, file *ast.File) {
 	}
 }
 
+// testNames are what a testing.T and its kin are customarily called.
+var testNames = map[string]bool{"t": true, "tt": true, "tb": true, "b": true, "f": true}
+
 // goSkips finds the skips of a test: one among the statements of the test itself always happens,
 // one inside another statement under a condition.
 func (s *census) goSkips(name string, lines lines, fset *token.FileSet, body *ast.BlockStmt) {
@@ -96,8 +99,8 @@ func (s *census) goSkips(name string, lines lines, fset *token.FileSet, body *as
 		if !ok || sel.Sel.Name != "Skip" && sel.Sel.Name != "Skipf" && sel.Sel.Name != "SkipNow" {
 			return true
 		}
-		if x, ok := sel.X.(*ast.Ident); !ok || len(x.Name) > 2 {
-			return true // not a testing.T by its customary name
+		if x, ok := sel.X.(*ast.Ident); !ok || !testNames[x.Name] {
+			return true
 		}
 		found := skip{lines.at(name, fset.Position(call.Pos()).Line)}
 		if top[call] {

@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("update", false, "write what comes out as what is wanted")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"polity": func() { os.Exit(Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "script"), UpdateScripts: *update, RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))
+			e.Setenv("NO_COLOR", "1")
+			e.Setenv("TZ", "UTC")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"plain": plain, "code": code, "keep": keep},
+	})
+}
+
+// changing is what differs between two runs of the same script.
+var changing = []struct {
+	text *regexp.Regexp
+	with string
+}{
+	{regexp.MustCompile(`0-[a-z2-7]{24}`), "0-ID"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`), "TIME"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`), "TIME"},
+	{regexp.MustCompile(`\b\d+\.\d+s`), "0.00s"},
+	{regexp.MustCompile(`release [0-9a-f]{12}`), "release DIGEST"},
+	{regexp.MustCompile(`"release": "[0-9a-f]{64}"`), `"release": "DIGEST"`},
+	{regexp.MustCompile(`(?m)^ +0\.00s`), "   0.00s"},
+	{regexp.MustCompile(` +TIME +0\.00s +`), "  TIME  0.00s  "},
+}
+
+// plain writes stdout or stderr to a file, without what differs from time to time: plain stdout FILE
+func plain(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: plain stdout|stderr FILE")
+	}
+	text := ts.ReadFile(args[0])
+	for _, c := range changing {
+		text = c.text.ReplaceAllString(text, c.with)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+}
+
+// code runs a command and wants its exit code: code 2 polity ...
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N COMMAND...")
+	}
+	script := append([]string{"-c", `want=$0; "$@"; got=$?; [ $got = $want ] || { echo "exit code $got, want $want" >&2; exit 1; }`}, args...)
+	if err := ts.Exec("sh", script...); err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+// keep sets a variable to the first run's ID in stdout or stderr: keep stdout NAME
+func keep(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: keep stdout|stderr NAME")
+	}
+	id := changing[0].text.FindString(ts.ReadFile(args[0]))
+	if id == "" {
+		ts.Fatalf("no run's ID in %s", args[0])
+	}
+	ts.Setenv(args[1], id)
+}
