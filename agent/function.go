@@ -10,8 +10,8 @@ import (
 	"polity.run/schema"
 )
 
-// Agent is an agent of kind go: code that is linked into the process, under a name and a version. Exactly one of Handle and
-// Decider is set.
+// Agent is an agent of kind go: code that is linked into the process, under a name and a version. Exactly one of Handle,
+// Begin and Decider is set.
 type Agent struct {
 	Name polity.AgentName
 	// Version stands for the code: raise it when the agent begins to behave otherwise. A run that was opened with
@@ -20,10 +20,13 @@ type Agent struct {
 	Description string
 	Skills      []polity.Skill // at least one
 	// Handle answers one request. It returns soon after ctx ended.
-	Handle  func(ctx context.Context, m polity.Message) (json.RawMessage, error)
+	Handle func(ctx context.Context, m polity.Message) (json.RawMessage, error)
+	// Begin answers one request later, for work that waits for something without a goroutine: it returns at once, and calls
+	// done once, from anywhere, soon after ctx ended at the latest.
+	Begin   func(ctx context.Context, m polity.Message, done func(json.RawMessage, error))
 	Decider polity.Decider
-	Effect  polity.Effect // of Handle; "" is EffectExternal, the safe one
-	Timeout time.Duration // of Handle; 0 is one minute
+	Effect  polity.Effect // of Handle and Begin; "" is EffectExternal, the safe one
+	Timeout time.Duration // of Handle and Begin; 0 is one minute
 }
 
 // Check returns nil, or fault.Invalid saying what is missing.
@@ -36,15 +39,24 @@ func (a *Agent) Check() error {
 		return fault.Invalid.New("agent %s: a version is needed; it stands for the code in the log", a.Name)
 	case len(a.Skills) == 0:
 		return fault.Invalid.New("agent %s: at least one skill is needed", a.Name)
-	case (a.Handle == nil) == (a.Decider == nil):
-		return fault.Invalid.New("agent %s: set either Handle or Decider", a.Name)
+	case count(a.Handle != nil, a.Begin != nil, a.Decider != nil) != 1:
+		return fault.Invalid.New("agent %s: set one of Handle, Begin and Decider", a.Name)
 	}
-	if a.Handle != nil && a.Effect != "" {
+	if a.Effect != "" {
 		if err := a.Effect.Check(); err != nil {
 			return fault.Invalid.New("agent %s: %w", a.Name, err)
 		}
 	}
 	return nil
+}
+
+func count(set ...bool) (n int) {
+	for _, s := range set {
+		if s {
+			n++
+		}
+	}
+	return n
 }
 
 // Definition is the agent as it stands in a release.

@@ -63,6 +63,7 @@ type entry struct {
 	err     error // why this node cannot run it
 	skills  map[string]skill
 	handle  work.Handle
+	begin   func(ctx context.Context, m polity.Message, done func(json.RawMessage, error))
 	copy    string            // of kind exec: the folder with the copies of its files
 	pins    map[string]string // tool -> digest; nil for code that is trusted to name any tool
 }
@@ -290,7 +291,7 @@ func (c *catalog) compileGo(e *entry) error {
 		return fault.Diverged.New("agent %s: the release was made with version %s of %s, and this program has %s",
 			def.Name, def.Go.Version, def.Go.Use, a.Version)
 	}
-	e.program.Decider, e.handle = a.Decider, a.Handle
+	e.program.Decider, e.handle, e.begin = a.Decider, a.Handle, a.Begin
 	e.program.Work = run.Work{Class: a.Effect, Timeout: a.Timeout}
 	if a.Effect == "" {
 		e.program.Work.Class = polity.EffectExternal
@@ -384,13 +385,18 @@ func (c *catalog) ask(ctx context.Context, f *run.Effect) (json.RawMessage, erro
 		ID: f.Key(), From: polity.AgentName(f.Agent), To: polity.AgentName(f.To), Performative: polity.Request,
 		Skill: f.Skill, Body: f.Input, Correlation: string(f.Run), Causation: polity.CommandKey(f.Name, f.Attempt), ReplyTo: true,
 	}
+	input := func(d json.RawMessage) error { return e.checkSkill(f.Skill, d, false) }
+	output := func(d json.RawMessage) error { return e.checkSkill(f.Skill, d, true) }
+	if e.begin != nil {
+		done := f.Later()
+		work.Begin(ctx, e.begin, m, input, output, func(out json.RawMessage, err error) { done(out, polity.Usage{}, err) })
+		return nil, nil
+	}
 	handle := e.handle
 	if e.def.Kind == agent.KindExec {
 		handle = c.program(e, f.Folder)
 	}
-	return work.Ask(ctx, handle, m,
-		func(d json.RawMessage) error { return e.checkSkill(f.Skill, d, false) },
-		func(d json.RawMessage) error { return e.checkSkill(f.Skill, d, true) })
+	return work.Ask(ctx, handle, m, input, output)
 }
 
 // program returns what starts an agent's program for one request.

@@ -163,18 +163,11 @@ func Waiting(ctx context.Context, cfg Config, runs int) (w Waited, err error) {
 	}
 	defer func() { err = first(err, os.RemoveAll(dir)) }()
 	w = Waited{Runs: runs, Effect: 2 * time.Second}
-	slow, err := agent.Func("slow", "1", func(ctx context.Context, in number) (number, error) {
-		t := time.NewTimer(w.Effect)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			return in, nil
-		case <-ctx.Done():
-			return number{}, ctx.Err()
-		}
-	})
-	if err != nil {
-		return w, err
+	slow := &agent.Agent{
+		Name: "slow", Version: "1", Effect: polity.EffectNone, Skills: []polity.Skill{{Name: "wait"}},
+		Begin: func(_ context.Context, m polity.Message, done func(json.RawMessage, error)) {
+			time.AfterFunc(w.Effect, func() { done(m.Body, nil) })
+		},
 	}
 	e, err := engine.Open(ctx, engine.Config{State: dir, Sync: engine.SyncOS, Agents: []*agent.Agent{slow}})
 	if err != nil {
@@ -185,7 +178,6 @@ func Waiting(ctx context.Context, cfg Config, runs int) (w Waited, err error) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	begin := time.Now()
-	ids := make([]polity.RunID, runs)
 	var wg sync.WaitGroup
 	failed := make(chan error, 64)
 	for k := range 64 {
@@ -193,12 +185,11 @@ func Waiting(ctx context.Context, cfg Config, runs int) (w Waited, err error) {
 		go func() {
 			defer wg.Done()
 			for i := k; i < runs; i += 64 {
-				id, err := e.Start(ctx, engine.Request{Agent: "slow", Input: json.RawMessage(`{"n":1}`), Seed: fmt.Sprint(i)})
+				_, err := e.Start(ctx, engine.Request{Agent: "slow", Input: json.RawMessage(`{"n":1}`), Seed: fmt.Sprint(i)})
 				if err != nil {
 					failed <- err
 					return
 				}
-				ids[i] = id
 			}
 		}()
 	}
@@ -215,12 +206,30 @@ func Waiting(ctx context.Context, cfg Config, runs int) (w Waited, err error) {
 		return w, err
 	default:
 	}
-	for _, id := range ids {
-		if o, err := e.Wait(ctx, id); err != nil || o.Status != polity.StatusCompleted {
-			return w, first(err, errUnexpected)
-		}
+	if err := allDone(ctx, e, runs); err != nil {
+		return w, err
 	}
 	w.Took = time.Since(begin)
 	w.Ratio = float64(w.Took) / float64(w.Effect)
 	return w, nil
+}
+
+// allDone waits until the node has that many completed runs.
+func allDone(ctx context.Context, e *engine.Engine, runs int) error {
+	for {
+		list, err := e.List(ctx)
+		if err != nil {
+			return err
+		}
+		done := 0
+		for _, s := range list {
+			if s.Status == polity.StatusCompleted {
+				done++
+			}
+		}
+		if done == runs {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }

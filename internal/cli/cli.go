@@ -105,6 +105,7 @@ func (a *app) root() *cobra.Command {
 		a.newRuns(),
 		a.newValidate(),
 		a.newSchema(),
+		a.newBench(),
 		a.newVersion(),
 	)
 	root.InitDefaultCompletionCmd()

@@ -616,6 +616,7 @@ func (c *core) fold(f *frame, id hash, seq uint64) error {
 // asked for.
 func (c *core) serve() {
 	c.live = true
+	c.served = c.now
 	c.timers = nil
 	for _, t := range c.roots {
 		if t.root != nil && !t.parked {

@@ -73,6 +73,7 @@ type core struct {
 	lastAt   time.Time     // time of the last record applied
 	downtime time.Duration // nobody served the partition: the sum over all claims
 	claims   int           // commits by which an owner took over
+	served   time.Time     // when this owner began to serve
 
 	gather *pack // nil if nothing happened since the last seal
 	flight *pack
@@ -481,9 +482,27 @@ func (c *core) openAgain(t *tree, q *request, opened func(error), ended func(pol
 		c.wait(t, ended)
 	}
 	c.answer(opened)
-	if t.parked {
-		t.parked = false
+	c.unpark(t)
+}
+
+// unpark begins with a run that waited to be asked for. The time that it waited here is not its wall time.
+func (c *core) unpark(t *tree) {
+	if !t.parked {
+		return
+	}
+	t.parked = false
+	if t.root != nil {
+		t.root.excuse(c.now.Sub(c.served))
 		c.resume(t.root, false)
+	}
+}
+
+func (r *run) excuse(d time.Duration) {
+	r.downtime -= d
+	for _, p := range r.pending {
+		if p.child != nil {
+			p.child.excuse(d)
+		}
 	}
 }
 
@@ -549,10 +568,7 @@ func (c *core) cancelRun(id polity.RunID, reason string, answer func(error)) {
 	default:
 		if t.root != nil && t.root.closing == nil {
 			c.write(&record{kind: recCancel, run: id, reason: reason})
-			if t.parked {
-				t.parked = false
-				c.resume(t.root, false)
-			}
+			c.unpark(t)
 		}
 		c.answer(answer)
 	}

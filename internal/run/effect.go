@@ -23,6 +23,19 @@ type Effect struct {
 	Folder  string // the only folder it may read; "" for none
 	Release Digest
 	Class   polity.Effect
+
+	part    *Partition
+	pending *pending
+	later   bool
+}
+
+// Later says that the result will come through the returned function, and not from what Do returns: the effect
+// waits for something without a goroutine. It is called before Do returns; the function once, from anywhere, also when
+// the context ends.
+func (e *Effect) Later() func(json.RawMessage, polity.Usage, error) {
+	e.later = true
+	part, q := e.part, e.pending
+	return func(data json.RawMessage, usage polity.Usage, err error) { part.report(q, data, usage, err) }
 }
 
 // Key is the effect's idempotency key.
@@ -178,10 +191,19 @@ func (p *Partition) late(now time.Time) (next time.Time) {
 
 func (p *Partition) do(q *pending) {
 	r := q.run
-	data, usage, err := p.cfg.Do(&q.flight, &Effect{
+	e := &Effect{
 		Run: r.id, Name: q.cmd.Name, Attempt: q.cmd.Attempt, Verb: q.cmd.Do, To: q.cmd.To, Agent: r.agent,
 		Skill: q.cmd.Skill, Input: q.cmd.Input, Folder: r.folder, Release: r.release, Class: q.work.Class,
-	})
+		part: p, pending: q,
+	}
+	data, usage, err := p.cfg.Do(&q.flight, e)
+	if !e.later {
+		p.report(q, data, usage, err)
+	}
+}
+
+// report hands an effect's result to the loop.
+func (p *Partition) report(q *pending, data json.RawMessage, usage polity.Usage, err error) {
 	if err != nil {
 		if why := q.flight.why(); why != nil {
 			err = why

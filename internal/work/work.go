@@ -30,6 +30,23 @@ func Ask(ctx context.Context, handle Handle, m polity.Message, input, output Che
 	})
 }
 
+// Begin asks an agent that answers later, through done: checked as Ask does.
+func Begin(ctx context.Context, begin func(context.Context, polity.Message, func(json.RawMessage, error)), m polity.Message,
+	input, output Check, done func(json.RawMessage, error)) {
+	answer := func(out json.RawMessage, err error) {
+		done(checked(m.Body, nil, output, string(m.To), tool.OutputMaxDefault, func() (json.RawMessage, error) { return out, err }))
+	}
+	_, err := checked(m.Body, input, anything, string(m.To), tool.OutputMaxDefault, func() (json.RawMessage, error) {
+		begin(ctx, m, answer)
+		return nil, nil
+	})
+	if err != nil {
+		done(nil, err)
+	}
+}
+
+func anything(json.RawMessage) error { return nil }
+
 // Call calls a tool.
 func Call(ctx context.Context, t tool.Tool, c tool.Call, input, output Check) (json.RawMessage, error) {
 	s := t.Spec()

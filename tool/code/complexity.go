@@ -141,16 +141,21 @@ var (
 // headMax is how many lines a function's head may have before its body begins.
 const headMax = 12
 
+// scanFactor is how often a line may be looked at, on average, for the end of a function. Braces that
+// do not match would make it often.
+const scanFactor = 20
+
 // braced finds functions whose bodies stand in braces. A function inside a function counts for the outer one.
 func braced(name string, l *language, lines lines) []function {
 	var out []function
 	bare := stripAll(l, lines)
-	for i := 0; i < len(lines); i++ {
+	room := scanFactor * (len(lines) + headMax)
+	for i := 0; i < len(lines) && room > 0; i++ {
 		id := beginning(l, bare[i])
 		if id == "" {
 			continue
 		}
-		last, ok := closing(bare, i)
+		last, ok := closing(bare, i, &room)
 		if !ok {
 			continue
 		}
@@ -181,9 +186,11 @@ func beginning(l *language, line string) string {
 }
 
 // closing returns the line that closes the first brace opened on line i or soon after.
-func closing(bare []string, i int) (last int, ok bool) {
+// Each line that is looked at takes from room.
+func closing(bare []string, i int, room *int) (last int, ok bool) {
 	depth, opened := 0, false
-	for j := i; j < len(bare) && (opened || j < i+headMax); j++ {
+	for j := i; j < len(bare) && (opened || j < i+headMax) && *room > 0; j++ {
+		*room--
 		for _, c := range bare[j] {
 			switch {
 			case c == '{':
@@ -320,11 +327,11 @@ func quoted(s string) int {
 // marker is a word in a comment by which an author admits unfinished work.
 var marker = regexp.MustCompile(`(?://|#|/\*+|^\s*\*|--|<!--|;;)\s*@?(TODO|FIXME|HACK|XXX)\b`)
 
-// markers returns the lines of a file with such words, by the word.
-func markers(f source, found map[string][]place) {
+// markers counts the lines of a file with such words, by the word.
+func markers(f source, found map[string]*hit) {
 	for n, line := range files.Lines(f.data) {
-		if m := marker.FindStringSubmatch(line); m != nil {
-			found[m[1]] = append(found[m[1]], place{f.Path, n, line})
+		if m := marker.FindStringSubmatch(line[:min(len(line), stripMax)]); m != nil {
+			found[m[1]].add(f.Path, at(f.Path, n, line))
 		}
 	}
 }

@@ -90,9 +90,9 @@ func readDocument(name string, data []byte) document {
 }
 
 var (
-	htmlTag    = regexp.MustCompile(`<[^<>]{1,500}>`)
-	image1     = regexp.MustCompile(`!\[[^\]]{0,300}\]\([^)]{0,1000}\)|!\[[^\]]{0,300}\]\[[^\]]{0,300}\]`)
-	linkText   = regexp.MustCompile(`\[([^\[\]]{0,300})\](?:\([^)]{0,1000}\)|\[[^\]]{0,300}\])?`)
+	htmlTag    = regexp.MustCompile(`<[^<>]+>`)
+	image1     = regexp.MustCompile(`!\[[^\]]*\]\([^)]*\)|!\[[^\]]*\]\[[^\]]*\]`)
+	linkText   = regexp.MustCompile(`\[([^\[\]]*)\](?:\([^)]*\)|\[[^\]]*\])?`)
 	directive  = regexp.MustCompile(`^\s*(?:\.\. |:\w+:|\[!\w+\]|<!--)`)
 	noSentence = regexp.MustCompile(`^[\W_]*$`)
 )

@@ -25,13 +25,16 @@ const (
 	hotMax      = 10 // functions that get a claim each
 )
 
+// functionsMax is how many functions of a folder are judged.
+const functionsMax = 200_000
+
 // hotspots is the tool code.hotspots.
 func hotspots(ctx context.Context, t *tree, r *report) error {
 	past, err := t.history(ctx, r)
 	if err != nil {
 		return err
 	}
-	s := &shape{markers: map[string][]place{}}
+	s := &shape{markers: map[string]*hit{"TODO": {}, "FIXME": {}, "HACK": {}, "XXX": {}}}
 	if err := t.sources(ctx, s.take); err != nil {
 		return err
 	}
@@ -50,6 +53,9 @@ func hotspots(ctx context.Context, t *tree, r *report) error {
 	if len(s.sizes) == 0 {
 		r.note(noCode)
 	}
+	if len(s.functions) == functionsMax {
+		r.note("Only the first %d functions were judged.", functionsMax)
+	}
 	r.summary = s.summary(past)
 	return nil
 }
@@ -62,7 +68,7 @@ type shape struct {
 	functions []function
 	sizes     []size
 	broken    []string // Go files that do not parse
-	markers   map[string][]place
+	markers   map[string]*hit
 }
 
 type size struct {
@@ -80,7 +86,7 @@ func (s *shape) take(f source) error {
 	if !ok {
 		s.broken = append(s.broken, f.Path)
 	}
-	s.functions = append(s.functions, found...)
+	s.functions = append(s.functions, found[:min(len(found), functionsMax-len(s.functions))]...)
 	return nil
 }
 
@@ -199,16 +205,13 @@ func (s *shape) judgeLarge(r *report) {
 
 // judgeMarkers counts the words by which authors admit unfinished work.
 func (s *shape) judgeMarkers(r *report) {
-	if todo := s.markers["TODO"]; len(todo) > 0 {
-		r.remark(polity.Info, evidenceOfPlaces(todo), "Comments say TODO in %s.", count(len(todo), "place", "places"))
+	if todo := s.markers["TODO"]; todo.count > 0 {
+		r.remark(polity.Info, todo.ev, "Comments say TODO in %s.", count(todo.count, "place", "places"))
 	}
-	var serious []place
-	for _, word := range []string{"FIXME", "HACK", "XXX"} {
-		serious = append(serious, s.markers[word]...)
-	}
-	if len(serious) > 0 {
-		r.against(polity.Low, evidenceOfPlaces(serious), "Comments admit defects or makeshifts in %s (%d FIXME, %d HACK, %d XXX).",
-			count(len(serious), "place", "places"), len(s.markers["FIXME"]), len(s.markers["HACK"]), len(s.markers["XXX"]))
+	fixme, hack, xxx := s.markers["FIXME"], s.markers["HACK"], s.markers["XXX"]
+	if n := fixme.count + hack.count + xxx.count; n > 0 {
+		r.against(polity.Low, slices.Concat(fixme.ev, hack.ev, xxx.ev), "Comments admit defects or makeshifts in %s (%d FIXME, %d HACK, %d XXX).",
+			count(n, "place", "places"), fixme.count, hack.count, xxx.count)
 	}
 }
 

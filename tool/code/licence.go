@@ -243,8 +243,9 @@ func readLockedLicences(data []byte) ([]declared, error) {
 	var out []declared
 	if json.Unmarshal(doc.Packages, &npm) == nil {
 		for _, key := range slices.Sorted(maps.Keys(npm)) {
-			if id := text(npm[key].License); id != "" && key != "" {
-				out = append(out, declared{name: strings.TrimPrefix(key, "node_modules/"), licence: id})
+			name := strings.TrimPrefix(key, "node_modules/")
+			if id := text(npm[key].License); id != "" && name != "" {
+				out = append(out, declared{name: name, licence: id})
 			}
 		}
 		return withLines(out, data, func(d declared) string { return `"node_modules/` + d.name + `"` }), nil
@@ -257,8 +258,8 @@ func readLockedLicences(data []byte) ([]declared, error) {
 		return nil, nil // an older format, which repeats no licences
 	}
 	for _, p := range composer {
-		if len(p.License) > 0 {
-			out = append(out, declared{name: p.Name, licence: strings.Join(p.License, " or ")})
+		if id := strings.Join(p.License, " or "); id != "" && p.Name != "" {
+			out = append(out, declared{name: p.Name, licence: id})
 		}
 	}
 	return withLines(out, data, func(d declared) string { return `"name": "` + d.name + `"` }), nil

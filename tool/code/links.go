@@ -16,8 +16,8 @@ import (
 const linksMax = 20_000
 
 var (
-	inlineLink    = regexp.MustCompile(`\[[^\[\]]{0,300}\]\(\s*<?([^()\s<>]{1,1000}(?:\([^()\s]{0,200}\))?)>?(?:\s+["'(][^)]{0,300})?\s*\)`)
-	referenceLink = regexp.MustCompile(`^\s{0,3}\[[^\]^][^\]]{0,300}\]:\s+<?([^\s<>]{1,1000})>?`)
+	inlineLink    = regexp.MustCompile(`\[[^\[\]]*\]\(\s*<?([^()\s<>]+(?:\([^()\s]*\))?)>?(?:\s+["'(][^)]*)?\s*\)`)
+	referenceLink = regexp.MustCompile(`^\s{0,3}\[[^\]^][^\]]*\]:\s+<?([^\s<>]+)>?`)
 	schemed       = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:|^//`)
 	codeSpan      = regexp.MustCompile("`[^`]*`")
 )

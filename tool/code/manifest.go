@@ -82,8 +82,16 @@ var ecosystems = []*ecosystem{
 // errNoText is what is wrong with a manifest that cannot be read at all.
 var errNoText = errors.New("its text cannot be read")
 
-// manifests reads the manifests of the folder. Those of tests and examples are counted only.
+// errTooMany is what is wrong with a manifest that declares more than is judged.
+var errTooMany = errors.New("the folder declares too many dependencies")
+
+// depsMax is how many dependencies of a folder are judged.
+const depsMax = 100_000
+
+// manifests reads the manifests of the folder. Those of tests and examples are counted only. Beyond depsMax
+// dependencies a manifest counts as one that cannot be read.
 func (t *tree) manifests(ctx context.Context) (found []*manifest, aside int, err error) {
+	total := 0
 	for _, f := range t.files {
 		if err := ctx.Err(); err != nil {
 			return nil, 0, err
@@ -104,6 +112,9 @@ func (t *tree) manifests(ctx context.Context) (found []*manifest, aside int, err
 		default:
 			m.deps, m.broken = eco.parse(data)
 		}
+		if total += len(m.deps); total > depsMax {
+			m.deps, m.broken = nil, errTooMany
+		}
 		found = append(found, m)
 	}
 	return found, aside, nil
@@ -122,14 +133,22 @@ func ecosystemOf(name string) *ecosystem {
 // lineFinder finds the lines that declare names, each search going on where the last one of that
 // name ended. It serves formats whose parser gives no positions.
 type lineFinder struct {
-	lines []string
-	next  map[string]int
+	lines lines
+	words map[string][]int // the lines that may declare a word, as indices, for the searches to come
 }
 
+// wordsMax is how many words of a line a declaration is looked for among.
+const wordsMax = 64
+
 func newLineFinder(data []byte) *lineFinder {
-	f := &lineFinder{next: map[string]int{}}
-	for _, line := range files.Lines(data) {
-		f.lines = append(f.lines, line)
+	f := &lineFinder{lines: linesOf(data), words: map[string][]int{}}
+	for i, line := range f.lines {
+		words := strings.FieldsFunc(line, func(r rune) bool { return r < 128 && !isWord(byte(r)) })
+		for _, w := range words[:min(len(words), wordsMax)] {
+			if at := f.words[w]; len(at) == 0 || at[len(at)-1] != i {
+				f.words[w] = append(at, i)
+			}
+		}
 	}
 	return f
 }
@@ -137,25 +156,27 @@ func newLineFinder(data []byte) *lineFinder {
 // find returns the next line that declares the name (bare or quoted, at the line's beginning or
 // after a bracket or comma), or 0.
 func (f *lineFinder) find(name string) (int, string) {
-	for i := f.next[name]; i < len(f.lines); i++ {
+	for candidates := f.words[name]; len(candidates) > 0; candidates = candidates[1:] {
+		i := candidates[0]
 		if declares(f.lines[i], name) {
-			f.next[name] = i + 1
+			f.words[name] = candidates[1:]
 			return i + 1, f.lines[i]
 		}
 	}
+	delete(f.words, name)
 	return 0, ""
 }
 
+// declares says whether a line that holds the name declares it: the name begins the line, is a table's, or
+// stands in quotes of a list.
 func declares(line, name string) bool {
-	line = strings.TrimLeft(line, " \t\"'[{,")
-	rest, ok := strings.CutPrefix(line, name)
-	if !ok {
-		// A table of its own, [dependencies.name], or an array on one line.
-		return strings.Contains(line, "."+name+"]") || strings.Contains(line, `"`+name+`"`) || strings.Contains(line, `"`+name+"=") || strings.Contains(line, `"`+name+">")
+	rest, ok := strings.CutPrefix(strings.TrimLeft(line, " \t\"'[{,"), name)
+	if ok && (rest == "" || !isWord(rest[0])) {
+		return true
 	}
-	return rest == "" || !isWord(rest[0])
+	return strings.HasPrefix(strings.TrimSpace(line), "[") || strings.Contains(line, `"`+name) || strings.Contains(line, `'`+name)
 }
 
 func isWord(c byte) bool {
-	return c == '_' || c == '-' || c == '.' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+	return c == '_' || c == '-' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }

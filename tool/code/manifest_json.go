@@ -74,6 +74,7 @@ func sectionMembers(dec *json.Decoder, section string, data []byte, lines []stri
 		return nil, err
 	}
 	base := int(dec.InputOffset()) - len(raw)
+	seen, line := base, 1+bytes.Count(data[:base], []byte{'\n'})
 	inner := json.NewDecoder(bytes.NewReader(raw))
 	if first, err := inner.Token(); err != nil || first != json.Delim('{') {
 		return out, nil
@@ -83,7 +84,9 @@ func sectionMembers(dec *json.Decoder, section string, data []byte, lines []stri
 		if err != nil {
 			return nil, err
 		}
-		line := 1 + bytes.Count(data[:base+int(inner.InputOffset())], []byte{'\n'})
+		here := base + int(inner.InputOffset())
+		line += bytes.Count(data[seen:here], []byte{'\n'})
+		seen = here
 		var value any
 		if err := inner.Decode(&value); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err

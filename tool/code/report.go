@@ -92,6 +92,23 @@ func missing(names ...string) []polity.Evidence {
 	return ev
 }
 
+// hit counts lines and keeps the first ones as evidence.
+type hit struct {
+	count int
+	files []string
+	ev    []polity.Evidence
+}
+
+func (h *hit) add(name string, ev polity.Evidence) {
+	h.count++
+	if len(h.files) == 0 || h.files[len(h.files)-1] != name {
+		h.files = append(h.files, name)
+	}
+	if len(h.ev) < evidenceMax {
+		h.ev = append(h.ev, ev)
+	}
+}
+
 // count says a number of things.
 func count(n int, one, many string) string {
 	if n == 1 {

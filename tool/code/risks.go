@@ -3,6 +3,7 @@ package code
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -21,7 +22,7 @@ const (
 
 // risks is the tool code.risks.
 func risks(ctx context.Context, t *tree, r *report) error {
-	s := &search{hits: make([]hit, len(rules)), aside: make([]hit, len(rules))}
+	s := &search{minor: map[string]*hit{}, hits: make([]hit, len(rules)), aside: make([]hit, len(rules))}
 	for _, f := range t.files {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -42,8 +43,9 @@ func risks(ctx context.Context, t *tree, r *report) error {
 type search struct {
 	read     int
 	secrets  int
-	leaks    []finding // in code and settings
-	minor    []finding // in tests, examples and documents
+	leaks    []finding       // the first ones in code and settings
+	further  hit             // the others there
+	minor    map[string]*hit // in tests, examples and documents, by what they are
 	envs     []string
 	hits     []hit // for each rule
 	aside    []hit // for each rule, in tests and examples
@@ -57,23 +59,6 @@ type finding struct {
 	evidence polity.Evidence
 }
 
-// hit counts the lines of a rule and keeps examples.
-type hit struct {
-	count int
-	files []string
-	ev    []polity.Evidence
-}
-
-func (h *hit) add(name string, ev polity.Evidence) {
-	h.count++
-	if len(h.files) == 0 || h.files[len(h.files)-1] != name {
-		h.files = append(h.files, name)
-	}
-	if len(h.ev) < evidenceMax {
-		h.ev = append(h.ev, ev)
-	}
-}
-
 func (s *search) count() int {
 	n := 0
 	for i := range s.hits {
@@ -84,11 +69,17 @@ func (s *search) count() int {
 
 func (s *search) found(name string, l leak, ev polity.Evidence) {
 	s.secrets++
-	if supporting(name) || isDocument(name) {
-		s.minor = append(s.minor, finding{l, ev})
-		return
+	switch {
+	case supporting(name) || isDocument(name):
+		if s.minor[l.what] == nil {
+			s.minor[l.what] = &hit{}
+		}
+		s.minor[l.what].add(name, ev)
+	case len(s.leaks) < leaksMax:
+		s.leaks = append(s.leaks, finding{l, ev})
+	default:
+		s.further.add(name, ev)
 	}
-	s.leaks = append(s.leaks, finding{l, ev})
 }
 
 // take searches one file.
@@ -195,24 +186,15 @@ func isDocument(name string) bool {
 
 // judgeSecrets claims secrets one by one, and those of tests and documents by their kind.
 func (s *search) judgeSecrets(r *report) {
-	for _, f := range s.leaks[:min(len(s.leaks), leaksMax)] {
+	for _, f := range s.leaks {
 		r.against(f.severity, []polity.Evidence{f.evidence}, "%s holds %s%s.", f.evidence.File, f.what, onLine(f.evidence.Line))
 	}
-	if rest := s.leaks[min(len(s.leaks), leaksMax):]; len(rest) > 0 {
-		r.against(polity.High, evidenceOfFindings(rest), "%s not listed one by one.", count(len(rest), "further possible secret is", "further possible secrets are"))
+	if s.further.count > 0 {
+		r.against(polity.High, s.further.ev, "%s not listed one by one.", count(s.further.count, "further possible secret is", "further possible secrets are"))
 	}
-	var kinds []string
-	groups := map[string][]finding{}
-	for _, f := range s.minor {
-		if groups[f.what] == nil {
-			kinds = append(kinds, f.what)
-		}
-		groups[f.what] = append(groups[f.what], f)
-	}
-	slices.Sort(kinds)
-	for _, what := range kinds {
-		group := groups[what]
-		r.against(polity.Low, evidenceOfFindings(group), "Tests, examples or documents hold %s in %s; check that it is not in use anywhere.", what, count(len(group), "place", "places"))
+	for _, what := range slices.Sorted(maps.Keys(s.minor)) {
+		group := s.minor[what]
+		r.against(polity.Low, group.ev, "Tests, examples or documents hold %s in %s; check that it is not in use anywhere.", what, count(group.count, "place", "places"))
 	}
 }
 
@@ -221,14 +203,6 @@ func onLine(n int) string {
 		return ""
 	}
 	return fmt.Sprintf(" on line %d", n)
-}
-
-func evidenceOfFindings(all []finding) []polity.Evidence {
-	var ev []polity.Evidence
-	for _, f := range all[:min(len(all), evidenceMax)] {
-		ev = append(ev, f.evidence)
-	}
-	return ev
 }
 
 var ignoresEnv = regexp.MustCompile(`^/?(?:\*\*/)?(?:\*?\.env(?:\*|\.\*)?|\.env\.[\w*-]+)\s*$`)

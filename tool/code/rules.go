@@ -57,11 +57,11 @@ var rules = []rule{
 	{".rb", "marshal yaml", re(`\bMarshal\.(?:load|restore)\(|\bYAML\.(?:unsafe_load|load)\(`), re(`safe`), polity.Medium, "Data is read in a form that can run code (Marshal or YAML)"},
 
 	// Queries and pages.
-	{".go", "select insert update delete", re(`fmt\.Sprintf\(\s*["\x60]\s*(?i:select\s.{1,200}\sfrom|insert\s+into|update\s+\S+\s+set|delete\s+from)\b[^"\x60]*(?:=|like|values|in)\s*\(?\s*'?%[svq]`), nil, polity.Medium, "SQL is put together from text and values"},
-	{".go .java .kt .scala .cs " + jsExt, "select insert update delete", re(`["'\x60]\s*(?i:select\s[^"']{1,200}\sfrom|insert\s+into|update\s+\S+\s+set|delete\s+from)\b[^"\x60]*["'\x60]\s*\+\s*[A-Za-z_]`), nil, polity.Medium, "SQL is put together from text and values"},
-	{".py", "select insert update delete", re(`["']\s*(?i:select\s[^"]{1,200}\sfrom|insert\s+into|update\s+\S+\s+set|delete\s+from)\b[^"]*["']\s*(?:\+\s*\w|%\s*[\w(]|\.format\()`), nil, polity.Medium, "SQL is put together from text and values"},
-	{".py", "select insert update delete", re(`\bf["']{1,3}\s*(?i:select\s.{1,200}\sfrom|insert\s+into|update\s+\S+\s+set|delete\s+from)\b.*(?:=|(?i:\blike|\bin))\s*\(?\s*'?\{`), nil, polity.Medium, "SQL is put together from text and values"},
-	{".php", "select insert update delete", re(`["']\s*(?i:select\s.{1,200}\sfrom|insert\s+into|update\s+\S+\s+set|delete\s+from)\b.*(?:\$_(?:GET|POST|REQUEST)|["']\s*\.\s*\$)`), nil, polity.High, "SQL is put together from text and values"},
+	{".go", "select insert update delete", re(`fmt\.Sprintf\(\s*["\x60]\s*(?i:select\s.+\sfrom|insert\s+into|update\s+\S+\s+set|delete\s+from)\b[^"\x60]*(?:=|like|values|in)\s*\(?\s*'?%[svq]`), nil, polity.Medium, "SQL is put together from text and values"},
+	{".go .java .kt .scala .cs " + jsExt, "select insert update delete", re(`["'\x60]\s*(?i:select\s[^"']+\sfrom|insert\s+into|update\s+\S+\s+set|delete\s+from)\b[^"\x60]*["'\x60]\s*\+\s*[A-Za-z_]`), nil, polity.Medium, "SQL is put together from text and values"},
+	{".py", "select insert update delete", re(`["']\s*(?i:select\s[^"]+\sfrom|insert\s+into|update\s+\S+\s+set|delete\s+from)\b[^"]*["']\s*(?:\+\s*\w|%\s*[\w(]|\.format\()`), nil, polity.Medium, "SQL is put together from text and values"},
+	{".py", "select insert update delete", re(`\bf["']{1,3}\s*(?i:select\s.+\sfrom|insert\s+into|update\s+\S+\s+set|delete\s+from)\b.*(?:=|(?i:\blike|\bin))\s*\(?\s*'?\{`), nil, polity.Medium, "SQL is put together from text and values"},
+	{".php", "select insert update delete", re(`["']\s*(?i:select\s.+\sfrom|insert\s+into|update\s+\S+\s+set|delete\s+from)\b.*(?:\$_(?:GET|POST|REQUEST)|["']\s*\.\s*\$)`), nil, polity.High, "SQL is put together from text and values"},
 	{jsExt, "dangerously v-html @html", re(`\bdangerouslySetInnerHTML\b|\bv-html=|\{@html\s`), nil, polity.Low, "HTML is put into pages as it is"},
 
 	// Cryptography.

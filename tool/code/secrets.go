@@ -21,22 +21,22 @@ type secret struct {
 var secretPatterns = []secret{
 	{"an AWS access key", "akia asia", regexp.MustCompile(`\b((?:AKIA|ASIA)[0-9A-Z]{16})\b`), polity.Critical, false},
 	{"an AWS secret key", "secret", regexp.MustCompile(`(?i)aws_?secret_?(?:access_?)?key\W{1,6}([A-Za-z0-9/+=]{40})(?:\W|$)`), polity.Critical, false},
-	{"a GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_", regexp.MustCompile(`\b((?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{50,255}))\b`), polity.Critical, false},
-	{"a GitLab token", "glpat-", regexp.MustCompile(`\b(glpat-[\w-]{20,64})\b`), polity.Critical, false},
-	{"a Slack token", "xox", regexp.MustCompile(`\b(xox[abeprs]-[A-Za-z0-9-]{10,200})`), polity.Critical, false},
+	{"a GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_", regexp.MustCompile(`\b((?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,}))\b`), polity.Critical, false},
+	{"a GitLab token", "glpat-", regexp.MustCompile(`\b(glpat-[\w-]{20,})\b`), polity.Critical, false},
+	{"a Slack token", "xox", regexp.MustCompile(`\b(xox[abeprs]-[A-Za-z0-9-]{10,})`), polity.Critical, false},
 	{"a Slack web hook", "hooks.slack", regexp.MustCompile(`hooks\.slack\.com/services/(T\w{5,20}/B\w{5,20}/\w{15,40})`), polity.High, false},
 	{"a Google API key", "aiza", regexp.MustCompile(`\b(AIza[0-9A-Za-z_-]{35})`), polity.High, false},
-	{"a Stripe key", "k_live_", regexp.MustCompile(`\b([sr]k_live_[0-9A-Za-z]{20,100})`), polity.Critical, false},
-	{"a key of a model vendor", "sk-", regexp.MustCompile(`\b(sk-(?:ant|proj|svcacct|or)-[\w-]{20,200})`), polity.Critical, false},
+	{"a Stripe key", "k_live_", regexp.MustCompile(`\b([sr]k_live_[0-9A-Za-z]{20,})`), polity.Critical, false},
+	{"a key of a model vendor", "sk-", regexp.MustCompile(`\b(sk-(?:ant|proj|svcacct|or)-[\w-]{20,})`), polity.Critical, false},
 	{"an npm token", "npm_ _authtoken", regexp.MustCompile(`\b(npm_[A-Za-z0-9]{36})\b|_authToken\s*=\s*([0-9a-fA-F-]{30,})`), polity.Critical, false},
 	{"a SendGrid key", "sg.", regexp.MustCompile(`\b(SG\.[\w-]{22}\.[\w-]{43})`), polity.Critical, false},
-	{"a password in an address", "://", regexp.MustCompile(`\b[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s:@'"<>{}$]*:([^/\s:@'"<>{}$]{4,100})@[\w\[]`), polity.High, true},
-	{"a literal that looks like a secret", "pass pwd secret token key credential", regexp.MustCompile(`(?i)(?:passw(?:or)?d|passphrase|pwd|secret|token|api_?key|access_?key|private_?key|credential)s?\w{0,12}["']?\s*(?:=>|:=|[:=])\s*["'\x60]([^"'\x60\s]{8,200})["'\x60]`), polity.High, true},
+	{"a password in an address", "://", regexp.MustCompile(`\b[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s:@'"<>{}$]*:([^/\s:@'"<>{}$]{4,})@[\w\[]`), polity.High, true},
+	{"a literal that looks like a secret", "pass pwd secret token key credential", regexp.MustCompile(`(?i)(?:passw(?:or)?d|passphrase|pwd|secret|token|api_?key|access_?key|private_?key|credential)s?\w{0,12}["']?\s*(?:=>|:=|[:=])\s*["'\x60]([^"'\x60\s]{8,})["'\x60]`), polity.High, true},
 }
 
 // unquoted finds secrets in files whose values need no quotes.
 var unquoted = secret{"a setting that looks like a secret", "pass pwd secret token key",
-	regexp.MustCompile(`(?i)^\s*(?:export\s+|-\s+)?[\w.-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|api_?key|access_?key|private_?key)[\w.-]*\s*[=:]\s*([^\s"'#]{8,200})\s*$`),
+	regexp.MustCompile(`(?i)^\s*(?:export\s+|-\s+)?[\w.-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|api_?key|access_?key|private_?key)[\w.-]*\s*[=:]\s*([^\s"'#]{8,})\s*$`),
 	polity.High, true}
 
 // keyBegin begins a private key in PEM form. What follows it is the secret.

@@ -42,9 +42,9 @@ type census struct {
 	langs    []*tested // in the order of first sight
 	packages map[string]*goPackage
 	dirs     []string // of the Go packages, in the order of first sight
-	always   []skip   // tests that never run
-	maybe    []skip   // tests that run under a condition
-	kinds    [3]kindOfTest
+	always   hit      // tests that never run
+	maybe    hit      // tests that run under a condition
+	kinds    [3]hit   // fuzz tests, examples, benchmarks
 }
 
 // tested is how one language is tested. Lines are neither blank nor only a comment.
@@ -58,9 +58,6 @@ type tested struct {
 	largestCode string
 	largest     int
 }
-
-// skip is a line that skips a test.
-type skip struct{ evidence polity.Evidence }
 
 func (s *census) language(l *language) *tested {
 	for _, t := range s.langs {
@@ -121,7 +118,7 @@ func (s *census) skips(f source) {
 	}
 	for n, line := range files.Lines(f.data) {
 		if f.lang.skips.MatchString(line) && !f.lang.isComment(line) {
-			s.always = append(s.always, skip{at(f.Path, n, line)})
+			s.always.add(f.Path, at(f.Path, n, line))
 		}
 	}
 }
@@ -231,31 +228,23 @@ func escapeGlob(p string) string {
 }
 
 func (s *census) judgeSkips(r *report) {
-	if n := len(s.always); n > 0 {
+	if n := s.always.count; n > 0 {
 		w := polity.Low
 		if n >= 10 {
 			w = polity.Medium
 		}
-		r.against(w, skipEvidence(s.always), "%s skipped whatever happens.", count(n, "test or group of tests is", "tests or groups of tests are"))
+		r.against(w, s.always.ev, "%s skipped whatever happens.", count(n, "test or group of tests is", "tests or groups of tests are"))
 	}
-	if n := len(s.maybe); n > 0 {
-		r.remark(polity.Info, skipEvidence(s.maybe), "%s only under a condition.", count(n, "Go test runs", "Go tests run"))
+	if n := s.maybe.count; n > 0 {
+		r.remark(polity.Info, s.maybe.ev, "%s only under a condition.", count(n, "Go test runs", "Go tests run"))
 	}
-}
-
-func skipEvidence(all []skip) []polity.Evidence {
-	var ev []polity.Evidence
-	for _, s := range all[:min(len(all), evidenceMax)] {
-		ev = append(ev, s.evidence)
-	}
-	return ev
 }
 
 // judgeKinds speaks for the kinds of test that find what examples do not.
 func (s *census) judgeKinds(r *report) {
 	for i, what := range []string{"fuzz test", "runnable example", "benchmark"} {
 		if k := s.kinds[i]; k.count > 0 {
-			r.favour(polity.Low, k.examples, "The Go tests have %s.", count(k.count, what, what+"s"))
+			r.favour(polity.Low, k.ev, "The Go tests have %s.", count(k.count, what, what+"s"))
 		}
 	}
 }

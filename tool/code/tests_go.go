@@ -17,12 +17,6 @@ type goPackage struct {
 	firstTest           string
 }
 
-// kindOfTest counts one kind of test and keeps examples.
-type kindOfTest struct {
-	count    int
-	examples []polity.Evidence
-}
-
 // goFile counts a Go file for its package. What does not parse counts by its name alone.
 func (s *census) goFile(f source, isTest bool) {
 	dir := path.Dir(f.Path)
@@ -63,10 +57,7 @@ func (s *census) goTests(f source, fset *token.FileSet, file *ast.File) {
 		}
 		for i, prefix := range []string{"Fuzz", "Example", "Benchmark"} {
 			if strings.HasPrefix(fn.Name.Name, prefix) {
-				k := &s.kinds[i]
-				if k.count++; len(k.examples) < 3 {
-					k.examples = append(k.examples, lines.at(f.Path, fset.Position(fn.Pos()).Line))
-				}
+				s.kinds[i].add(f.Path, lines.at(f.Path, fset.Position(fn.Pos()).Line))
 			}
 		}
 		if strings.HasPrefix(fn.Name.Name, "Test") {
@@ -102,12 +93,11 @@ func (s *census) goSkips(name string, lines lines, fset *token.FileSet, body *as
 		if x, ok := sel.X.(*ast.Ident); !ok || !testNames[x.Name] {
 			return true
 		}
-		found := skip{lines.at(name, fset.Position(call.Pos()).Line)}
+		to := &s.maybe
 		if top[call] {
-			s.always = append(s.always, found)
-		} else {
-			s.maybe = append(s.maybe, found)
+			to = &s.always
 		}
+		to.add(name, lines.at(name, fset.Position(call.Pos()).Line))
 		return true
 	})
 }

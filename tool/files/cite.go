@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"polity.run"
@@ -46,25 +47,36 @@ func cite(ctx context.Context, c tool.Call, in Cite) (Cited, error) {
 		return Cited{}, err
 	}
 	defer root.Close()
-	k := &clerk{root: root, read: map[string]*document{}}
-	out := Cited{Results: make([]Verdict, 0, len(in.Citations))}
-	for _, e := range in.Citations {
+	k := &clerk{root: root}
+	out := Cited{Results: make([]Verdict, len(in.Citations))}
+	for _, i := range byFile(in.Citations) {
 		if err := ctx.Err(); err != nil {
 			return Cited{}, err
 		}
-		reason, err := k.check(ctx, e)
+		reason, err := k.check(ctx, in.Citations[i])
 		if err != nil {
 			return Cited{}, err
 		}
-		out.Results = append(out.Results, Verdict{OK: reason == "", Reason: reason})
+		out.Results[i] = Verdict{OK: reason == "", Reason: reason}
 	}
 	return out, nil
 }
 
-// clerk checks the citations of one call and reads each file once.
+// byFile returns the order in which citations are checked: those of one file together, so that it is
+// read once and one file at a time is held.
+func byFile(all []polity.Evidence) []int {
+	order := make([]int, len(all))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return strings.Compare(all[a].File, all[b].File) })
+	return order
+}
+
+// clerk checks the citations of one call.
 type clerk struct {
 	root  *os.Root
-	read  map[string]*document
+	last  *document // the file that was read last, if any
 	bytes int64
 	globs int
 	seen  *Tally // of the walk for globs, once it was made
@@ -73,6 +85,7 @@ type clerk struct {
 
 // document is a file that is cited.
 type document struct {
+	name   string
 	reason string   // why it cannot be cited at all
 	unread string   // why its lines cannot be cited
 	lines  []string // in the form of evidence
@@ -122,14 +135,13 @@ func (k *clerk) says(name string, e polity.Evidence) string {
 	}
 }
 
-// open reads a file once.
+// open reads a file, unless it is the one that was read last.
 func (k *clerk) open(name string) *document {
-	d := k.read[name]
-	if d == nil {
-		d = k.load(name)
-		k.read[name] = d
+	if k.last == nil || k.last.name != name {
+		k.last = k.load(name)
+		k.last.name = name
 	}
-	return d
+	return k.last
 }
 
 func (k *clerk) load(name string) *document {

@@ -1,0 +1,163 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"polity.run/engine"
+	"polity.run/internal/bench"
+)
+
+const benchHelp = `Measure this machine: the engine beside what the machine can do.
+
+What is measured takes turns in one process, and the figures are medians over the rounds; the ratios are
+medians of the rounds' ratios. A probe of the disk stands beside them. Machines that others use at the same time make all
+figures smaller, the ratios less so.`
+
+func (a *app) newBench() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "bench", Short: "Measure the engine beside the machine's limits", Long: benchHelp, Args: noSubcommand, RunE: help,
+		Example: "  polity bench runs\n  polity bench runs --sync os --at 1,64\n  polity bench agents -o json\n  polity bench waiting --runs 10000",
+	}
+	cmd.AddCommand(a.newBenchRuns(), a.newBenchAgents(), a.newBenchWaiting())
+	return cmd
+}
+
+// benchFlags are the flags of what is measured at several points.
+type benchFlags struct {
+	cfg    bench.Config
+	syncs  []string
+	output *choice
+}
+
+func (a *app) benchFlags(cmd *cobra.Command, syncs string, at []int) *benchFlags {
+	f := &benchFlags{output: outputFlag(cmd, "text", "text", "json")}
+	cmd.Flags().StringVar(&f.cfg.Dir, "dir", "", "folder on the disk to measure (default the temporary folder)")
+	cmd.Flags().IntSliceVar(&f.cfg.At, "at", at, "how many runs at once")
+	cmd.Flags().StringSliceVar(&f.syncs, "syncs", strings.Split(syncs, ","), "how commits are synced: disk, os")
+	cmd.Flags().IntVar(&f.cfg.Rounds, "rounds", 5, "turns of each at each point")
+	cmd.Flags().DurationVar(&f.cfg.Window, "window", 400*time.Millisecond, "length of a turn")
+	return f
+}
+
+func (a *app) config(f *benchFlags) (bench.Config, error) {
+	cfg := f.cfg
+	for _, s := range f.syncs {
+		if s != string(engine.SyncDisk) && s != string(engine.SyncOS) {
+			return cfg, usagef("--syncs: %q: want disk or os", s)
+		}
+		cfg.Sync = append(cfg.Sync, engine.Sync(s))
+	}
+	for _, n := range cfg.At {
+		if n < 1 || n > 100_000 {
+			return cfg, usagef("--at: %d: want 1 to 100000", n)
+		}
+	}
+	if cfg.Rounds < 1 || cfg.Window <= 0 {
+		return cfg, usagef("--rounds and --window must be above zero")
+	}
+	cfg.Progress = func(text string) { a.screen.say("%s", text) }
+	return cfg, nil
+}
+
+func (a *app) newBenchRuns() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "runs", Short: "Runs of five no-op steps beside hand-packed JetStream and a write-ahead log", Args: args(cobra.NoArgs),
+		Example: "  polity bench runs\n  polity bench runs --syncs os --at 1,64 --rounds 3",
+	}
+	f := a.benchFlags(cmd, "disk,os", []int{1, 16, 64, 256, 1024})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := a.config(f)
+		if err != nil {
+			return err
+		}
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		points, err := bench.Runs(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		return a.points(points, f.output.value, true)
+	}
+	return cmd
+}
+
+func (a *app) newBenchAgents() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "agents", Short: "A hub of three specialists, and ten agents in a row, with a model that answers at once", Args: args(cobra.NoArgs),
+		Example: "  polity bench agents\n  polity bench agents --syncs disk,os --at 1,64",
+	}
+	f := a.benchFlags(cmd, "os", []int{1, 64})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := a.config(f)
+		if err != nil {
+			return err
+		}
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		points, err := bench.Agents(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		return a.points(points, f.output.value, false)
+	}
+	return cmd
+}
+
+func (a *app) points(points []bench.Point, output string, ratios bool) error {
+	if output == "json" {
+		return a.writeJSON(points)
+	}
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
+	head := "system\tsync\tat once\truns/s\tp50 us\tp99 us\tus/step\tallocs/step\t"
+	if ratios {
+		head += "to log\tto packed\tfsyncs/s\t"
+	}
+	fmt.Fprintln(w, head)
+	for _, p := range points {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t", p.System, p.Sync, p.At, p.Rate, p.P50, p.P99, p.Step, p.Allocs)
+		if ratios {
+			fmt.Fprintf(w, "%.2f\t%.2f\t%.0f\t", p.Ratio, p.Packed, p.Fsync)
+		}
+		fmt.Fprintln(w)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return a.outf("%s", text.String())
+}
+
+func (a *app) newBenchWaiting() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "waiting", Short: "Many runs that wait for an effect of two seconds", Args: args(cobra.NoArgs),
+		Example: "  polity bench waiting\n  polity bench waiting --runs 100000 -o json",
+	}
+	output := outputFlag(cmd, "text", "text", "json")
+	dir := cmd.Flags().String("dir", "", "folder on the disk to measure (default the temporary folder)")
+	runs := cmd.Flags().Int("runs", 10_000, "how many")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *runs < 1 || *runs > 1_000_000 {
+			return usagef("--runs: %d: want 1 to 1000000", *runs)
+		}
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		w, err := bench.Waiting(ctx, bench.Config{Dir: *dir}, *runs)
+		if err != nil {
+			return err
+		}
+		if output.value == "json" {
+			return a.writeJSON(w)
+		}
+		return a.outf("%d runs on an effect of %s: all done after %s (%.3f of the ideal); %.0f bytes of heap and %.0f of stack a run, %d goroutines\n",
+			w.Runs, w.Effect, w.Took.Round(time.Millisecond), w.Ratio, w.Heap, w.Stack, w.Goroutines)
+	}
+	return cmd
+}
