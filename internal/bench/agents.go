@@ -72,6 +72,7 @@ func agentsWith(ctx context.Context, cfg Config, sync engine.Sync) (points []Poi
 			}
 			p[0].Sync = sync
 			p[0].Step *= stepsPerRun / float64(s.steps)
+			p[0].CPU *= stepsPerRun / float64(s.steps)
 			p[0].Allocs *= stepsPerRun / float64(s.steps)
 			p[0].Ratio, p[0].Packed = 0, 0
 			points = append(points, p...)

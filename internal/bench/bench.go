@@ -12,12 +12,14 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"polity.run"
 	"polity.run/agent"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/schema"
 )
 
 // Config says what to measure.
@@ -67,6 +69,7 @@ type Point struct {
 	P50    float64     `json:"p50_us"`
 	P99    float64     `json:"p99_us"`
 	Step   float64     `json:"us_per_step"`
+	CPU    float64     `json:"cpu_us_per_step"` // of the whole process
 	Allocs float64     `json:"allocs_per_step"`
 	Ratio  float64     `json:"ratio,omitempty"` // to the first system at the same point: the median over the rounds
 	Packed float64     `json:"ratio_packed,omitempty"`
@@ -174,7 +177,7 @@ func compare(ctx context.Context, cfg Config, systems []system, at int, dir stri
 		}
 		points[i] = Point{
 			System: s.Name(), At: at, Rate: pick(func(t turn) float64 { return t.rate }), P50: pick(func(t turn) float64 { return t.p50 }),
-			P99: pick(func(t turn) float64 { return t.p99 }), Allocs: pick(func(t turn) float64 { return t.allocs }),
+			P99: pick(func(t turn) float64 { return t.p99 }), CPU: pick(func(t turn) float64 { return t.cpu }), Allocs: pick(func(t turn) float64 { return t.allocs }),
 			Ratio: ratio(0), Packed: ratio(min(1, len(systems)-1)), Fsync: median(probes),
 		}
 		points[i].Step = 1e6 / points[i].Rate / stepsPerRun
@@ -183,7 +186,7 @@ func compare(ctx context.Context, cfg Config, systems []system, at int, dir stri
 }
 
 // turn is one system's result in one round.
-type turn struct{ rate, p50, p99, allocs float64 }
+type turn struct{ rate, p50, p99, allocs, cpu float64 }
 
 var numbers struct {
 	sync.Mutex
@@ -209,6 +212,7 @@ func measure(ctx context.Context, s system, at, steps int, window time.Duration)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
+	cpu := cpuTime()
 	begin := time.Now()
 	var wg sync.WaitGroup
 	for w := range at {
@@ -229,6 +233,7 @@ func measure(ctx context.Context, s system, at, steps int, window time.Duration)
 	}
 	wg.Wait()
 	took := time.Since(begin)
+	cpu = cpuTime() - cpu
 	runtime.ReadMemStats(&after)
 	var all []time.Duration
 	for _, p := range parts {
@@ -242,7 +247,17 @@ func measure(ctx context.Context, s system, at, steps int, window time.Duration)
 	return turn{
 		rate: float64(len(all)) / took.Seconds(), p50: micro(.5), p99: micro(.99),
 		allocs: float64(after.Mallocs-before.Mallocs) / float64(len(all)*steps),
+		cpu:    float64(cpu.Microseconds()) / float64(len(all)*steps),
 	}, nil
+}
+
+// cpuTime is what the process has used of all cores.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0 // not to be had here: the column shows zeros
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func median(v []float64) float64 {
@@ -314,14 +329,18 @@ func (a inARow) Decide(state any, e polity.Event) (any, []polity.Command) {
 var stepNames = [...]string{"s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10"}
 
 func openEngine(ctx context.Context, dir string, sync engine.Sync) (*engineSystem, error) {
-	noop, err := agent.Func("noop", "1", func(_ context.Context, in number) (number, error) { return in, nil })
+	of, err := schema.For[number]()
 	if err != nil {
 		return nil, err
 	}
-	five := &agent.Agent{
-		Name: "five", Version: "1", Skills: noop.Skills, Decider: inARow{"noop", "noop", "noop", "noop", "noop"},
+	noop := &agent.Agent{
+		Name: "noop", Version: "1", Effect: polity.EffectNone, Skills: []polity.Skill{{Name: "noop", Input: of, Output: of}},
+		Handle: func(_ context.Context, m polity.Message) (json.RawMessage, error) { return m.Body, nil },
 	}
-	five.Skills = []polity.Skill{{Name: "five", Input: noop.Skills[0].Input, Output: noop.Skills[0].Output}}
+	five := &agent.Agent{
+		Name: "five", Version: "1", Skills: []polity.Skill{{Name: "five", Input: of, Output: of}},
+		Decider: inARow{"noop", "noop", "noop", "noop", "noop"},
+	}
 	e, err := engine.Open(ctx, engine.Config{State: dir, Sync: sync, Agents: []*agent.Agent{noop, five}})
 	if err != nil {
 		return nil, err

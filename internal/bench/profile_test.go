@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -10,22 +11,23 @@ import (
 
 // BenchmarkEngine is the engine alone: for profiles.
 func BenchmarkEngine(b *testing.B) {
-	for _, at := range []int{1, 64} {
-		b.Run(map[int]string{1: "1", 64: "64"}[at], func(b *testing.B) {
+	for _, at := range []int{1, 64, 1024} {
+		b.Run(fmt.Sprint(at), func(b *testing.B) {
 			e, err := openEngine(context.Background(), b.TempDir(), engine.SyncOS)
 			if err != nil {
 				b.Fatal(err)
 			}
 			defer e.Close()
-			var rate, allocs float64
+			var rate, allocs, cpu float64
 			for b.Loop() {
 				t, err := measure(context.Background(), e, at, stepsPerRun, 3*time.Second)
 				if err != nil {
 					b.Fatal(err)
 				}
-				rate, allocs = t.rate, t.allocs
+				rate, allocs, cpu = t.rate, t.allocs, t.cpu
 			}
 			b.ReportMetric(rate, "runs/s")
+			b.ReportMetric(cpu, "cpu-us/step")
 			b.ReportMetric(allocs, "allocs/step")
 		})
 	}

@@ -117,13 +117,13 @@ func (a *app) points(points []bench.Point, output string, ratios bool) error {
 	}
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
-	head := "system\tsync\tat once\truns/s\tp50 us\tp99 us\tus/step\tallocs/step\t"
+	head := "system\tsync\tat once\truns/s\tp50 us\tp99 us\tus/step\tcpu us/step\tallocs/step\t"
 	if ratios {
 		head += "to log\tto packed\tfsyncs/s\t"
 	}
 	fmt.Fprintln(w, head)
 	for _, p := range points {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t", p.System, p.Sync, p.At, p.Rate, p.P50, p.P99, p.Step, p.Allocs)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.1f\t", p.System, p.Sync, p.At, p.Rate, p.P50, p.P99, p.Step, p.CPU, p.Allocs)
 		if ratios {
 			fmt.Fprintf(w, "%.2f\t%.2f\t%.0f\t", p.Ratio, p.Packed, p.Fsync)
 		}

@@ -176,6 +176,9 @@ func TestQueriesAfterARestart(t *testing.T) {
 	if got := historyOf(t, n, rootID(1)); got != history || !strings.HasPrefix(got, "opened five null\nresult step.1 {") {
 		t.Errorf("history was\n%sand is\n%s", history, got)
 	}
+	if again, err := n.Run(t.Context(), Request{ID: rootID(1), Agent: "five"}); err != nil || string(again.Output) != string(first.Output) {
+		t.Errorf("opened again: %+v %v", again, err)
+	}
 	list, err := n.List(t.Context())
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%v %v", list, err)
@@ -609,39 +612,51 @@ func TestChangedAgentStopsItsRuns(t *testing.T) {
 	}
 }
 
-// TestCloseAnswersEveryone wants nobody to wait for ever for a node that stops under load.
+// TestCloseAnswersEveryone wants nobody to wait for ever for a node that stops under load, with more waiting than a commit takes.
 func TestCloseAnswersEveryone(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		n := openNode(t, t.TempDir(), bus.SyncOS, Config{Do: noop, Catalog: programs{deciders: map[string]polity.Decider{"five": steps(5)}}})
-		var wg sync.WaitGroup
-		var answered [3]atomic.Int32
-		input := json.RawMessage(`"` + strings.Repeat("x", 4<<10) + `"`)
-		for i := range 1000 {
-			wg.Go(func() {
-				_, err := n.Run(context.Background(), Request{ID: rootID(i), Agent: "five", Input: input})
-				switch {
-				case err == nil:
-					answered[0].Add(1)
-				case errors.Is(err, fault.Unavailable):
-					answered[1].Add(1)
-				default:
-					t.Errorf("run %d: %v", i, err)
-				}
-			})
-		}
-		for answered[0].Load() == 0 && answered[1].Load() == 0 {
-			time.Sleep(time.Microsecond)
-		}
-		n.close(t)
-		wg.Wait()
-		t.Logf("%d runs ended, %d were told to ask again", answered[0].Load(), answered[1].Load())
-		if err := n.Open(context.Background(), Request{ID: rootID(1), Agent: "five"}); !errors.Is(err, fault.Unavailable) {
-			t.Errorf("after the end: %v", err)
-		}
-		if err := n.Err(); err != nil {
-			t.Errorf("it went down by itself: %v", err)
-		}
-	})
+	var first sync.Once
+	busy := make(chan struct{})
+	do := func(ctx context.Context, e *Effect) (json.RawMessage, polity.Usage, error) {
+		first.Do(func() { close(busy) })
+		return noop(ctx, e)
+	}
+	n := openNode(t, t.TempDir(), bus.SyncDisk, Config{Do: do, Catalog: programs{deciders: map[string]polity.Decider{"five": steps(5)}}})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // nobody comes near it
+	defer cancel()
+	var wg sync.WaitGroup
+	var answered [2]atomic.Int32
+	input := json.RawMessage(`"` + strings.Repeat("x", 30<<10) + `"`)
+	for i := range 1000 {
+		wg.Go(func() {
+			var err error
+			if i%2 == 0 {
+				_, err = n.Run(ctx, Request{ID: rootID(i), Agent: "five", Input: input})
+			} else {
+				err = n.Open(ctx, Request{ID: rootID(i), Agent: "five", Input: input})
+			}
+			switch {
+			case err == nil:
+				answered[0].Add(1)
+			case errors.Is(err, fault.Unavailable):
+				answered[1].Add(1)
+			default:
+				t.Errorf("run %d: %v", i, err)
+			}
+		})
+	}
+	<-busy
+	n.close(t)
+	wg.Wait()
+	if answered[1].Load() == 0 {
+		t.Error("the node stopped when all was done: nothing was tried")
+	}
+	t.Logf("%d were answered, %d were told to ask again", answered[0].Load(), answered[1].Load())
+	if err := n.Open(ctx, Request{ID: rootID(1), Agent: "five"}); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("after the end: %v", err)
+	}
+	if err := n.Err(); err != nil {
+		t.Errorf("it went down by itself: %v", err)
+	}
 }
 
 func TestFullDiskAdmitsNoNewRun(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +37,7 @@ const (
 	effectGrace    = 3 * time.Second  // an effect that was asked to end is waited for this long
 	idleCheck      = 2 * time.Second  // an idle owner looks this often whether the log is still its own
 	anchorEvery    = time.Second
-	idleMax        = 64       // goroutines for effects that are kept though they have nothing to do
+	idleMax        = 1024     // goroutines for effects that are kept though they have nothing to do
 	acksMax        = 64       // acknowledgements buffered; more are dropped, which is only a delay
 	freeMin        = 32 << 20 // bytes: no new run is admitted with less room on the disk
 )
@@ -252,6 +253,9 @@ func (p *Partition) loop() {
 	for at := 0; ; {
 		<-p.wake
 		if p.stopping.Load() {
+			p.mu.Lock()
+			p.inbox = slices.Concat(batch[at:], p.inbox) // Close answers them
+			p.mu.Unlock()
 			return
 		}
 		c.now = time.Now()
@@ -594,7 +598,7 @@ func (p *Partition) Run(ctx context.Context, r Request) (polity.Outcome, error) 
 	if err != nil {
 		return polity.Outcome{}, err
 	}
-	ended := make(chan ending, 1)
+	ended := make(chan ending, 2) // opening and end may both fail, and neither may block the loop
 	ok := p.post(input{do: func(c *core) {
 		c.open(q, func(err error) {
 			if err != nil {
