@@ -124,18 +124,8 @@ func (c *catalog) addTool(t tool.Tool) error {
 	if c.tools[s.Name] != nil {
 		return fault.Invalid.New("engine: two tools are named %q", s.Name)
 	}
-	c.tools[s.Name] = &toolEntry{t, s, PinDigest(s), in, out}
+	c.tools[s.Name] = &toolEntry{t, s, s.Digest(), in, out}
 	return nil
-}
-
-// PinDigest is what a release pins of a tool: the hex SHA-256 of its specification.
-func PinDigest(s tool.Spec) string {
-	text, err := json.Marshal(s)
-	if err != nil {
-		panic("engine: a specification that JSON cannot hold: " + err.Error()) // only raw JSON of a compiled schema is in it
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])
 }
 
 func check(raw json.RawMessage) (work.Check, error) {

@@ -232,7 +232,7 @@ func (b *builder) tool(name string) (toolSpec, bool) {
 }
 
 func newToolSpec(spec tool.Spec) toolSpec {
-	s := toolSpec{digest: PinDigest(spec)}
+	s := toolSpec{digest: spec.Digest()}
 	s.input, s.err = schema.Compile(spec.Input)
 	return s
 }

@@ -95,16 +95,6 @@ func Digest(r *agent.Release) (string, []byte, error) {
 	return hexSum(data), data, nil
 }
 
-// PinDigest returns the digest by which a release pins a tool: the hex SHA-256 of its spec as JSON.
-// It is "" for a spec whose schemas are not JSON, which no pin equals.
-func PinDigest(spec tool.Spec) string {
-	data, err := json.Marshal(spec)
-	if err != nil {
-		return ""
-	}
-	return hexSum(data)
-}
-
 func hexSum(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])

@@ -144,14 +144,14 @@ func TestPinDigestTellsSpecsApart(t *testing.T) {
 	same.Input = json.RawMessage(`{"type":"object"}`)
 	other.Version = "2"
 	junk.Output = json.RawMessage(`{`)
-	switch pin := manifest.PinDigest(spec); {
+	switch pin := spec.Digest(); {
 	case len(pin) != 64:
 		t.Errorf("digest is %q", pin)
-	case pin != manifest.PinDigest(same):
+	case pin != same.Digest():
 		t.Error("white space in a schema changes the digest")
-	case pin == manifest.PinDigest(other):
+	case pin == other.Digest():
 		t.Error("another version has the same digest")
-	case manifest.PinDigest(junk) != "":
+	case junk.Digest() != "":
 		t.Error("a spec that is not JSON has a digest")
 	}
 	e := env()

@@ -6,6 +6,8 @@ package tool
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -43,6 +45,17 @@ type Spec struct {
 	Effect      polity.Effect   `json:"effect"`
 	Timeout     time.Duration   `json:"timeout,omitempty"`    // 0 is TimeoutDefault
 	OutputMax   int             `json:"output_max,omitempty"` // bytes; 0 is OutputMaxDefault
+}
+
+// Digest is what a release pins of a tool: the hex SHA-256 of its specification as JSON. A specification whose schemas are
+// not JSON has none.
+func (s Spec) Digest() string {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // Call is one call of a tool.

@@ -45,8 +45,8 @@ type running struct {
 	output  *choice
 	timeout time.Duration
 
-	request client.Request
-	since   time.Time // of the invocation
+	request  client.Request
+	deadline time.Time // by --timeout, from when the run was open; zero for none
 }
 
 func (a *app) newRun() *cobra.Command {
@@ -66,7 +66,7 @@ func (a *app) newRun() *cobra.Command {
 	flags.StringVar(&c.asked.skill, "skill", "", "skill that is asked of it (default its only one)")
 	flags.StringVar(&c.asked.bounds, "bounds", "", "limits of the run, as in turns=100,tokens=50000,usd=0.50,wall=5m,depth=3,fan_out=8,retries=5")
 	flags.BoolVar(&c.asked.fresh, "new", false, "start a new run, even if this very question was answered already")
-	flags.DurationVar(&c.timeout, "timeout", 0, "wait this long, then leave with exit code 7; the same command goes on (default no limit)")
+	flags.DurationVar(&c.timeout, "timeout", 0, "wait this long for the run's end, then leave with exit code 7; the same command goes on (default no limit)")
 	c.output = outputFlag(cmd, "markdown for the result of an organization, else json", "markdown", "json", "text")
 	return cmd
 }
@@ -75,19 +75,12 @@ func (c *running) run(ctx context.Context) error {
 	if c.timeout < 0 {
 		return usagef("--timeout is negative")
 	}
-	c.since = time.Now()
 	prepare, done := c.interruptible(ctx)
 	var err error
 	c.request, err = c.app.request(prepare, c.asked)
 	done()
 	if err != nil {
 		return err
-	}
-	if c.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, c.timeout, fault.Timeout.New(
-			"run %s has not ended within %s; it is not cancelled: the same command goes on", c.request.ID, c.timeout))
-		defer cancel()
 	}
 	for try := 1; ; try++ {
 		err := c.once(ctx)
@@ -203,6 +196,8 @@ type end struct {
 
 // follow shows the run until it ends, and does what signals ask for.
 func (c *running) follow(ctx context.Context, n node, v *view) (polity.Outcome, error) {
+	ctx, done := c.limited(ctx)
+	defer done()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	waited, tailed := make(chan end, 1), make(chan error, 1)
@@ -221,6 +216,18 @@ func (c *running) follow(ctx context.Context, n node, v *view) (polity.Outcome, 
 	}
 	v.close()
 	return e.o, e.err
+}
+
+// limited is a context that ends with the time that the user gives the run.
+func (c *running) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.timeout == 0 {
+		return ctx, func() {}
+	}
+	if c.deadline.IsZero() {
+		c.deadline = time.Now().Add(c.timeout)
+	}
+	return context.WithDeadlineCause(ctx, c.deadline, fault.Timeout.New(
+		"run %s has not ended within %s; it is not cancelled: the same command goes on", c.request.ID, c.timeout))
 }
 
 // drain waits for the last notices, which are on their way.
@@ -259,7 +266,7 @@ func (c *running) linger(ctx context.Context, l *local) {
 	if l.door == nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := c.limited(ctx)
 	defer cancel()
 	idle := make(chan error, 1)
 	go func() { idle <- l.door.Idle(ctx) }()
@@ -301,8 +308,8 @@ func (c *running) report(o polity.Outcome) error {
 	case polity.StatusCancelled:
 		return ended{exitInterrupted, clean("run " + string(id) + " is " + faultText(o.Fault) + "; --new starts it again")}
 	default:
-		return ended{exitRunFailed, clean("run " + string(id) + " " + o.Status.String() + ": " + faultText(o.Fault) +
-			"; see: polity runs show " + string(id))}
+		return ended{exitRunFailed, clean("run " + string(id) + " " + o.Status.String() + ": " +
+			strings.TrimPrefix(faultText(o.Fault), o.Status.String()+": ") + "; see: polity runs show " + string(id))}
 	}
 }
 

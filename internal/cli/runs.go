@@ -202,7 +202,7 @@ func (a *app) show(s polity.Summary, t *tree, form string) error {
 		return a.printOutput(&r, form)
 	}
 	rows := [][]string{
-		{"run", string(root.id)}, {"agent", root.agent}, {"status", s.Status.String()}, {"opened", moment(s.Opened)},
+		{"run", string(s.ID)}, {"agent", s.Agent}, {"status", s.Status.String()}, {"opened", moment(s.Opened)},
 	}
 	if !s.Ended.IsZero() {
 		rows = append(rows, []string{"ended", moment(s.Ended) + " (" + seconds(s.Ended.Sub(s.Opened)) + ")"})

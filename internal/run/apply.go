@@ -271,8 +271,8 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 	if err := cmd.Bounds.Check(); err != nil {
 		return fault.Internal.New("decider of %s: command %q: %w", r.agent, cmd.Name, err)
 	}
-	if len(cmd.To) > textMax || len(cmd.Skill) > textMax {
-		return fault.Internal.New("decider of %s: command %q: a name is longer than %d bytes", r.agent, cmd.Name, textMax)
+	if len(cmd.To) > textMax || len(cmd.Skill) > textMax || len(r.id)+len(cmd.Name)+numberWidth > textMax {
+		return fault.Internal.New("decider of %s: command %.64q: a name or the run's ID is longer than %d bytes", r.agent, cmd.Name, textMax)
 	}
 	p := &pending{run: r, cmd: *cmd, key: cmd.Key(), request: hashRequest(cmd)}
 	if slices.Contains(r.names, p.key) {
@@ -309,6 +309,9 @@ func (r *run) hit(f *fault.Error, at *ledger, command string) {
 		r.bound, r.boundAt, r.boundBy = f, at, command
 	}
 }
+
+// numberWidth is room for the attempt in a child's ID.
+const numberWidth = 24
 
 func checkName(name string) error {
 	if name == "" || len(name) > nameMax {
@@ -547,8 +550,8 @@ func (c *core) finished(r *run, rec *record) {
 	delete(c.runs, r.id)
 	c.tell(r.tree, polity.Notice{Kind: "finished", Run: r.id, Status: rec.status.String(), Fault: rec.fault, Usage: rec.usage})
 	output := r.closing.Output
-	if rec.status != polity.StatusCompleted && rec.status != polity.StatusExhausted {
-		output = nil
+	if rec.data.data == nil && rec.data.size == 0 {
+		output = nil // it was refused
 	}
 	if r.parent == nil {
 		c.rootFinished(r, rec, output)
@@ -593,7 +596,7 @@ func (c *core) rootFinished(r *run, rec *record, output json.RawMessage) {
 // before.
 func (c *core) fold(f *frame, id hash, seq uint64) error {
 	if f.prev != c.head {
-		return fault.Damaged.New("run: commit %d does not follow commit %d: the chain of hashes is broken there; up to %d it is sound", seq, c.seq, c.seq)
+		return fault.Damaged.New("run: commit %d does not follow commit %d: the chain of hashes is broken there", seq, c.seq)
 	}
 	if f.at.Before(c.now) {
 		return fault.Damaged.New("run: commit %d is from before commit %d", seq, c.seq)

@@ -16,6 +16,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -143,11 +145,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.core = newCore(p, cfg.Catalog, epoch)
 	p.core.parks = cfg.Park
-	last, err := p.claim(ctx, epoch)
-	if err == nil {
-		err = p.fold(ctx, last)
-	}
-	if err != nil {
+	if err := p.seize(ctx, epoch); err != nil {
 		p.cancel()
 		return nil, err
 	}
@@ -162,13 +160,34 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 	return p, nil
 }
 
+// seize makes the log this owner's, and folds it.
+func (p *Partition) seize(ctx context.Context, epoch [8]byte) error {
+	known, err := readAnchor(p.cfg.Anchor)
+	if err != nil {
+		return err
+	}
+	last, err := p.claim(ctx, epoch, known)
+	if err != nil {
+		return err
+	}
+	return p.fold(ctx, last, known)
+}
+
 // claim appends a commit with a new owner epoch to whatever the log ends with: from then on nobody else's append
 // is accepted. It folds nothing yet, so it does not lose against a busy owner for ever.
-func (p *Partition) claim(ctx context.Context, epoch [8]byte) (uint64, error) {
+func (p *Partition) claim(ctx context.Context, epoch [8]byte, known anchor) (uint64, error) {
 	for try := range uint64(claimsMax) {
 		last, err := p.log.Last(ctx)
 		if err != nil {
 			return 0, err
+		}
+		if last.Seq < known.seq { // nothing is written to it, so that it can still be restored as it is
+			ends := fmt.Sprintf("ends with commit %d", last.Seq)
+			if last.Seq == 0 {
+				ends = "has no last commit that can be read"
+			}
+			return 0, fault.Damaged.New("run: open: the log %s, and %s remembers commit %d: the end of the log is gone. "+
+				"Restore it, or remove that file to go on with what is left", ends, p.cfg.Anchor, known.seq)
 		}
 		var prev hash
 		at := time.Now()
@@ -176,7 +195,7 @@ func (p *Partition) claim(ctx context.Context, epoch [8]byte) (uint64, error) {
 			prev = sha256.Sum256(last.Data)
 			var f frame
 			if err := f.decode(last.Data); err != nil {
-				return 0, err
+				return 0, fault.Of(err).Kind.New("run: open: commit %d, the last one: %w", last.Seq, err)
 			}
 			if at.Before(f.at) {
 				at = f.at
@@ -220,26 +239,27 @@ func (p *Partition) claimAck(ctx context.Context, token uint64) error {
 	}
 }
 
-func (p *Partition) fold(ctx context.Context, last uint64) error {
-	known, err := readAnchor(p.cfg.Anchor)
-	if err != nil {
-		return err
-	}
-	if known.seq >= last {
-		return fault.Damaged.New("run: open: the log ends with commit %d, and %s remembers commit %d: the end of the log is gone. "+
-			"Restore it, or remove that file to go on with what is left", last-1, p.cfg.Anchor, known.seq)
-	}
+func (p *Partition) fold(ctx context.Context, last uint64, known anchor) error {
 	var f frame
-	return p.log.Read(ctx, 1, last, func(e bus.Entry) error {
+	var sound uint64
+	err := p.log.Read(ctx, 1, last, func(e bus.Entry) error {
 		if err := f.decode(e.Data); err != nil {
-			return fault.Of(err).Kind.New("run: open: commit %d of %d: %w", e.Seq, last, err)
+			return err
 		}
 		id := hash(sha256.Sum256(e.Data))
 		if e.Seq == known.seq && id != known.head {
-			return fault.Damaged.New("run: open: commit %d is not the one that %s remembers: the log was replaced", e.Seq, p.cfg.Anchor)
+			return fault.Damaged.New("it is not the one that %s remembers: the log was replaced, or its end is gone and was written anew", p.cfg.Anchor)
 		}
-		return p.core.fold(&f, id, e.Seq)
+		if err := p.core.fold(&f, id, e.Seq); err != nil {
+			return err
+		}
+		sound = e.Seq
+		return nil
 	})
+	if err == nil || errors.Is(err, fault.Cancelled) {
+		return err
+	}
+	return fault.Of(err).Kind.New("run: open: commit %d of %d: %w; up to commit %d the log is sound", sound+1, last, err, sound)
 }
 
 // loop is the partition's one goroutine. It wakes for acknowledgements, inputs and the clock, in this order.
