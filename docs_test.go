@@ -1,11 +1,22 @@
 package polity_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"polity.run/engine"
+	"polity.run/internal/cli"
+	"polity.run/manifest"
+	"polity.run/tool"
 )
 
 // pages are the documents that people read.
@@ -27,6 +38,24 @@ func pages(t *testing.T) map[string]string {
 	}
 	if len(all) < 10 {
 		t.Fatalf("only %d pages found", len(all))
+	}
+	return all
+}
+
+// block is a fenced block of a page.
+type block struct {
+	language string
+	file     string // named by a line of its own before the block, as in `judge.py`:
+	text     string
+}
+
+var fenced = regexp.MustCompile("(?ms)(?:^`([^`\n]+)`:\n\n)?^```([a-z]*)\n(.*?)^```$")
+
+// blocks are the fenced blocks of a page.
+func blocks(page string) []block {
+	var all []block
+	for _, m := range fenced.FindAllStringSubmatch(page, -1) {
+		all = append(all, block{language: m[2], file: m[1], text: m[3]})
 	}
 	return all
 }
@@ -78,42 +107,207 @@ func TestDecisionsAreListed(t *testing.T) {
 	}
 }
 
-// TestGoBlocks wants each Go program that a page shows to be the one that is compiled and run in examples.
+// TestGoBlocks wants the lines of each Go block, in their order, to stand in one of the programs that are compiled and run.
 func TestGoBlocks(t *testing.T) {
-	program, err := os.ReadFile("examples/embed/main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := map[string]bool{}
-	for l := range strings.Lines(string(program)) {
-		lines[strings.TrimSpace(l)] = true
+	var programs [][]string
+	for _, name := range []string{"examples/embed/main.go", "guide_test.go"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		programs = append(programs, trimmed(string(text)))
 	}
 	found := 0
 	for name, text := range pages(t) {
-		for _, block := range blocks(text, "go") {
+		for _, b := range blocks(text) {
+			if b.language != "go" {
+				continue
+			}
 			found++
-			for l := range strings.Lines(block) {
-				if l = strings.TrimSpace(l); l != "" && !lines[l] {
-					t.Errorf("%s shows %q, which examples/embed/main.go does not hold", name, l)
+			lines := trimmed(b.text)
+			if !slices.ContainsFunc(programs, func(program []string) bool { return holds(program, lines) }) {
+				t.Errorf("%s shows Go lines that no tested program holds in this order:\n%s", name, b.text)
+			}
+		}
+	}
+	if found < 2 {
+		t.Errorf("only %d Go blocks were found", found)
+	}
+}
+
+// trimmed are the lines of a text that are not blank, without white space around them.
+func trimmed(text string) []string {
+	var lines []string
+	for l := range strings.Lines(text) {
+		if l = strings.TrimSpace(l); l != "" {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+// holds says whether the lines stand in the program in their order, perhaps with others between them.
+func holds(program, lines []string) bool {
+	for _, l := range lines {
+		i := slices.Index(program, l)
+		if i < 0 {
+			return false
+		}
+		program = program[i+1:]
+	}
+	return true
+}
+
+// TestManifestBlocks loads every manifest that a page shows, with the files that the page shows beside it.
+func TestManifestBlocks(t *testing.T) {
+	env := builtin(t)
+	found := 0
+	for name, text := range pages(t) {
+		all := blocks(text)
+		for i, b := range all {
+			if b.language != "yaml" || !strings.HasPrefix(b.text, "polity: v1\n") {
+				continue
+			}
+			found++
+			t.Run(fmt.Sprintf("%s/%d", name, i), func(t *testing.T) {
+				dir := t.TempDir()
+				write(t, dir, "polity.yaml", b.text)
+				for _, beside := range all {
+					if beside.file != "" && beside.file != "polity.yaml" {
+						write(t, dir, beside.file, beside.text)
+					}
+				}
+				m, err := manifest.Load(dir, env)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, w := range m.Warnings {
+					t.Errorf("warning: %s", w)
+				}
+			})
+		}
+	}
+	if found < 4 {
+		t.Errorf("only %d manifests were found", found)
+	}
+}
+
+// builtin is what the program polity has built in.
+func builtin(t *testing.T) manifest.Env {
+	t.Helper()
+	tools, err := engine.Tools()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := manifest.Env{Tools: map[string]tool.Spec{}}
+	for _, x := range tools {
+		env.Tools[x.Spec().Name] = x.Spec()
+	}
+	for _, m := range engine.Models() {
+		env.Models = append(env.Models, m.Name())
+	}
+	return env
+}
+
+// write puts a file into a folder. One that names its interpreter can be executed.
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	mode := os.FileMode(0o600)
+	if strings.HasPrefix(text, "#!") {
+		mode = 0o700
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), mode)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestConsoleBlocks wants each command that a page shows to exist, with the flags that it is shown with.
+func TestConsoleBlocks(t *testing.T) {
+	found := 0
+	for name, text := range pages(t) {
+		for _, b := range blocks(text) {
+			if b.language != "console" {
+				continue
+			}
+			for l := range strings.Lines(b.text) {
+				args, ok := polityArgs(l)
+				if !ok {
+					continue
+				}
+				found++
+				if err := understood(args); err != nil {
+					t.Errorf("%s: %s: %v", name, strings.TrimSpace(l), err)
 				}
 			}
 		}
 	}
-	if found == 0 {
-		t.Error("no page shows a Go program")
+	if found < 10 {
+		t.Errorf("only %d commands were found", found)
 	}
 }
 
-// blocks are the fenced blocks of a language.
-func blocks(text, language string) []string {
-	var out []string
-	for {
-		_, rest, ok := strings.Cut(text, "\n```"+language+"\n")
-		if !ok {
-			return out
-		}
-		block, after, _ := strings.Cut(rest, "\n```")
-		out = append(out, block)
-		text = after
+func TestUnderstood(t *testing.T) {
+	tests := map[string]struct {
+		line string
+		want bool
+	}{
+		"a command":         {`$ polity runs list --status running`, true},
+		"with a question":   {`$ go run ./cmd/polity run a --in . "Is it?" > out.md`, true},
+		"no such command":   {`$ polity rnu a`, false},
+		"no such part":      {`$ polity runs lst`, false},
+		"no such flag":      {`$ polity run a --inn .`, false},
+		"no value for that": {`$ polity runs list --status odd`, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			args, ok := polityArgs(tt.line)
+			if !ok {
+				t.Fatal("it is not taken for a command")
+			}
+			if err := understood(args); (err == nil) != tt.want {
+				t.Errorf("understood(%q) = %v, want it to be understood: %t", args, err, tt.want)
+			}
+		})
 	}
 }
+
+var polityLine = regexp.MustCompile(`^\$ (?:\w+=\S+ )*(?:bin/polity|polity|go run \./cmd/polity)(?: (.*))?$`)
+
+// polityArgs are the arguments of a console line that runs polity, as far as the shell would pass them.
+func polityArgs(line string) ([]string, bool) {
+	m := polityLine.FindStringSubmatch(strings.TrimSpace(line))
+	if m == nil {
+		return nil, false
+	}
+	var args []string
+	for _, word := range shellWord.FindAllString(m[1], -1) {
+		if strings.ContainsAny(word[:1], "|>&;#") || strings.HasPrefix(word, "2>") {
+			break
+		}
+		args = append(args, strings.Trim(word, `"'`))
+	}
+	return args, true
+}
+
+var shellWord = regexp.MustCompile(`"[^"]*"|'[^']*'|\S+`)
+
+// understood asks for the help of a command line. A group's help shows that a word after its name is no command of it.
+func understood(args []string) error {
+	var out, complaints bytes.Buffer
+	code := cli.Main(context.Background(), append(slices.Clone(args), "--help"), strings.NewReader(""), &out, io.MultiWriter(&out, &complaints))
+	if code != 0 {
+		return fmt.Errorf("exit code %d: %s", code, complaints.String())
+	}
+	if !strings.Contains(out.String(), "\nAvailable Commands:\n") {
+		return nil
+	}
+	depth := strings.Count(strings.TrimSuffix(usageLine.FindString(out.String()), " [command]"), " ") - 2
+	words := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(a, "-") })
+	if len(words) > depth {
+		return fmt.Errorf("%q is no command", words[depth])
+	}
+	return nil
+}
+
+var usageLine = regexp.MustCompile(`(?m)^  polity.* \[command\]$`)

@@ -184,7 +184,7 @@ func (w *writer) finding(f *pattern.Finding) {
 		w.evidence(e)
 	}
 	if f.MoreEvidence > 0 {
-		w.f("  - and %s more\n", count(f.MoreEvidence, "place"))
+		w.f("  - and %s\n", count(f.MoreEvidence, "more place"))
 	}
 	for _, p := range f.Provenance {
 		w.f("  - from step %s → agent %s%s\n", mdCode(p.Step), mdCode(string(p.Agent)), calls(p.Calls))

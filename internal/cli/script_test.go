@@ -43,6 +43,7 @@ var changing = []struct {
 	{regexp.MustCompile(`\b\d+\.\d+s`), "0.00s"},
 	{regexp.MustCompile(`release [0-9a-f]{12}`), "release DIGEST"},
 	{regexp.MustCompile(`"release": "[0-9a-f]{64}"`), `"release": "DIGEST"`},
+	{regexp.MustCompile(`"reason": ".*"`), `"reason": "REASON"`},
 	{regexp.MustCompile(`(?m)^ +0\.00s`), "   0.00s"},
 	{regexp.MustCompile(` +TIME +0\.00s +`), "  TIME  0.00s  "},
 }

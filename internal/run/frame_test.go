@@ -345,8 +345,23 @@ func TestRunTooDeepToName(t *testing.T) {
 		return did(n)
 	})
 	m := newMemory(t, programs{deciders: map[string]polity.Decider{"down": down}})
-	if o := m.ask("down", polity.Bounds{Depth: 1000}); o.Status != polity.StatusExhausted || o.Fault.Bound != "depth" {
+	if o := m.ask("down", polity.Bounds{Depth: 1000}); o.Status != polity.StatusCompleted {
 		t.Errorf("ended %s: %v", o.Status, o.Fault)
+	}
+	failed := 0
+	m.records(func(_ int, r *record) {
+		if len(r.run) > textMax {
+			t.Errorf("an ID of %d bytes", len(r.run))
+		}
+		if r.kind == recFinished && r.status == polity.StatusFailed {
+			failed++
+			if !strings.Contains(r.fault.Text, "ID is longer than 4096 bytes") {
+				t.Errorf("%s failed: %v", r.run, r.fault)
+			}
+		}
+	})
+	if failed != 1 {
+		t.Errorf("%d runs failed, and the deepest one should", failed)
 	}
 	replayed(t, m)
 }

@@ -107,9 +107,6 @@ func (r *run) reserve(p *pending) (*fault.Error, *ledger) {
 		if at := l.deep(r.depth + 1); at != nil {
 			return fault.Exceeded("depth", "%d levels of runs; the most is %d", r.depth+1-at.owner.depth, at.limit.Depth), at
 		}
-		if n := len(r.id) + 1 + len(p.key); n > textMax {
-			return fault.Exceeded("depth", "the run's ID would have %d bytes; the most is %d", n, textMax), l.turns()
-		}
 	}
 	u := p.need()
 	turns, tokens, money := l.turns(), l.tokens(), l.money()

@@ -34,7 +34,7 @@ const (
 	ackMax         = 2 * time.Second  // an append without an answer is in doubt after this
 	sendsMax       = 4                // appends of one commit before the store is taken to refuse
 	headTries      = 5                // reads of the log's end before it is taken to be out of reach
-	claimsMax      = 100              // tries to take a busy log
+	claimsMax      = 1000             // tries to take a busy log: under full load one in some twenty succeeds
 	timeoutDefault = 60 * time.Second // of an effect that names none
 	effectGrace    = 3 * time.Second  // an effect that was asked to end is waited for this long
 	idleCheck      = 2 * time.Second  // an idle owner looks this often whether the log is still its own
@@ -176,8 +176,8 @@ func (p *Partition) seize(ctx context.Context, epoch [8]byte) error {
 // claim appends a commit with a new owner epoch to whatever the log ends with: from then on nobody else's append
 // is accepted. It folds nothing yet, so it does not lose against a busy owner for ever.
 func (p *Partition) claim(ctx context.Context, epoch [8]byte, known anchor) (uint64, error) {
+	last, err := p.log.Last(ctx)
 	for try := range uint64(claimsMax) {
-		last, err := p.log.Last(ctx)
 		if err != nil {
 			return 0, err
 		}
@@ -210,13 +210,10 @@ func (p *Partition) claim(ctx context.Context, epoch [8]byte, known anchor) (uin
 			return 0, err
 		}
 		// Refused, lost or acknowledged: the log says which.
-		head, err := p.log.Last(ctx)
-		if err != nil {
-			return 0, err
-		}
-		if head.Seq > 0 && sha256.Sum256(head.Data) == id {
+		last, err = p.log.Last(ctx)
+		if err == nil && last.Seq > 0 && sha256.Sum256(last.Data) == id {
 			p.core.token = claimsMax
-			return head.Seq, nil
+			return last.Seq, nil
 		}
 	}
 	return 0, fault.Unavailable.New("run: open: another owner is so busy that %d claims came too late", claimsMax)

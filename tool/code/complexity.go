@@ -269,12 +269,9 @@ type stripper struct {
 	inside string
 }
 
-// stripMax is how much of a line is looked at.
-const stripMax = 2000
-
 func (s *stripper) strip(line string) string {
 	var out strings.Builder
-	line = line[:min(len(line), stripMax)]
+	line = line[:min(len(line), lineMax)]
 	for i := 0; i < len(line); {
 		rest := line[i:]
 		if s.inside != "" {
@@ -330,7 +327,7 @@ var marker = regexp.MustCompile(`(?://|#|/\*+|^\s*\*|--|<!--|;;)\s*@?(TODO|FIXME
 // markers counts the lines of a file with such words, by the word.
 func markers(f source, found map[string]*hit) {
 	for n, line := range files.Lines(f.data) {
-		if m := marker.FindStringSubmatch(line[:min(len(line), stripMax)]); m != nil {
+		if m := marker.FindStringSubmatch(line[:min(len(line), lineMax)]); m != nil {
 			found[m[1]].add(f.Path, at(f.Path, n, line))
 		}
 	}

@@ -243,7 +243,9 @@ git = "https://example.com/t.git"
 		"go without go.sum": {map[string]string{"sub/go.mod": "module x\n\nrequire a.b/c v1.0.0\n"},
 			[]string{"against high: sub/go.mod requires 1 module but there is no go.sum, so nothing proves that a build uses the same code."}},
 		"broken": {map[string]string{"Cargo.toml": "[dependencies\n"}, []string{"against medium: Cargo.toml cannot be read as a manifest of Cargo: toml: expected ']' to close table name."}},
-		"none":   {map[string]string{"a.go": "package a\n"}, []string{"neutral info: No manifest of a known ecosystem declares dependencies."}},
+		"far too long": {map[string]string{"Cargo.toml": "[dependencies]\n" + strings.Repeat("# long\n", 20_000)},
+			[]string{"against medium: Cargo.toml cannot be read as a manifest of Cargo: it is longer than 131072 bytes."}},
+		"none": {map[string]string{"a.go": "package a\n"}, []string{"neutral info: No manifest of a known ecosystem declares dependencies."}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.content["LICENSE"] = mit

@@ -66,6 +66,7 @@ func readDocument(name string, data []byte) document {
 	d := document{name: name, lines: linesOf(data)}
 	fenced := false
 	for i, line := range d.lines {
+		line = line[:min(len(line), lineMax)]
 		trimmed := strings.TrimSpace(line)
 		if trimmed != "" {
 			d.filled++
@@ -80,9 +81,9 @@ func readDocument(name string, data []byte) document {
 			continue
 		}
 		if m := heading.FindStringSubmatch(line); m != nil {
-			d.headings = append(d.headings, place{name, i + 1, line})
+			d.headings = append(d.headings, place{name, i + 1, d.lines[i]})
 		} else if trimmed != "" && i+1 < len(d.lines) && underline.MatchString(d.lines[i+1]) {
-			d.headings = append(d.headings, place{name, i + 1, line})
+			d.headings = append(d.headings, place{name, i + 1, d.lines[i]})
 		}
 	}
 	d.first = firstParagraph(d.lines)
@@ -102,6 +103,7 @@ func firstParagraph(lines lines) string {
 	var words []string
 	fenced := false
 	for i, line := range lines {
+		line = line[:min(len(line), lineMax)]
 		trimmed := strings.TrimSpace(line)
 		if strings.HasPrefix(trimmed, "```") || strings.HasPrefix(trimmed, "~~~") {
 			fenced = !fenced

@@ -24,54 +24,65 @@ var (
 
 // judgeLinks follows the relative links of Markdown files.
 func (t *tree) judgeLinks(ctx context.Context, r *report) error {
-	total := 0
-	var broken []place
-	var example []polity.Evidence
-	var targets []string
-	for _, f := range t.files {
+	f := &followed{}
+	for _, file := range t.files {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		ext := strings.ToLower(path.Ext(f.Path))
-		if ext != ".md" && ext != ".markdown" || inSupport(f.Path) {
+		ext := strings.ToLower(path.Ext(file.Path))
+		if ext != ".md" && ext != ".markdown" || inSupport(file.Path) {
 			continue
 		}
-		data, kind := f.Read()
-		if kind != files.Text {
-			continue
-		}
-		for _, l := range linksOf(data) {
-			if total == linksMax {
-				r.note("Only the first %d relative links were followed.", linksMax)
-				break
-			}
-			total++
-			if t.reaches(f.Path, l.target) {
-				if len(example) < 3 {
-					example = append(example, at(f.Path, l.line, l.text))
-				}
-				continue
-			}
-			broken = append(broken, place{f.Path, l.line, l.text})
-			targets = append(targets, l.target)
+		if data, kind := file.Read(); kind == files.Text {
+			t.follow(file.Path, linksOf(data), f)
 		}
 	}
-	switch {
-	case len(broken) > 0:
-		var names []string
-		for i, b := range broken {
-			names = append(names, fmt.Sprintf("%s:%d to %s", b.file, b.line, targets[i]))
+	if f.total > linksMax {
+		r.note("Only the first %d relative links were followed.", linksMax)
+	}
+	f.judge(r)
+	return nil
+}
+
+// followed is what became of the links.
+type followed struct {
+	total  int
+	broken hit
+	names  []string // of the broken ones, and where they were to lead
+	good   []polity.Evidence
+}
+
+// follow follows the links of one file, up to linksMax of the folder.
+func (t *tree) follow(name string, links []link, f *followed) {
+	for _, l := range links {
+		if f.total++; f.total > linksMax {
+			return
 		}
+		ev := at(name, l.line, l.text)
+		switch {
+		case !t.reaches(name, l.target):
+			f.broken.add(name, ev)
+			f.names = append(f.names, fmt.Sprintf("%s:%d to %s", name, l.line, l.target))
+		case len(f.good) < 3:
+			f.good = append(f.good, ev)
+		}
+	}
+}
+
+func (f *followed) judge(r *report) {
+	total := min(f.total, linksMax)
+	switch {
+	case f.broken.count > 0:
 		w := polity.Low
-		if len(broken) >= 10 {
+		if f.broken.count >= 10 {
 			w = polity.Medium
 		}
-		r.against(w, evidenceOfPlaces(broken), "%d of %s in Markdown files %s to nothing: %s.", len(broken),
-			count(total, "relative link", "relative links"), verb(len(broken), "leads", "lead"), named(names))
+		r.against(w, f.broken.ev, "%d of %s in Markdown files %s to nothing: %s.", f.broken.count,
+			count(total, "relative link", "relative links"), verb(f.broken.count, "leads", "lead"), named(f.names))
 	case total > 0:
-		r.favour(polity.Low, example, "%s in Markdown files %s to something that exists.", countAll(total, "relative link", "relative links"), verb(total, "leads", "lead"))
+		r.favour(polity.Low, f.good, "%s in Markdown files %s to something that exists.",
+			countAll(total, "relative link", "relative links"), verb(total, "leads", "lead"))
 	}
-	return nil
 }
 
 // countAll says all of a number of things.
@@ -107,7 +118,7 @@ func linksOf(data []byte) []link {
 		if fence != "" {
 			continue
 		}
-		bare := codeSpan.ReplaceAllString(line[:min(len(line), riskLineMax)], "")
+		bare := codeSpan.ReplaceAllString(line[:min(len(line), lineMax)], "")
 		for _, m := range inlineLink.FindAllStringSubmatch(bare, -1) {
 			out = appendLink(out, m[1], n, line)
 		}

@@ -112,9 +112,10 @@ func (t *tree) manifests(ctx context.Context) (found []*manifest, aside int, err
 		default:
 			m.deps, m.broken = eco.parse(data)
 		}
-		if total += len(m.deps); total > depsMax {
+		if total+len(m.deps) > depsMax {
 			m.deps, m.broken = nil, errTooMany
 		}
+		total += len(m.deps)
 		found = append(found, m)
 	}
 	return found, aside, nil

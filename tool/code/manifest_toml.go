@@ -1,6 +1,7 @@
 package code
 
 import (
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -9,8 +10,27 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
+// tomlMax is the longest TOML manifest that is read, in bytes. The time that its parser takes grows with the square
+// of the number of keys.
+const tomlMax = 128 << 10
+
+// errLong is what is wrong with a manifest that is longer than any that people write.
+var errLong = fmt.Errorf("it is longer than %d bytes", tomlMax)
+
 // table is a TOML table.
 type table = map[string]any
+
+// readTOML reads a manifest.
+func readTOML(data []byte) (table, error) {
+	if len(data) > tomlMax {
+		return nil, errLong
+	}
+	var doc table
+	if err := toml.Unmarshal(data, &doc); err != nil {
+		return nil, err
+	}
+	return doc, nil
+}
 
 // sub returns the table at the path, or nil.
 func sub(t table, path ...string) table {
@@ -64,8 +84,8 @@ func (d *dependency) fromTable(v table, classify versioner) {
 
 // parseCargo reads a Cargo.toml. A bare version is a range there.
 func parseCargo(data []byte) ([]dependency, error) {
-	var doc table
-	if err := toml.Unmarshal(data, &doc); err != nil {
+	doc, err := readTOML(data)
+	if err != nil {
 		return nil, err
 	}
 	find := newLineFinder(data)
@@ -97,8 +117,8 @@ func cargoPin(v string) pin {
 
 // parsePyproject reads a pyproject.toml: the standard's lists (PEP 621, PEP 735) and Poetry's tables.
 func parsePyproject(data []byte) ([]dependency, error) {
-	var doc table
-	if err := toml.Unmarshal(data, &doc); err != nil {
+	doc, err := readTOML(data)
+	if err != nil {
 		return nil, err
 	}
 	find := newLineFinder(data)
@@ -155,8 +175,8 @@ func poetryPin(v string) pin {
 
 // parsePipfile reads a Pipfile.
 func parsePipfile(data []byte) ([]dependency, error) {
-	var doc table
-	if err := toml.Unmarshal(data, &doc); err != nil {
+	doc, err := readTOML(data)
+	if err != nil {
 		return nil, err
 	}
 	find := newLineFinder(data)

@@ -13,8 +13,9 @@ import (
 // The limits of one report.
 const (
 	claimsMax   = 50
-	evidenceMax = 10 // of one claim
-	namesMax    = 6  // in a sentence
+	evidenceMax = 10   // of one claim
+	namesMax    = 6    // in a sentence
+	lineMax     = 2000 // bytes of a line that are looked at
 )
 
 // report collects claims and notes.

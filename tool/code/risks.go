@@ -15,9 +15,8 @@ import (
 
 // The limits of what is searched and kept.
 const (
-	riskLineMax = 2000    // bytes of a line that are searched for rules
-	leaksMax    = 30      // secrets that get a claim each
-	binaryBig   = 1 << 20 // bytes from which a binary file is called large
+	leaksMax  = 30      // secrets that get a claim each
+	binaryBig = 1 << 20 // bytes from which a binary file is called large
 )
 
 // risks is the tool code.risks.
@@ -166,7 +165,7 @@ func (s *search) takeRules(name string, lines lines) {
 		if lang != nil && lang.isComment(line) || lang == nil && strings.HasPrefix(strings.TrimSpace(line), "#") {
 			continue
 		}
-		head := line[:min(len(line), riskLineMax)]
+		head := line[:min(len(line), lineMax)]
 		low := strings.ToLower(head)
 		for _, i := range active {
 			if rules[i].holds(head, low) {

@@ -1,0 +1,125 @@
+package polity_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"polity.run"
+	"polity.run/agent"
+	"polity.run/engine"
+	"polity.run/fault"
+	"polity.run/manifest"
+)
+
+// greet is what the guide's Go function does.
+func greet(_ context.Context, in struct {
+	Name string `json:"name"`
+}) (string, error) {
+	return "Hello, " + in.Name + "!", nil
+}
+
+// The function of examples/embed may be wrapped for a manifest: an organization of a Go function and of what a
+// manifest says.
+func Example_manifest() {
+	dir, err := os.MkdirTemp("", "polity-guide-")
+	check(err)
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "polity.yaml")
+	check(os.WriteFile(path, []byte("polity: v1\nname: desk\nagents:\n  host: {use: greeter}\n"), 0o600))
+
+	ctx := context.Background()
+	greeter, err := agent.Func("greeter", "1", greet)
+	check(err)
+	e, err := engine.Open(ctx, engine.Config{State: filepath.Join(dir, "state"), Agents: []*agent.Agent{greeter}})
+	check(err)
+	defer e.Close()
+	m, err := manifest.Load(path, manifest.Env{Go: map[string]string{"greeter": greeter.Version}})
+	check(err)
+	release, err := e.Install(&m.Release, m.Blobs)
+	check(err)
+	out, err := e.Run(ctx, engine.Request{Release: release, Input: json.RawMessage(`{"name":"Ada"}`)})
+	check(err)
+	fmt.Println(out.Status, string(out.Output))
+	// Output: completed "Hello, Ada!"
+}
+
+// patient asks the oracle, and again after a while if it cannot answer now, at most three times.
+type patient struct{}
+
+// asked is what patient remembers of one run.
+type asked struct {
+	question json.RawMessage
+	attempt  int
+}
+
+func (patient) Decide(state any, e polity.Event) (any, []polity.Command) {
+	s, _ := state.(*asked)
+	switch {
+	case e.Kind == polity.Opened:
+		s = &asked{question: e.Data}
+	case e.Name == "ask" && e.Fault == nil:
+		return s, []polity.Command{polity.Finish(e.Data)}
+	case e.Name == "ask" && s.attempt == 3:
+		return s, []polity.Command{polity.Fail(e.Fault)}
+	case e.Name == "ask":
+		return s, []polity.Command{polity.Sleep(fmt.Sprintf("wait.%d", s.attempt), time.Millisecond)}
+	}
+	s.attempt++
+	ask := polity.Ask("ask", "oracle", "", s.question)
+	ask.Attempt = s.attempt
+	return s, []polity.Command{ask}
+}
+
+func ExampleDecider() {
+	state, err := os.MkdirTemp("", "polity-guide-")
+	check(err)
+	defer os.RemoveAll(state)
+	calls := 0
+	oracle := &agent.Agent{
+		Name: "oracle", Version: "1", Effect: polity.EffectNone, Skills: []polity.Skill{{Name: "answer"}},
+		Handle: func(_ context.Context, m polity.Message) (json.RawMessage, error) {
+			if calls++; calls < 3 {
+				return nil, fault.Unavailable.New("oracle: busy")
+			}
+			return json.RawMessage(`42`), nil
+		},
+	}
+	asker := &agent.Agent{Name: "asker", Version: "1", Skills: []polity.Skill{{Name: "ask"}}, Decider: patient{}}
+	e, err := engine.Open(context.Background(), engine.Config{State: state, Agents: []*agent.Agent{oracle, asker}})
+	check(err)
+	defer e.Close()
+	out, err := e.Run(context.Background(), engine.Request{Agent: "asker", Input: json.RawMessage(`"why?"`)})
+	check(err)
+	fmt.Println(out.Status, string(out.Output), "after", calls, "calls")
+	// Output: completed 42 after 3 calls
+}
+
+// An agent that answers later holds no goroutine while it waits.
+func Example_later() {
+	state, err := os.MkdirTemp("", "polity-guide-")
+	check(err)
+	defer os.RemoveAll(state)
+	clock := &agent.Agent{
+		Name: "clock", Version: "1", Effect: polity.EffectNone, Skills: []polity.Skill{{Name: "wait"}},
+		Begin: func(ctx context.Context, m polity.Message, done func(json.RawMessage, error)) {
+			time.AfterFunc(time.Millisecond, func() { done(m.Body, ctx.Err()) })
+		},
+	}
+	e, err := engine.Open(context.Background(), engine.Config{State: state, Agents: []*agent.Agent{clock}})
+	check(err)
+	defer e.Close()
+	out, err := e.Run(context.Background(), engine.Request{Agent: "clock", Input: json.RawMessage(`"later"`)})
+	check(err)
+	fmt.Println(out.Status, string(out.Output))
+	// Output: completed "later"
+}
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
