@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"testing"
 
 	"polity.run/fault"
@@ -67,5 +68,29 @@ func TestUnknownKindIsRefused(t *testing.T) {
 	var e fault.Error
 	if err := json.Unmarshal([]byte(`{"kind":"gremlin","text":"x"}`), &e); err == nil {
 		t.Fatal("a foreign kind was taken for ours")
+	}
+}
+
+func TestNearest(t *testing.T) {
+	known := []string{"code.dependencies", "code.tests", "quote", "hub", "all"}
+	tests := map[string]struct{ name, want string }{
+		"replaced":       {"code.dependancies", "code.dependencies"},
+		"swapped":        {"qoute", "quote"},
+		"left out":       {"quot", "quote"},
+		"too much":       {"hubb", "hub"},
+		"two of five":    {"qouet", "quote"},
+		"third of long":  {"codedependency", "code.dependencies"},
+		"other word":     {"weather", ""},
+		"nothing of it":  {"x", ""},
+		"empty":          {"", ""},
+		"too long":       {"quote" + strings.Repeat("e", 128), ""},
+		"first of equal": {"al", "all"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := fault.Nearest(test.name, known); got != test.want {
+				t.Errorf("%q: want %q, got %q", test.name, test.want, got)
+			}
+		})
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"polity.run/fault"
 )
 
 // These are what a type of the format can say about itself, to the decoder and to Schema.
@@ -218,7 +220,7 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value) {
 }
 
 func didYouMean(name string, known []string) string {
-	if near := nearest(name, known); near != "" {
+	if near := fault.Nearest(name, known); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	return ""

@@ -7,30 +7,6 @@ import (
 	"polity.run"
 )
 
-func TestNearest(t *testing.T) {
-	known := []string{"code.dependencies", "code.tests", "quote", "hub", "all"}
-	tests := map[string]struct{ name, want string }{
-		"replaced":       {"code.dependancies", "code.dependencies"},
-		"swapped":        {"qoute", "quote"},
-		"left out":       {"quot", "quote"},
-		"too much":       {"hubb", "hub"},
-		"two of five":    {"qouet", "quote"},
-		"third of long":  {"codedependency", "code.dependencies"},
-		"other word":     {"weather", ""},
-		"nothing of it":  {"x", ""},
-		"empty":          {"", ""},
-		"too long":       {"quote" + strings.Repeat("e", nearestMax), ""},
-		"first of equal": {"al", "all"},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			if got := nearest(test.name, known); got != test.want {
-				t.Errorf("%q: want %q, got %q", test.name, test.want, got)
-			}
-		})
-	}
-}
-
 func TestSuggestListsAFew(t *testing.T) {
 	known := strings.Split("aa bb cc dd ee ff gg hh ii jj", " ")
 	if got, want := suggest("zzzzzz", known), "known are aa, bb, cc, dd, ee, ff, gg, hh and 2 more"; got != want {

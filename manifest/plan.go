@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"polity.run"
+	"polity.run/fault"
 	"polity.run/pattern"
 )
 
@@ -154,7 +155,7 @@ func (p *planner) noStep(n *yaml.Node, path, id, field string) {
 	}
 	known := append(slices.Clone(p.ids), requestID)
 	fix := suggest(id, known) + "; for a text that begins with a dollar sign write $$"
-	if near := nearest(id, known); near != "" {
+	if near := fault.Nearest(id, known); near != "" {
 		fix = fmt.Sprintf("did you mean %q?", strings.TrimSuffix("$"+near+"."+clip(field), "."))
 	}
 	p.log.add(place{n.Line, n.Column}, path, shown(n.Value)+" refers to no step", fix)

@@ -70,25 +70,6 @@ func count(v any, depth int, have *[DepthMax + 2]int) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	known := []string{"claims", "notes", "question", "summary"}
-	tests := map[string]struct{ name, want string }{
-		"swap":       {"sumamry", "summary"},
-		"insert":     {"claim", "claims"},
-		"delete":     {"notess", "notes"},
-		"two of six": {"clayms_", "claims"},
-		"far":        {"verdict", ""},
-		"empty":      {"", ""},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, nearest(tt.name, known)); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-}
-
 func TestCostCountsWhatReferencesMultiply(t *testing.T) {
 	tests := map[string]struct {
 		schema string

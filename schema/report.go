@@ -10,6 +10,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
+
+	"polity.run/fault"
 )
 
 // Limits of a report.
@@ -102,7 +104,7 @@ func (w *reporter) collect(e *validator.ValidationError) {
 // unknown words a property that no schema knows, with the nearest one that is known.
 func (w *reporter) unknown(name, at string) string {
 	text := fmt.Sprintf("unknown property %q", name)
-	if near := nearest(name, w.known[at]); near != "" {
+	if near := fault.Nearest(name, w.known[at]); near != "" {
 		text += fmt.Sprintf("; did you mean %q?", near)
 	}
 	return text

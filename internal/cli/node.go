@@ -185,7 +185,7 @@ func suggestRun(text string, known []string) string {
 	for i, k := range known {
 		short[i] = k[:min(len(k), len(text))]
 	}
-	near := nearest(text, short)
+	near := fault.Nearest(text, short)
 	for i := range short {
 		if near != "" && short[i] == near {
 			return fmt.Sprintf("; did you mean %q?", known[i])

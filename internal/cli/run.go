@@ -120,7 +120,7 @@ func (c *running) once(ctx context.Context) (err error) {
 		}
 	case *remote:
 		if errors.Is(err, fault.Unavailable) {
-			return err
+			return processGone{err}
 		}
 	}
 	return err

@@ -54,7 +54,7 @@ func gate(let <-chan struct{}) *agent.Agent {
 	}
 }
 
-// counter asks echo so many times, one after the other.
+// counter asks gate once and then echo, so many times together, one after the other.
 type counter int
 
 func (c counter) Decide(state any, e polity.Event) (any, []polity.Command) {
@@ -62,7 +62,11 @@ func (c counter) Decide(state any, e polity.Event) (any, []polity.Command) {
 	if n == int(c) {
 		return n, []polity.Command{polity.Finish(e.Data)}
 	}
-	return n + 1, []polity.Command{polity.Ask(fmt.Sprintf("ask.%d", n+1), "echo", "", json.RawMessage(`1`))}
+	to := polity.AgentName("echo")
+	if n == 0 {
+		to = "gate"
+	}
+	return n + 1, []polity.Command{polity.Ask(fmt.Sprintf("ask.%d", n+1), to, "", json.RawMessage(`1`))}
 }
 
 // world is a node with an open door.
@@ -328,19 +332,31 @@ func receive[T any](t *testing.T, from <-chan T) T {
 	}
 }
 
-// A reader that is slower than the run still reads all that the log holds, once and in order.
+// A reader that is slower than the run still reads all that the log holds, once and in order: whether that
+// is less or more than the queue holds, and whatever it hears first, the news or the end.
 func TestFollowOfSlowReader(t *testing.T) {
-	const steps = 1500 // more notices than the queue holds
+	const many = 1500 // more notices than the queue holds
 	let := make(chan struct{})
-	w := open(t, echo(), gate(let), &agent.Agent{Name: "count", Version: "1", Skills: skill("count"), Decider: counter(steps)})
-	bounds := polity.Bounds{Turns: steps + 1}
-	id := w.start(client.Request{Agent: "count", Input: json.RawMessage(`1`), Bounds: bounds})
+	w := open(t, echo(), gate(let),
+		&agent.Agent{Name: "few", Version: "1", Skills: skill("few"), Decider: counter(3)},
+		&agent.Agent{Name: "many", Version: "1", Skills: skill("many"), Decider: counter(many)})
+	for i := range 20 {
+		followSlowly(t, w, let, client.Request{Agent: "few", Input: json.RawMessage(`1`), Seed: fmt.Sprint(i)}, 3)
+	}
+	followSlowly(t, w, let, client.Request{Agent: "many", Input: json.RawMessage(`1`), Bounds: polity.Bounds{Turns: many}}, many)
+}
+
+// followSlowly hears one notice, and the next ones when the run has ended.
+func followSlowly(t *testing.T, w *world, let chan<- struct{}, q client.Request, steps int) {
+	t.Helper()
+	id := w.start(q)
 	var got []polity.Notice
 	err := rest.Follow(t.Context(), w.engine, id, func(n polity.Notice) error {
 		if n.Kind != "started" {
 			got = append(got, n)
 		}
-		if len(got) == 1 { // hear nothing until the run is over
+		if len(got) == 1 && n.Kind == "opened" {
+			let <- struct{}{}
 			_, err := w.engine.Wait(t.Context(), id)
 			return err
 		}
