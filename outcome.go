@@ -62,9 +62,11 @@ type Outcome struct {
 
 // Summary is a root run at a glance.
 type Summary struct {
-	ID     RunID        `json:"id"`
-	Agent  string       `json:"agent"`
-	Status Status       `json:"status"`
+	ID     RunID  `json:"id"`
+	Agent  string `json:"agent"`
+	Status Status `json:"status"`
+	// Parked marks a running run that nobody works on: it waits to be asked for again.
+	Parked bool         `json:"parked,omitempty"`
 	Opened time.Time    `json:"opened"`
 	Ended  time.Time    `json:"ended,omitzero"`
 	Usage  Usage        `json:"usage"`

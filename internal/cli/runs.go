@@ -130,9 +130,17 @@ func (a *app) printList(list []polity.Summary) error {
 		if !s.Ended.IsZero() {
 			took = seconds(s.Ended.Sub(s.Opened))
 		}
-		rows = append(rows, []string{string(s.ID), s.Agent, s.Status.String(), moment(s.Opened), took, usage(s.Usage)})
+		rows = append(rows, []string{string(s.ID), s.Agent, standing(s), moment(s.Opened), took, usage(s.Usage)})
 	}
 	return a.out([]byte(table(rows)))
+}
+
+// standing is a run's status in words.
+func standing(s polity.Summary) string {
+	if s.Parked {
+		return "parked" // the command that opened it goes on with it
+	}
+	return s.Status.String()
 }
 
 func (a *app) newRunsShow() *cobra.Command {
@@ -202,7 +210,7 @@ func (a *app) show(s polity.Summary, t *tree, form string) error {
 		return a.printOutput(&r, form)
 	}
 	rows := [][]string{
-		{"run", string(s.ID)}, {"agent", s.Agent}, {"status", s.Status.String()}, {"opened", moment(s.Opened)},
+		{"run", string(s.ID)}, {"agent", s.Agent}, {"status", standing(s)}, {"opened", moment(s.Opened)},
 	}
 	if !s.Ended.IsZero() {
 		rows = append(rows, []string{"ended", moment(s.Ended) + " (" + seconds(s.Ended.Sub(s.Opened)) + ")"})

@@ -274,7 +274,7 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 	if len(cmd.To) > textMax || len(cmd.Skill) > textMax || len(r.id)+len(cmd.Name)+numberWidth > textMax {
 		return fault.Internal.New("decider of %s: command %.64q: a name or the run's ID is longer than %d bytes", r.agent, cmd.Name, textMax)
 	}
-	p := &pending{run: r, cmd: *cmd, key: cmd.Key(), request: hashRequest(cmd)}
+	p := &pending{run: r, since: c.lastAt, cmd: *cmd, key: cmd.Key(), request: hashRequest(cmd)}
 	if slices.Contains(r.names, p.key) {
 		return fault.Internal.New("decider of %s: command %q is decided twice; its name and attempt must say which one it is", r.agent, p.key)
 	}
@@ -423,6 +423,9 @@ func (c *core) gotResult(r *run, rec *record) {
 	}
 	r.remove(p)
 	r.book(p, rec.usage)
+	if !c.live { // then nobody else knows it
+		c.used = p
+	}
 	c.tell(r.tree, polity.Notice{Kind: "result", Run: r.id, Name: rec.name, Attempt: rec.attempt, Fault: rec.fault, Usage: rec.usage})
 	c.deliver(r, polity.Event{
 		Kind: polity.Result, Name: rec.name, Attempt: rec.attempt, Data: data, Fault: rec.fault, Usage: rec.usage,

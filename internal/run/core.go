@@ -77,10 +77,11 @@ type core struct {
 
 	gather *pack // nil if nothing happened since the last seal
 	flight *pack
-	spare  *pack  // to be used again
-	token  uint64 // of the append in flight
-	tries  int    // how often the flight was sent
-	dead   error  // set once the core has given up
+	spare  *pack    // to be used again
+	used   *pending // likewise, while a log is folded
+	token  uint64   // of the append in flight
+	tries  int      // how often the flight was sent
+	dead   error    // set once the core has given up
 
 	todo   []record // derived records that are not yet in a pack; the state alone can derive them again
 	timers timerHeap
@@ -151,6 +152,7 @@ type pending struct {
 	refused *fault.Error
 	why     *fault.Error // it shall end, and this is why
 	child   *run
+	since   time.Time // when it was decided
 	due     time.Time // of a sleep
 	work    Work
 	routed  bool

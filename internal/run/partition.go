@@ -692,7 +692,7 @@ func (p *Partition) outcome(ctx context.Context, id polity.RunID, ended chan end
 		}
 		return p.stored(ctx, id)
 	case <-ctx.Done():
-		return polity.Outcome{}, fault.Of(context.Cause(ctx)).Kind.New("run: wait for %s: %w", id, ctx.Err())
+		return polity.Outcome{}, contextFault(ctx, "run: wait for "+string(id))
 	}
 }
 
@@ -746,7 +746,7 @@ func (p *Partition) List(ctx context.Context) ([]polity.Summary, error) {
 func (t *tree) current() polity.Summary {
 	s := t.summary
 	if t.root != nil {
-		s.Usage = t.root.usage
+		s.Usage, s.Parked = t.root.usage, t.parked
 	}
 	return s
 }
@@ -781,8 +781,8 @@ func (p *Partition) span(ctx context.Context, id polity.RunID) (first, last uint
 	return first, last, err
 }
 
-// Watch calls notice for everything that happens to a run from now on, from the partition's goroutine: it must not
-// block. The returned function ends that.
+// Watch calls notice for what is under way in a run, and then for everything that happens to it from now on, from the
+// partition's goroutine: it must not block. The returned function ends that.
 func (p *Partition) Watch(ctx context.Context, id polity.RunID, notice func(polity.Notice)) (func(), error) {
 	w := &watcher{notice: notice}
 	done := make(chan error, 1)
@@ -793,9 +793,27 @@ func (p *Partition) Watch(ctx context.Context, id polity.RunID, notice func(poli
 			return
 		}
 		t.watch = append(t.watch, w)
+		if t.root != nil && !t.parked {
+			t.root.underWay(notice, t.last)
+		}
 		done <- nil
 	})
 	return func() { p.post(input{do: func(*core) { w.gone = true }}) }, err
+}
+
+// underWay tells what has begun in a run and below, and has not ended.
+func (r *run) underWay(notice func(polity.Notice), commit uint64) {
+	for _, p := range r.pending {
+		if p.refused == nil {
+			notice(polity.Notice{
+				At: p.since, Commit: commit, Kind: "started", Run: r.id, Name: p.cmd.Name, Attempt: p.cmd.Attempt,
+				Verb: p.cmd.Do.String(), To: p.cmd.To,
+			})
+		}
+		if p.child != nil {
+			p.child.underWay(notice, commit)
+		}
+	}
 }
 
 // History gives everything that the log tells of a run and the runs below it, in order.
@@ -854,7 +872,7 @@ func (p *Partition) call(ctx context.Context, done chan error, f func(*core)) er
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return fault.Cancelled.New("run: %w", ctx.Err())
+		return contextFault(ctx, "run")
 	case <-p.ended:
 		select {
 		case err := <-done:
@@ -862,6 +880,19 @@ func (p *Partition) call(ctx context.Context, done chan error, f func(*core)) er
 		default:
 			return p.gone()
 		}
+	}
+}
+
+// contextFault is why a caller no longer waits.
+func contextFault(ctx context.Context, what string) error {
+	cause := context.Cause(ctx)
+	switch {
+	case errors.Is(cause, context.DeadlineExceeded):
+		return fault.Timeout.New("%s: %w", what, cause)
+	case errors.Is(cause, context.Canceled):
+		return fault.Cancelled.New("%s: %w", what, cause)
+	default:
+		return fault.Of(cause).Kind.New("%s: %w", what, cause)
 	}
 }
 

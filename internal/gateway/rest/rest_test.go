@@ -296,13 +296,13 @@ func TestTailIsHistoryAndThenLife(t *testing.T) {
 	tailed := make(chan error, 1)
 	go func() {
 		tailed <- w.client.Tail(t.Context(), id, func(n polity.Notice) error {
-			if n.Kind != "started" {
-				kinds = append(kinds, n.Kind)
-			}
 			if len(n.Data) > 0 {
 				t.Errorf("%s has data", n.Kind)
 			}
-			if len(kinds) == 1 {
+			if n.Kind == "started" {
+				return nil
+			}
+			if kinds = append(kinds, n.Kind); len(kinds) == 1 {
 				close(first)
 			}
 			return nil
