@@ -187,7 +187,7 @@ func TestManifestBlocks(t *testing.T) {
 			})
 		}
 	}
-	if found < 4 {
+	if found < 3 {
 		t.Errorf("only %d manifests were found", found)
 	}
 }

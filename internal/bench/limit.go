@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 
 	"polity.run/fault"
@@ -127,7 +128,8 @@ func openWAL(dir string, sync bool) (*grouped, error) {
 	return s, nil
 }
 
-// openPacked packs by hand into JetStream messages, without a condition.
+// openPacked packs by hand into JetStream messages, each on the condition that the log ends with the one before: whoever
+// packs by hand must keep a second writer out as well.
 func openPacked(ctx context.Context, dir string, sync bool) (*grouped, error) {
 	mode := bus.SyncOS
 	if sync {
@@ -148,15 +150,20 @@ func openPacked(ctx context.Context, dir string, sync bool) (*grouped, error) {
 		b.Close()
 		return err
 	}}
+	var sent uint64
+	prev := ""
 	go s.g.run(func(data []byte) error {
 		for len(data) > 0 {
 			n := min(len(data), packMax)
-			if err := l.AppendAnyway(data[:n], 0); err != nil {
+			sent++
+			id := strconv.FormatUint(1e15+sent, 36)
+			if err := l.Append(data[:n], id, prev, sent); err != nil {
 				return err
 			}
 			if a := <-acks; a.Err != nil {
 				return a.Err
 			}
+			prev = id
 			data = data[n:]
 		}
 		return nil

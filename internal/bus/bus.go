@@ -31,7 +31,7 @@ const (
 	domain       = "polity"         // set from day one, so that the store can join a cluster as a leaf
 	engineUser   = "engine"
 	engineAcct   = "ENGINE"
-	dupWindow    = 5 * time.Second
+	dupWindow    = 200 * time.Millisecond
 	fetchPending = 4096 // messages buffered while a log is read
 )
 

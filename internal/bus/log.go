@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -95,28 +97,37 @@ func (l *Log) Close() error {
 // comes as an Ack with the token. When the outcome is lost or a refusal, read Last: only the log
 // knows. Sending the identical message again is safe: at most one copy is written.
 func (l *Log) Append(data []byte, id, prev string, token uint64) error {
-	m := &nats.Msg{Subject: l.subject, Reply: l.inbox + strconv.FormatUint(token, 36), Data: data, Header: nats.Header{
-		jetstream.MsgIDHeader: {id},
-	}}
+	m := messages.Get().(*message)
+	defer messages.Put(m)
+	m.Subject, m.Reply, m.Data = l.subject, l.inbox+strconv.FormatUint(token, 36), data
+	m.id[0], m.condition[0] = id, prev
 	if prev == "" {
-		m.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{"0"}
+		m.condition[0] = "0"
+		delete(m.Header, jetstream.ExpectedLastMsgIDHeader)
+		m.Header[jetstream.ExpectedLastSubjSeqHeader] = m.condition[:]
 	} else {
-		m.Header[jetstream.ExpectedLastMsgIDHeader] = []string{prev}
+		delete(m.Header, jetstream.ExpectedLastSubjSeqHeader)
+		m.Header[jetstream.ExpectedLastMsgIDHeader] = m.condition[:]
 	}
-	if err := l.b.nc.PublishMsg(m); err != nil {
+	err := l.b.nc.PublishMsg(&m.Msg) // which keeps nothing of it
+	m.Data = nil
+	if err != nil {
 		return fault.Unavailable.New("bus: append to %s: %w", l.name, err)
 	}
 	return nil
 }
 
-// AppendAnyway is Append without an ID and a condition: what a log without an owner would cost, for measurements beside it.
-func (l *Log) AppendAnyway(data []byte, token uint64) error {
-	m := &nats.Msg{Subject: l.subject, Reply: l.inbox + strconv.FormatUint(token, 36), Data: data}
-	if err := l.b.nc.PublishMsg(m); err != nil {
-		return fault.Unavailable.New("bus: append to %s: %w", l.name, err)
-	}
-	return nil
+// message is a message that is used again: its headers are most of what an append costs here.
+type message struct {
+	nats.Msg
+	id, condition [1]string
 }
+
+var messages = sync.Pool{New: func() any {
+	m := &message{}
+	m.Header = nats.Header{jetstream.MsgIDHeader: m.id[:]}
+	return m
+}}
 
 // parseAck reads a JetStream acknowledgement. The common one, {"stream":"…","seq":17,…}, is read by
 // hand, as it comes once for every commit.
@@ -206,10 +217,18 @@ func (l *Log) Read(ctx context.Context, from, to uint64, each func(Entry) error)
 		// Nothing is lost when the end of the reading is not heard: the consumer ends by itself.
 		_ = sub.Unsubscribe()
 	}()
+	// One context serves all messages; its clock runs only while one is awaited.
+	wait, cancel := context.WithCancel(ctx)
+	clock := time.AfterFunc(requestMax, cancel)
+	defer func() { clock.Stop(); cancel() }()
 	for next := from; next <= to; next++ {
-		m, err := l.next(ctx, sub, next)
+		clock.Reset(requestMax)
+		m, err := sub.NextMsgWithContext(wait)
 		if err != nil {
-			return err
+			return l.unread(ctx, next, err)
+		}
+		if !clock.Stop() {
+			return l.unread(ctx, next, context.DeadlineExceeded) // it came in the very moment
 		}
 		seq, err := sequence(m.Reply)
 		if err != nil {
@@ -225,31 +244,35 @@ func (l *Log) Read(ctx context.Context, from, to uint64, each func(Entry) error)
 	return nil
 }
 
-func (l *Log) next(ctx context.Context, sub *nats.Subscription, seq uint64) (*nats.Msg, error) {
-	wait, cancel := context.WithTimeout(ctx, requestMax)
-	defer cancel()
-	m, err := sub.NextMsgWithContext(wait)
-	if err == nil {
-		return m, nil
-	}
+// unread explains why a message could not be read.
+func (l *Log) unread(ctx context.Context, seq uint64, err error) error {
 	if ctx.Err() != nil {
-		return nil, fault.Cancelled.New("bus: read %s: %w", l.name, ctx.Err())
+		return fault.Cancelled.New("bus: read %s: %w", l.name, ctx.Err())
 	}
-	return nil, fault.Damaged.New("bus: read %s: message %d did not come within %s: %w", l.name, seq, requestMax, err)
+	return fault.Damaged.New("bus: read %s: message %d did not come within %s: %w", l.name, seq, requestMax, err)
 }
 
 // sequence takes the stream position from an acknowledgement subject,
 // $JS.ACK.[<domain>.<account hash>.]<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>[.<token>].
 func sequence(reply string) (uint64, error) {
-	t := strings.Split(reply, ".")
 	at := 5
-	if len(t) >= 11 {
+	if strings.Count(reply, ".") >= 10 {
 		at = 7
 	}
-	if len(t) <= at {
-		return 0, fault.Internal.New("bus: read: subject %q holds no position", reply)
+	rest := reply
+	for range at {
+		_, after, ok := strings.Cut(rest, ".")
+		if !ok {
+			return 0, fault.Internal.New("bus: read: subject %q holds no position", reply)
+		}
+		rest = after
 	}
-	return strconv.ParseUint(t[at], 10, 64)
+	token, _, _ := strings.Cut(rest, ".")
+	seq, err := strconv.ParseUint(token, 10, 64)
+	if err != nil {
+		return 0, fault.Internal.New("bus: read: subject %q holds no position: %w", reply, err)
+	}
+	return seq, nil
 }
 
 // Size returns the number of messages and bytes that the log holds.

@@ -43,7 +43,10 @@ func (c *core) apply(rec *record, seq uint64) {
 		}
 		return
 	}
-	r := c.runs[rec.run]
+	r := t.root
+	if len(rec.run) != len(t.id) {
+		r = c.runs[rec.run]
+	}
 	if r == nil && rec.kind != recOpened {
 		c.diverge(t, "commit %d tells of %s, which this code did not open", seq, rec.run)
 		return
@@ -274,7 +277,12 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 	if len(cmd.To) > textMax || len(cmd.Skill) > textMax || len(r.id)+len(cmd.Name)+numberWidth > textMax {
 		return fault.Internal.New("decider of %s: command %.64q: a name or the run's ID is longer than %d bytes", r.agent, cmd.Name, textMax)
 	}
-	p := &pending{run: r, since: c.lastAt, cmd: *cmd, key: cmd.Key(), request: hashRequest(cmd)}
+	p := c.used
+	if p == nil {
+		p = new(pending)
+	}
+	c.used = nil
+	*p = pending{run: r, since: c.lastAt, cmd: *cmd, key: cmd.Key(), request: hashRequest(cmd)}
 	if slices.Contains(r.names, p.key) {
 		return fault.Internal.New("decider of %s: command %q is decided twice; its name and attempt must say which one it is", r.agent, p.key)
 	}

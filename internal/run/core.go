@@ -69,6 +69,7 @@ type core struct {
 
 	seq      uint64 // of the last acknowledged commit
 	head     hash   // its hash
+	name     string // of the last commit that was sent, as the log knows it; "" for not yet known
 	now      time.Time
 	lastAt   time.Time     // time of the last record applied
 	downtime time.Duration // nobody served the partition: the sum over all claims
@@ -170,6 +171,7 @@ type pack struct {
 	seq    uint64
 	prev   hash
 	id     hash
+	ids    [2]string // prev and id as the log knows them
 	at     time.Time
 	blobs  []payload // with data and digest: stored before the append
 
@@ -275,6 +277,11 @@ func (c *core) stale(rec *record) bool {
 func (c *core) send(g *pack) {
 	g.sum.Write(g.buf[g.hashed:])
 	g.sum.Sum(g.id[:0])
+	g.ids[1] = g.id.id()
+	if g.ids[0] = c.name; c.name == "" {
+		g.ids[0] = g.prev.id()
+	}
+	c.name = g.ids[1]
 	c.gather, c.flight = nil, g
 	c.tries = 0
 	c.resend()

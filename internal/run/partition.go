@@ -486,7 +486,7 @@ func (p *Partition) append(pk *pack, token uint64) {
 }
 
 func (p *Partition) send(pk *pack, token uint64) {
-	if err := p.log.Append(pk.buf, pk.id.id(), pk.prev.id(), token); err != nil {
+	if err := p.log.Append(pk.buf, pk.ids[1], pk.ids[0], token); err != nil {
 		p.cfg.Log.Error("append", "commit", pk.seq, "error", err) // then it is in doubt after ackMax
 	}
 }
