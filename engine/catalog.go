@@ -68,6 +68,7 @@ type entry struct {
 	pins    map[string]string // tool -> digest; nil for code that is trusted to name any tool
 }
 
+// skill checks what a skill is asked and answers: against its schemas, or that it is JSON at least.
 type skill struct{ in, out work.Check }
 
 func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
@@ -218,13 +219,26 @@ func (c *catalog) compile(def *agent.Definition) *entry {
 			e.err = fault.Invalid.New("agent %s: skill %s: %w", def.Name, s.Name, err)
 			return e
 		}
-		e.skills[s.Name] = skill{in, out}
+		both := skill{orJSON(in), orJSON(out)}
+		e.skills[s.Name] = both
 		if i == 0 && len(def.Skills) == 1 {
-			e.skills[""] = skill{in, out}
+			e.skills[""] = both
 		}
 	}
-	e.program.Input = func(name string, data json.RawMessage) error { return e.checkSkill(name, data, false) }
-	e.program.Output = func(name string, data json.RawMessage) error { return e.checkSkill(name, data, true) }
+	e.program.Input = func(name string, data json.RawMessage) error {
+		s, err := e.skill(name)
+		if err != nil {
+			return err
+		}
+		return s.in(data)
+	}
+	e.program.Output = func(name string, data json.RawMessage) error {
+		s, err := e.skill(name)
+		if err != nil {
+			return err
+		}
+		return s.out(data)
+	}
 	switch def.Kind {
 	case agent.KindGo:
 		e.err = c.compileGo(e)
@@ -249,26 +263,28 @@ func (c *catalog) compile(def *agent.Definition) *entry {
 	return e
 }
 
-func (e *entry) checkSkill(name string, data json.RawMessage, output bool) error {
-	s, ok := e.skills[name]
-	if !ok {
-		names := make([]string, 0, len(e.def.Skills))
-		for _, s := range e.def.Skills {
-			names = append(names, s.Name)
-		}
-		return fault.NotFound.New("agent %s has no skill %q; it has %s", e.def.Name, name, strings.Join(names, ", "))
+// skill returns the checks of a skill, or fault.NotFound naming those that there are.
+func (e *entry) skill(name string) (skill, error) {
+	if s, ok := e.skills[name]; ok {
+		return s, nil
 	}
-	check := s.in
-	if output {
-		check = s.out
+	names := make([]string, 0, len(e.def.Skills))
+	for _, s := range e.def.Skills {
+		names = append(names, s.Name)
 	}
+	return skill{}, fault.NotFound.New("agent %s has no skill %q; it has %s", e.def.Name, name, strings.Join(names, ", "))
+}
+
+func orJSON(check work.Check) work.Check {
 	if check != nil {
-		return check(data)
+		return check
 	}
-	if !json.Valid(data) {
-		return fault.Invalid.New("not JSON: %.80q", data)
+	return func(data json.RawMessage) error {
+		if !json.Valid(data) {
+			return fault.Invalid.New("not JSON: %.80q", data)
+		}
+		return nil
 	}
-	return nil
 }
 
 func (c *catalog) compileGo(e *entry) error {
@@ -371,22 +387,24 @@ func (c *catalog) ask(ctx context.Context, f *run.Effect) (json.RawMessage, erro
 	if err != nil {
 		return nil, err
 	}
-	m := polity.Message{
+	s, err := e.skill(f.Skill)
+	if err != nil {
+		return nil, err
+	}
+	m := &polity.Message{
 		ID: f.Key(), From: polity.AgentName(f.Agent), To: polity.AgentName(f.To), Performative: polity.Request,
 		Skill: f.Skill, Body: f.Input, Correlation: string(f.Run), Causation: polity.CommandKey(f.Name, f.Attempt), ReplyTo: true,
 	}
-	input := func(d json.RawMessage) error { return e.checkSkill(f.Skill, d, false) }
-	output := func(d json.RawMessage) error { return e.checkSkill(f.Skill, d, true) }
 	if e.begin != nil {
 		done := f.Later()
-		work.Begin(ctx, e.begin, m, input, output, func(out json.RawMessage, err error) { done(out, polity.Usage{}, err) })
+		work.Begin(ctx, e.begin, m, s.in, s.out, func(out json.RawMessage, err error) { done(out, polity.Usage{}, err) })
 		return nil, nil
 	}
 	handle := e.handle
 	if e.def.Kind == agent.KindExec {
 		handle = c.program(e, f.Folder)
 	}
-	return work.Ask(ctx, handle, m, input, output)
+	return work.Ask(ctx, handle, m, s.in, s.out)
 }
 
 // program returns what starts an agent's program for one request.

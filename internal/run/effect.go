@@ -191,7 +191,8 @@ func (p *Partition) late(now time.Time) (next time.Time) {
 
 func (p *Partition) do(q *pending) {
 	r := q.run
-	e := &Effect{
+	e := effects.Get().(*Effect)
+	*e = Effect{
 		Run: r.id, Name: q.cmd.Name, Attempt: q.cmd.Attempt, Verb: q.cmd.Do, To: q.cmd.To, Agent: r.agent,
 		Skill: q.cmd.Skill, Input: q.cmd.Input, Folder: r.folder, Release: r.release, Class: q.work.Class,
 		part: p, pending: q,
@@ -200,7 +201,12 @@ func (p *Partition) do(q *pending) {
 	if !e.later {
 		p.report(q, data, usage, err)
 	}
+	*e = Effect{}
+	effects.Put(e)
 }
+
+// effects are used again: Do keeps none.
+var effects = sync.Pool{New: func() any { return new(Effect) }}
 
 // report hands an effect's result to the loop.
 func (p *Partition) report(q *pending, data json.RawMessage, usage polity.Usage, err error) {

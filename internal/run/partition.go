@@ -58,7 +58,7 @@ var _ log = (*bus.Log)(nil)
 type Config struct {
 	Catalog Catalog
 	Blobs   *Blobs
-	// Do does an effect, in a goroutine of its own. It returns soon after ctx ended; if it does not, it is left behind.
+	// Do does an effect, in a goroutine of its own. It returns soon after ctx ended; if it does not, it is left behind. It keeps nothing of e.
 	// It may answer later instead: see Effect.Later.
 	Do func(ctx context.Context, e *Effect) (json.RawMessage, polity.Usage, error)
 	// Anchor is the file that remembers the log's end outside of the log; "" for none.

@@ -24,28 +24,48 @@ type Check func(data json.RawMessage) error
 type Handle func(ctx context.Context, m polity.Message) (json.RawMessage, error)
 
 // Ask asks an agent. Output of another schema is fault.Invalid.
-func Ask(ctx context.Context, handle Handle, m polity.Message, input, output Check) (json.RawMessage, error) {
-	return checked(m.Body, input, output, string(m.To), tool.OutputMaxDefault, func() (json.RawMessage, error) {
-		return handle(ctx, m)
-	})
+func Ask(ctx context.Context, handle Handle, m *polity.Message, input, output Check) (json.RawMessage, error) {
+	name := string(m.To)
+	if err := refused(input, "input", name, m.Body); err != nil {
+		return nil, err
+	}
+	out, err := guarded(ctx, handle, m)
+	if err != nil {
+		return nil, err
+	}
+	return accepted(out, output, name, tool.OutputMaxDefault)
+}
+
+// guarded calls an agent. One that panics has failed, and took nobody with it.
+func guarded(ctx context.Context, handle Handle, m *polity.Message) (out json.RawMessage, err error) {
+	defer func() {
+		if x := recover(); x != nil {
+			out, err = nil, panicked(string(m.To), x)
+		}
+	}()
+	return handle(ctx, *m)
 }
 
 // Begin asks an agent that answers later, through done: checked as Ask does.
-func Begin(ctx context.Context, begin func(context.Context, polity.Message, func(json.RawMessage, error)), m polity.Message,
+func Begin(ctx context.Context, begin func(context.Context, polity.Message, func(json.RawMessage, error)), m *polity.Message,
 	input, output Check, done func(json.RawMessage, error)) {
-	answer := func(out json.RawMessage, err error) {
-		done(checked(m.Body, nil, output, string(m.To), tool.OutputMaxDefault, func() (json.RawMessage, error) { return out, err }))
-	}
-	_, err := checked(m.Body, input, anything, string(m.To), tool.OutputMaxDefault, func() (json.RawMessage, error) {
-		begin(ctx, m, answer)
-		return nil, nil
-	})
-	if err != nil {
+	name := string(m.To)
+	if err := refused(input, "input", name, m.Body); err != nil {
 		done(nil, err)
+		return
 	}
+	defer func() {
+		if x := recover(); x != nil {
+			done(nil, panicked(name, x))
+		}
+	}()
+	begin(ctx, *m, func(out json.RawMessage, err error) {
+		if err == nil {
+			out, err = accepted(out, output, name, tool.OutputMaxDefault)
+		}
+		done(out, err)
+	})
 }
-
-func anything(json.RawMessage) error { return nil }
 
 // Call calls a tool.
 func Call(ctx context.Context, t tool.Tool, c tool.Call, input, output Check) (json.RawMessage, error) {
@@ -59,29 +79,47 @@ func Call(ctx context.Context, t tool.Tool, c tool.Call, input, output Check) (j
 
 // checked does a piece of work between its two checks. Work that panics has failed, and took nobody with it.
 func checked(in json.RawMessage, input, output Check, name string, most int, do func() (json.RawMessage, error)) (out json.RawMessage, err error) {
-	if input != nil {
-		if err := input(in); err != nil {
-			return nil, fault.Invalid.New("input of %s: %w", name, err)
-		}
+	if err := refused(input, "input", name, in); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if x := recover(); x != nil {
-			out, err = nil, fault.Internal.New("%s: panic: %v at %s", name, x, firstLines(debug.Stack()))
+			out, err = nil, panicked(name, x)
 		}
 	}()
 	if out, err = do(); err != nil {
 		return nil, err
 	}
+	return accepted(out, output, name, most)
+}
+
+// refused is why data is not taken; a nil check takes everything.
+func refused(check Check, what, name string, data json.RawMessage) error {
+	if check == nil {
+		return nil
+	}
+	if err := check(data); err != nil {
+		return fault.Invalid.New("%s of %s: %w", what, name, err)
+	}
+	return nil
+}
+
+// accepted is an output that is not too long and not refused; a nil check takes all JSON.
+func accepted(out json.RawMessage, output Check, name string, most int) (json.RawMessage, error) {
 	if len(out) > most {
 		return nil, fault.Exceeded("output", "%s: output of %d bytes; the most is %d", name, len(out), most)
 	}
 	if output == nil {
 		output = isJSON
 	}
-	if err := output(out); err != nil {
-		return nil, fault.Invalid.New("output of %s: %w", name, err)
+	if err := refused(output, "output", name, out); err != nil {
+		return nil, err
 	}
 	return out, nil
+}
+
+func panicked(name string, x any) error {
+	return fault.Internal.New("%s: panic: %v at %s", name, x, firstLines(debug.Stack()))
 }
 
 func isJSON(data json.RawMessage) error {
