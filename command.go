@@ -152,8 +152,8 @@ const (
 	EffectNone Effect = "none"
 	// EffectIdempotent changes something, and doing it again with the same input changes nothing more.
 	EffectIdempotent Effect = "idempotent"
-	// EffectKeyed changes something outside that honours the effect's key: repeated after a
-	// crash with the same key, it counts once.
+	// EffectKeyed changes something outside that honours the effect's key: repeated with the same key, after a
+	// crash or as a later attempt of the same command, it counts once.
 	EffectKeyed Effect = "keyed"
 	// EffectExternal changes something outside that knows no key. That it began is committed first; it
 	// is done at most once, and a crash in between ends as fault.Unknown.

@@ -2,11 +2,10 @@ package engine
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -38,6 +37,7 @@ type catalog struct {
 	models map[string]model.Model
 	blobs  *run.Blobs
 	exec   string // folder of the copies of pinned files
+	log    *slog.Logger
 
 	mu       sync.RWMutex
 	releases map[Digest]*release
@@ -64,7 +64,6 @@ type entry struct {
 	skills  map[string]skill
 	handle  work.Handle
 	begin   func(ctx context.Context, m polity.Message, done func(json.RawMessage, error))
-	copy    string            // of kind exec: the folder with the copies of its files
 	pins    map[string]string // tool -> digest; nil for code that is trusted to name any tool
 }
 
@@ -74,7 +73,7 @@ type skill struct{ in, out work.Check }
 func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 	c := &catalog{
 		agents: map[string]*agent.Agent{}, tools: map[string]*toolEntry{}, models: map[string]model.Model{},
-		blobs: blobs, exec: exec, releases: map[Digest]*release{}, schemas: map[string]work.Check{},
+		blobs: blobs, exec: exec, log: cfg.Log, releases: map[Digest]*release{}, schemas: map[string]work.Check{},
 	}
 	builtin, err := Tools()
 	if err != nil {
@@ -244,7 +243,6 @@ func (c *catalog) compile(def *agent.Definition) *entry {
 		e.err = c.compileGo(e)
 	case agent.KindExec:
 		e.program.Work = run.Work{Class: def.Exec.Effect, Timeout: time.Duration(def.Exec.Timeout)}
-		e.copy = copyName(def.Exec)
 	case agent.KindModel:
 		e.pins = map[string]string{}
 		for _, p := range def.Model.Tools {
@@ -410,30 +408,16 @@ func (c *catalog) ask(ctx context.Context, f *run.Effect) (json.RawMessage, erro
 // program returns what starts an agent's program for one request.
 func (c *catalog) program(e *entry, folder string) work.Handle {
 	return func(ctx context.Context, m polity.Message) (json.RawMessage, error) {
-		dir, err := work.Copy(c.exec, e.copy, e.def.Exec, c.file)
+		dir, remove, err := work.Copy(c.exec, e.def.Exec, c.file)
 		if err != nil {
 			return nil, err
 		}
-		return work.Program(ctx, e.def.Exec, dir, m.ID, folder, m.Body)
+		out, err := work.Program(ctx, e.def.Exec, dir, m.ID, folder, m.Body)
+		if gone := remove(); gone != nil && err == nil {
+			c.log.Warn("remove a program's folder", "folder", dir, "error", gone) // swept at the next start
+		}
+		return out, err
 	}
-}
-
-// copyName names the folder with the copies of a program's files for what is in it.
-func copyName(spec *agent.Exec) string {
-	h := sha256.New()
-	for _, f := range sortedFiles(spec.Files) {
-		fmt.Fprintf(h, "%q %s %t\n", f, spec.Files[f].Digest, spec.Files[f].Executable)
-	}
-	return hex.EncodeToString(h.Sum(nil)[:12])
-}
-
-func sortedFiles(m map[string]agent.File) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 func (c *catalog) file(digest string) ([]byte, error) {

@@ -123,7 +123,13 @@ func prepare(cfg Config) (*Engine, error) {
 
 func (e *Engine) start(ctx context.Context, cfg Config) error {
 	disk := cfg.Sync != SyncOS
-	var err error
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	err := os.RemoveAll(filepath.Join(e.state, "exec")) // what programs of a killed process left behind
+	if err != nil {
+		return fault.Denied.New("engine: %w", err)
+	}
 	if e.blobs, err = run.OpenBlobs(filepath.Join(e.state, "blobs"), disk); err != nil {
 		return err
 	}
@@ -318,6 +324,9 @@ func (e *Engine) Run(ctx context.Context, q Request) (polity.Outcome, error) {
 func (e *Engine) Wait(ctx context.Context, id polity.RunID) (polity.Outcome, error) {
 	return e.part.Wait(ctx, id)
 }
+
+// Resume goes on with a run that was left alone because of Config.Park.
+func (e *Engine) Resume(ctx context.Context, id polity.RunID) error { return e.part.Resume(ctx, id) }
 
 // Cancel asks a run and everything below it to end.
 func (e *Engine) Cancel(ctx context.Context, id polity.RunID, reason string) error {

@@ -15,6 +15,7 @@ import (
 	"polity.run/agent"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/manifest"
 )
 
 type question struct {
@@ -239,5 +240,59 @@ func TestExternalProgramThatFails(t *testing.T) {
 	o, err := e.Run(t.Context(), engine.Request{Release: d})
 	if err != nil || !errors.Is(o.Fault, fault.Unknown) {
 		t.Fatalf("%+v %v", o, err)
+	}
+}
+
+// TestProgramThatRewritesItself changes nothing for the next request: each has a copy of its own.
+func TestProgramThatRewritesItself(t *testing.T) {
+	e := open(t, t.TempDir())
+	defer stop(t, e)
+	d := script(t, e, "#!/bin/sh\nchmod 700 program.sh\necho 'echo 2' > program.sh\necho 1\nexit 0\n", agent.Exec{Effect: polity.EffectNone, OutputMax: 1 << 10})
+	for i := range 2 {
+		o, err := e.Run(t.Context(), engine.Request{Release: d, Seed: fmt.Sprint(i)})
+		if err != nil || string(o.Output) != "1" {
+			t.Fatalf("request %d: %s %v %v", i, o.Output, o.Fault, err)
+		}
+	}
+	left, err := os.ReadDir(filepath.Join(e.State(), "exec"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// TestLaterAttemptsHaveTheSameKey asks a keyed program again after it failed: the destination sees one key.
+func TestLaterAttemptsHaveTheSameKey(t *testing.T) {
+	folder := t.TempDir()
+	keys := filepath.Join(folder, "keys")
+	for name, text := range map[string]string{
+		"polity.yaml": "polity: v1\nname: twice\nagents:\n  w: {command: [./w.sh], effect: keyed, env: [\"KEYS=" + keys + "\"]}\n" +
+			"org:\n  pattern: hub\n  specialists: [w]\n  retries: 2\n  plan:\n    - {id: post, agent: w}\n",
+		"w.sh": "#!/bin/sh\necho \"$POLITY_KEY\" >> \"$KEYS\"\n[ $(wc -l < \"$KEYS\") -ge 3 ] && echo '{\"summary\":\"done\"}'\n",
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := open(t, t.TempDir())
+	defer stop(t, e)
+	m, err := manifest.Load(folder, pinnedEnv(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := e.Install(&m.Release, m.Blobs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := e.Run(t.Context(), engine.Request{Release: d, Input: json.RawMessage(`{"question":"?"}`)})
+	if err != nil || o.Status != polity.StatusCompleted {
+		t.Fatalf("%+v %v", o, err)
+	}
+	seen, err := os.ReadFile(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Fields(string(seen))
+	if len(lines) != 3 || lines[0] != lines[1] || lines[1] != lines[2] {
+		t.Errorf("keys of three attempts: %q", lines)
 	}
 }

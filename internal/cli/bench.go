@@ -32,16 +32,17 @@ func (a *app) newBench() *cobra.Command {
 
 // benchFlags are the flags of what is measured at several points.
 type benchFlags struct {
+	cmd    *cobra.Command
 	cfg    bench.Config
-	syncs  []string
+	syncs  []engine.Sync // where --sync is not given
 	output *choice
 }
 
-func (a *app) benchFlags(cmd *cobra.Command, syncs string, at []int) *benchFlags {
-	f := &benchFlags{output: outputFlag(cmd, "text", "text", "json")}
+func (a *app) benchFlags(cmd *cobra.Command, at []int, syncs ...engine.Sync) *benchFlags {
+	f := &benchFlags{cmd: cmd, output: outputFlag(cmd, "text", "text", "json")}
 	cmd.Flags().StringVar(&f.cfg.Dir, "dir", "", "folder on the disk to measure (default the temporary folder)")
 	cmd.Flags().IntSliceVar(&f.cfg.At, "at", at, "how many runs at once")
-	cmd.Flags().StringSliceVar(&f.syncs, "syncs", strings.Split(syncs, ","), "how commits are synced: disk, os")
+	f.syncs = syncs
 	cmd.Flags().IntVar(&f.cfg.Rounds, "rounds", 5, "turns of each at each point")
 	cmd.Flags().DurationVar(&f.cfg.Window, "window", 400*time.Millisecond, "length of a turn")
 	return f
@@ -49,11 +50,9 @@ func (a *app) benchFlags(cmd *cobra.Command, syncs string, at []int) *benchFlags
 
 func (a *app) config(f *benchFlags) (bench.Config, error) {
 	cfg := f.cfg
-	for _, s := range f.syncs {
-		if s != string(engine.SyncDisk) && s != string(engine.SyncOS) {
-			return cfg, usagef("--syncs: %q: want disk or os", s)
-		}
-		cfg.Sync = append(cfg.Sync, engine.Sync(s))
+	cfg.Sync = f.syncs
+	if f.cmd.Flags().Changed("sync") {
+		cfg.Sync = []engine.Sync{engine.Sync(a.sync.value)}
 	}
 	for _, n := range cfg.At {
 		if n < 1 || n > 100_000 {
@@ -70,9 +69,9 @@ func (a *app) config(f *benchFlags) (bench.Config, error) {
 func (a *app) newBenchRuns() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "runs", Short: "Runs of five no-op steps beside hand-packed JetStream and a write-ahead log", Args: args(cobra.NoArgs),
-		Example: "  polity bench runs\n  polity bench runs --syncs os --at 1,64 --rounds 3",
+		Example: "  polity bench runs\n  polity bench runs --sync os --at 1,64 --rounds 3",
 	}
-	f := a.benchFlags(cmd, "disk,os", []int{1, 16, 64, 256, 1024})
+	f := a.benchFlags(cmd, []int{1, 16, 64, 256, 1024}, engine.SyncDisk, engine.SyncOS)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := a.config(f)
 		if err != nil {
@@ -92,9 +91,9 @@ func (a *app) newBenchRuns() *cobra.Command {
 func (a *app) newBenchAgents() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "agents", Short: "A hub of three specialists, and ten agents in a row, with a model that answers at once", Args: args(cobra.NoArgs),
-		Example: "  polity bench agents\n  polity bench agents --syncs disk,os --at 1,64",
+		Example: "  polity bench agents\n  polity bench agents --sync disk --at 1,64",
 	}
-	f := a.benchFlags(cmd, "os", []int{1, 64})
+	f := a.benchFlags(cmd, []int{1, 64}, engine.SyncOS)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := a.config(f)
 		if err != nil {

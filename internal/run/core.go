@@ -564,6 +564,22 @@ func (p *pending) result(res result) *record {
 	}
 }
 
+// resumeRun goes on with a tree that was left alone when it was found in the log.
+func (c *core) resumeRun(id polity.RunID, answer func(error)) {
+	t := c.trees[id]
+	switch {
+	case c.dead != nil:
+		answer(c.dead)
+	case t == nil:
+		answer(fault.NotFound.New("run: no run %q", id))
+	case t.stopped != nil:
+		answer(t.stopped)
+	default:
+		c.unpark(t)
+		c.answer(answer)
+	}
+}
+
 // cancel asks a tree to stop. answer is called when that is durable.
 func (c *core) cancelRun(id polity.RunID, reason string, answer func(error)) {
 	t := c.trees[id]

@@ -38,8 +38,14 @@ func (e *Effect) Later() func(json.RawMessage, polity.Usage, error) {
 	return func(data json.RawMessage, usage polity.Usage, err error) { part.report(q, data, usage, err) }
 }
 
-// Key is the effect's idempotency key.
-func (e *Effect) Key() string { return polity.EffectKey(e.Run, e.Name, e.Attempt) }
+// Key is the effect's idempotency key. Every attempt of a keyed effect has the same one: who asks again after a
+// time-out does not know whether the first attempt was done, and the destination does.
+func (e *Effect) Key() string {
+	if e.Class == polity.EffectKeyed {
+		return polity.EffectKey(e.Run, e.Name, 1)
+	}
+	return polity.EffectKey(e.Run, e.Name, e.Attempt)
+}
 
 // flight is an effect on its way: its context, which costs nothing until somebody asks it for a channel, and its place
 // among those that share its time limit.
@@ -226,7 +232,7 @@ func (p *Partition) report(q *pending, data json.RawMessage, usage polity.Usage,
 func (q *pending) outcome(data json.RawMessage, usage polity.Usage, err error) result {
 	f := fault.Of(err)
 	if f != nil && q.work.Class == polity.EffectExternal && (f.Kind.Retryable() || f.Kind == fault.Cancelled) {
-		f = fault.Of(fault.Unknown.New("%s; it may have had its effect", f.Text))
+		f = fault.Of(fault.Unknown.New("%s; it may have had its effect, so it is not repeated (declare its effect if it may be: none, idempotent or keyed)", f.Text))
 	}
 	return result{data, f, usage}
 }

@@ -111,10 +111,10 @@ func (r *run) reserve(p *pending) (*fault.Error, *ledger) {
 	u := p.need()
 	turns, tokens, money := l.turns(), l.tokens(), l.money()
 	if free := turns.limit.Turns - turns.used.Turns - turns.held.Turns; u.Turns > free {
-		return fault.Exceeded("turns", "%d needed, %d of %d left", u.Turns, max(free, 0), turns.limit.Turns), turns
+		return fault.Exceeded("turns", "%d turns needed, %d of %d left", u.Turns, max(free, 0), turns.limit.Turns), turns
 	}
 	if free := tokens.limit.Tokens - tokens.used.Tokens() - tokens.held.Tokens(); u.Tokens() > free {
-		return fault.Exceeded("tokens", "%d needed, %d of %d left", u.Tokens(), max(free, 0), tokens.limit.Tokens), tokens
+		return fault.Exceeded("tokens", "%d tokens needed, %d of %d left", u.Tokens(), max(free, 0), tokens.limit.Tokens), tokens
 	}
 	if free := money.limit.MicroUSD - money.used.MicroUSD - money.held.MicroUSD; u.MicroUSD > free {
 		return fault.Exceeded("money", "%d micro-USD needed, %d of %d left", u.MicroUSD, max(free, 0), money.limit.MicroUSD), money

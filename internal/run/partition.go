@@ -719,6 +719,13 @@ func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome
 	return polity.Outcome{}, fault.Damaged.New("run: commit %d does not hold the end of %s", last, id)
 }
 
+// Resume goes on with a run that is parked; one that is not stays as it is. It returns fault.NotFound if there is no such
+// run, and the reason if it is stopped.
+func (p *Partition) Resume(ctx context.Context, id polity.RunID) error {
+	done := make(chan error, 1)
+	return p.call(ctx, done, func(c *core) { c.resumeRun(id, func(err error) { done <- err }) })
+}
+
 // Cancel asks a run and everything below it to end, and returns when that is durable; the run has ended when
 // every effect in flight has. A run that has ended already stays as it is.
 func (p *Partition) Cancel(ctx context.Context, id polity.RunID, reason string) error {

@@ -41,7 +41,7 @@ func Program(ctx context.Context, spec *agent.Exec, dir, key, folder string, inp
 	out := &limited{max: spec.OutputMax, full: func() {
 		cancel(fault.Exceeded("output", "%s: more than %d bytes of output", spec.Command[0], spec.OutputMax))
 	}}
-	complaints := &limited{max: stderrMax}
+	complaints := &tail{max: stderrMax}
 	cmd.Stdout, cmd.Stderr = out, complaints
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -55,7 +55,7 @@ func Program(ctx context.Context, spec *agent.Exec, dir, key, folder string, inp
 	case errors.Is(err, os.ErrPermission):
 		return nil, fault.Denied.New("%s: cannot be started: %w", spec.Command[0], err)
 	case err != nil:
-		return nil, fault.Failed.New("%s: %w: %s", spec.Command[0], err, strings.TrimSpace(complaints.buf.String()))
+		return nil, fault.Failed.New("%s: %w: %s", spec.Command[0], err, strings.TrimSpace(string(complaints.buf)))
 	}
 	return json.RawMessage(bytes.TrimSpace(out.buf.Bytes())), nil
 }
@@ -87,36 +87,42 @@ func (l *limited) Write(b []byte) (int, error) {
 	return l.buf.Write(b)
 }
 
-// Copy puts the pinned files of a program into a folder that is named for them, unless it is there already, and
-// returns the folder. load returns a file's content by its digest.
-func Copy(root, name string, spec *agent.Exec, load func(digest string) ([]byte, error)) (string, error) {
-	dir := filepath.Join(root, name)
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
+// tail keeps the last max bytes.
+type tail struct {
+	buf []byte
+	max int
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	n := len(b)
+	if n > t.max {
+		b = b[n-t.max:]
 	}
+	t.buf = append(t.buf[max(0, len(t.buf)+len(b)-t.max):], b...)
+	return n, nil
+}
+
+// Copy puts the pinned files of a program into a new folder below root, and returns the folder and what removes it. Every
+// request has a folder of its own, so that a program that writes in it changes nothing for the next. load returns a file's content by
+// its digest.
+func Copy(root string, spec *agent.Exec, load func(digest string) ([]byte, error)) (dir string, remove func() error, err error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
-		return "", fault.Unavailable.New("exec: copy files: %w", err)
+		return "", nil, fault.Unavailable.New("exec: copy files: %w", err)
 	}
-	tmp, err := os.MkdirTemp(root, ".new-")
-	if err != nil {
-		return "", fault.Unavailable.New("exec: copy files: %w", err)
+	if dir, err = os.MkdirTemp(root, "run-"); err != nil {
+		return "", nil, fault.Unavailable.New("exec: copy files: %w", err)
 	}
+	remove = func() error { return os.RemoveAll(dir) }
 	for file, pin := range spec.Files {
 		data, err := load(pin.Digest)
+		if err == nil {
+			err = put(filepath.Join(dir, filepath.FromSlash(file)), data, pin.Executable)
+		}
 		if err != nil {
-			return "", errors.Join(err, os.RemoveAll(tmp))
-		}
-		if err := put(filepath.Join(tmp, filepath.FromSlash(file)), data, pin.Executable); err != nil {
-			return "", errors.Join(fault.Unavailable.New("exec: copy files: %w", err), os.RemoveAll(tmp))
+			return "", nil, errors.Join(fault.Of(err).Kind.New("exec: copy %s: %w", file, err), remove())
 		}
 	}
-	if err := os.Rename(tmp, dir); err != nil {
-		if _, there := os.Stat(dir); there == nil { // another request was faster
-			return dir, os.RemoveAll(tmp)
-		}
-		return "", errors.Join(fault.Unavailable.New("exec: copy files: %w", err), os.RemoveAll(tmp))
-	}
-	return dir, nil
+	return dir, remove, nil
 }
 
 func put(path string, data []byte, executable bool) error {
