@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"polity.run"
 	"polity.run/fault"
 )
@@ -309,8 +311,13 @@ func checkLedgers(t *testing.T, c *core) {
 func replayed(t *testing.T, m *memory) {
 	t.Helper()
 	again := newCore(m, m.core.catalog, epochOfMemory)
+	var decided strings.Builder
+	again.decided = note(&decided)
 	if err := foldLog(again, m.log); err != nil {
 		t.Fatal(err)
+	}
+	if diff := cmp.Diff(m.decided.String(), decided.String()); diff != "" {
+		t.Fatalf("a fold decides otherwise (-live +folded):\n%.2000s", diff)
 	}
 	if len(again.runs) != len(m.core.runs) {
 		t.Fatalf("a fold leaves %d runs, the kernel %d", len(again.runs), len(m.core.runs))

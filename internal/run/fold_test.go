@@ -24,10 +24,7 @@ func decisionsOf(t *testing.T, h host, catalog Catalog, log []memEntry) string {
 	t.Helper()
 	var b strings.Builder
 	c := newCore(h, catalog, epochOfMemory)
-	c.decided = func(r polity.RunID, cmd *polity.Command) {
-		request := hashRequest(cmd)
-		fmt.Fprintf(&b, "%s %s %s %s %q %d %+v %+v %x %s\n", r, cmd.Do, cmd.Key(), cmd.To, cmd.Skill, cmd.After, cmd.Reserve, cmd.Bounds, request, cmd.Input)
-	}
+	c.decided = note(&b)
 	if err := foldLog(c, log); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,9 @@ package run
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,6 +26,7 @@ type memory struct {
 	effects []*pending
 	do      func(p *pending) result
 	failed  error
+	decided strings.Builder // every command, as the core decided it
 }
 
 type memAppend struct {
@@ -48,6 +51,8 @@ func (m *memory) open(catalog Catalog, park bool) {
 	m.appends, m.effects = nil, nil
 	m.core = newCore(m, catalog, epochOfMemory)
 	m.core.parks = park
+	m.decided.Reset()
+	m.core.decided = note(&m.decided)
 	if err := foldLog(m.core, m.log); err != nil {
 		m.t.Fatal(err)
 	}
@@ -174,6 +179,14 @@ func (m *memory) records(each func(seq int, r *record)) {
 		for j := range f.records {
 			each(i+1, &f.records[j])
 		}
+	}
+}
+
+// note writes down commands as they are decided.
+func note(b *strings.Builder) func(polity.RunID, *polity.Command) {
+	return func(r polity.RunID, cmd *polity.Command) {
+		request := hashRequest(cmd)
+		fmt.Fprintf(b, "%s %s %s %s %q %d %+v %+v %x %s\n", r, cmd.Do, cmd.Key(), cmd.To, cmd.Skill, cmd.After, cmd.Reserve, cmd.Bounds, request, cmd.Input)
 	}
 }
 

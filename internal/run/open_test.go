@@ -568,6 +568,7 @@ func TestChangedAgentStopsItsRuns(t *testing.T) {
 		"its tools":    {moody{programs: good.programs, work: gone}, "another digest"},
 		"what it asks": {moody{programs: good.programs, other: greedy(callNext)}, "asks for something else"},
 		"its answer":   {moody{programs: good.programs, other: steps(1)}, "asks for something else"},
+		"nothing else": {moody{programs: good.programs, root: plan(askWith("e", "five", polity.Bounds{})), other: steps(1)}, "does not"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -605,8 +605,7 @@ func (p *Partition) Open(ctx context.Context, r Request) error {
 	if err != nil {
 		return err
 	}
-	done := make(chan error, 1)
-	return p.call(ctx, done, func(c *core) { c.open(q, func(err error) { done <- err }, nil) })
+	return p.call(ctx, func(c *core, done func(error)) { c.open(q, done, nil) })
 }
 
 // Run opens a run as Open does and waits for its end.
@@ -698,11 +697,11 @@ func (p *Partition) outcome(ctx context.Context, id polity.RunID, ended chan end
 
 // stored reads how a run ended from the log.
 func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome, error) {
-	_, last, err := p.span(ctx, id)
+	at, err := p.span(ctx, id)
 	if err != nil {
 		return polity.Outcome{}, err
 	}
-	e, err := p.log.Get(ctx, last)
+	e, err := p.log.Get(ctx, at.last)
 	if err != nil {
 		return polity.Outcome{}, err
 	}
@@ -716,14 +715,13 @@ func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome
 			return polity.Outcome{Status: r.status, Output: data, Fault: r.fault, Usage: r.usage}, err
 		}
 	}
-	return polity.Outcome{}, fault.Damaged.New("run: commit %d does not hold the end of %s", last, id)
+	return polity.Outcome{}, fault.Damaged.New("run: commit %d does not hold the end of %s", at.last, id)
 }
 
 // Resume goes on with a run that is parked; one that is not stays as it is. It returns fault.NotFound if there is no such
 // run, and the reason if it is stopped.
 func (p *Partition) Resume(ctx context.Context, id polity.RunID) error {
-	done := make(chan error, 1)
-	return p.call(ctx, done, func(c *core) { c.resumeRun(id, func(err error) { done <- err }) })
+	return p.call(ctx, func(c *core, done func(error)) { c.resumeRun(id, done) })
 }
 
 // Cancel asks a run and everything below it to end, and returns when that is durable; the run has ended when
@@ -732,22 +730,18 @@ func (p *Partition) Cancel(ctx context.Context, id polity.RunID, reason string) 
 	if len(reason) > textMax {
 		return fault.Invalid.New("run: cancel: a reason of %d bytes; the most is %d", len(reason), textMax)
 	}
-	done := make(chan error, 1)
-	return p.call(ctx, done, func(c *core) { c.cancelRun(id, reason, func(err error) { done <- err }) })
+	return p.call(ctx, func(c *core, done func(error)) { c.cancelRun(id, reason, done) })
 }
 
 // List returns all root runs in the order of opening.
 func (p *Partition) List(ctx context.Context) ([]polity.Summary, error) {
-	var list []polity.Summary
-	done := make(chan error, 1)
-	err := p.call(ctx, done, func(c *core) {
+	return ask(ctx, p, func(c *core, reply func([]polity.Summary, error)) {
 		all := make([]polity.Summary, len(c.roots))
 		for i, t := range c.roots {
 			all[i] = t.current()
 		}
-		c.answer(func(err error) { list = all; done <- err })
+		c.answer(func(err error) { reply(all, err) })
 	})
-	return list, err
 }
 
 func (t *tree) current() polity.Summary {
@@ -760,50 +754,47 @@ func (t *tree) current() polity.Summary {
 
 // Find returns a run's summary, or fault.NotFound.
 func (p *Partition) Find(ctx context.Context, id polity.RunID) (polity.Summary, error) {
-	var s polity.Summary
-	done := make(chan error, 1)
-	err := p.call(ctx, done, func(c *core) {
+	return ask(ctx, p, func(c *core, reply func(polity.Summary, error)) {
 		t := c.trees[id]
 		if t == nil {
-			done <- fault.NotFound.New("run: no run %q", id)
+			reply(polity.Summary{}, fault.NotFound.New("run: no run %q", id))
 			return
 		}
 		found := t.current()
-		c.answer(func(err error) { s = found; done <- err })
+		c.answer(func(err error) { reply(found, err) })
 	})
-	return s, err
 }
 
-func (p *Partition) span(ctx context.Context, id polity.RunID) (first, last uint64, err error) {
-	done := make(chan error, 1)
-	err = p.call(ctx, done, func(c *core) {
+// span is a run's first and last commit.
+type span struct{ first, last uint64 }
+
+func (p *Partition) span(ctx context.Context, id polity.RunID) (span, error) {
+	return ask(ctx, p, func(c *core, reply func(span, error)) {
 		t := c.trees[id]
 		if t == nil {
-			done <- fault.NotFound.New("run: no run %q", id)
+			reply(span{}, fault.NotFound.New("run: no run %q", id))
 			return
 		}
-		f, l := t.first, t.last
-		c.answer(func(err error) { first, last = f, l; done <- err })
+		found := span{t.first, t.last}
+		c.answer(func(err error) { reply(found, err) })
 	})
-	return first, last, err
 }
 
 // Watch calls notice for what is under way in a run, and then for everything that happens to it from now on, from the
 // partition's goroutine: it must not block. The returned function ends that.
 func (p *Partition) Watch(ctx context.Context, id polity.RunID, notice func(polity.Notice)) (func(), error) {
 	w := &watcher{notice: notice}
-	done := make(chan error, 1)
-	err := p.call(ctx, done, func(c *core) {
+	err := p.call(ctx, func(c *core, done func(error)) {
 		t := c.trees[id]
 		if t == nil {
-			done <- fault.NotFound.New("run: no run %q", id)
+			done(fault.NotFound.New("run: no run %q", id))
 			return
 		}
 		t.watch = append(t.watch, w)
 		if t.root != nil && !t.parked {
 			t.root.underWay(notice, t.last)
 		}
-		done <- nil
+		done(nil)
 	})
 	return func() { p.post(input{do: func(*core) { w.gone = true }}) }, err
 }
@@ -825,12 +816,12 @@ func (r *run) underWay(notice func(polity.Notice), commit uint64) {
 
 // History gives everything that the log tells of a run and the runs below it, in order.
 func (p *Partition) History(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error {
-	first, last, err := p.span(ctx, id)
+	at, err := p.span(ctx, id)
 	if err != nil {
 		return err
 	}
 	var f frame
-	return p.log.Read(ctx, first, last, func(e bus.Entry) error {
+	return p.log.Read(ctx, at.first, at.last, func(e bus.Entry) error {
 		if err := f.decode(e.Data); err != nil {
 			return err
 		}
@@ -870,22 +861,37 @@ func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, 
 	return n, nil
 }
 
-// call runs f in the loop and waits for done.
-func (p *Partition) call(ctx context.Context, done chan error, f func(*core)) error {
-	if !p.post(input{do: f}) {
-		return p.gone()
+// call runs f in the loop and waits until it is done.
+func (p *Partition) call(ctx context.Context, f func(c *core, done func(error))) error {
+	_, err := ask(ctx, p, func(c *core, reply func(struct{}, error)) {
+		f(c, func(err error) { reply(struct{}{}, err) })
+	})
+	return err
+}
+
+// ask runs f in the loop and waits for its reply, which is the caller's alone. A reply that comes when nobody waits any
+// more is dropped.
+func ask[T any](ctx context.Context, p *Partition, f func(c *core, reply func(T, error))) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	done := make(chan answer, 1)
+	var none T
+	if !p.post(input{do: func(c *core) { f(c, func(v T, err error) { done <- answer{v, err} }) }}) {
+		return none, p.gone()
 	}
 	select {
-	case err := <-done:
-		return err
+	case a := <-done:
+		return a.value, a.err
 	case <-ctx.Done():
-		return contextFault(ctx, "run")
+		return none, contextFault(ctx, "run")
 	case <-p.ended:
 		select {
-		case err := <-done:
-			return err
+		case a := <-done:
+			return a.value, a.err
 		default:
-			return p.gone()
+			return none, p.gone()
 		}
 	}
 }
