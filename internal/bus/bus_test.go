@@ -1,10 +1,16 @@
 package bus_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
+	"polity.run/fault"
 	"polity.run/internal/bus"
 )
 
@@ -65,5 +71,81 @@ func TestAppendIsConditional(t *testing.T) {
 	}
 	if fmt.Sprint(got) != "[one two three]" {
 		t.Fatalf("read %v", got)
+	}
+}
+
+// TestReadFindsAHole flips one bit of a message in the server's file.
+func TestReadFindsAHole(t *testing.T) {
+	dir := t.TempDir()
+	b, l, acks := open(t, dir)
+	for i, text := range []string{"first message", "second message", "third message"} {
+		prev := ""
+		if i > 0 {
+			prev = fmt.Sprint("h", i-1)
+		}
+		if err := l.Append([]byte(text), fmt.Sprint("h", i), prev, uint64(i)); err != nil {
+			t.Fatal(err)
+		}
+		if a := <-acks; a.Err != nil {
+			t.Fatal(a.Err)
+		}
+	}
+	b.Close()
+	files, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "LOG_p0", "msgs", "*.blk"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v %v", files, err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[bytes.Index(data, []byte("second"))] ^= 1
+	if err := os.WriteFile(files[0], data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, l, _ = open(t, dir)
+	defer b.Close()
+	var got []string
+	err = l.Read(t.Context(), 1, 3, func(e bus.Entry) error { got = append(got, string(e.Data)); return nil })
+	if !errors.Is(err, fault.Damaged) || !strings.Contains(err.Error(), "message 2 is missing") || fmt.Sprint(got) != "[first message]" {
+		t.Errorf("read %q: %v", got, err)
+	}
+	if e, err := l.Get(t.Context(), 3); err != nil || string(e.Data) != "third message" {
+		t.Errorf("message 3: %q %v", e.Data, err)
+	}
+	if e, err := l.Get(t.Context(), 9); err != nil || e.Seq != 0 {
+		t.Errorf("message 9: %+v %v", e, err)
+	}
+}
+
+func TestReadStops(t *testing.T) {
+	b, l, acks := open(t, t.TempDir())
+	defer b.Close()
+	_ = l.Append([]byte("one"), "h1", "", 1)
+	<-acks
+	enough := errors.New("enough")
+	if err := l.Read(t.Context(), 1, 1, func(bus.Entry) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("the reader's own error: %v", err)
+	}
+	if err := l.Read(t.Context(), 2, 1, func(bus.Entry) error { return enough }); err != nil {
+		t.Errorf("nothing to read: %v", err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Read(over, 1, 2, func(bus.Entry) error { return nil }); !errors.Is(err, fault.Cancelled) {
+		t.Errorf("given up: %v", err)
+	}
+	if n, size, err := l.Size(t.Context()); err != nil || n != 1 || size == 0 {
+		t.Errorf("size: %d %d %v", n, size, err)
+	}
+}
+
+func TestOpenOfAFolderThatCannotBeWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bus.Open(t.Context(), bus.Config{Dir: path}); !errors.Is(err, fault.Denied) {
+		t.Errorf("%v", err)
 	}
 }

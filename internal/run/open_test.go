@@ -296,8 +296,19 @@ func TestParkedRunsResumeWhenTheyAreOpenedAgain(t *testing.T) {
 		if after := len(d.list(&d.began)); after != before+2 {
 			t.Errorf("%d effects of the run", after-before)
 		}
-		if s, err := n.Find(t.Context(), rootID(0)); err != nil || s.Status != polity.StatusRunning {
+		if s, err := n.Find(t.Context(), rootID(0)); err != nil || s.Status != polity.StatusRunning || !s.Parked {
 			t.Errorf("the other one: %+v %v", s, err)
+		}
+		for range 2 {
+			if err := n.Resume(t.Context(), rootID(0)); err != nil {
+				t.Error(err)
+			}
+		}
+		if o := endOf(t, n, rootID(0)); o.Status != polity.StatusCompleted || string(o.Output) != `"ok ok"` {
+			t.Errorf("resumed, it ended %s with %s: %v", o.Status, o.Output, o.Fault)
+		}
+		if err := n.Resume(t.Context(), rootID(7)); !errors.Is(err, fault.NotFound) {
+			t.Errorf("resuming what is not there: %v", err)
 		}
 	})
 }
@@ -568,7 +579,6 @@ func TestChangedAgentStopsItsRuns(t *testing.T) {
 		"its tools":    {moody{programs: good.programs, work: gone}, "another digest"},
 		"what it asks": {moody{programs: good.programs, other: greedy(callNext)}, "asks for something else"},
 		"its answer":   {moody{programs: good.programs, other: steps(1)}, "asks for something else"},
-		"nothing else": {moody{programs: good.programs, root: plan(askWith("e", "five", polity.Bounds{})), other: steps(1)}, "does not"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -610,6 +620,26 @@ func TestChangedAgentStopsItsRuns(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestChildAskedOtherwise wants a child that the log opened with another question to stop its tree.
+func TestChildAskedOtherwise(t *testing.T) {
+	ask := func(input string) programs {
+		root := plan(polity.Ask("c", "child", "", json.RawMessage(input)))
+		return programs{deciders: map[string]polity.Decider{"root": root, "child": plan(polity.Sleep("s", time.Minute))}}
+	}
+	m := newMemory(t, ask(`{"q":1}`))
+	m.begin(1, "root", polity.Bounds{})
+	m.acknowledge()
+	m.open(ask(`{"q":2}`), false)
+	if f := m.core.roots[0].stopped; f == nil || !errors.Is(f, fault.Diverged) || !strings.Contains(f.Text, "and this code does not") {
+		t.Errorf("stopped: %v", f)
+	}
+	m.open(ask(`{"q":1}`), false)
+	m.run()
+	if s := m.core.roots[0].current(); s.Status != polity.StatusCompleted {
+		t.Errorf("it went on and ended %s: %v", s.Status, s.Fault)
 	}
 }
 
