@@ -1,10 +1,10 @@
-// Package client talks to a running node of this machine: it lists its runs, starts, follows and
-// cancels them.
+// Package client talks to a running node of this machine: it lists its runs, starts, follows,
+// resumes and cancels them.
 //
 // It exists because one process at a time serves a state folder, and every other one that wants
 // something of it has to ask. The life of a client:
 //
-//	Open(state folder) -> List, Find, Start, Tail, Wait, Cancel ... -> nothing to close
+//	Open(state folder) -> List, Find, Start, Resume, Tail, Wait, Cancel ... -> nothing to close
 //
 // Faults come back as the node returned them, so that errors.Is(err, fault.NotFound) holds here too.
 // A node that cannot be reached is fault.Unavailable: it may have ended, and the state folder may be free.
@@ -110,6 +110,12 @@ func (c *Client) Start(ctx context.Context, q Request) (polity.RunID, error) {
 	var answer Started
 	err := c.call(ctx, http.MethodPost, "/v1/runs", q, &answer)
 	return answer.ID, err
+}
+
+// Resume has the node go on with a run that nobody works on; one that is not parked stays as it is. It returns
+// fault.NotFound if there is no such run, and the reason if it is stopped.
+func (c *Client) Resume(ctx context.Context, id polity.RunID) error {
+	return c.call(ctx, http.MethodPost, runPath(id, "/resume"), struct{}{}, nil)
 }
 
 // runPath is the path of a run. The slashes in a child's ID are escaped, so that it stays one segment.

@@ -210,7 +210,12 @@ func TestPathsKeepChildrenWhole(t *testing.T) {
 	if err := c.Cancel(t.Context(), "0-a/b", "why"); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"GET /v1/runs/0-a%2Fb~2%2Fc%20d Bearer secret", "POST /v1/runs/0-a%2Fb/cancel Bearer secret"}
+	if err := c.Resume(t.Context(), "0-a"); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"GET /v1/runs/0-a%2Fb~2%2Fc%20d Bearer secret", "POST /v1/runs/0-a%2Fb/cancel Bearer secret", "POST /v1/runs/0-a/resume Bearer secret",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}

@@ -75,7 +75,7 @@ Exit codes:
   1    failure
   2    wrong usage, or input that cannot be accepted
   4    denied
-  5    the run failed, or is stopped
+  5    the run failed, is stopped, or ended at a bound with nothing to show
   6    conflict with what is there already
   7    not in time
   8    not found

@@ -168,6 +168,33 @@ func TestFind(t *testing.T) {
 	}
 }
 
+func TestShortID(t *testing.T) {
+	tests := map[string]struct {
+		id   polity.RunID
+		all  []polity.RunID
+		want string
+	}{
+		"alone":           {"0-abcdefgh", nil, "0-abcdef"},
+		"itself":          {"0-abcdefgh", []polity.RunID{"0-abcdefgh"}, "0-abcdef"},
+		"another":         {"0-abcdefgh", []polity.RunID{"0-zbcdefgh"}, "0-abcdef"},
+		"begins alike":    {"0-abcdefgh", []polity.RunID{"0-abcdefgx", "0-abcdefxx", "0-abcdexxx"}, "0-abcdefgh"},
+		"needs one more":  {"0-abcdefgh", []polity.RunID{"0-abcdefxx"}, "0-abcdefg"},
+		"other partition": {"0-abcdefgh", []polity.RunID{"1-abcdefgh"}, "0-abcdef"},
+		"short already":   {"0-abc", []polity.RunID{"0-abd"}, "0-abc"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			all := make([]polity.Summary, len(tt.all))
+			for i, id := range tt.all {
+				all[i].ID = id
+			}
+			if got := shortID(tt.id, all); got != tt.want {
+				t.Errorf("want %q, got %q", tt.want, got)
+			}
+		})
+	}
+}
+
 func TestFolderDigest(t *testing.T) {
 	limits := folderLimits{folderFilesMax, folderBytesMax}
 	digest := func(t *testing.T, root string) string {

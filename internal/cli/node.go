@@ -30,6 +30,7 @@ type node interface {
 	Wait(ctx context.Context, id polity.RunID) (polity.Outcome, error)
 	Cancel(ctx context.Context, id polity.RunID, reason string) error
 	Start(ctx context.Context, q client.Request) (polity.RunID, error)
+	Resume(ctx context.Context, id polity.RunID) error
 	Close() error
 }
 
@@ -177,6 +178,20 @@ func begins(id, text polity.RunID) bool {
 		}
 	}
 	return has(id)
+}
+
+// shortMin is the least of an ID that is written where it is shortened: the partition and six more, as in 0-mfrggz.
+const shortMin = 8
+
+// shortID returns the beginning of an ID by which find finds it among all runs.
+func shortID(id polity.RunID, all []polity.Summary) string {
+	n := min(shortMin, len(id))
+	for _, s := range all {
+		for s.ID != id && n < len(id) && begins(s.ID, id[:n]) {
+			n++
+		}
+	}
+	return string(id[:n])
 }
 
 // suggestRun words which run could have been meant: a mistyped abbreviation is compared with as much of each ID.

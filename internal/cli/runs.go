@@ -18,12 +18,12 @@ const listDefault = 50
 
 func (a *app) newRuns() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "runs", Short: "List, show, follow and cancel runs",
-		Long:    "List, show, follow and cancel runs.\n\nAn ID may be shortened, with or without the part before its '-', as long as only one run begins so.",
-		Example: "  polity runs list --status running\n  polity runs show k3j2\n  polity runs tail k3j2\n  polity runs cancel k3j2 --reason \"wrong folder\"",
+		Use: "runs", Short: "List, show, follow, resume and cancel runs",
+		Long:    "List, show, follow, resume and cancel runs.\n\nAn ID may be shortened, with or without the part before its '-', as long as only one run begins so.",
+		Example: "  polity runs list --status running\n  polity runs show k3j2\n  polity runs tail k3j2\n  polity runs resume k3j2\n  polity runs cancel k3j2 --reason \"wrong folder\"",
 		Args:    noSubcommand, RunE: help,
 	}
-	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsTail(), a.newRunsCancel())
+	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsTail(), a.newRunsResume(), a.newRunsCancel())
 	return cmd
 }
 
@@ -138,7 +138,7 @@ func (a *app) printList(list []polity.Summary) error {
 // standing is a run's status in words.
 func standing(s polity.Summary) string {
 	if s.Parked {
-		return "parked" // the command that opened it goes on with it
+		return "parked" // it waits to be resumed
 	}
 	return s.Status.String()
 }

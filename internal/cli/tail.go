@@ -46,7 +46,7 @@ func (t *tail) from(ctx context.Context, n node, text string) error {
 	}
 	t.at, t.n = 0, 0
 	if _, alone := n.(*local); alone && s.Status == polity.StatusRunning {
-		t.screen.say("note: no process goes on with run %s; the command that started it does, when it is given again", s.ID)
+		t.screen.say("note: no process goes on with run %s; polity runs resume %s does", s.ID, clean(string(polity.RunID(text).Root())))
 		return n.History(ctx, s.ID, t.put)
 	}
 	return n.Tail(ctx, s.ID, t.put)

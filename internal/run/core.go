@@ -303,7 +303,11 @@ func (c *core) appended(token, seq uint64) {
 		c.giveUp(fault.Damaged.New("run: commit %d was written at position %d of the log", f.seq, seq))
 		return
 	}
+	sentOnce := c.tries == 1
 	c.seq, c.head, c.flight = f.seq, f.id, nil
+	if c.gather != nil {
+		c.send(c.gather) // before the effects are let loose: the next commit shall not stand in line behind them
+	}
 	for _, p := range f.starts {
 		if !p.done {
 			p.started = true
@@ -322,7 +326,7 @@ func (c *core) appended(token, seq uint64) {
 	for _, answer := range f.answers {
 		answer(nil)
 	}
-	if c.tries == 1 && len(f.blobs) == 0 { // else a copy of it may still be under way
+	if sentOnce && len(f.blobs) == 0 { // else a copy of it may still be under way
 		f.reset()
 		c.spare = f
 	}

@@ -171,12 +171,11 @@ func (p *Partition) work(q *pending) {
 			p.idle.Add(-1)
 			return
 		}
-		select {
-		case q = <-p.jobs:
-			p.idle.Add(-1)
-		case <-p.ctx.Done():
+		var more bool
+		if q, more = <-p.jobs; !more {
 			return
 		}
+		p.idle.Add(-1)
 	}
 }
 

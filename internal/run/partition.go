@@ -431,6 +431,7 @@ func (p *Partition) Close() error {
 		p.stopping.Store(true)
 		p.nudge()
 		<-p.ended
+		close(p.jobs) // only the loop sent on it
 		if p.core.dead == nil {
 			p.core.giveUp(fault.Unavailable.New("run: the node is stopping; ask again with the same ID"))
 			p.drain(nil)

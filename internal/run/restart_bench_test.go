@@ -137,33 +137,48 @@ func benchRestart(b *testing.B, runs int, single bool) {
 	b.ReportMetric(float64(after-min(before, after))/float64(runs), "heap-B/run")
 }
 
-// inUse is what is in use on heap and stacks once the garbage is gone.
-func inUse() uint64 {
+func inUse() uint64 { h, s := inUseBy(); return h + s }
+
+// inUseBy is what is in use on heap and stacks once the garbage is gone.
+func inUseBy() (heap, stacks uint64) {
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return m.HeapAlloc + m.StackInuse
+	return m.HeapAlloc, m.StackInuse
 }
 
-// BenchmarkWaiting measures many runs that wait for a slow effect at the same time: how much longer than the effect itself all of them take, and what
-// one of them costs while it waits.
+const slow = 2 * time.Second // an effect of BenchmarkWaiting
+
+// BenchmarkWaiting measures many runs that wait for a slow effect at the same time, one that blocks and one that answers later: how much longer than the
+// effect itself all of them take, and what one of them costs while it waits.
 func BenchmarkWaiting(b *testing.B) {
-	const runs, slow = 10_000, 2 * time.Second
-	once := steps(1)
-	n := openNode(b, b.TempDir(), bus.SyncOS, Config{
-		Catalog: programs{deciders: map[string]polity.Decider{"once": once}},
-		Do: func(ctx context.Context, _ *Effect) (json.RawMessage, polity.Usage, error) {
+	b.Run("blocking", func(b *testing.B) {
+		benchWaiting(b, func(ctx context.Context, _ *Effect) (json.RawMessage, polity.Usage, error) {
 			if !waitFor(ctx, slow) {
 				return nil, polity.Usage{}, ctx.Err()
 			}
 			return json.RawMessage(`{}`), polity.Usage{}, nil
-		},
+		})
 	})
+	b.Run("later", func(b *testing.B) {
+		benchWaiting(b, func(_ context.Context, e *Effect) (json.RawMessage, polity.Usage, error) {
+			answer := e.Later()
+			time.AfterFunc(slow, func() { answer(json.RawMessage(`{}`), polity.Usage{}, nil) })
+			return nil, polity.Usage{}, nil
+		})
+	})
+}
+
+func benchWaiting(b *testing.B, do func(context.Context, *Effect) (json.RawMessage, polity.Usage, error)) {
+	const runs = 10_000
+	catalog := programs{deciders: map[string]polity.Decider{"once": steps(1)}}
+	n := openNode(b, b.TempDir(), bus.SyncOS, Config{Catalog: catalog, Do: do})
 	defer n.close(b)
 	next := 0
 	for b.Loop() {
-		before, goroutines := inUse(), runtime.NumGoroutine()
+		heapBefore, stacksBefore := inUseBy()
+		goroutines := runtime.NumGoroutine()
 		began := time.Now()
 		var wg sync.WaitGroup
 		ended := make(chan error, runs)
@@ -177,8 +192,10 @@ func BenchmarkWaiting(b *testing.B) {
 		opened := time.Since(began)
 		// In the middle of the wait, when all have begun.
 		wg.Go(func() {
-			time.Sleep(slow / 2)
-			b.ReportMetric(float64(inUse()-before)/runs, "B/run")
+			waitFor(b.Context(), slow/2)
+			heap, stacks := inUseBy()
+			b.ReportMetric((float64(heap)-float64(heapBefore))/runs, "heap-B/run")
+			b.ReportMetric((float64(stacks)-float64(stacksBefore))/runs, "stack-B/run")
 			b.ReportMetric(float64(runtime.NumGoroutine()-goroutines)/runs, "goroutines/run")
 		})
 		for range runs {

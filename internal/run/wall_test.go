@@ -302,3 +302,44 @@ func TestTimesAreReadAsTheyWereWritten(t *testing.T) {
 		}
 	})
 }
+
+// TestEffectAnswersLater wants the first answer of an effect that holds no goroutine, whenever it comes, and no other.
+func TestEffectAnswersLater(t *testing.T) {
+	for name, tc := range map[string]struct {
+		after []time.Duration
+		heard string
+		want  time.Duration
+	}{
+		"at once":       {[]time.Duration{0}, "ok", 0},
+		"in time":       {[]time.Duration{time.Second}, "ok", time.Second},
+		"twice":         {[]time.Duration{time.Second, 2 * time.Second}, "ok", time.Second},
+		"after a while": {[]time.Duration{timeoutDefault + time.Second}, "ok", timeoutDefault + time.Second}, // it ended within the grace
+		"too late":      {[]time.Duration{timeoutDefault + effectGrace + time.Second}, "timeout", timeoutDefault + effectGrace},
+		"never":         {nil, "timeout", timeoutDefault + effectGrace},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				do := func(_ context.Context, e *Effect) (json.RawMessage, polity.Usage, error) {
+					answer := e.Later()
+					for _, d := range tc.after {
+						time.AfterFunc(d, func() { answer(json.RawMessage(`{}`), polity.Usage{InputTokens: 1}, nil) })
+					}
+					return nil, polity.Usage{}, nil
+				}
+				n := openNode(t, t.TempDir(), bus.SyncOS, Config{Do: do, Catalog: programs{deciders: map[string]polity.Decider{
+					"root": plan(tool("a", "noop"), polity.Sleep("b", 10*time.Minute)),
+				}}})
+				defer n.close(t)
+				began := time.Now()
+				mustOpen(t, n, rootID(1), "root", polity.Bounds{})
+				o := endOf(t, n, rootID(1))
+				if o.Status != polity.StatusCompleted || string(o.Output) != `"`+tc.heard+` ok"` || o.Usage.Turns != 1 {
+					t.Errorf("ended %s with %s, %+v: %v", o.Status, o.Output, o.Usage, o.Fault)
+				}
+				if took := time.Since(began) - 10*time.Minute; took < tc.want || took > tc.want+time.Second/2 {
+					t.Errorf("took %s, want %s", took, tc.want)
+				}
+			})
+		})
+	}
+}

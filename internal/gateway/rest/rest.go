@@ -1,8 +1,8 @@
 // Package rest is the door of a running node for the other processes of its user: HTTP on the
 // loopback interface, behind a token that only the user can read.
 //
-// It exists because one process at a time serves a state folder: another terminal that lists, follows
-// or cancels runs asks that process. The life of a server:
+// It exists because one process at a time serves a state folder: another terminal that lists, follows,
+// resumes or cancels runs asks that process. The life of a server:
 //
 //	Open: listen, write the address into the state folder -> Run -> Close: take it away again
 //
@@ -60,7 +60,7 @@ type Server struct {
 	closing chan struct{} // closed when the door begins to close
 	once    sync.Once
 	closed  error
-	started sync.WaitGroup // runs that were started through the door and have not ended
+	started sync.WaitGroup // runs that were started or resumed through the door and have not ended
 }
 
 // Open listens on a free port and says in the engine's state folder how it is reached. It serves
@@ -133,7 +133,7 @@ func (s *Server) Close() error {
 	return s.closed
 }
 
-// Idle returns when every run that was started through the door has ended, the door is closed, or ctx
+// Idle returns when every run that was started or resumed through the door has ended, the door is closed, or ctx
 // ends: then with its error.
 func (s *Server) Idle(ctx context.Context) error {
 	idle := make(chan struct{})

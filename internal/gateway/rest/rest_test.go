@@ -82,9 +82,14 @@ type world struct {
 
 func open(t *testing.T, agents ...*agent.Agent) *world {
 	t.Helper()
-	w := &world{t: t, state: t.TempDir(), served: make(chan error, 1)}
+	return openWith(t, engine.Config{State: t.TempDir(), Sync: engine.SyncOS, Agents: agents})
+}
+
+func openWith(t *testing.T, cfg engine.Config) *world {
+	t.Helper()
+	w := &world{t: t, state: cfg.State, served: make(chan error, 1)}
 	var err error
-	if w.engine, err = engine.Open(t.Context(), engine.Config{State: w.state, Sync: engine.SyncOS, Agents: agents}); err != nil {
+	if w.engine, err = engine.Open(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
 	if w.door, err = rest.Open(w.engine, nil); err != nil {
@@ -247,6 +252,11 @@ func TestFaultsComeBackEqual(t *testing.T) {
 			fault.NotFound,
 			func() error { return w.engine.Cancel(ctx, "0-nobody", "") },
 			func() error { return w.client.Cancel(ctx, "0-nobody", "") },
+		},
+		"resume": {
+			fault.NotFound,
+			func() error { return w.engine.Resume(ctx, "0-nobody") },
+			func() error { return w.client.Resume(ctx, "0-nobody") },
 		},
 		"start": {
 			fault.NotFound,
@@ -431,6 +441,47 @@ func TestIdleWaitsForWhatWasStarted(t *testing.T) {
 		t.Errorf("Idle says %v while a run is not done", err)
 	}
 	close(let)
+	if err := w.door.Idle(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A run that a process left behind waits at the next one, goes on when it is asked for, and is worked for until it has ended.
+func TestResume(t *testing.T) {
+	let := make(chan struct{})
+	cfg := engine.Config{State: t.TempDir(), Sync: engine.SyncOS, Park: true, Agents: []*agent.Agent{gate(let)}}
+	first, err := engine.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := first.Start(t.Context(), engine.Request{Agent: "gate", Input: json.RawMessage(`1`)})
+	if err := errors.Join(err, first.Close()); err != nil {
+		t.Fatal(err)
+	}
+	w := openWith(t, cfg)
+	if s, err := w.client.Find(t.Context(), id); err != nil || !s.Parked {
+		t.Fatalf("before: %+v, %v, want parked", s, err)
+	}
+	for range 2 { // the second time changes nothing
+		if err := w.client.Resume(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err := w.client.Find(t.Context(), id); err != nil || s.Parked {
+		t.Errorf("afterwards: %+v, %v, want it worked on", s, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.door.Idle(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Idle says %v while a run is not done", err)
+	}
+	close(let)
+	if o, err := w.client.Wait(t.Context(), id); err != nil || o.Status != polity.StatusCompleted {
+		t.Errorf("ended %v, %v", o.Status, err)
+	}
+	if err := w.client.Resume(t.Context(), id); err != nil {
+		t.Errorf("resume what has ended: %v", err)
+	}
 	if err := w.door.Idle(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -26,6 +26,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/runs/{id}/tail", s.tail)
 	mux.HandleFunc("GET /v1/runs/{id}/wait", s.wait)
 	mux.HandleFunc("POST /v1/runs/{id}/cancel", s.cancel)
+	mux.HandleFunc("POST /v1/runs/{id}/resume", s.resume)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, fault.NotFound.New("rest: nothing answers to %s %.200q", r.Method, r.URL.Path))
 	})
@@ -102,12 +103,31 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, s.cause(err))
 		return
 	}
-	s.started.Go(func() {
-		// Only its end counts; whoever wants to know how asks for it.
-		_, err := s.engine.Wait(s.ctx, opened)
-		s.log.Debug("rest: a run that was started here ended", "run", opened, "error", err)
-	})
+	s.serve(opened)
 	s.answer(w, http.StatusOK, client.Started{ID: opened})
+}
+
+// resume has the node go on with a run that nobody works on.
+func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
+	if err := read(r.Body, &struct{}{}); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	if err := s.engine.Resume(r.Context(), id(r)); err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.serve(id(r))
+	s.answer(w, http.StatusOK, struct{}{})
+}
+
+// serve keeps the door from being idle until a run has ended. Only its end counts; whoever wants to know how
+// asks for it.
+func (s *Server) serve(run polity.RunID) {
+	s.started.Go(func() {
+		_, err := s.engine.Wait(s.ctx, run)
+		s.log.Debug("rest: a run that was started here ended", "run", run, "error", err)
+	})
 }
 
 // Start does a client's request on an engine: it installs the release, opens the run, and returns its ID when
