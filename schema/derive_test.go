@@ -18,7 +18,7 @@ type pace time.Duration
 func (p pace) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(p).String()) }
 
 // colour writes itself as text.
-type colour struct{ r, g, b uint8 }
+type colour struct{ R, G, B uint8 }
 
 func (colour) MarshalText() ([]byte, error) { return []byte("red"), nil }
 
@@ -33,7 +33,7 @@ type sample struct {
 	Colour colour         `json:"colour"`
 	Inner  []inner        `json:"inner,omitempty"`
 	ByName map[string]int `json:"by_name,omitempty"`
-	hidden chan int
+	hidden chan int       //lint:ignore U1000 a field that JSON does not see must not reach the schema
 }
 
 func TestForFitsWhatItsTypeWrites(t *testing.T) {

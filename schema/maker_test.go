@@ -26,14 +26,6 @@ func (m maker) scalar() string {
 
 func (m maker) limit() int { return m.IntN(5) }
 
-func (m maker) schemas(n, depth int) string {
-	var parts []string
-	for range n {
-		parts = append(parts, m.schema(depth))
-	}
-	return strings.Join(parts, ",")
-}
-
 // schema makes the text of a schema that goes at most depth levels down.
 func (m maker) schema(depth int) string {
 	if depth == 0 || m.often(1) {

@@ -82,8 +82,7 @@ func TestPanicFailsItsRunOnly(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		bad := decideFunc(func(n int, _ polity.Event) []polity.Command {
 			if n == 1 {
-				var none map[string]int
-				none["x"]++
+				panic("oops")
 			}
 			return []polity.Command{tool("a", "noop"), tool("b", "wait")}
 		})
@@ -94,7 +93,7 @@ func TestPanicFailsItsRunOnly(t *testing.T) {
 		mustOpen(t, n, rootID(1), "bad", polity.Bounds{})
 		mustOpen(t, n, rootID(2), "five", polity.Bounds{})
 		mustOpen(t, n, rootID(3), "root", polity.Bounds{})
-		if o := endOf(t, n, rootID(1)); o.Status != polity.StatusFailed || !errors.Is(o.Fault, fault.Internal) || !strings.Contains(o.Fault.Text, "nil map") {
+		if o := endOf(t, n, rootID(1)); o.Status != polity.StatusFailed || !errors.Is(o.Fault, fault.Internal) || !strings.Contains(o.Fault.Text, "oops") {
 			t.Errorf("ended %s: %v", o.Status, o.Fault)
 		}
 		if o := endOf(t, n, rootID(2)); o.Status != polity.StatusCompleted {
