@@ -93,6 +93,19 @@ func Runs(ctx context.Context, cfg Config) ([]Point, error) {
 }
 
 func runsWith(ctx context.Context, cfg Config, sync engine.Sync) (points []Point, err error) {
+	for _, at := range cfg.At {
+		cfg.Progress(fmt.Sprintf("five-step runs, sync %s, %d at once", sync, at))
+		p, err := runsAt(ctx, cfg, sync, at)
+		if err != nil {
+			return nil, err
+		}
+		points = append(points, p...)
+	}
+	return points, nil
+}
+
+// runsAt measures one point, on systems that are new: none drags along what an earlier point left in it.
+func runsAt(ctx context.Context, cfg Config, sync engine.Sync, at int) (points []Point, err error) {
 	dir, err := os.MkdirTemp(cfg.Dir, "polity-bench-")
 	if err != nil {
 		return nil, fault.Unavailable.New("bench: %w", err)
@@ -120,18 +133,11 @@ func runsWith(ctx context.Context, cfg Config, sync engine.Sync) (points []Point
 		return nil, err
 	}
 	systems = append(systems, eng)
-	for _, at := range cfg.At {
-		cfg.Progress(fmt.Sprintf("five-step runs, sync %s, %d at once", sync, at))
-		p, err := compare(ctx, cfg, systems, at, dir)
-		if err != nil {
-			return nil, err
-		}
-		for i := range p {
-			p[i].Sync = sync
-		}
-		points = append(points, p...)
+	points, err = compare(ctx, cfg, systems, at, dir)
+	for i := range points {
+		points[i].Sync = sync
 	}
-	return points, nil
+	return points, err
 }
 
 func first(a, b error) error {
