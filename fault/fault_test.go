@@ -72,7 +72,7 @@ func TestUnknownKindIsRefused(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
-	known := []string{"code.dependencies", "code.tests", "quote", "hub", "all"}
+	known := []string{"code.dependencies", "code.tests", "quote", "hub", "all", "retries", "replans", "description", "description-file", "plan", "planner", "use"}
 	tests := map[string]struct{ name, want string }{
 		"replaced":       {"code.dependancies", "code.dependencies"},
 		"swapped":        {"qoute", "quote"},
@@ -85,6 +85,17 @@ func TestNearest(t *testing.T) {
 		"empty":          {"", ""},
 		"too long":       {"quote" + strings.Repeat("e", 128), ""},
 		"first of equal": {"al", "all"},
+		"another ending": {"retry", "retries"},
+		"a beginning":    {"desc", "description"},
+		"begins with it": {"use_registered", "use"},
+		"shortest rest":  {"plan_of_all_steps", "plan"},
+		"edits go first": {"plann", "plan"},
+		"too short":      {"de", ""},
+		"other word too": {"retail", ""},
+		"another stem":   {"retrab", ""},
+		"a long end":     {"descx", ""},
+		"begins with 4":  {"planetary-gears", "plan"},
+		"other end":      {"reflection", ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

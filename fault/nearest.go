@@ -1,11 +1,17 @@
 package fault
 
-// nearestMax is the longest name that suggestions are made for, in characters.
-const nearestMax = 128
+// The limits of what is near.
+const (
+	nearestMax = 128 // characters of a name that suggestions are made for
+	beginMin   = 3   // characters of a name that is the beginning of another
+	stemMin    = 4   // characters that names share which differ in how they end
+	endMax     = 3   // characters of such an end
+)
 
 // Nearest returns the known name that a mistyped one probably meant, or "" if none is close: within two
-// edits or a third of the name's length, whichever is more; within one edit if it has two or three characters. Of
-// equally close names the first wins.
+// edits or a third of the name's length, whichever is more; within one edit if it has two or three characters. If
+// there is none, a name is close that begins with the typed one or with which that begins, as in "desc" for "description",
+// or that differs only in how it ends, as in "retry" for "retries". Of equally close names the first wins.
 func Nearest(name string, known []string) string {
 	typed := []rune(name)
 	if len(typed) > nearestMax {
@@ -18,6 +24,28 @@ func Nearest(name string, known []string) string {
 	best, least := "", edits+1
 	for _, k := range known {
 		if d := distance(typed, []rune(k), least); d < least {
+			best, least = k, d
+		}
+	}
+	if best == "" {
+		return alike(typed, known)
+	}
+	return best
+}
+
+// alike returns the known name that begins like the typed one and has the fewest characters that it shares not.
+func alike(typed []rune, known []string) string {
+	best, least := "", nearestMax
+	for _, k := range known {
+		other := []rune(k)
+		n := 0
+		for n < len(typed) && n < len(other) && typed[n] == other[n] {
+			n++
+		}
+		rest, more := len(typed)-n, len(other)-n
+		begins := n >= beginMin && min(rest, more) == 0
+		ends := n >= stemMin && 4*n >= 3*len(typed) && max(rest, more) <= endMax
+		if d := rest + more; (begins || ends) && d < least {
 			best, least = k, d
 		}
 	}

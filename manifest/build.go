@@ -199,15 +199,18 @@ func (b *builder) bounds(w bounds) polity.Bounds {
 	}
 }
 
-// lastLook has what is right so far checked by those who will use it. Where something is wrong
-// already they would mostly repeat it, without the place.
+// lastLook has what is made so far checked by those who will use it. What follows from a problem that
+// is known already is left out.
 func (b *builder) lastLook() {
-	if len(b.log.found) > 0 {
-		return
+	if b.spent > ReleaseMax {
+		return // something is missing
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.defs)) {
 		switch d := b.defs[name]; d.Kind {
 		case agent.KindModel:
+			if b.log.doubts("agents" + keyPath(name)) {
+				continue
+			}
 			if _, err := agent.NewThinker(d); err != nil {
 				b.add("agents"+keyPath(name), strings.TrimPrefix(oneLine(err), "agent "+name+": "), "")
 			}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -138,15 +139,18 @@ func (d *decoder) fields(n *yaml.Node, v reflect.Value) {
 		return
 	}
 	known := fieldsOf(v.Type())
+	var unknown []string
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		f, ok := known.byName[key.Value]
 		if !ok {
 			d.unknownField(key, known.names)
+			unknown = append(unknown, key.Value)
 			continue
 		}
 		d.value(n.Content[i+1], v.FieldByIndex(f.Index), d.child(key.Value), place{key.Line, key.Column})
 	}
+	d.unsure(unknown, known.names)
 	for _, name := range known.required {
 		if !d.marks.has(d.child(name)) {
 			d.log.add(d.marks.place(d.path), d.child(name), "this field is missing", fmt.Sprintf("add %q", name+": ..."))
@@ -157,6 +161,24 @@ func (d *decoder) fields(n *yaml.Node, v reflect.Value) {
 func (d *decoder) unknownField(key *yaml.Node, known []string) {
 	if !d.log.full() {
 		d.log.add(place{key.Line, key.Column}, d.child(key.Value), "there is no such field here", suggest(key.Value, known))
+	}
+}
+
+// unsure puts the fields in doubt that unknown ones stand for: each the near one of those that are not set, or else
+// any of them.
+func (d *decoder) unsure(unknown, known []string) {
+	absent := slices.DeleteFunc(slices.Clone(known), func(name string) bool { return d.marks.has(d.child(name)) })
+	for i, name := range unknown {
+		meant := absent
+		if near := fault.Nearest(name, absent); near != "" && i < ProblemsMax {
+			meant = []string{near}
+		}
+		for _, m := range meant {
+			d.log.unsure(d.child(m))
+		}
+		if i == ProblemsMax {
+			return
+		}
 	}
 }
 

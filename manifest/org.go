@@ -7,10 +7,12 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"polity.run"
 	"polity.run/agent"
+	"polity.run/fault"
 	"polity.run/pattern"
 )
 
@@ -20,6 +22,8 @@ type org struct {
 	path string
 	hub  *hub
 	cfg  pattern.Hub
+	// meant are the agents that are probably meant by specialists that do not exist.
+	meant []string
 }
 
 // organizations completes the definitions of all organizations. It runs after every agent is
@@ -57,6 +61,9 @@ func (b *builder) members(o *org) {
 		case !nameText.MatchString(string(name)): // reported by the decoder
 		case b.defs[string(name)] == nil:
 			b.unknown(path, "no agent", string(name), known)
+			if near := fault.Nearest(string(name), known); near != "" {
+				o.meant = append(o.meant, near)
+			}
 		case twice:
 			b.add(path, fmt.Sprintf("agent %s is already listed by %s[%d]", shown(string(name)), at, at0), "delete one of them")
 		default:
@@ -166,23 +173,61 @@ func (b *builder) verdict(o *org) []pattern.Rule {
 	return rules
 }
 
-var (
-	stepProblem  = regexp.MustCompile(`(?s)^plan: step "([a-z0-9_-]+)": (.*)$`)
-	fieldProblem = regexp.MustCompile(`(?s)^([a-z_]+(?:\[\d+\])?(?:\.[a-z_]+)*): (.*)$`)
-)
+// planned are the fields of a step of which the plan says by itself, and where they stand, what is wrong.
+var planned = regexp.MustCompile(`^plan\.steps\[\d+\]\.(agent|skill|depends_on)$`)
 
-// byPattern reports what the pattern finds, at the step or field that it names.
+// byPattern reports what the pattern finds, where it finds it.
 func (b *builder) byPattern(o *org) {
+	wrong := len(b.log.found) > 0
+	var news []*pattern.Problem
 	for _, err := range flat(pattern.Check(o.cfg)) {
-		path, text := o.path, oneLine(err)
-		if m := stepProblem.FindStringSubmatch(text); m != nil {
-			i := slices.IndexFunc(o.hub.Plan, func(s step) bool { return string(s.ID) == m[1] })
-			path, text = fmt.Sprintf("%s.plan[%d]", o.path, i), m[2]
-		} else if m := fieldProblem.FindStringSubmatch(text); m != nil {
-			path, text = o.path+"."+m[1], m[2]
+		var p *pattern.Problem
+		switch {
+		case !errors.As(err, &p): // how many more there are
+			b.add(o.path, oneLine(err), "")
+		case wrong && planned.MatchString(p.Field):
+		case slices.ContainsFunc(b.rests(o, p), b.log.doubts):
+		default:
+			news = append(news, p)
 		}
-		b.add(path, text, "")
 	}
+	for _, p := range news {
+		b.add(b.written(o, p.Field), strings.ReplaceAll(p.Text, "\n", "; "), "")
+	}
+}
+
+// rests lists the paths of what a problem rests on.
+func (b *builder) rests(o *org, p *pattern.Problem) []string {
+	fields := p.With
+	if fields == nil {
+		fields = []string{p.Field}
+	}
+	var paths []string
+	for _, f := range fields {
+		paths = append(paths, b.written(o, f))
+	}
+	return paths
+}
+
+// written is the path at which a field of the pattern's configuration is written.
+func (b *builder) written(o *org, field string) string {
+	if i, rest, ok := memberField(field); ok && i < len(o.def.Org.Members) {
+		return "agents" + keyPath(string(o.def.Org.Members[i])) + rest
+	}
+	field = strings.Replace(field, "plan.steps[", "plan[", 1)
+	return o.path + "." + strings.Replace(field, "micro_usd", "usd", 1)
+}
+
+var memberText = regexp.MustCompile(`^specialists\[(\d+)\](\..+)$`)
+
+// memberField reads the name of a field within a specialist, which the agent declares.
+func memberField(field string) (i int, rest string, ok bool) {
+	m := memberText.FindStringSubmatch(field)
+	if m == nil {
+		return 0, "", false
+	}
+	i, err := strconv.Atoi(m[1])
+	return i, m[2], err == nil
 }
 
 // flat lists the errors that err joins.

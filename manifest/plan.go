@@ -22,7 +22,7 @@ func (b *builder) plan(o *org) *pattern.Plan {
 		b.add(at, fmt.Sprintf("%d steps are more than %d", len(o.hub.Plan), StepsMax), "make organizations of some of them")
 		return nil
 	}
-	p := &planner{builder: b, org: o, base: at, index: map[stepID]int{}, waits: make([][]int, len(o.hub.Plan))}
+	p := &planner{builder: b, org: o, base: at, index: map[stepID]int{}}
 	p.steps()
 	out := &pattern.Plan{}
 	for i, s := range o.hub.Plan {
@@ -32,7 +32,6 @@ func (b *builder) plan(o *org) *pattern.Plan {
 			Input: s.Input.json, Objective: s.Objective, Optional: s.Optional, Bounds: b.bounds(s.Bounds),
 		})
 	}
-	p.circle()
 	return out
 }
 
@@ -51,7 +50,6 @@ type planner struct {
 	base  string         // the plan's path
 	ids   []string       // of all steps, in order
 	index map[stepID]int // the first step with an ID
-	waits [][]int        // the steps that a step waits for
 }
 
 func (p *planner) path(i int, field string) string { return fmt.Sprintf("%s[%d]%s", p.base, i, field) }
@@ -72,19 +70,17 @@ func (p *planner) step(i int, s *step) {
 	p.asks(i, s)
 	for j, id := range s.DependsOn {
 		at := p.path(i, fmt.Sprintf(".depends_on[%d]", j))
-		d, ok := p.index[id]
+		_, ok := p.index[id]
 		switch {
 		case !nameText.MatchString(string(id)): // reported by the decoder
 		case !ok:
 			p.unknown(at, "no step", string(id), p.ids)
-		case slices.Contains(p.waits[i], d):
+		case slices.Contains(s.DependsOn[:j], id):
 			p.add(at, fmt.Sprintf("step %q is listed twice", id), "delete one of them")
-		default:
-			p.waits[i] = append(p.waits[i], d)
 		}
 	}
 	if m, ok := p.at[p.path(i, ".input")]; ok {
-		p.references(i, m.node, p.path(i, ".input"))
+		p.references(m.node, p.path(i, ".input"))
 	}
 }
 
@@ -95,8 +91,12 @@ func (p *planner) asks(i int, s *step) {
 	switch {
 	case !nameText.MatchString(name): // reported by the decoder
 		return
+	case d == nil && slices.Contains(p.org.hub.Specialists, s.Agent): // reported there
+		return
 	case d == nil:
 		p.unknown(p.path(i, ".agent"), "no agent", name, texts(p.org.hub.Specialists))
+		return
+	case slices.Contains(p.org.meant, name): // under specialists it is misspelt, and reported there
 		return
 	case !slices.Contains(p.org.hub.Specialists, s.Agent):
 		p.add(p.path(i, ".agent"), fmt.Sprintf("agent %q is no specialist of this organization", name), "add it to specialists")
@@ -116,35 +116,29 @@ func (p *planner) asks(i int, s *step) {
 }
 
 // references looks up what the texts of an input refer to, each where it stands.
-func (p *planner) references(i int, n *yaml.Node, path string) {
+func (p *planner) references(n *yaml.Node, path string) {
 	switch n.Kind {
 	case yaml.MappingNode:
 		for k := 0; k+1 < len(n.Content); k += 2 {
-			p.references(i, n.Content[k+1], path+keyPath(n.Content[k].Value))
+			p.references(n.Content[k+1], path+keyPath(n.Content[k].Value))
 		}
 	case yaml.SequenceNode:
 		for k, item := range n.Content {
-			p.references(i, item, fmt.Sprintf("%s[%d]", path, k))
+			p.references(item, fmt.Sprintf("%s[%d]", path, k))
 		}
 	case yaml.ScalarNode:
 		if isText(n) && strings.HasPrefix(n.Value, "$") && !strings.HasPrefix(n.Value, "$$") {
-			p.reference(i, n, path)
+			p.reference(n, path)
 		}
 	}
 }
 
-// reference looks up one reference; what it refers to is waited for.
-func (p *planner) reference(i int, n *yaml.Node, path string) {
+// reference looks up one reference, and keeps its place for what the pattern finds.
+func (p *planner) reference(n *yaml.Node, path string) {
+	p.at[path] = mark{n, place{n.Line, n.Column}}
 	id, field, _ := strings.Cut(n.Value[1:], ".")
-	if id == requestID {
-		return
-	}
-	d, ok := p.index[stepID(id)]
-	switch {
-	case !ok || id == "":
+	if _, ok := p.index[stepID(id)]; id != requestID && (!ok || id == "") {
 		p.noStep(n, path, id, field)
-	case !slices.Contains(p.waits[i], d):
-		p.waits[i] = append(p.waits[i], d)
 	}
 }
 
@@ -159,38 +153,4 @@ func (p *planner) noStep(n *yaml.Node, path, id, field string) {
 		fix = fmt.Sprintf("did you mean %q?", strings.TrimSuffix("$"+near+"."+clip(field), "."))
 	}
 	p.log.add(place{n.Line, n.Column}, path, shown(n.Value)+" refers to no step", fix)
-}
-
-// circle reports the first circle of steps that wait for each other.
-func (p *planner) circle() {
-	left := make([]bool, len(p.waits))
-	for i := range left {
-		left[i] = true
-	}
-	waiting := func(d int) bool { return left[d] }
-	for again := true; again; {
-		again = false
-		for i := range left {
-			if left[i] && !slices.ContainsFunc(p.waits[i], waiting) {
-				left[i], again = false, true
-			}
-		}
-	}
-	at := slices.Index(left, true)
-	if at < 0 {
-		return
-	}
-	var path []int
-	for !slices.Contains(path, at) {
-		path = append(path, at)
-		at = p.waits[at][slices.IndexFunc(p.waits[at], waiting)]
-	}
-	path = path[slices.Index(path, at):]
-	first := slices.Index(path, slices.Min(path))
-	path = append(append(slices.Clone(path[first:]), path[:first]...), path[first])
-	var chain []string
-	for _, i := range path {
-		chain = append(chain, string(p.org.hub.Plan[i].ID))
-	}
-	p.add(p.path(path[0], ""), "the step waits for itself: "+clipChain(chain), "take one of these out of depends_on or input")
 }

@@ -100,10 +100,12 @@ type log struct {
 	found   []Problem
 	odd     []Problem
 	dropped int
+	doubt   map[string]bool // the paths of what is not as it was meant
+	around  map[string]bool // the paths of all that holds something of that
 }
 
 func newLog(file string, data []byte) *log {
-	return &log{file: file, lines: strings.Split(string(data), "\n")}
+	return &log{file: file, lines: strings.Split(string(data), "\n"), doubt: map[string]bool{}, around: map[string]bool{}}
 }
 
 // full says whether a further problem would not be listed, and counts it if so. Ask before working out
@@ -116,7 +118,32 @@ func (l *log) full() bool {
 	return true
 }
 
+// doubts says whether something at the path, in it or around it is not as it was meant, so that what
+// rests on it may be no problem.
+func (l *log) doubts(path string) bool {
+	if l.around[path] {
+		return true
+	}
+	for ; path != ""; path = outer(path) {
+		if l.doubt[path] {
+			return true
+		}
+	}
+	return false
+}
+
+// unsure puts in doubt what is at the path.
+func (l *log) unsure(path string) {
+	for l.doubt[path] = true; path != ""; l.around[path] = true {
+		path = outer(path)
+	}
+}
+
+// outer is the path of what holds what is at the path.
+func outer(path string) string { return path[:max(0, strings.LastIndexAny(path, ".["))] }
+
 func (l *log) add(at place, path, text, fix string) {
+	l.unsure(path)
 	if l.full() {
 		return
 	}

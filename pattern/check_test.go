@@ -70,17 +70,17 @@ func TestCheck(t *testing.T) {
 		"optional after":    {crew(optional(step("x", "")), optional(step("y", `"$x"`)), step("z", "", "x")), ""},
 		"empty plan":        {with(crew(), func(h *pattern.Hub) { h.Plan = &pattern.Plan{} }), "plan: it has no steps; add one, or leave the plan out to have it made"},
 		"duplicate id":      {crew(step("x", ""), step("x", "")), `plan: step "x": steps 1 and 2 have this id; rename one`},
-		"no id":             {crew(step("", "")), "plan: step 1 has no id; give it one"},
+		"no id":             {crew(step("", "")), "plan: step 1: it has no id; give it one"},
 		"bad id":            {crew(step("X y", "")), `plan: step "X y": the id may hold a-z, 0-9, '-' and '_' and begins with a letter or digit`},
 		"long id":           {crew(step(strings.Repeat("x", 41), "")), `plan: step "` + strings.Repeat("x", 40) + `…": the id is longer than 40 bytes; shorten it`},
 		"reserved id":       {crew(step("verify", "")), `plan: step "verify": the id is reserved; choose another`},
-		"unknown agent":     {crew(pattern.Step{ID: "x", Agent: "cc"}), `plan: step "x": no specialist is named "cc"; did you mean "a"?`},
+		"unknown agent":     {crew(pattern.Step{ID: "x", Agent: "cc"}), `plan: step "x": no specialist is named "cc"; known: a, b`},
 		"far agent":         {crew(pattern.Step{ID: "x", Agent: "reviewer"}), `plan: step "x": no specialist is named "reviewer"; known: a, b`},
 		"unknown skill":     {crew(pattern.Step{ID: "x", Agent: "b", Skill: "wriet"}), `plan: step "x": b has no skill "wriet"; did you mean "write"?`},
 		"which skill":       {crew(pattern.Step{ID: "x", Agent: "b"}), `plan: step "x": b has several skills; name one: read, write`},
 		"unknown step":      {crew(step("deps", ""), step("y", `"$deps"`, "dpes")), `plan: step "y": depends_on names no step "dpes"; did you mean "deps"?`},
 		"unknown reference": {crew(step("deps", ""), step("y", `["$dep.x"]`)), `plan: step "y": input: $dep.x: no step has the id "dep"; did you mean "deps"?; for text that begins with a dollar sign write $$`},
-		"two unknown":       {crew(step("x", `{"b":"$nope","a":"$none","c":"$no"}`)), "plan: step \"x\": input: $none: no step has the id \"none\"; known: x, input; for text that begins with a dollar sign write $$\nplan: step \"x\": input: $nope: no step has the id \"nope\"; known: x, input; for text that begins with a dollar sign write $$\nplan: step \"x\": input: $no: no step has the id \"no\"; did you mean \"x\"?; for text that begins with a dollar sign write $$"},
+		"two unknown":       {crew(step("x", `{"b":"$nope","a":"$none","c":"$no"}`)), "plan: step \"x\": input: $none: no step has the id \"none\"; known: x, input; for text that begins with a dollar sign write $$\nplan: step \"x\": input: $nope: no step has the id \"nope\"; known: x, input; for text that begins with a dollar sign write $$\nplan: step \"x\": input: $no: no step has the id \"no\"; known: x, input; for text that begins with a dollar sign write $$"},
 		"no reference":      {crew(step("x", `{"price":"$ 5"}`)), `plan: step "x": input: "$ 5" is not a reference such as "$step.field"; for text that begins with a dollar sign write "$$ 5"`},
 		"undeclared field":  {crew(step("x", ""), step("y", `"$x.sumary"`)), `plan: step "y": input: $x.sumary: the output schema of $x declares no field "sumary"; did you mean "summary"?`},
 		"undeclared within": {crew(step("x", ""), step("y", `"$x.list.3.why"`)), `plan: step "y": input: $x.list.3.why: the output schema of $x.list.3 declares no field "why"; known: x`},
@@ -93,7 +93,7 @@ func TestCheck(t *testing.T) {
 		"dear": {with(crew(pattern.Step{ID: "x", Agent: "a", Bounds: polity.Bounds{MicroUSD: 6}}, pattern.Step{ID: "y", Agent: "a", Bounds: polity.Bounds{MicroUSD: 5}}),
 			func(h *pattern.Hub) { h.Caps.MicroUSD = 10 }), `plan: step "y": up to it the steps are delegated more than the cap of 10 micro_usd; lower their bounds or raise the cap`},
 		"negative bound": {crew(pattern.Step{ID: "x", Agent: "a", Bounds: polity.Bounds{Turns: -1}}), `plan: step "x": bounds: a bound is negative; leave it out for the default`},
-		"not JSON":       {crew(step("x", `{"a":`)), "plan: step \"x\": its input is not JSON\nplan: step \"x\": input: not JSON"},
+		"not JSON":       {crew(step("x", `{"a":`)), `plan: step "x": input: not JSON`},
 		"all optional":   {crew(optional(step("x", ""))), `plan: join all: the plan has no step that is not optional, so that nothing would have to succeed; make one`},
 		"quorum too large": {with(crew(step("x", ""), step("y", `"$x"`)), func(h *pattern.Hub) { h.Join = pattern.Join{Policy: "quorum", K: 2} }),
 			`plan: join quorum(2): the plan has only 1 of 2: each a result (a step that is not optional and that no other waits for); add steps or lower join.k`},
@@ -105,6 +105,23 @@ func TestCheck(t *testing.T) {
 			h.Caps, h.Retries, h.Replans = pattern.Caps{Steps: 501, Width: 65, Depth: -1, MicroUSD: -1}, new(21), new(-1)
 		}), "caps.steps: 501 is not within 1 and 500\ncaps.width: 65 is not within 1 and 64\ncaps.depth: -1 is not within 1 and 100\n" +
 			"retries: 21 is not within 0 and 20\nreplans: -1 is not within 0 and 100\ncaps.micro_usd: -1 is negative; leave it out for no cap"},
+		"together": {with(crew(
+			pattern.Step{ID: "x", Agent: "aa"}, step("y", ""), step("z", `{"a":"$y.sumary","b":"$x.any"}`),
+		), func(h *pattern.Hub) {
+			h.Join, h.Caps.Depth = pattern.Join{Policy: "quorum", K: 3}, 1
+		}), `plan: step "x": no specialist is named "aa"; did you mean "a"?` + "\n" +
+			`plan: step "z": input: $y.sumary: the output schema of $y declares no field "sumary"; did you mean "summary"?` + "\n" +
+			`plan: step "z": the chain z <- y is 2 long, more than caps.depth of 1; let steps work side by side, or raise the cap` + "\n" +
+			`plan: join quorum(3): the plan has only 1 of 3: each a result (a step that is not optional and that no other waits for); add steps or lower join.k`},
+		"optional beside others": {crew(optional(step("x", "")), step("y", `["$x","$nope"]`)), `plan: step "y": input: $nope: no step has the id "nope"; known: x, y, input; for text that begins with a dollar sign write $$` + "\n" +
+			`plan: step "y": it references the output of "x", which is optional; make it optional too, or "x" required`},
+		"misspelt is no use":       {crew(step("deps", ""), step("y", `"$dpes"`, "deps")), `plan: step "y": input: $dpes: no step has the id "dpes"; did you mean "deps"?; for text that begins with a dollar sign write $$`},
+		"one of two with an id":    {crew(step("x", ""), step("y", `"$x.nothing"`, "z"), step("x", "", "y"), step("z", "", "x")), `plan: step "x": steps 1 and 3 have this id; rename one`},
+		"cycle and unused":         {crew(step("x", "", "y"), step("y", "", "x")), `plan: step "x": it waits for itself: x <- y <- x; remove one of these from depends_on or input`},
+		"bad join asks no more":    {with(crew(step("x", "")), func(h *pattern.Hub) { h.Join = pattern.Join{Policy: "quorom", K: 5} }), `join.policy: "quorom" is unknown; want all, quorum, best-effort or first; did you mean "quorum"?`},
+		"k for first asks no more": {with(crew(step("x", "")), func(h *pattern.Hub) { h.Join = pattern.Join{Policy: "first", K: 5} }), "join.k: policy first takes none; leave it out, or use quorum or best-effort"},
+		"bad caps ask no more": {with(crew(step("x", ""), step("y", `"$x"`)), func(h *pattern.Hub) { h.Caps.Steps, h.Caps.Depth = -1, -1 }),
+			"caps.steps: -1 is not within 1 and 500\ncaps.depth: -1 is not within 1 and 100"},
 		"nobody":      {pattern.Hub{}, "specialists: there are none; name at least one agent"},
 		"twice":       {with(crew(), func(h *pattern.Hub) { h.Specialists[1].Name = "a" }), "specialists[1]: a is listed twice; remove one"},
 		"bad name":    {with(crew(), func(h *pattern.Hub) { h.Specialists[0].Name = "A" }), `specialists[0]: agent name "A": "A" is not allowed; use a-z, 0-9, '-' and '_'`},
@@ -135,6 +152,50 @@ func TestCheck(t *testing.T) {
 				t.Errorf("NewHub: %v", err)
 			}
 		})
+	}
+}
+
+// A problem says where it is by the names of the JSON, down to the text within an input, and on what it rests.
+func TestProblemFields(t *testing.T) {
+	h := with(crew(
+		step("x", ""), step("x", ""), step("y", `{"a b":["","$x.sumary"],"c":"$5"}`), pattern.Step{ID: "z", Agent: "b", DependsOn: []string{"no"}},
+		step("u", `"$y"`, "z"), optional(step("v", "")), step("w", `"$v"`), pattern.Step{Agent: "cc", Bounds: polity.Bounds{MicroUSD: 2, Turns: -1}},
+	), func(h *pattern.Hub) {
+		h.Caps, h.Join = pattern.Caps{Steps: 7, MicroUSD: 1}, pattern.Join{Policy: "quorum", K: 9}
+		h.Verdict = []pattern.Rule{{Verdict: "no", When: &pattern.When{Stance: polity.For, Severity: "huge", AtLeast: 1}}}
+		h.Specialists[1].Skills = append(h.Specialists[1].Skills, polity.Skill{})
+	})
+	var got []string
+	for _, err := range pattern.Check(h).(interface{ Unwrap() []error }).Unwrap() {
+		var p *pattern.Problem
+		if !errors.As(err, &p) || !errors.Is(err, fault.Invalid) || fault.Of(err).Kind != fault.Invalid || p.Text == "" {
+			t.Fatalf("not a problem: %v", err)
+		}
+		got = append(got, fmt.Sprintf("%s %q", p.Field, p.With))
+	}
+	want := []string{
+		`specialists[1].skills []`, `verdict[0].when.severity []`, `plan ["caps.steps"]`, `plan.steps[1].id []`, `plan.steps[7].id []`,
+		`plan.steps[7].bounds []`, `plan.steps[7].bounds ["plan.steps[7].bounds" "caps.micro_usd"]`, `plan.steps[2].input.c []`,
+		`plan.steps[3].skill []`, `plan.steps[3].depends_on []`, `plan.steps[7].agent []`, `plan.steps[6] ["plan.steps[6]" "plan.steps[5]"]`, `join.k ["join"]`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("fields (-want +got):\n%s", diff)
+	}
+	h = crew(step("x", ""), step("y", `{"a b":["","$x.sumary"]}`))
+	if err := pattern.Check(h); err == nil || err.(interface{ Unwrap() []error }).Unwrap()[0].(*pattern.Problem).Field != `plan.steps[1].input["a b"][1]` {
+		t.Errorf("got %v", err)
+	}
+}
+
+// However much is wrong, a hundred problems are listed and the rest is counted.
+func TestProblemsAreBounded(t *testing.T) {
+	var steps []pattern.Step
+	for i := range 150 {
+		steps = append(steps, pattern.Step{ID: fmt.Sprintf("s%d", i), Agent: "nobody"})
+	}
+	lines := strings.Split(pattern.Check(with(crew(steps...), func(h *pattern.Hub) { h.Caps.Steps = 500 })).Error(), "\n")
+	if len(lines) != 101 || lines[100] != "and 50 more problems" {
+		t.Errorf("%d lines, the last of them %q", len(lines), lines[len(lines)-1])
 	}
 }
 

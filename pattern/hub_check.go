@@ -1,13 +1,11 @@
 package pattern
 
 import (
-	"encoding/json"
-	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 
 	"polity.run"
-	"polity.run/fault"
 )
 
 // Limits of a configuration, whatever its caps say.
@@ -33,7 +31,8 @@ var (
 )
 
 // Check returns nil or all problems of the configuration and its declared plan together, as
-// errors.Join. Each is fault.Invalid, names the step or field, and says how to correct it.
+// errors.Join. Each is a *Problem, and so fault.Invalid. What follows from another problem is not
+// reported; what does not is, whatever else is wrong.
 func Check(h Hub) error {
 	h = h.withDefaults()
 	var p problems
@@ -47,59 +46,43 @@ func Check(h Hub) error {
 	return p.err()
 }
 
-// problems collects what is wrong.
-type problems struct {
-	list []error
-}
-
-// add adds a problem.
-func (p *problems) add(format string, args ...any) {
-	p.list = append(p.list, fault.Invalid.New(format, args...))
-}
-
-// err joins the problems, up to problemsMax of them.
-func (p *problems) err() error {
-	if more := len(p.list) - problemsMax; more > 0 {
-		return errors.Join(append(p.list[:problemsMax:problemsMax], fault.Invalid.New("and %d more problems", more))...)
-	}
-	return errors.Join(p.list...)
-}
-
 func (h *Hub) checkSpecialists(p *problems) {
 	if len(h.Specialists) == 0 {
-		p.add("specialists: there are none; name at least one agent")
+		p.add(in("specialists"), "there are none; name at least one agent")
 	}
 	if len(h.Specialists) > specialistsMax {
-		p.add("specialists: %d are more than %d; make groups of them, each with a hub", len(h.Specialists), specialistsMax)
+		p.add(in("specialists"), "%d are more than %d; make groups of them, each with a hub", len(h.Specialists), specialistsMax)
 	}
 	seen := map[polity.AgentName]bool{}
 	for i := range h.Specialists {
 		s := &h.Specialists[i]
 		if err := s.Name.Check(); err != nil {
-			p.add("specialists[%d]: %w", i, err)
+			p.add(in("specialists[%d]", i), "%v", err)
 		}
 		if seen[s.Name] {
-			p.add("specialists[%d]: %s is listed twice; remove one", i, s.Name)
+			p.add(in("specialists[%d]", i), "%s is listed twice; remove one", s.Name)
 		}
 		seen[s.Name] = true
-		s.checkSkills(p)
+		s.checkSkills(i, p)
 	}
 }
 
-func (s *Specialist) checkSkills(p *problems) {
+// checkSkills checks the skills of the specialist at position i.
+func (s *Specialist) checkSkills(i int, p *problems) {
+	skills := where{fmt.Sprintf("specialists[%d].skills", i), "specialist " + string(s.Name)}
 	if len(s.Skills) == 0 {
-		p.add("specialist %s: it has no skill; declare at least one", s.Name)
+		p.add(skills, "it has no skill; declare at least one")
 	}
 	if len(s.Skills) > skillsMax {
-		p.add("specialist %s: %d skills are more than %d; split the agent", s.Name, len(s.Skills), skillsMax)
+		p.add(skills, "%d skills are more than %d; split the agent", len(s.Skills), skillsMax)
 	}
 	seen := map[string]bool{}
-	for i, skill := range s.Skills {
+	for j, skill := range s.Skills {
 		if skill.Name == "" {
-			p.add("specialist %s: skills[%d] has no name; give it one", s.Name, i)
+			p.add(skills, "skills[%d] has no name; give it one", j)
 		}
 		if seen[skill.Name] {
-			p.add("specialist %s: skill %q is declared twice; remove one", s.Name, skill.Name)
+			p.add(skills, "skill %q is declared twice; remove one", skill.Name)
 		}
 		seen[skill.Name] = true
 	}
@@ -108,7 +91,7 @@ func (s *Specialist) checkSkills(p *problems) {
 func (h *Hub) checkCaps(p *problems) {
 	within := func(name string, n, least, most int) {
 		if n < least || n > most {
-			p.add("%s: %d is not within %d and %d", name, n, least, most)
+			p.add(in("%s", name), "%d is not within %d and %d", n, least, most)
 		}
 	}
 	within("caps.steps", h.Caps.Steps, 1, stepsMax)
@@ -117,10 +100,10 @@ func (h *Hub) checkCaps(p *problems) {
 	within("retries", *h.Retries, 0, retriesMax)
 	within("replans", *h.Replans, 0, replansMax)
 	if h.Caps.MicroUSD < 0 {
-		p.add("caps.micro_usd: %d is negative; leave it out for no cap", h.Caps.MicroUSD)
+		p.add(in("caps.micro_usd"), "%d is negative; leave it out for no cap", h.Caps.MicroUSD)
 	}
 	if h.Planner != plannerMatch {
-		p.add("planner: %q is unknown; use %q", h.Planner, plannerMatch)
+		p.add(in("planner"), "%q is unknown; use %q", h.Planner, plannerMatch)
 	}
 }
 
@@ -128,28 +111,28 @@ func (h *Hub) checkJoin(p *problems) {
 	switch h.Join.Policy {
 	case joinAll, joinFirst:
 		if h.Join.K != 0 {
-			p.add("join.k: policy %s takes none; leave it out, or use quorum or best-effort", h.Join.Policy)
+			p.add(in("join.k"), "policy %s takes none; leave it out, or use quorum or best-effort", h.Join.Policy)
 		}
 	case joinQuorum, joinBestEffort:
 		if h.Join.K < 1 {
-			p.add("join.k: policy %s needs the number of steps that must succeed, at least 1", h.Join.Policy)
+			p.add(in("join.k"), "policy %s needs the number of steps that must succeed, at least 1", h.Join.Policy)
 		}
 	default:
-		p.add("join.policy: %q is unknown; want all, quorum, best-effort or first%s", h.Join.Policy, among(policies, h.Join.Policy))
+		p.add(in("join.policy"), "%q is unknown; want all, quorum, best-effort or first%s", h.Join.Policy, among(policies, h.Join.Policy))
 	}
 }
 
 func (h *Hub) checkVerdict(p *problems) {
 	if len(h.Verdict) > rulesMax {
-		p.add("verdict: %d rules are more than %d", len(h.Verdict), rulesMax)
+		p.add(in("verdict"), "%d rules are more than %d", len(h.Verdict), rulesMax)
 	}
 	for i, rule := range h.Verdict {
 		if rule.Verdict == "" {
-			p.add("verdict[%d]: the verdict is empty; write what holds, as in \"ready\"", i)
+			p.add(in("verdict[%d]", i), "the verdict is empty; write what holds, as in \"ready\"")
 		}
 		if rule.When == nil {
 			if i < len(h.Verdict)-1 {
-				p.add("verdict[%d]: it always holds, so the rules after it never do; move it to the end", i)
+				p.add(in("verdict[%d]", i), "it always holds, so the rules after it never do; move it to the end")
 			}
 			continue
 		}
@@ -159,13 +142,13 @@ func (h *Hub) checkVerdict(p *problems) {
 
 func (w *When) check(i int, p *problems) {
 	if !slices.Contains(stances, w.Stance) {
-		p.add("verdict[%d].when.stance: %q is unknown; want for, against or neutral", i, w.Stance)
+		p.add(in("verdict[%d].when.stance", i), "%q is unknown; want for, against or neutral", w.Stance)
 	}
 	if !slices.Contains(severities, w.Severity) {
-		p.add("verdict[%d].when.severity: %q is unknown; want critical, high, medium, low or info", i, w.Severity)
+		p.add(in("verdict[%d].when.severity", i), "%q is unknown; want critical, high, medium, low or info", w.Severity)
 	}
 	if w.AtLeast < 1 {
-		p.add("verdict[%d].when.at_least: %d would always hold; want at least 1, or leave out when", i, w.AtLeast)
+		p.add(in("verdict[%d].when.at_least", i), "%d would always hold; want at least 1, or leave out when", w.AtLeast)
 	}
 }
 
@@ -176,15 +159,17 @@ var reserved = []string{requestID, verifyName, "finish", "fail"}
 
 // checkID checks the ID of the step at position i.
 func checkID(id string, i int, p *problems) {
+	at := fmt.Sprintf("plan.steps[%d].id", i)
+	step := where{at, fmt.Sprintf("plan: step %q", clip(id, idMax))}
 	switch {
 	case id == "":
-		p.add("plan: step %d has no id; give it one", i+1)
+		p.add(where{at, fmt.Sprintf("plan: step %d", i+1)}, "it has no id; give it one")
 	case len(id) > idMax:
-		p.add("plan: step %q: the id is longer than %d bytes; shorten it", clip(id, idMax), idMax)
+		p.add(step, "the id is longer than %d bytes; shorten it", idMax)
 	case !idText.MatchString(id):
-		p.add("plan: step %q: the id may hold a-z, 0-9, '-' and '_' and begins with a letter or digit", id)
+		p.add(step, "the id may hold a-z, 0-9, '-' and '_' and begins with a letter or digit")
 	case slices.Contains(reserved, id):
-		p.add("plan: step %q: the id is reserved; choose another", id)
+		p.add(step, "the id is reserved; choose another")
 	}
 }
 
@@ -194,18 +179,15 @@ func checkSize(steps []Step, p *problems) {
 	for i := range steps {
 		s := &steps[i]
 		if len(s.Input) > stepInputMax {
-			p.add("plan: step %q: its input of %d bytes is larger than %d; put it into a file", s.ID, len(s.Input), stepInputMax)
-		}
-		if len(s.Input) > 0 && !json.Valid(s.Input) {
-			p.add("plan: step %q: its input is not JSON", s.ID)
+			p.add(s.at(i, ".input"), "its input of %d bytes is larger than %d; put it into a file", len(s.Input), stepInputMax)
 		}
 		if err := s.Bounds.Check(); err != nil {
-			p.add("plan: step %q: %w", s.ID, err)
+			p.add(s.at(i, ".bounds"), "%v", err)
 		}
 		total += len(s.ID) + len(s.Input) + len(s.Objective)
 	}
 	if total > planMax {
-		p.add("plan: its texts of %d bytes are larger than %d; shorten objectives and inputs", total, planMax)
+		p.add(in("plan"), "its texts of %d bytes are larger than %d; shorten objectives and inputs", total, planMax)
 	}
 }
 
@@ -214,8 +196,9 @@ func (h *Hub) checkMoney(steps []Step, p *problems) {
 	left := h.Caps.MicroUSD
 	for i := range steps {
 		if left -= steps[i].Bounds.MicroUSD; h.Caps.MicroUSD > 0 && left < 0 {
-			p.add("plan: step %q: up to it the steps are delegated more than the cap of %d micro_usd; lower their bounds or raise the cap",
-				steps[i].ID, h.Caps.MicroUSD)
+			bounds := steps[i].at(i, ".bounds")
+			p.add(bounds, "up to it the steps are delegated more than the cap of %d micro_usd; lower their bounds or raise the cap",
+				h.Caps.MicroUSD).With = []string{bounds.field, "caps.micro_usd"}
 			return
 		}
 	}

@@ -1,10 +1,9 @@
 package pattern
 
 import (
+	"fmt"
 	"slices"
 	"strings"
-
-	"polity.run"
 )
 
 // graph is what follows from the steps of a plan. Steps are numbered by their place in it.
@@ -19,62 +18,82 @@ type graph struct {
 // newGraph checks the steps of a plan of h and adds what is wrong to p. The graph is complete only
 // if it added nothing.
 func newGraph(h *Hub, steps []Step, p *problems) *graph {
-	before := len(p.list)
 	if len(steps) == 0 {
-		p.add("plan: it has no steps; add one, or leave the plan out to have it made")
+		p.add(in("plan"), "it has no steps; add one, or leave the plan out to have it made")
 		return nil
 	}
-	if len(steps) > h.Caps.Steps {
-		p.add("plan: %d steps are more than caps.steps of %d; join some, or raise the cap", len(steps), h.Caps.Steps)
+	if limit := h.Caps.Steps; limit > 0 && len(steps) > limit {
+		p.add(in("plan"), "%d steps are more than caps.steps of %d; join some, or raise the cap", len(steps), limit).With = []string{"caps.steps"}
+	}
+	if len(steps) > stepsMax {
 		return nil
 	}
-	index := map[string]int{}
-	for i := range steps {
-		checkID(steps[i].ID, i, p)
-		if first, ok := index[steps[i].ID]; ok {
-			p.add("plan: step %q: steps %d and %d have this id; rename one", steps[i].ID, first+1, i+1)
-			continue
-		}
-		index[steps[i].ID] = i
-	}
-	checkSize(steps, p)
-	h.checkMoney(steps, p)
 	n := len(steps)
 	g := &graph{deps: make([][]int, n), uses: make([][]int, n), next: make([][]int, n), depth: make([]int, n)}
+	c := &check{hub: h, steps: steps, index: map[string]int{}, graph: g, problems: p}
+	c.ids()
+	checkSize(steps, p)
+	h.checkMoney(steps, p)
 	for i := range steps {
-		h.checkAgent(&steps[i], p)
-		g.connect(h, steps, i, index, p)
+		c.agent(i)
+		c.connect(i)
 	}
-	if len(p.list) > before {
-		return g
-	}
-	if g.sort(steps, p); len(p.list) == before {
-		g.checkUse(steps, p)
+	g.checkOptional(steps, p)
+	if !c.ambiguous && g.sort(steps, p) {
 		g.checkDepth(h, steps, p)
-		g.checkJoin(h, steps, p)
+		if !c.dangling {
+			g.checkUse(steps, p)
+		}
 	}
+	g.checkJoin(h, steps, p)
 	return g
 }
 
-// checkAgent checks that the step's agent and skill exist.
-func (h *Hub) checkAgent(s *Step, p *problems) {
-	agent := h.specialist(s.Agent)
-	if agent == nil {
-		var names []polity.AgentName
-		for i := range h.Specialists {
-			names = append(names, h.Specialists[i].Name)
+// check is one check of a plan.
+type check struct {
+	hub       *Hub
+	steps     []Step
+	index     map[string]int // the first step with an ID
+	graph     *graph
+	ambiguous bool // two steps have one ID: it is not known which of them is meant
+	dangling  bool // something that a step names is not there: it is not known who uses what
+	*problems
+}
+
+// ids checks the IDs.
+func (c *check) ids() {
+	for i := range c.steps {
+		s := &c.steps[i]
+		checkID(s.ID, i, c.problems)
+		if first, ok := c.index[s.ID]; ok {
+			c.ambiguous = true
+			c.add(s.at(i, ".id"), "steps %d and %d have this id; rename one", first+1, i+1)
+			continue
 		}
-		p.add("plan: step %q: no specialist is named %q%s", s.ID, s.Agent, among(names, string(s.Agent)))
+		c.index[s.ID] = i
+	}
+}
+
+// agent checks that the agent and skill of step i exist.
+func (c *check) agent(i int) {
+	s := &c.steps[i]
+	agent := c.hub.specialist(s.Agent)
+	if agent == nil {
+		var names []string
+		for j := range c.hub.Specialists {
+			names = append(names, string(c.hub.Specialists[j].Name))
+		}
+		c.add(s.at(i, ".agent"), "no specialist is named %q%s", s.Agent, c.among(names, string(s.Agent)))
 		return
 	}
 	if agent.skill(s.Skill) != nil {
 		return
 	}
 	if s.Skill == "" {
-		p.add("plan: step %q: %s has several skills; name one: %s", s.ID, s.Agent, list(agent.skillNames()))
+		c.add(s.at(i, ".skill"), "%s has several skills; name one: %s", s.Agent, list(agent.skillNames()))
 		return
 	}
-	p.add("plan: step %q: %s has no skill %q%s", s.ID, s.Agent, s.Skill, among(agent.skillNames(), s.Skill))
+	c.add(s.at(i, ".skill"), "%s has no skill %q%s", s.Agent, s.Skill, c.among(agent.skillNames(), s.Skill))
 }
 
 func (s *Specialist) skillNames() []string {
@@ -86,34 +105,37 @@ func (s *Specialist) skillNames() []string {
 }
 
 // connect adds the edges into step i.
-func (g *graph) connect(h *Hub, steps []Step, i int, index map[string]int, p *problems) {
-	s := &steps[i]
+func (c *check) connect(i int) {
+	s, g := &c.steps[i], c.graph
 	for _, id := range s.DependsOn {
-		d, ok := index[id]
+		d, ok := c.index[id]
 		if !ok {
-			p.add("plan: step %q: depends_on names no step %q%s", s.ID, id, among(ids(steps), id))
+			c.dangling = true
+			c.add(s.at(i, ".depends_on"), "depends_on names no step %q%s", id, c.among(ids(c.steps), id))
 			continue
 		}
 		g.edge(d, i)
 	}
 	refs, bad := references(s.Input)
-	for _, err := range bad {
-		p.add("plan: step %q: input: %w", s.ID, err)
+	for _, b := range bad {
+		c.dangling = true
+		c.add(s.input(i, b.path), "%v", b.err)
 	}
 	for _, ref := range refs {
 		if ref.id == requestID {
 			continue
 		}
-		d, ok := index[ref.id]
+		d, ok := c.index[ref.id]
 		if !ok {
-			p.add("plan: step %q: input: %s: no step has the id %q%s; for text that begins with a dollar sign write $$",
-				s.ID, ref, ref.id, among(append(ids(steps), requestID), ref.id))
+			c.dangling = true
+			c.add(s.input(i, ref.at), "%s: no step has the id %q%s; for text that begins with a dollar sign write $$",
+				ref, ref.id, c.among(append(ids(c.steps), requestID), ref.id))
 			continue
 		}
 		g.edge(d, i)
 		g.uses[i] = addNew(g.uses[i], d)
-		if err := h.declared(ref, &steps[d]); err != nil {
-			p.add("plan: step %q: input: %w", s.ID, err)
+		if err := c.hub.declared(ref.reference, &c.steps[d]); err != nil && !c.ambiguous {
+			c.add(s.input(i, ref.at), "%v", err)
 		}
 	}
 }
@@ -144,8 +166,8 @@ func ids(steps []Step) []string {
 	return names
 }
 
-// sort fills order and depth, or adds the cycle that prevents it.
-func (g *graph) sort(steps []Step, p *problems) {
+// sort fills order and depth, or adds the cycle that prevents it and returns false.
+func (g *graph) sort(steps []Step, p *problems) bool {
 	waiting := make([]int, len(steps))
 	for i := range steps {
 		waiting[i] = len(g.deps[i])
@@ -163,10 +185,13 @@ func (g *graph) sort(steps []Step, p *problems) {
 			}
 		}
 	}
-	if len(g.order) < len(steps) {
-		p.add("plan: step %q: it waits for itself: %s; remove one of these from depends_on or input",
-			steps[g.cyclic(waiting)[0]].ID, chain(steps, g.cyclic(waiting)))
+	if len(g.order) == len(steps) {
+		return true
 	}
+	cycle := g.cyclic(waiting)
+	p.add(steps[cycle[0]].at(cycle[0], ""), "it waits for itself: %s; remove one of these from depends_on or input",
+		chain(steps, cycle)).With = []string{}
+	return false
 }
 
 // cyclic returns a cycle among the steps that still wait, from its first step in the plan back to
@@ -193,23 +218,30 @@ func chain(steps []Step, path []int) string {
 	return strings.Join(names, " <- ")
 }
 
-// checkUse checks that each output goes somewhere, and that nothing required needs what may fail.
+// checkOptional checks that nothing required needs what may fail.
+func (g *graph) checkOptional(steps []Step, p *problems) {
+	for i := range steps {
+		for _, d := range g.uses[i] {
+			if steps[d].Optional && !steps[i].Optional {
+				p.add(steps[i].at(i, ""), "it references the output of %q, which is optional; make it optional too, or %q required",
+					steps[d].ID, steps[d].ID).With = []string{steps[i].at(i, "").field, steps[d].at(d, "").field}
+			}
+		}
+	}
+}
+
+// checkUse checks that each output goes somewhere.
 func (g *graph) checkUse(steps []Step, p *problems) {
 	used := make([]bool, len(steps))
 	for i := range steps {
 		for _, d := range g.uses[i] {
 			used[d] = true
-			if steps[d].Optional && !steps[i].Optional {
-				p.add("plan: step %q: it references the output of %q, which is optional; make it optional too, or %q required",
-					steps[i].ID, steps[d].ID, steps[d].ID)
-			}
 		}
 	}
 	for i := range steps {
 		if len(g.next[i]) > 0 && !used[i] {
-			next := steps[g.next[i][0]].ID
-			p.add("plan: step %q: nobody uses its output, though %q waits for it; "+
-				"reference it there as \"$%s\" or a field of it, or remove it from depends_on", steps[i].ID, next, steps[i].ID)
+			p.add(steps[i].at(i, ""), "nobody uses its output, though %q waits for it; "+
+				"reference it there as \"$%s\" or a field of it, or remove it from depends_on", steps[g.next[i][0]].ID, steps[i].ID).With = []string{"plan"}
 		}
 	}
 }
@@ -222,20 +254,24 @@ func (g *graph) checkDepth(h *Hub, steps []Step, p *problems) {
 			last = i
 		}
 	}
-	if g.depth[last] <= h.Caps.Depth {
+	if h.Caps.Depth < 1 || g.depth[last] <= h.Caps.Depth {
 		return
 	}
 	path := []int{last}
 	for at := last; g.depth[at] > 1; path = append(path, at) {
 		at = g.deps[at][slices.IndexFunc(g.deps[at], func(d int) bool { return g.depth[d] == g.depth[at]-1 })]
 	}
-	p.add("plan: step %q: the chain %s is %d long, more than caps.depth of %d; "+
+	p.add(steps[last].at(last, ""), "the chain %s is %d long, more than caps.depth of %d; "+
 		"let steps work side by side, or raise the cap",
-		steps[last].ID, clip(chain(steps, path), 300), g.depth[last], h.Caps.Depth)
+		clip(chain(steps, path), 300), g.depth[last], h.Caps.Depth).With = []string{"caps.depth"}
 }
 
-// checkJoin checks that the join policy can be met.
+// checkJoin checks that the join policy, if it is one, can be met. Edges that are not known yet make
+// no result of a step that is none without them.
 func (g *graph) checkJoin(h *Hub, steps []Step, p *problems) {
+	if !slices.Contains(policies, h.Join.Policy) {
+		return
+	}
 	counted := 0
 	for i := range steps {
 		if g.counts(h, steps, i) {
@@ -246,11 +282,12 @@ func (g *graph) checkJoin(h *Hub, steps []Step, p *problems) {
 	if h.Join.Policy != joinAll {
 		what = "result (a step that is not optional and that no other waits for)"
 	}
+	name := fmt.Sprintf("plan: join %s", h.Join)
 	switch {
 	case counted == 0:
-		p.add("plan: join %s: the plan has no %s, so that nothing would have to succeed; make one", h.Join, what)
-	case counted < h.Join.K:
-		p.add("plan: join %s: the plan has only %d of %d: each a %s; add steps or lower join.k", h.Join, counted, h.Join.K, what)
+		p.add(where{"plan", name}, "the plan has no %s, so that nothing would have to succeed; make one", what).With = []string{"join"}
+	case counted < h.Join.K && (h.Join.Policy == joinQuorum || h.Join.Policy == joinBestEffort):
+		p.add(where{"join.k", name}, "the plan has only %d of %d: each a %s; add steps or lower join.k", counted, h.Join.K, what).With = []string{"join"}
 	}
 }
 

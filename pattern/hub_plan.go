@@ -39,27 +39,24 @@ type candidate struct {
 }
 
 // match makes a plan for the request's text: one step for each specialist with a skill that matches
-// it, the best first. It returns Invalid, with the skills that there are, if none does; notes say
-// who was left out.
-func (h *Hub) match(text string) (Plan, []string, error) {
+// it, the best first. It returns Invalid, with the skills that there are, if none does.
+func (h *Hub) match(text string) (Plan, error) {
 	found := h.candidates(text)
 	if len(found) == 0 {
-		return Plan{}, nil, fault.Invalid.New("hub: match request %q: no specialist has a skill for it; there are: %s",
+		return Plan{}, fault.Invalid.New("hub: match request %q: no specialist has a skill for it; there are: %s",
 			clip(text, 80), list(h.offers()))
 	}
 	var plan Plan
-	var notes []string
 	for i, c := range found {
 		if float64(c.score) < matchShare*float64(found[0].score) || i >= h.Caps.Steps {
-			notes = append(notes, fmt.Sprintf("%s was not asked: its skills match the request least", c.agent.Name))
-			continue
+			break
 		}
 		plan.Steps = append(plan.Steps, Step{
 			ID: freeID(string(c.agent.Name), plan.Steps), Agent: c.agent.Name, Skill: c.skill.Name,
 			Objective: c.skill.Description,
 		})
 	}
-	return plan, notes, nil
+	return plan, nil
 }
 
 // candidates returns the specialists that match at all, the best first, equals as they are
@@ -220,7 +217,9 @@ func questionOf(request json.RawMessage) (question, text string) {
 	if json.Unmarshal(request, &fields) == nil {
 		objective := textOf(fields["objective"])
 		question = cmp.Or(textOf(fields["question"]), objective)
-		text = question + " " + objective
+		if text = question; objective != question {
+			text = strings.TrimSpace(question + " " + objective)
+		}
 	}
 	if strings.TrimSpace(text) == "" {
 		text = string(request)

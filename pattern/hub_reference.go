@@ -84,31 +84,63 @@ func decode(data json.RawMessage) (any, error) {
 	return v, nil
 }
 
-// references lists the references of a step's input in the order of its fields' names, each once.
-// The error joins every string that begins with a dollar sign and is none.
-func references(input json.RawMessage) ([]reference, []error) {
+// located is a reference where it first stands in an input.
+type located struct {
+	reference
+	at string // the path there, as in .why[2]
+}
+
+// misread is a string that begins with a dollar sign and is no reference.
+type misread struct {
+	path string
+	err  error
+}
+
+// references lists the references of a step's input in the order of its fields' names, each once, and
+// what cannot be read.
+func references(input json.RawMessage) (refs []located, bad []misread) {
 	if len(input) == 0 {
 		return nil, nil
 	}
 	v, err := decode(input)
 	if err != nil {
-		return nil, []error{err}
+		return nil, []misread{{"", err}}
 	}
-	var refs []reference
-	var bad []error
 	seen := map[string]bool{}
-	_, _ = replaceTexts(v, func(s string) (any, error) { // fn itself never fails
+	eachText(v, "", func(path, s string) {
 		ref, _, err := parseText(s)
 		if err != nil {
-			bad = append(bad, err)
+			bad = append(bad, misread{path, err})
 		}
 		if ref != nil && !seen[s] {
 			seen[s] = true
-			refs = append(refs, *ref)
+			refs = append(refs, located{*ref, path})
 		}
-		return s, nil
 	})
 	return refs, bad
+}
+
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_$-]+$`)
+
+// eachText calls fn for each string in v with the path there, in the order that replaceTexts has. In a
+// path a field is .name, or ["a name"] if it holds anything else than letters, digits, _, $ and -.
+func eachText(v any, path string, fn func(path, s string)) {
+	switch v := v.(type) {
+	case string:
+		fn(path, v)
+	case []any:
+		for i := range v {
+			eachText(v[i], path+"["+strconv.Itoa(i)+"]", fn)
+		}
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			next := path + "." + name
+			if !plainName.MatchString(name) {
+				next = path + "[" + strconv.Quote(name) + "]"
+			}
+			eachText(v[name], next, fn)
+		}
+	}
 }
 
 // substitute returns the input with its references replaced by the values that look finds. It

@@ -19,7 +19,7 @@ type HubResponse struct {
 	Question string `json:"question,omitempty"`
 	// Verdict is that of the first rule that holds, "" if there is none or none can be given.
 	Verdict string `json:"verdict,omitempty"`
-	// Reason states the rule and the counts, or why there is no verdict.
+	// Reason states the rule and the counts, or why there is no verdict, and who was not asked if a planner chose.
 	Reason string `json:"reason,omitempty"`
 	// Decided lists the findings that made the rule hold, at most 50.
 	Decided []string `json:"decided,omitempty"`
@@ -148,6 +148,7 @@ func (r *hubRun) finish() {
 		For:      []Finding{}, Against: []Finding{}, Neutral: []Finding{}, Unverified: []Finding{},
 	}
 	r.verdict(&response, findings)
+	r.noteCoverage(&response)
 	r.share(&response, findings)
 	response.Extractive = r.extractive()
 	details := HubDetails{Plan: r.plan, Steps: r.stepResults(), Replans: r.replans, Verification: r.verify.counts}

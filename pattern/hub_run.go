@@ -152,14 +152,11 @@ func (r *hubRun) makePlan() error {
 	if r.cfg.Plan != nil {
 		r.plan = *r.cfg.Plan
 	} else {
-		plan, notes, err := r.cfg.match(text)
+		plan, err := r.cfg.match(text)
 		if err != nil {
 			return err
 		}
 		r.plan = plan
-		for _, n := range notes {
-			r.note("%s", n)
-		}
 	}
 	var p problems
 	r.graph = newGraph(r.cfg, r.plan.Steps, &p)

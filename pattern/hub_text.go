@@ -57,39 +57,14 @@ func among[S ~string](known []S, name string) string {
 	if len(known) == 0 {
 		return ""
 	}
-	best, distance := "", max(2, len(name)/3)+1
-	for _, k := range known {
-		if d := editDistance(string(k), name, distance); d < distance {
-			best, distance = string(k), d
-		}
+	names := make([]string, len(known))
+	for i, k := range known {
+		names[i] = string(k)
 	}
-	if best != "" {
-		return fmt.Sprintf("; did you mean %q?", best)
+	if near := fault.Nearest(name, names); near != "" {
+		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	return "; known: " + list(known)
-}
-
-// editDistance is the Levenshtein distance of a and b in bytes, or limit if it is at least that.
-func editDistance(a, b string, limit int) int {
-	if len(a)-len(b) >= limit || len(b)-len(a) >= limit || len(a)+len(b) > 200 {
-		return limit
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return min(row[len(b)], limit)
 }
 
 // addNew appends what is not yet in the list.

@@ -112,15 +112,16 @@ func (r *hubRun) verdict(to *HubResponse, findings []Finding) {
 	for i, rule := range r.cfg.Verdict {
 		found := rule.When.matches(findings)
 		if rule.When != nil && len(found) < rule.When.AtLeast {
-			failed = append(failed, fmt.Sprintf("%q needs %s (there %s)", rule.Verdict, rule.When, areCount(len(found))))
+			failed = append(failed, fmt.Sprintf("%q %d of %d %s", rule.Verdict, len(found), rule.When.AtLeast, rule.When.what()))
 			continue
 		}
 		to.Verdict, to.Decided = rule.Verdict, found[:min(len(found), decidedMax)]
-		to.Reason = fmt.Sprintf("rule %d of %d, %q, ", i+1, len(r.cfg.Verdict), rule.Verdict)
-		if rule.When != nil {
-			to.Reason += fmt.Sprintf("needs %s (there %s)", rule.When, areCount(len(found)))
-		} else {
-			to.Reason += "holds where none before it does"
+		to.Reason = fmt.Sprintf("rule %d of %d, %q", i+1, len(r.cfg.Verdict), rule.Verdict)
+		switch {
+		case rule.When != nil:
+			to.Reason += fmt.Sprintf(", needs %s (there %s)", rule.When, areCount(len(found)))
+		case len(failed) == 0:
+			to.Reason += ", always holds"
 		}
 		break
 	}
@@ -128,9 +129,56 @@ func (r *hubRun) verdict(to *HubResponse, findings []Finding) {
 		to.Reason = "no rule holds"
 	}
 	if to.Decided == nil && len(failed) > 0 {
-		to.Reason += ": " + strings.Join(failed, ", ")
+		if to.Verdict != "" {
+			to.Reason += ": no earlier rule held"
+		}
+		to.Reason += ", by verified claims found of those needed: " + strings.Join(failed, "; ")
 	}
 	to.Reason += ". " + r.verify.counts.words() + r.silent()
+}
+
+// noteCoverage says which specialists a planner did not ask: a verdict by rules is not one over what they would have
+// looked at. Who declares a plan knows whom it asks.
+func (r *hubRun) noteCoverage(to *HubResponse) {
+	if r.cfg.Plan != nil {
+		return
+	}
+	var covered, unasked []polity.AgentName
+	for i := range r.cfg.Specialists {
+		name := r.cfg.Specialists[i].Name
+		switch asked, answered := r.part(name); {
+		case !asked:
+			unasked = append(unasked, name)
+		case answered:
+			covered = append(covered, name)
+		}
+	}
+	if len(unasked) == 0 {
+		return
+	}
+	text := "not asked: " + list(unasked)
+	switch {
+	case len(covered) == 0:
+	case to.Verdict != "":
+		text = "the verdict covers only: " + list(covered) + "; " + text
+	default:
+		text = "the answer covers only: " + list(covered) + "; " + text
+	}
+	r.notes = slices.Insert(r.notes, 0, text) // before all others, and even where there is no room for more
+	if to.Reason != "" {
+		to.Reason = strings.TrimSuffix(to.Reason, ".") + ". " + strings.ToUpper(text[:1]) + text[1:] + "."
+	}
+}
+
+// part says whether a specialist was asked, and whether a step of it was answered.
+func (r *hubRun) part(name polity.AgentName) (asked, answered bool) {
+	for i, s := range r.steps {
+		if s.attempt > 0 && slices.Contains(s.tried, name) {
+			asked = true
+			answered = answered || s.good() && r.plan.Steps[i].Agent == name
+		}
+	}
+	return asked, answered
 }
 
 // silent says in words how many steps gave no answer, or only a part.
@@ -184,6 +232,14 @@ func (w *When) matches(findings []Finding) []string {
 		}
 	}
 	return found
+}
+
+// what writes which claims the condition counts.
+func (w *When) what() string {
+	if w.Severity == polity.Critical {
+		return fmt.Sprintf("%s (critical)", w.Stance)
+	}
+	return fmt.Sprintf("%s (%s or heavier)", w.Stance, w.Severity)
 }
 
 // String writes the condition in words.

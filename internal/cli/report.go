@@ -77,7 +77,7 @@ func (r *report) footer() string {
 // text writes the short form: the verdict, and a line for each finding.
 func (r *report) text(h *pattern.HubResult) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", cmp.Or(clean(h.Response.Verdict), "no verdict"))
+	fmt.Fprintf(&b, "%s\n%s\n", cmp.Or(clean(h.Response.Verdict), "no verdict"), tally(h))
 	if h.Response.Reason != "" {
 		fmt.Fprintf(&b, "%s\n", clean(h.Response.Reason))
 	}
@@ -145,10 +145,11 @@ func (w *writer) title(r *report, h *pattern.HubResult) {
 	verdict := mdText(h.Response.Verdict)
 	switch {
 	case verdict != "":
-		w.f("Verdict: **%s**\n", verdict)
+		w.f("Verdict: **%s**\n\n", verdict)
 	case h.Response.Reason != "":
-		w.f("Verdict: **none**\n")
+		w.f("Verdict: **none**\n\n")
 	}
+	w.f("%s\n", mdText(tally(h)))
 	if h.Response.Reason != "" {
 		w.f("\nWhy: %s\n", mdText(h.Response.Reason))
 	}
@@ -156,64 +157,6 @@ func (w *writer) title(r *report, h *pattern.HubResult) {
 		w.f("\nDecided by: %s\n", mdText(strings.Join(h.Response.Decided, ", ")))
 	}
 	w.f("\n")
-}
-
-// findings writes verified findings, the heaviest first, as they come.
-func (w *writer) findings(title string, list []pattern.Finding) {
-	if len(list) == 0 {
-		return
-	}
-	w.f("## %s (%d)\n\n", title, len(list))
-	severity := polity.Severity("")
-	for i := range list {
-		if s := list[i].Severity; s != severity || i == 0 {
-			severity = s
-			if i > 0 {
-				w.f("\n")
-			}
-			w.f("### %s\n\n", cmp.Or(mdText(string(s)), "no severity"))
-		}
-		w.finding(&list[i])
-	}
-	w.f("\n")
-}
-
-func (w *writer) finding(f *pattern.Finding) {
-	w.f("- **%s** %s\n", mdText(f.ID), mdText(f.Text))
-	for _, e := range f.Evidence {
-		w.evidence(e)
-	}
-	if f.MoreEvidence > 0 {
-		w.f("  - and %s\n", count(f.MoreEvidence, "more place"))
-	}
-	for _, p := range f.Provenance {
-		w.f("  - from step %s → agent %s%s\n", mdCode(p.Step), mdCode(string(p.Agent)), calls(p.Calls))
-	}
-}
-
-func calls(keys []string) string {
-	if len(keys) == 0 {
-		return ""
-	}
-	codes := make([]string, len(keys))
-	for i, k := range keys {
-		codes[i] = mdCode(k)
-	}
-	return " → " + strings.Join(codes, ", ")
-}
-
-func (w *writer) evidence(e polity.Evidence) {
-	switch {
-	case e.Missing:
-		w.f("  - there is no %s\n", mdCode(e.File))
-	case e.File == "" && e.Text == "":
-	case e.File == "":
-		w.f("  - %s\n", mdCode(e.Text))
-	case strings.TrimSpace(e.Text) == "":
-		w.f("  - %s\n", mdCode(place(e)))
-	default:
-		w.f("  - %s %s\n", mdCode(place(e)), mdCode(e.Text))
-	}
 }
 
 // answers writes what the specialists said.
@@ -263,33 +206,6 @@ func quoted(text string) string {
 	return text
 }
 
-// unverified writes what should not be relied on.
-func (w *writer) unverified(list []pattern.Finding) {
-	if len(list) == 0 {
-		return
-	}
-	w.f("## Not verified (%d)\n\nThese did not count for the verdict.\n\n", len(list))
-	for i := range list {
-		f := &list[i]
-		w.f("- **%s** %s (%s, %s, %s)%s\n", mdText(f.ID), mdText(f.Text), mdText(f.Status), mdText(string(f.Stance)),
-			mdText(string(f.Severity)), reason(f.Reason))
-		for _, e := range f.Evidence {
-			w.evidence(e)
-		}
-		for _, p := range f.Provenance {
-			w.f("  - from step %s → agent %s%s\n", mdCode(p.Step), mdCode(string(p.Agent)), calls(p.Calls))
-		}
-	}
-	w.f("\n")
-}
-
-func reason(text string) string {
-	if text == "" {
-		return ""
-	}
-	return ": " + mdText(text)
-}
-
 // notes writes what was not looked at.
 func (w *writer) notes(h *pattern.HubResult) {
 	if len(h.Response.Notes) == 0 {
@@ -331,13 +247,13 @@ func (w *writer) details(h *pattern.HubResult) {
 	w.f("\n\n")
 }
 
-// extractive writes that summaries only quote, and how to get others.
+// extractive writes that summaries only quote, and what it takes to get others.
 func (w *writer) extractive(text string) {
 	if text == "" {
 		return
 	}
-	w.f("## About the wording\n\n%s\n\nTo have answers written by a language model, name one as %s of the agents in the manifest.\n\n",
-		quoted(mdText(text)), mdCode("model:"))
+	w.f("## About the wording\n\n%s\n\nThis version has one model, %s, which works offline. A Go program can register others (%s), "+
+		"which agents then name as their %s.\n\n", quoted(mdText(text)), mdCode("quote"), mdCode("engine.Config.Models"), mdCode("model:"))
 }
 
 // usage writes what work consumed.

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +88,108 @@ func TestReport(t *testing.T) {
 	golden(t, "report.txt", r.text(sample()))
 	empty := &pattern.HubResult{}
 	golden(t, "report_empty.md", (&report{id: "0-a", agent: "board"}).markdown(empty))
+}
+
+// long is a result with more than a person wants to read: many places, and many light findings on both sides.
+func long() *pattern.HubResult {
+	n := 0
+	finding := func(stance polity.Stance, severity polity.Severity, places int) pattern.Finding {
+		n++
+		f := pattern.Finding{ID: fmt.Sprintf("f%d", n), Claim: polity.Claim{Text: fmt.Sprintf("claim %d", n), Stance: stance, Severity: severity}, Status: "verified"}
+		for i := range places {
+			f.Evidence = append(f.Evidence, polity.Evidence{File: "a.go", Line: i + 1, Text: "x"})
+		}
+		return f
+	}
+	h := &pattern.HubResult{Response: pattern.HubResponse{Verdict: "ready"}, Details: pattern.HubDetails{
+		Verification: pattern.Verification{Checked: 31, Verified: 30, Refused: 1},
+	}}
+	r := &h.Response
+	for _, places := range []int{5, 6, 7, 64} {
+		r.Against = append(r.Against, finding(polity.Against, polity.Medium, places))
+	}
+	r.Against[3].MoreEvidence = 36
+	for range 9 {
+		r.Against = append(r.Against, finding(polity.Against, polity.Low, 1))
+	}
+	for range 3 {
+		r.Against = append(r.Against, finding(polity.Against, polity.Info, 2))
+	}
+	for range lowMax {
+		r.For = append(r.For, finding(polity.For, polity.Low, 1))
+	}
+	absent := finding(polity.For, polity.Low, 1)
+	absent.Evidence = []polity.Evidence{{File: "*_todo.go", Missing: true}}
+	called := finding(polity.For, polity.Low, 0)
+	called.Evidence = []polity.Evidence{{Call: "0-a/b#call.x"}}
+	r.For = append(r.For, absent, called)
+	refused := finding(polity.Against, polity.High, 9)
+	refused.Status, refused.Reason = "unverified", "line 9 says something else"
+	r.Unverified = append(r.Unverified, refused)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for i, name := range []polity.AgentName{"a", "b", "a", "skipped"} {
+		s := pattern.StepResult{ID: string(name) + strconv.Itoa(i), Agent: name, Status: "ok", Attempts: 1}
+		s.Started, s.Ended = at.Add(time.Duration(i)*time.Second), at.Add(time.Duration(2*i+1)*time.Second)
+		if name == "skipped" {
+			s = pattern.StepResult{ID: "late", Agent: name, Status: "skipped"}
+		}
+		h.Details.Steps = append(h.Details.Steps, s)
+	}
+	return h
+}
+
+func TestReportIsCut(t *testing.T) {
+	golden(t, "report_long.md", (&report{id: "0-a", agent: "board"}).markdown(long()))
+}
+
+// A report is spaced as it is meant to be, whatever is missing in it.
+func TestReportSpacing(t *testing.T) {
+	tests := map[string]func(h *pattern.HubResult){
+		"everything":    func(*pattern.HubResult) {},
+		"no verdict":    func(h *pattern.HubResult) { h.Response.Verdict = "" },
+		"no rules":      func(h *pattern.HubResult) { h.Response.Verdict, h.Response.Reason, h.Response.Decided = "", "", nil },
+		"no question":   func(h *pattern.HubResult) { h.Response.Question = "" },
+		"nothing found": func(h *pattern.HubResult) { *h = pattern.HubResult{} },
+	}
+	for name, change := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := sample()
+			change(h)
+			text := (&report{id: "0-a", agent: "board"}).markdown(h)
+			if i := strings.Index(text, "\n\n\n"); i >= 0 {
+				t.Errorf("two blank lines after %q", text[:i])
+			}
+		})
+	}
+}
+
+func TestTally(t *testing.T) {
+	finding := func(severities ...polity.Severity) (list []pattern.Finding) {
+		for _, s := range severities {
+			list = append(list, pattern.Finding{Claim: polity.Claim{Severity: s}})
+		}
+		return list
+	}
+	tests := map[string]struct {
+		response     pattern.HubResponse
+		verification pattern.Verification
+		want         string
+	}{
+		"nothing":      {want: "no claims; 0 specialists"},
+		"one against":  {pattern.HubResponse{Against: finding(polity.High)}, pattern.Verification{Checked: 1, Verified: 1}, "1 claim against (1 high), 0 for; 1 of 1 verified; 0 specialists"},
+		"only for":     {pattern.HubResponse{For: finding(polity.Low, polity.Low)}, pattern.Verification{Checked: 3, Verified: 2}, "0 claims against, 2 for; 2 of 3 verified; 0 specialists"},
+		"severities":   {pattern.HubResponse{Against: finding(polity.High, polity.Low, polity.Low, "")}, pattern.Verification{Checked: 4, Verified: 4}, "4 claims against (1 high, 2 low, 1 of no severity), 0 for; 4 of 4 verified; 0 specialists"},
+		"opinions":     {pattern.HubResponse{}, pattern.Verification{Opinions: 2}, "no verified claims; 2 opinions; 0 specialists"},
+		"not verified": {pattern.HubResponse{Unverified: finding(polity.High)}, pattern.Verification{Checked: 1, Refused: 1, LeftOut: 3}, "no verified claims; 0 of 1 verified; 3 not looked at; 0 specialists"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := tally(&pattern.HubResult{Response: tt.response, Details: pattern.HubDetails{Verification: tt.verification}})
+			if got != tt.want {
+				t.Errorf("want %q\ngot  %q", tt.want, got)
+			}
+		})
+	}
 }
 
 func TestHubResult(t *testing.T) {

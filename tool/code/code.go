@@ -33,7 +33,7 @@ import (
 )
 
 // version is the version of the tools: it changes when the same folder would be reported otherwise.
-const version = "1"
+const version = "2"
 
 // Input is the input of every tool of the package: the folder of the call says it all.
 type Input struct{}

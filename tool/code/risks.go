@@ -268,3 +268,17 @@ func (s *search) judgeBinaries(r *report) {
 		r.against(polity.Low, ev, "%s of 1 MiB or more: %s.", count(len(s.big), "binary file is", "binary files are"), named(s.big))
 	}
 }
+
+// firstMatch is the first line of a file that matches and is no comment.
+func (t *tree) firstMatch(name string, re *regexp.Regexp) (polity.Evidence, bool) {
+	data, ok := t.text(name)
+	if !ok {
+		return polity.Evidence{}, false
+	}
+	for n, line := range files.Lines(data) {
+		if !strings.HasPrefix(strings.TrimSpace(line), "#") && re.MatchString(line) {
+			return at(name, n, line), true
+		}
+	}
+	return polity.Evidence{}, false
+}

@@ -112,6 +112,8 @@ func TestContinuousIntegration(t *testing.T) {
 		"Jenkins":   {"Jenkinsfile", "sh 'mvn -B verify'\n", "for medium: Continuous integration runs the tests (Jenkinsfile)."},
 		"make":      {".circleci/config.yml", "- run: make test\n", "for medium: Continuous integration runs the tests (.circleci/config.yml)."},
 		"no tests":  {".ci/build.yaml", "- run: make image\n", "neutral low: Continuous integration is set up (.ci/build.yaml), but no line of it is recognized as running tests."},
+		"script":    {".ci/run", "say() { printf '%s' \"$*\"; }\nsay \"go test ./...\"\ngo test ./...\n", "for medium: Continuous integration runs the tests (.ci/run)."},
+		"only said": {".ci/run", "say \"go test ./...\"\n", "neutral low: Continuous integration is set up (.ci/run), but no line of it is recognized as running tests."},
 		"elsewhere": {"docs/.github/workflows/ci.yml", "go test", "against low: No continuous integration is set up in the folder, so nothing in it shows that changes are tested."},
 	} {
 		t.Run(name, func(t *testing.T) {

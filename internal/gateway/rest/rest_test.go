@@ -470,20 +470,29 @@ func TestResume(t *testing.T) {
 	if s, err := w.client.Find(t.Context(), id); err != nil || s.Parked {
 		t.Errorf("afterwards: %+v, %v, want it worked on", s, err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := w.door.Idle(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("Idle says %v while a run is not done", err)
+	idle := make(chan polity.Status, 1) // how the run stood when the door was idle
+	go func() {
+		err := w.door.Idle(t.Context())
+		s, err2 := w.engine.Find(t.Context(), id)
+		if err := errors.Join(err, err2); err != nil {
+			t.Error(err)
+		}
+		idle <- s.Status
+	}()
+	for range 50 { // time enough to be idle, where nothing is waited for
+		if err := w.client.Alive(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	close(let)
 	if o, err := w.client.Wait(t.Context(), id); err != nil || o.Status != polity.StatusCompleted {
 		t.Errorf("ended %v, %v", o.Status, err)
 	}
+	if s := receive(t, idle); s != polity.StatusCompleted {
+		t.Errorf("the door was idle while the run was %s", s)
+	}
 	if err := w.client.Resume(t.Context(), id); err != nil {
 		t.Errorf("resume what has ended: %v", err)
-	}
-	if err := w.door.Idle(t.Context()); err != nil {
-		t.Error(err)
 	}
 }
 
