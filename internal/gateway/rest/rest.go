@@ -60,7 +60,7 @@ type Server struct {
 	closing chan struct{} // closed when the door begins to close
 	once    sync.Once
 	closed  error
-	started sync.WaitGroup // runs that were started or resumed through the door and have not ended
+	started count // runs that were started or resumed through the door and have not ended
 }
 
 // Open listens on a free port and says in the engine's state folder how it is reached. It serves
@@ -127,7 +127,7 @@ func (s *Server) Close() error {
 		if e := s.listen.Close(); e != nil && !errors.Is(e, net.ErrClosed) {
 			err = errors.Join(err, e)
 		}
-		s.started.Wait()
+		<-s.started.none()
 		s.closed = err
 	})
 	return s.closed
@@ -136,14 +136,51 @@ func (s *Server) Close() error {
 // Idle returns when every run that was started or resumed through the door has ended, the door is closed, or ctx
 // ends: then with its error.
 func (s *Server) Idle(ctx context.Context) error {
-	idle := make(chan struct{})
-	go func() { s.started.Wait(); close(idle) }() // ends at the latest with Close
 	select {
-	case <-idle:
+	case <-s.started.none():
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// count counts what is under way. Unlike a WaitGroup it may be waited for while it grows from zero.
+type count struct {
+	mu   sync.Mutex
+	n    int
+	zero chan struct{} // closed when n is zero again
+}
+
+// run does f in a goroutine, and counts it until it returns.
+func (c *count) run(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n++; c.n == 1 {
+		c.zero = make(chan struct{})
+	}
+	go func() {
+		defer c.done()
+		f()
+	}()
+}
+
+func (c *count) done() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n--; c.n == 0 {
+		close(c.zero)
+	}
+}
+
+// none returns a channel that is closed when nothing is under way.
+func (c *count) none() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.zero == nil {
+		c.zero = make(chan struct{})
+		close(c.zero)
+	}
+	return c.zero
 }
 
 // announce writes the address, whole or not at all, for the user alone.

@@ -124,7 +124,7 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 // serve keeps the door from being idle until a run has ended. Only its end counts; whoever wants to know how
 // asks for it.
 func (s *Server) serve(run polity.RunID) {
-	s.started.Go(func() {
+	s.started.run(func() {
 		_, err := s.engine.Wait(s.ctx, run)
 		s.log.Debug("rest: a run that was started here ended", "run", run, "error", err)
 	})
