@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -49,11 +48,11 @@ func Agents(ctx context.Context, cfg Config) (points []Point, err error) {
 }
 
 func agentsWith(ctx context.Context, cfg Config, sync engine.Sync) (points []Point, err error) {
-	dir, err := os.MkdirTemp(cfg.Dir, "polity-bench-")
+	dir, remove, err := cfg.folder()
 	if err != nil {
-		return nil, fault.Unavailable.New("bench: %w", err)
+		return nil, err
 	}
-	defer func() { err = first(err, os.RemoveAll(dir)) }()
+	defer func() { err = first(err, remove()) }()
 	e, err := engine.Open(ctx, engine.Config{State: filepath.Join(dir, "engine"), Sync: sync, Models: []model.Model{instant{}}, Agents: []*agent.Agent{row()}})
 	if err != nil {
 		return nil, err
@@ -158,11 +157,11 @@ type Waited struct {
 // Waiting measures runs that all wait for an effect of two seconds.
 func Waiting(ctx context.Context, cfg Config, runs int) (w Waited, err error) {
 	cfg = cfg.or()
-	dir, err := os.MkdirTemp(cfg.Dir, "polity-bench-")
+	dir, remove, err := cfg.folder()
 	if err != nil {
-		return w, fault.Unavailable.New("bench: %w", err)
+		return w, err
 	}
-	defer func() { err = first(err, os.RemoveAll(dir)) }()
+	defer func() { err = first(err, remove()) }()
 	w = Waited{Runs: runs, Effect: 2 * time.Second}
 	slow := &agent.Agent{
 		Name: "slow", Version: "1", Effect: polity.EffectNone, Skills: []polity.Skill{{Name: "wait"}},

@@ -52,6 +52,15 @@ func (c Config) or() Config {
 	return c
 }
 
+// folder makes a folder on the disk to measure, and returns what removes it.
+func (c Config) folder() (string, func() error, error) {
+	dir, err := os.MkdirTemp(c.Dir, "polity-bench-")
+	if err != nil {
+		return "", nil, fault.Unavailable.New("bench: %w", err)
+	}
+	return dir, func() error { return os.RemoveAll(dir) }, nil
+}
+
 // system is something that does runs.
 type system interface {
 	Name() string
@@ -106,11 +115,11 @@ func runsWith(ctx context.Context, cfg Config, sync engine.Sync) (points []Point
 
 // runsAt measures one point, on systems that are new: none drags along what an earlier point left in it.
 func runsAt(ctx context.Context, cfg Config, sync engine.Sync, at int) (points []Point, err error) {
-	dir, err := os.MkdirTemp(cfg.Dir, "polity-bench-")
+	dir, remove, err := cfg.folder()
 	if err != nil {
-		return nil, fault.Unavailable.New("bench: %w", err)
+		return nil, err
 	}
-	defer func() { err = first(err, os.RemoveAll(dir)) }()
+	defer func() { err = first(err, remove()) }()
 	disk := sync != engine.SyncOS
 	var systems []system
 	defer func() {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -68,32 +69,25 @@ func (a *app) config(f *benchFlags) (bench.Config, error) {
 
 func (a *app) newBenchRuns() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "runs", Short: "Runs of five no-op steps beside hand-packed JetStream and a write-ahead log", Args: args(cobra.NoArgs),
+		Use: "runs", Short: "Runs of five no-op steps beside hand-packed JetStream and a write-ahead log",
 		Example: "  polity bench runs\n  polity bench runs --sync os --at 1,64 --rounds 3",
 	}
-	f := a.benchFlags(cmd, []int{1, 16, 64, 256, 1024}, engine.SyncDisk, engine.SyncOS)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := a.config(f)
-		if err != nil {
-			return err
-		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		points, err := bench.Runs(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		return a.points(points, f.output.value, true)
-	}
+	a.measures(cmd, a.benchFlags(cmd, []int{1, 16, 64, 256, 1024}, engine.SyncDisk, engine.SyncOS), bench.Runs, true)
 	return cmd
 }
 
 func (a *app) newBenchAgents() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "agents", Short: "A hub of three specialists, and ten agents in a row, with a model that answers at once", Args: args(cobra.NoArgs),
+		Use: "agents", Short: "A hub of three specialists, and ten agents in a row, with a model that answers at once",
 		Example: "  polity bench agents\n  polity bench agents --sync disk --at 1,64",
 	}
-	f := a.benchFlags(cmd, []int{1, 64}, engine.SyncOS)
+	a.measures(cmd, a.benchFlags(cmd, []int{1, 64}, engine.SyncOS), bench.Agents, false)
+	return cmd
+}
+
+// measures makes cmd one that measures at several points and prints them.
+func (a *app) measures(cmd *cobra.Command, f *benchFlags, measure func(context.Context, bench.Config) ([]bench.Point, error), ratios bool) {
+	cmd.Args = args(cobra.NoArgs)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := a.config(f)
 		if err != nil {
@@ -101,13 +95,12 @@ func (a *app) newBenchAgents() *cobra.Command {
 		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		points, err := bench.Agents(ctx, cfg)
+		points, err := measure(ctx, cfg)
 		if err != nil {
 			return err
 		}
-		return a.points(points, f.output.value, false)
+		return a.points(points, f.output.value, ratios)
 	}
-	return cmd
 }
 
 func (a *app) points(points []bench.Point, output string, ratios bool) error {
