@@ -109,8 +109,10 @@ func kill(t *testing.T, polity, class string) {
 			}
 			done := make(chan error, 1)
 			go func() { done <- cmd.Wait() }()
+			over := false // the run came to its end before the kill
 			select {
 			case <-done:
+				over = true
 			case <-time.After(time.Duration(60+rng.IntN(200)) * time.Millisecond):
 				if err := cmd.Process.Kill(); err != nil {
 					t.Fatal(err)
@@ -123,7 +125,7 @@ func kill(t *testing.T, polity, class string) {
 			for _, key := range after.order[max(0, len(after.order)-2*crashWidth):] {
 				interrupted[key] = true
 			}
-			if len(after.ended) >= crashSteps-crashWidth {
+			if over || len(after.ended) >= crashSteps-crashWidth {
 				break
 			}
 		}
