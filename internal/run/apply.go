@@ -3,7 +3,6 @@ package run
 import (
 	"container/heap"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,7 +35,6 @@ func (c *core) apply(rec *record, seq uint64) {
 		return
 	}
 	t.last = seq
-	t.records++
 	if t.stopped != nil {
 		if rec.kind == recFinished && rec.run == t.id {
 			c.endStopped(t, rec)
@@ -122,7 +120,7 @@ func (c *core) drop(r *run) {
 
 func (c *core) openRoot(rec *record, seq uint64) {
 	t := &tree{
-		id: rec.run, request: rec.request, first: seq, last: seq, parked: c.parks && !c.live, records: 1,
+		id: rec.run, request: rec.request, first: seq, last: seq, parked: c.parks && !c.live,
 		summary: polity.Summary{ID: rec.run, Agent: rec.agent, Opened: c.lastAt},
 	}
 	c.trees[rec.run] = t
@@ -599,117 +597,4 @@ func (c *core) rootFinished(r *run, rec *record, output json.RawMessage) {
 			f(o, err)
 		}
 	})
-}
-
-// --- folding a log
-
-// fold applies one commit of the log. It returns fault.Damaged if the commit is not the successor of the one
-// before.
-func (c *core) fold(f *frame, id hash, seq uint64) error {
-	if f.prev != c.head {
-		return fault.Damaged.New("run: commit %d does not follow commit %d: the chain of hashes is broken there", seq, c.seq)
-	}
-	if f.at.Before(c.now) {
-		return fault.Damaged.New("run: commit %d is from before commit %d", seq, c.seq)
-	}
-	if len(f.records) > 0 && f.records[0].kind == recClaim && c.seq > 0 {
-		c.downtime += f.at.Sub(c.now)
-		c.claims++
-	}
-	c.now, c.seq, c.head = f.at, seq, id
-	for i := range f.records {
-		c.apply(&f.records[i], seq)
-		if c.dead != nil {
-			return c.dead
-		}
-	}
-	return nil
-}
-
-// serve ends the folding: what the log leaves undone is begun again, except for runs that are to wait until they are
-// asked for.
-func (c *core) serve() {
-	c.live = true
-	c.served = c.now
-	c.timers = nil
-	for _, t := range c.roots {
-		if t.root != nil && !t.parked {
-			c.resume(t.root, false)
-		}
-	}
-}
-
-// resume begins again what is undone in a run and below it. All of it follows from the state alone. A run that is
-// about to be cancelled begins nothing.
-func (c *core) resume(r *run, doomed bool) {
-	c.setWall(r)
-	if r.finishing {
-		c.finish(r)
-		return
-	}
-	for _, p := range slices.Clone(r.pending) {
-		switch {
-		case p.child != nil:
-			stop := p.why != nil && p.child.closing == nil
-			c.resume(p.child, doomed || stop)
-			if stop {
-				c.routeStop(p)
-			}
-		case p.refused != nil:
-			c.enqueue(p.result(result{fault: p.refused}))
-		case p.began:
-			c.enqueue(p.result(result{fault: fault.Of(fault.Unknown.New(
-				"%s: the process ended between the effect's beginning and its result; key %s", p.cmd.To, polity.EffectKey(r.id, p.cmd.Name, p.cmd.Attempt)))}))
-		case p.why != nil:
-			c.enqueue(p.result(result{fault: p.why}))
-		case doomed:
-		default:
-			if err := c.again(p); err != nil {
-				c.stop(r.tree, fault.Of(err))
-				return
-			}
-			c.route(p)
-		}
-	}
-}
-
-// again says whether a pending command can be done as it was pinned: a program that has since become another one stops
-// the run instead of failing it.
-func (c *core) again(p *pending) error {
-	var err error
-	switch p.cmd.Do {
-	case polity.DoAsk:
-		_, err = c.catalog.Program(p.run.release, p.cmd.To)
-	case polity.DoCall, polity.DoThink:
-		_, err = c.catalog.Work(p.run.release, p.run.agent, p.cmd.Do, p.cmd.To)
-	}
-	if errors.Is(err, fault.Diverged) {
-		return err
-	}
-	return nil
-}
-
-// setWall sets the timer of a run's wall time, if it has one of its own. Time in which nobody served the
-// partition does not count.
-func (c *core) setWall(r *run) {
-	l := r.ledger
-	if !c.live || l.owner != r || l.limit.Wall == 0 || l.expired {
-		return
-	}
-	idle := c.downtime - r.downtime
-	heap.Push(&c.timers, timer{due: r.opened.Add(time.Duration(l.limit.Wall) + idle), run: r})
-}
-
-// solo runs an agent that is an effect as a run of its own: it asks once and ends as the agent does.
-type solo struct{}
-
-func (solo) Decide(_ any, e polity.Event) (any, []polity.Command) {
-	switch {
-	case e.Kind == polity.Opened:
-		return nil, []polity.Command{polity.Ask("do", e.Agent, e.Skill, e.Data)}
-	case e.Fault != nil:
-		return nil, []polity.Command{polity.Fail(e.Fault)}
-	default:
-		return nil, []polity.Command{polity.Finish(e.Data)}
-	}
 }

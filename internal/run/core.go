@@ -4,7 +4,6 @@ import (
 	"container/heap"
 	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	gohash "hash"
 	"time"
 
@@ -73,7 +72,6 @@ type core struct {
 	now      time.Time
 	lastAt   time.Time     // time of the last record applied
 	downtime time.Duration // nobody served the partition: the sum over all claims
-	claims   int           // commits by which an owner took over
 	served   time.Time     // when this owner began to serve
 
 	gather *pack // nil if nothing happened since the last seal
@@ -106,7 +104,6 @@ type tree struct {
 	stopped *fault.Error
 	ended   []func(polity.Outcome, error) // who waits for the end
 	watch   []*watcher
-	records int // how many records were applied
 }
 
 type watcher struct {
@@ -650,5 +647,3 @@ func (c *core) enqueue(rec *record) {
 		c.todo = append(c.todo, *rec)
 	}
 }
-
-func (r *run) String() string { return fmt.Sprintf("run %s", r.id) }

@@ -1,0 +1,342 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"polity.run"
+	"polity.run/fault"
+	"polity.run/internal/bus"
+)
+
+// Request asks for a run.
+type Request struct {
+	ID      polity.RunID
+	Release Digest // of the document that holds the agent; it is a blob already
+	Agent   string
+	Skill   string
+	Input   json.RawMessage
+	Folder  string
+	Bounds  polity.Bounds // zero fields take the defaults
+}
+
+// Open opens a run and returns when that is durable. The same request again finds the run, finished or not; the
+// same ID with another content is fault.Conflict. It returns fault.Invalid for a bad request, fault.Full if there is no room for new
+// runs, and fault.Fenced or fault.Unavailable when it is not known whether the run was opened: ask again with the same ID.
+func (p *Partition) Open(ctx context.Context, r Request) error {
+	q, err := p.request(&r)
+	if err != nil {
+		return err
+	}
+	return p.call(ctx, func(c *core, done func(error)) { c.open(q, done, nil) })
+}
+
+// Run opens a run as Open does and waits for its end.
+func (p *Partition) Run(ctx context.Context, r Request) (polity.Outcome, error) {
+	q, err := p.request(&r)
+	if err != nil {
+		return polity.Outcome{}, err
+	}
+	ended := make(chan ending, 2) // opening and end may both fail, and neither may block the loop
+	ok := p.post(input{do: func(c *core) {
+		c.open(q, func(err error) {
+			if err != nil {
+				ended <- ending{err: err}
+			}
+		}, func(o polity.Outcome, err error) {
+			select {
+			case ended <- ending{o, err}:
+			default: // the opening failed, and said so
+			}
+		})
+	}})
+	if !ok {
+		return polity.Outcome{}, p.gone()
+	}
+	return p.outcome(ctx, r.ID, ended)
+}
+
+type ending struct {
+	outcome polity.Outcome
+	err     error
+}
+
+func (p *Partition) request(r *Request) (*request, error) {
+	if n, err := r.ID.Partition(); err != nil || r.ID.Parent() != "" || n != 0 {
+		return nil, fault.Invalid.New("run: open: %q is not the ID of a root run on partition 0", r.ID)
+	}
+	if err := r.Bounds.Check(); err != nil {
+		return nil, err
+	}
+	if len(r.Input) > payloadMax {
+		return nil, fault.Invalid.New("run: open: input of %d bytes; the most is %d", len(r.Input), payloadMax)
+	}
+	if len(r.ID) > idMax {
+		return nil, fault.Invalid.New("run: open: an ID of %d bytes; the most is %d", len(r.ID), idMax)
+	}
+	if len(r.Agent) > textMax || len(r.Skill) > textMax || len(r.Folder) > textMax {
+		return nil, fault.Invalid.New("run: open: a name is longer than %d bytes", textMax)
+	}
+	if err := p.room(); err != nil {
+		return nil, err
+	}
+	return &request{r.ID, r.Release, r.Agent, r.Skill, nonNil(r.Input), r.Folder, r.Bounds.Or(polity.DefaultBounds())}, nil
+}
+
+// Wait returns how a run ended, as soon as it has. It returns fault.NotFound if there is no such run, and the reason if
+// it is stopped.
+func (p *Partition) Wait(ctx context.Context, id polity.RunID) (polity.Outcome, error) {
+	ended := make(chan ending, 1)
+	ok := p.post(input{do: func(c *core) {
+		t := c.trees[id]
+		switch {
+		case c.dead != nil:
+			ended <- ending{err: c.dead}
+		case t == nil:
+			ended <- ending{err: fault.NotFound.New("run: no run %q", id)}
+		case t.stopped != nil:
+			ended <- ending{err: t.stopped}
+		default:
+			c.wait(t, func(o polity.Outcome, err error) { ended <- ending{o, err} })
+		}
+	}})
+	if !ok {
+		return polity.Outcome{}, p.gone()
+	}
+	return p.outcome(ctx, id, ended)
+}
+
+func (p *Partition) outcome(ctx context.Context, id polity.RunID, ended chan ending) (polity.Outcome, error) {
+	select {
+	case e := <-ended:
+		if e.err != nil || e.outcome.Status != polity.StatusRunning {
+			return e.outcome, e.err
+		}
+		return p.stored(ctx, id)
+	case <-ctx.Done():
+		return polity.Outcome{}, contextFault(ctx, "run: wait for "+string(id))
+	}
+}
+
+// stored reads how a run ended from the log.
+func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome, error) {
+	at, err := p.span(ctx, id)
+	if err != nil {
+		return polity.Outcome{}, err
+	}
+	e, err := p.log.Get(ctx, at.last)
+	if err != nil {
+		return polity.Outcome{}, err
+	}
+	var f frame
+	if err := f.decode(e.Data); err != nil {
+		return polity.Outcome{}, err
+	}
+	for _, r := range f.records {
+		if r.kind == recFinished && r.run == id {
+			data, err := p.core.read(r.data)
+			return polity.Outcome{Status: r.status, Output: data, Fault: r.fault, Usage: r.usage}, err
+		}
+	}
+	return polity.Outcome{}, fault.Damaged.New("run: commit %d does not hold the end of %s", at.last, id)
+}
+
+// Resume goes on with a run that is parked; one that is not stays as it is. It returns fault.NotFound if there is no such
+// run, and the reason if it is stopped.
+func (p *Partition) Resume(ctx context.Context, id polity.RunID) error {
+	return p.call(ctx, func(c *core, done func(error)) { c.resumeRun(id, done) })
+}
+
+// Cancel asks a run and everything below it to end, and returns when that is durable; the run has ended when
+// every effect in flight has. A run that has ended already stays as it is.
+func (p *Partition) Cancel(ctx context.Context, id polity.RunID, reason string) error {
+	if len(reason) > textMax {
+		return fault.Invalid.New("run: cancel: a reason of %d bytes; the most is %d", len(reason), textMax)
+	}
+	return p.call(ctx, func(c *core, done func(error)) { c.cancelRun(id, reason, done) })
+}
+
+// List returns all root runs in the order of opening.
+func (p *Partition) List(ctx context.Context) ([]polity.Summary, error) {
+	return ask(ctx, p, func(c *core, reply func([]polity.Summary, error)) {
+		all := make([]polity.Summary, len(c.roots))
+		for i, t := range c.roots {
+			all[i] = t.current()
+		}
+		c.answer(func(err error) { reply(all, err) })
+	})
+}
+
+func (t *tree) current() polity.Summary {
+	s := t.summary
+	if t.root != nil {
+		s.Usage, s.Parked = t.root.usage, t.parked
+	}
+	return s
+}
+
+// Find returns a run's summary, or fault.NotFound.
+func (p *Partition) Find(ctx context.Context, id polity.RunID) (polity.Summary, error) {
+	return ask(ctx, p, func(c *core, reply func(polity.Summary, error)) {
+		t := c.trees[id]
+		if t == nil {
+			reply(polity.Summary{}, fault.NotFound.New("run: no run %q", id))
+			return
+		}
+		found := t.current()
+		c.answer(func(err error) { reply(found, err) })
+	})
+}
+
+// span is a run's first and last commit.
+type span struct{ first, last uint64 }
+
+func (p *Partition) span(ctx context.Context, id polity.RunID) (span, error) {
+	return ask(ctx, p, func(c *core, reply func(span, error)) {
+		t := c.trees[id]
+		if t == nil {
+			reply(span{}, fault.NotFound.New("run: no run %q", id))
+			return
+		}
+		found := span{t.first, t.last}
+		c.answer(func(err error) { reply(found, err) })
+	})
+}
+
+// Watch calls notice for what is under way in a run, and then for everything that happens to it from now on, from the
+// partition's goroutine: it must not block. The returned function ends that.
+func (p *Partition) Watch(ctx context.Context, id polity.RunID, notice func(polity.Notice)) (func(), error) {
+	w := &watcher{notice: notice}
+	err := p.call(ctx, func(c *core, done func(error)) {
+		t := c.trees[id]
+		if t == nil {
+			done(fault.NotFound.New("run: no run %q", id))
+			return
+		}
+		t.watch = append(t.watch, w)
+		if t.root != nil && !t.parked {
+			t.root.underWay(notice, t.last)
+		}
+		done(nil)
+	})
+	return func() { p.post(input{do: func(*core) { w.gone = true }}) }, err
+}
+
+// underWay tells what has begun in a run and below, and has not ended.
+func (r *run) underWay(notice func(polity.Notice), commit uint64) {
+	for _, p := range r.pending {
+		if p.refused == nil {
+			notice(polity.Notice{
+				At: p.since, Commit: commit, Kind: "started", Run: r.id, Name: p.cmd.Name, Attempt: p.cmd.Attempt,
+				Verb: p.cmd.Do.String(), To: p.cmd.To,
+			})
+		}
+		if p.child != nil {
+			p.child.underWay(notice, commit)
+		}
+	}
+}
+
+// History gives everything that the log tells of a run and the runs below it, in order.
+func (p *Partition) History(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error {
+	at, err := p.span(ctx, id)
+	if err != nil {
+		return err
+	}
+	var f frame
+	return p.log.Read(ctx, at.first, at.last, func(e bus.Entry) error {
+		if err := f.decode(e.Data); err != nil {
+			return err
+		}
+		for i := range f.records {
+			r := &f.records[i]
+			if r.run.Root() != id {
+				continue
+			}
+			n, err := p.notice(r, f.at, e.Seq)
+			if err != nil {
+				return err
+			}
+			if err := each(n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+var kindText = map[recordKind]string{
+	recOpened: "opened", recBegan: "began", recResult: "result", recCancel: "cancel", recExpired: "expired", recFinished: "finished",
+}
+
+func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, error) {
+	data, err := p.core.read(r.data)
+	if err != nil {
+		return polity.Notice{}, err
+	}
+	n := polity.Notice{
+		At: at, Commit: seq, Kind: kindText[r.kind], Run: r.run, Name: r.name, Attempt: r.attempt, Agent: r.agent,
+		Fault: r.fault, Usage: r.usage, Data: data,
+	}
+	if r.kind == recFinished {
+		n.Status = r.status.String()
+	}
+	return n, nil
+}
+
+// call runs f in the loop and waits until it is done.
+func (p *Partition) call(ctx context.Context, f func(c *core, done func(error))) error {
+	_, err := ask(ctx, p, func(c *core, reply func(struct{}, error)) {
+		f(c, func(err error) { reply(struct{}{}, err) })
+	})
+	return err
+}
+
+// ask runs f in the loop and waits for its reply, which is the caller's alone. A reply that comes when nobody waits any
+// more is dropped.
+func ask[T any](ctx context.Context, p *Partition, f func(c *core, reply func(T, error))) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	done := make(chan answer, 1)
+	var none T
+	if !p.post(input{do: func(c *core) { f(c, func(v T, err error) { done <- answer{v, err} }) }}) {
+		return none, p.gone()
+	}
+	select {
+	case a := <-done:
+		return a.value, a.err
+	case <-ctx.Done():
+		return none, contextFault(ctx, "run")
+	case <-p.ended:
+		select {
+		case a := <-done:
+			return a.value, a.err
+		default:
+			return none, p.gone()
+		}
+	}
+}
+
+// contextFault is why a caller no longer waits.
+func contextFault(ctx context.Context, what string) error {
+	cause := context.Cause(ctx)
+	switch {
+	case errors.Is(cause, context.DeadlineExceeded):
+		return fault.Timeout.New("%s: %w", what, cause)
+	case errors.Is(cause, context.Canceled):
+		return fault.Cancelled.New("%s: %w", what, cause)
+	default:
+		return fault.Of(cause).Kind.New("%s: %w", what, cause)
+	}
+}
+
+func (p *Partition) gone() error {
+	if err := p.Err(); err != nil {
+		return err
+	}
+	return fault.Unavailable.New("run: the node is stopping; ask again with the same ID")
+}
