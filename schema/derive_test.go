@@ -63,7 +63,7 @@ func TestForFitsWhatItsTypeWrites(t *testing.T) {
 
 func TestForRefuses(t *testing.T) {
 	type tree struct {
-		Children []*tree `json:"children"` //nolint:unused // a type that contains itself
+		Children []*tree `json:"children"` // a type that contains itself
 	}
 	type pipe struct {
 		C chan int `json:"c"`
