@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 
 	"polity.run"
+	"polity.run/model"
+	"polity.run/tool"
 )
 
 // Kind says how an agent does its work.
@@ -19,6 +21,9 @@ const (
 	KindExec  Kind = "exec"  // a program: JSON on standard input, JSON on standard output
 	KindModel Kind = "model" // instructions, a model and tools
 	KindOrg   Kind = "org"   // an organization, which is itself an agent
+	KindHTTP  Kind = "http"  // a service: JSON by POST, JSON back
+	KindHuman Kind = "human" // a person, who is asked and answers in their own time
+	KindMCP   Kind = "mcp"   // a server of the Model Context Protocol: each skill is one of its tools
 )
 
 // Definition is one agent as it stands in a release. Exactly the field of its kind is set.
@@ -31,6 +36,31 @@ type Definition struct {
 	Exec        *Exec            `json:"exec,omitempty"`
 	Model       *Model           `json:"model,omitempty"`
 	Org         *Org             `json:"org,omitempty"`
+	HTTP        *HTTP            `json:"http,omitempty"`
+	Human       *Human           `json:"human,omitempty"`
+	MCP         *MCP             `json:"mcp,omitempty"`
+}
+
+// HTTP is a service that is asked by POST: the input is the body, the effect's key the header Idempotency-Key.
+type HTTP struct {
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers,omitempty"` // $NAME in a value stands for an environment variable
+	Private bool              `json:"private,omitempty"` // allows addresses of private networks and of this machine
+	Effect  polity.Effect     `json:"effect"`
+	Timeout polity.Duration   `json:"timeout"`
+}
+
+// Human is a person.
+type Human struct {
+	// Ask is what the person is asked, before the input.
+	Ask     string          `json:"ask,omitempty"`
+	Timeout polity.Duration `json:"timeout"` // how long to wait for the answer
+}
+
+// MCP says which source of the release the skills' tools are of. A skill's name is the tool's.
+type MCP struct {
+	Source string    `json:"source"`
+	Tools  []ToolPin `json:"tools"` // by skill, in the order of the skills
 }
 
 // Go names code that is linked into the process. The version stands for the code: a run that was
@@ -63,16 +93,84 @@ type File struct {
 
 // Model is an agent that thinks.
 type Model struct {
-	Model        string    `json:"model"` // as in quote
-	Instructions string    `json:"instructions"`
-	Tools        []ToolPin `json:"tools,omitempty"`
+	Model        string `json:"model"` // as in quote
+	Instructions string `json:"instructions"`
+	// Gather are tools that are called for each request, before the model is asked.
+	Gather []ToolPin `json:"gather,omitempty"`
+	// Tools are tools that the model may call.
+	Tools []ToolPin `json:"tools,omitempty"`
+	// Agents are agents of the release that the model may ask.
+	Agents []AgentPin `json:"agents,omitempty"`
+	// Steps is how often the model may think in one run; 0 is StepsDefault.
+	Steps int `json:"steps,omitempty"`
+	// Repairs is how often the model may correct an answer of another schema; nil is RepairsDefault.
+	Repairs *int `json:"repairs,omitempty"`
+	// Context says what is done before the model's context overflows.
+	Context Context `json:"context,omitzero"`
+	// Memory says what the agent remembers of earlier runs.
+	Memory *Memory `json:"memory,omitempty"`
+	// What is known of the model itself.
+	Price     model.Price `json:"price,omitzero"`
+	OutputMax int64       `json:"output_max,omitempty"` // tokens; 0 is OutputMax
+}
+
+// Compaction is what is done with a conversation that grows too long.
+type Compaction string
+
+// The ways to compact. Pinned messages, the instructions and the question always stay.
+const (
+	Drop      Compaction = "drop"      // the oldest exchanges are left out
+	Summarise Compaction = "summarise" // the model sums the oldest exchanges up
+	Refer     Compaction = "refer"     // long results are replaced by a reference, which the model may open again
+)
+
+// Context bounds what a model is sent.
+type Context struct {
+	Max     int64      `json:"max,omitempty"`     // tokens of a request; 0 is ContextDefault
+	Compact Compaction `json:"compact,omitempty"` // "" is Refer, and Drop where that is not enough
+}
+
+// Memory is what an agent remembers of earlier runs. It is reached by the tools memory.search, memory.add and memory.forget.
+type Memory struct {
+	// Episodes is how many earlier runs are looked up for each request and shown to the model; 0 for none. A
+	// run that ends well is then remembered.
+	Episodes int `json:"episodes,omitempty"`
+	// Shared is whether the whole organization has one memory, and not each agent its own.
+	Shared bool `json:"shared,omitempty"`
+	// Max is the most entries that are kept; 0 is the store's default. The oldest give way.
+	Max int `json:"max,omitempty"`
+	// Documents are pinned files, by name, that memory.search finds passages in.
+	Documents map[string]File `json:"documents,omitempty"`
+	// Vectors is an embeddings endpoint by which is searched beside words; nil for words alone.
+	Vectors *Vectors `json:"vectors,omitempty"`
+	// Pins are the memory tools that the decider itself calls.
+	Pins []ToolPin `json:"pins,omitempty"`
+}
+
+// Vectors is an embeddings endpoint that speaks OpenAI's protocol.
+type Vectors struct {
+	URL    string `json:"url"`
+	Model  string `json:"model"`
+	KeyEnv string `json:"key_env,omitempty"`
 }
 
 // ToolPin is a tool as it was when the release was made.
 type ToolPin struct {
 	Name   string          `json:"name"`
-	Digest string          `json:"digest"` // hex SHA-256 of the tool's Spec as JSON
-	Input  json.RawMessage `json:"input,omitempty"`
+	Digest string          `json:"digest"`          // hex SHA-256 of the tool's Spec as JSON
+	Input  json.RawMessage `json:"input,omitempty"` // of a tool that is called without being asked for
+	// What a model is told of the tool; left out where it is not offered to one.
+	Description string          `json:"description,omitempty"`
+	Schema      json.RawMessage `json:"schema,omitempty"`
+}
+
+// AgentPin is an agent that a model may ask as if it were a tool. What it is asked is a brief, or what its skill's input says.
+type AgentPin struct {
+	Agent       polity.AgentName `json:"agent"`
+	Skill       string           `json:"skill,omitempty"`
+	Description string           `json:"description,omitempty"`
+	Schema      json.RawMessage  `json:"schema,omitempty"` // of the skill's input; empty for a brief
+	Bounds      polity.Bounds    `json:"bounds,omitzero"`  // delegated to each question
 }
 
 // Org is an organization: its pattern and the pattern's own configuration.
@@ -90,6 +188,9 @@ type Release struct {
 	Main   string        `json:"main"`            // the agent that a request goes to
 	Agents []Definition  `json:"agents"`          // sorted by name
 	Bounds polity.Bounds `json:"bounds,omitzero"` // of a root run
+	// Models and Sources are what the agents use beside what is built in, sorted by name.
+	Models  []model.Spec  `json:"models,omitempty"`
+	Sources []tool.Source `json:"sources,omitempty"`
 }
 
 // Agent returns the definition with the given name, or nil.

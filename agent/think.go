@@ -12,10 +12,15 @@ import (
 
 // Limits of an agent that thinks.
 const (
-	ToolsMax    = 64      // tools of one agent; they are called at once
-	OutputMax   = 4096    // tokens of the model's answer
-	attemptsMax = 2       // of a tool call
-	toolTextMax = 1 << 16 // bytes of one tool's result that the model sees
+	ToolsMax       = 64   // tools of one agent; they are called at once
+	OutputMax      = 4096 // tokens of the model's answer
+	StepsDefault   = 16   // thoughts of one run
+	StepsMax       = 200
+	RepairsDefault = 2
+	RepairsMax     = 5
+	ContextDefault = 100_000 // tokens
+	attemptsMax    = 2       // of a tool call
+	toolTextMax    = 1 << 16 // bytes of one tool's result that the model sees
 )
 
 // Names of the commands.
@@ -57,11 +62,11 @@ func NewThinker(def *Definition) (polity.Decider, error) {
 	if len(def.Skills) == 0 {
 		return nil, fault.Invalid.New("agent %s: has no skill", def.Name)
 	}
-	if len(def.Model.Tools) > ToolsMax {
-		return nil, fault.Invalid.New("agent %s: has %d tools; at most %d are allowed", def.Name, len(def.Model.Tools), ToolsMax)
+	if len(def.Model.Gather) > ToolsMax {
+		return nil, fault.Invalid.New("agent %s: has %d tools; at most %d are allowed", def.Name, len(def.Model.Gather), ToolsMax)
 	}
 	t := &thinker{
-		model: def.Model.Model, instructions: def.Model.Instructions, tools: slices.Clone(def.Model.Tools),
+		model: def.Model.Model, instructions: def.Model.Instructions, tools: slices.Clone(def.Model.Gather),
 	}
 	for _, tool := range t.tools {
 		name := callName(tool.Name)

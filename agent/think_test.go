@@ -168,7 +168,7 @@ func showRequest(t *testing.T, b *bytes.Buffer, c polity.Command) {
 func ExampleNewThinker() {
 	d, err := agent.NewThinker(&agent.Definition{
 		Name: "critic", Kind: agent.KindModel, Skills: []polity.Skill{{Name: "review"}},
-		Model: &agent.Model{Model: "quote", Instructions: "Find what is missing.", Tools: []agent.ToolPin{{Name: "code.tests"}}},
+		Model: &agent.Model{Model: "quote", Instructions: "Find what is missing.", Gather: []agent.ToolPin{{Name: "code.tests"}}},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -246,7 +246,7 @@ func TestDerivedReportIsAccepted(t *testing.T) {
 	}
 	def, err := json.Marshal(agent.Definition{
 		Name: "critic", Kind: agent.KindModel, Skills: []polity.Skill{{Name: "review", Output: raw}},
-		Model: &agent.Model{Model: "quote", Tools: []agent.ToolPin{{Name: "a"}}},
+		Model: &agent.Model{Model: "quote", Gather: []agent.ToolPin{{Name: "a"}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -302,7 +302,7 @@ func FuzzDecide(f *testing.F) {
 	f.Add("\"\xff\"", "\xff", `{`)
 	def := agent.Definition{
 		Name: "critic", Kind: agent.KindModel, Skills: []polity.Skill{{Name: "review"}},
-		Model: &agent.Model{Model: "quote", Tools: []agent.ToolPin{{Name: "a"}}},
+		Model: &agent.Model{Model: "quote", Gather: []agent.ToolPin{{Name: "a"}}},
 	}
 	f.Fuzz(func(t *testing.T, input, result, answer string) {
 		var logs [2]string

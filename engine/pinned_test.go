@@ -147,7 +147,7 @@ func TestChangedToolStopsARun(t *testing.T) {
 	e := openWith(t, state, first)
 	r := agent.Release{Name: "tools", Main: "asker", Agents: []agent.Definition{{
 		Name: "asker", Kind: agent.KindModel, Skills: []polity.Skill{{Name: "ask"}},
-		Model: &agent.Model{Model: "echo", Instructions: "Look up.", Tools: []agent.ToolPin{{Name: "test.lookup", Digest: first.Spec().Digest()}}},
+		Model: &agent.Model{Model: "echo", Instructions: "Look up.", Gather: []agent.ToolPin{{Name: "test.lookup", Digest: first.Spec().Digest()}}},
 	}}}
 	d, err := e.Install(&r, nil)
 	if err != nil {

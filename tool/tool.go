@@ -45,6 +45,8 @@ type Spec struct {
 	Effect      polity.Effect   `json:"effect"`
 	Timeout     time.Duration   `json:"timeout,omitempty"`    // 0 is TimeoutDefault
 	OutputMax   int             `json:"output_max,omitempty"` // bytes; 0 is OutputMaxDefault
+	// Remote is the tool's name at its server, where that is another one.
+	Remote string `json:"remote,omitempty"`
 }
 
 // Digest is what a release pins of a tool: the hex SHA-256 of its specification as JSON. A specification whose schemas are
@@ -61,6 +63,8 @@ func (s Spec) Digest() string {
 // Call is one call of a tool.
 type Call struct {
 	Key    string          // the effect's key: the same after every crash; pass it to a destination that honours keys
+	Run    polity.RunID    // the run that wants it
+	Agent  string          // the agent that wants it
 	Folder string          // absolute path of the only folder that the tool may read; "" for none
 	Input  json.RawMessage // accepted by Spec.Input
 }
