@@ -14,8 +14,12 @@ import (
 	"polity.run/model"
 )
 
-// result is what became of one tool.
+// result is what became of one call.
 type result struct {
+	command string         // the command's name
+	again   polity.Command // to be sent again
+	call    string         // the ID of the model's call; "" for what was gathered
+	said    []model.Message
 	tool    string
 	attempt int
 	ended   bool
@@ -144,10 +148,10 @@ func (s *thought) claims() []polity.Claim {
 	return out
 }
 
-// allFailed returns the first tool's fault if there are tools and all failed.
-func (s *thought) allFailed() *fault.Error {
+// allFailed returns the first gathered tool's fault if there are such tools and all failed.
+func (s *thought) allFailed(gathered int) *fault.Error {
 	var first *fault.Error
-	for i := range s.results {
+	for i := range s.results[:gathered] {
 		if s.results[i].fault == nil {
 			return nil
 		}
@@ -165,28 +169,16 @@ type answer struct {
 	fault      *fault.Error
 }
 
-// readAnswer reads a model's response. One that is no object is a fault, but for a text: that is a summary.
-func readAnswer(e polity.Event) answer {
-	a := answer{fault: e.Fault}
-	if len(e.Data) == 0 {
-		if a.fault == nil {
-			a.fault = fault.Of(fault.Invalid.New("model: answered nothing"))
-		}
-		return a
-	}
-	var r model.Response
-	if err := json.Unmarshal(e.Data, &r); err != nil {
-		a.fault = fault.Of(fault.Invalid.New("model: the response is no response: %w", err))
-		return a
-	}
-	a.extractive = r.Extractive
-	if json.Unmarshal(r.Output, &a.fields) == nil && a.fields != nil {
+// readAnswer reads an output. One that is no object is a fault, but for a text: that is a summary.
+func readAnswer(said *model.Response, output json.RawMessage) answer {
+	a := answer{extractive: said.Extractive}
+	if json.Unmarshal(output, &a.fields) == nil && a.fields != nil {
 		return a
 	}
 	a.fields = nil
 	var text string
-	if json.Unmarshal(r.Output, &text) != nil || bytes.Equal(r.Output, []byte("null")) {
-		a.fault = fault.Of(fault.Invalid.New("model: answered with no object: %.100s", r.Output))
+	if json.Unmarshal(output, &text) != nil || bytes.Equal(output, []byte("null")) {
+		a.fault = fault.Of(fault.Invalid.New("model: answered with no object: %.100s", output))
 		return a
 	}
 	if raw, err := encode(text); err == nil {
@@ -229,16 +221,16 @@ func empty(v any) bool {
 	}
 }
 
-// finish ends the run with the model's fields and what is the decider's own. What the skill's
+// compose puts the model's fields and what is the decider's own together. What the skill's
 // output has no room for is left out; that an answer is extractive then stands in the notes.
-func (s *thought) finish(a answer) []polity.Command {
+func (s *thought) compose(a answer) (json.RawMessage, error) {
 	out := map[string]any{}
 	for name, raw := range a.fields {
 		if s.skill.allows(name) {
 			out[name] = raw
 		}
 	}
-	notes := s.notes(a)
+	notes := s.allNotes(a)
 	for _, name := range own {
 		delete(out, name)
 	}
@@ -258,19 +250,16 @@ func (s *thought) finish(a answer) []polity.Command {
 			out["summary"] = text
 		}
 	}
-	output, err := encode(out)
-	if err != nil {
-		return []polity.Command{polity.Fail(fault.Of(err))}
-	}
-	return []polity.Command{polity.Finish(output)}
+	return encode(out)
 }
 
-// notes are the tools' notes in their order, then the model's failure.
-func (s *thought) notes(a answer) []string {
+// allNotes are the tools' notes in their order, then the agent's own, then the model's failure.
+func (s *thought) allNotes(a answer) []string {
 	notes := []string{}
 	for i := range s.results {
 		notes = append(notes, s.results[i].notes...)
 	}
+	notes = append(notes, s.notes...)
 	if a.fault != nil {
 		notes = append(notes, fmt.Sprintf("model: %s: %s", a.fault.Kind, strings.TrimPrefix(a.fault.Text, "model: ")))
 	}

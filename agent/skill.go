@@ -23,10 +23,25 @@ type skill struct {
 	fields []string        // the output's declared fields, sorted
 	closed bool            // the output allows no other fields
 	needs  []string        // the output's required fields
+	// accepts checks what the model filled; nil where nothing is asked. loose says that the skill declares no output, so that a text will do.
+	accepts check
+	loose   bool
 }
 
 // newSkill reads a skill's output schema.
 func newSkill(s polity.Skill) (skill, error) {
+	out, err := readSkill(s)
+	if err != nil || out.ask == nil {
+		return out, err
+	}
+	out.loose = string(out.ask) == summaryOnly
+	if out.accepts, err = compile(out.ask); err != nil {
+		return out, fault.Invalid.New("skill %q: output: %w", s.Name, err)
+	}
+	return out, nil
+}
+
+func readSkill(s polity.Skill) (skill, error) {
 	out := skill{name: s.Name, ask: json.RawMessage(summaryOnly)}
 	compiled, err := schema.Compile(s.Output)
 	if err != nil {

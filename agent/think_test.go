@@ -128,6 +128,8 @@ func show(t *testing.T, commands []polity.Command) []byte {
 		switch c.Do {
 		case polity.DoCall:
 			fmt.Fprintf(&b, "%s: call %s with %s\n", c.Key(), c.To, c.Input)
+		case polity.DoAsk:
+			fmt.Fprintf(&b, "%s: ask agent %s with %s\n", c.Key(), c.To, c.Input)
 		case polity.DoThink:
 			fmt.Fprintf(&b, "%s: ask %s, at most %d output tokens\n", c.Key(), c.To, c.Reserve.OutputTokens)
 			showRequest(t, &b, c)
@@ -201,7 +203,7 @@ func TestNewThinkerRefuses(t *testing.T) {
 	tools := func(names ...string) *agent.Model {
 		m := &agent.Model{Model: "quote"}
 		for _, n := range names {
-			m.Tools = append(m.Tools, agent.ToolPin{Name: n})
+			m.Gather = append(m.Gather, agent.ToolPin{Name: n})
 		}
 		return m
 	}
@@ -256,7 +258,7 @@ func TestDerivedReportIsAccepted(t *testing.T) {
 	state, _ = d.Decide(state, polity.Event{Kind: polity.Result, Run: runID, Name: "call.a", Data: json.RawMessage(`{"claims":[]}`)})
 	_, commands := d.Decide(state, polity.Event{
 		Kind: polity.Result, Run: runID, Name: "think",
-		Data: json.RawMessage(`{"output":{"summary":"x","verdict":"unasked"},"extractive":"quoted"}`),
+		Data: json.RawMessage(`{"output":{"summary":"x"},"extractive":"quoted"}`),
 	})
 	if diff := cmp.Diff(`{"claims":[],"notes":["quoted"],"summary":"x"}`, string(commands[0].Input)); diff != "" {
 		t.Error(diff)
@@ -271,7 +273,7 @@ func TestDerivedReportIsAccepted(t *testing.T) {
 }
 
 func TestToolTextIsCut(t *testing.T) {
-	def := []byte(`{"name":"a","kind":"model","skills":[{"name":"s"}],"model":{"model":"quote","instructions":"","tools":[{"name":"t","digest":""}]}}`)
+	def := []byte(`{"name":"a","kind":"model","skills":[{"name":"s"}],"model":{"model":"quote","instructions":"","gather":[{"name":"t","digest":""}]}}`)
 	d := thinker(t, def)
 	state, _ := d.Decide(nil, polity.Event{Kind: polity.Opened, Run: runID, Data: json.RawMessage(`"why?"`)})
 	long, err := json.Marshal("x" + strings.Repeat("é", 100_000))
@@ -293,42 +295,64 @@ func TestToolTextIsCut(t *testing.T) {
 	}
 }
 
-// FuzzDecide plays three arbitrary results: the decider never panics, answers the same each time,
-// and each run ends or waits.
+// FuzzDecide has a model that answers anything, and a tool that says anything: the decider never panics, answers the same each
+// time, does only what is offered, and each run ends within its steps.
 func FuzzDecide(f *testing.F) {
-	f.Add(`{"question":"why?"}`, `{"claims":[{"text":"a","evidence":[{"file":"f","line":1}]}]}`, `{"output":{"summary":"x"}}`)
-	f.Add(`null`, `{"claims":null,"notes":3}`, `{"output":"text","extractive":"e"}`)
-	f.Add(`[1`, `{"claims":[{"text":1}]}`, `{"output":[]}`)
-	f.Add("\"\xff\"", "\xff", `{`)
-	def := agent.Definition{
-		Name: "critic", Kind: agent.KindModel, Skills: []polity.Skill{{Name: "review"}},
-		Model: &agent.Model{Model: "quote", Gather: []agent.ToolPin{{Name: "a"}}},
-	}
-	f.Fuzz(func(t *testing.T, input, result, answer string) {
+	f.Add(`{"question":"why?"}`, `{"claims":[{"text":"a","evidence":[{"file":"f","line":1}]}]}`, `{"output":{"summary":"x"}}`, "refer")
+	f.Add(`null`, `{"claims":null,"notes":3}`, `{"output":"text","extractive":"e"}`, "drop")
+	f.Add(`[1`, `{"claims":[{"text":1}]}`, `{"output":[]}`, "summarise")
+	f.Add("\"\xff\"", "\xff", `{`, "")
+	f.Add(`"go on"`, `"`+strings.Repeat("x", 3000)+`"`, `{"output":"hm","calls":[{"id":"1","name":"t","input":{"a":1}},{"name":"context.open","input":{"reference":"r1"}}]}`, "refer")
+	f.Add(`"go on"`, `"`+strings.Repeat("x", 3000)+`"`, `{"output":"hm","calls":[{"name":"t","input":"no"},{"name":"ask.b","input":{"objective":"x"}}]}`, "summarise")
+	f.Add(`"go on"`, `"`+strings.Repeat("x", 3000)+`"`, `{"calls":[{"name":"bank.pay"}]}`, "drop")
+	f.Fuzz(func(t *testing.T, input, result, answer, compact string) {
 		var logs [2]string
 		for i := range logs {
-			d, err := agent.NewThinker(&def)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var state any
-			var last []polity.Command
-			for _, e := range []polity.Event{
-				{Kind: polity.Opened, Run: runID, Data: json.RawMessage(input)},
-				{Kind: polity.Result, Run: runID, Name: "call.a", Attempt: 1, Data: json.RawMessage(result)},
-				{Kind: polity.Result, Run: runID, Name: "think", Attempt: 1, Data: json.RawMessage(answer)},
-			} {
-				if state, last = d.Decide(state, e); len(last) != 1 {
-					t.Fatalf("%d commands after %+v", len(last), e)
-				}
-				logs[i] += fmt.Sprintf("%s %s %s\n", last[0].Do, last[0].Key(), last[0].Input)
-			}
-			if last[0].Do != polity.DoFinish && last[0].Do != polity.DoFail {
-				t.Errorf("the run ends with %s", last[0].Do)
-			}
+			logs[i] = playFuzzed(t, input, result, answer, agent.Compaction(compact))
 		}
 		if diff := cmp.Diff(logs[0], logs[1]); diff != "" {
 			t.Error(diff)
 		}
 	})
+}
+
+func playFuzzed(t *testing.T, input, result, answer string, compact agent.Compaction) string {
+	d, err := agent.NewThinker(&agent.Definition{
+		Name: "critic", Kind: agent.KindModel, Skills: []polity.Skill{{Name: "review"}},
+		Model: &agent.Model{
+			Model: "quote", Gather: []agent.ToolPin{{Name: "a"}}, Tools: []agent.ToolPin{{Name: "t"}}, Agents: []agent.AgentPin{{Agent: "b"}},
+			Steps: 7, Context: agent.Context{Max: 700, Compact: compact},
+		},
+	})
+	if err != nil {
+		return err.Error() // of the compaction
+	}
+	var b strings.Builder
+	events := []polity.Event{{Kind: polity.Opened, Run: runID, Data: json.RawMessage(input)}}
+	var state any
+	thoughts := 0
+	for len(events) > 0 {
+		var commands []polity.Command
+		state, commands = d.Decide(state, events[0])
+		events = events[1:]
+		for _, c := range commands {
+			fmt.Fprintf(&b, "%s %s %s %s\n", c.Do, c.Key(), c.To, c.Input)
+			e := polity.Event{Kind: polity.Result, Run: runID, Name: c.Name, Attempt: max(c.Attempt, 1), Data: json.RawMessage(result)}
+			switch {
+			case c.Do == polity.DoFinish || c.Do == polity.DoFail:
+				return b.String()
+			case c.Do == polity.DoThink:
+				if thoughts++; thoughts > 14 {
+					t.Fatalf("%d thoughts in 7 steps", thoughts)
+				}
+				e.Data = json.RawMessage(answer)
+			case c.Do == polity.DoCall && (c.To == "a" || c.To == "t"), c.Do == polity.DoAsk && c.To == "b":
+			default:
+				t.Fatalf("%s %s is not offered", c.Do, c.To)
+			}
+			events = append(events, e)
+		}
+	}
+	t.Fatalf("the run waits for nothing:\n%s", b.String())
+	return ""
 }

@@ -81,9 +81,15 @@ func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 	}
 	var problems []error
 	for _, t := range append(builtin, cfg.Tools...) {
+		if cfg.WrapTool != nil {
+			t = cfg.WrapTool(t)
+		}
 		problems = append(problems, c.addTool(t))
 	}
 	for _, m := range append(Models(), cfg.Models...) {
+		if cfg.Wrap != nil {
+			m = cfg.Wrap(m)
+		}
 		if c.models[m.Name()] != nil {
 			problems = append(problems, fault.Invalid.New("engine: two models are named %q", m.Name()))
 		}
@@ -245,7 +251,7 @@ func (c *catalog) compile(def *agent.Definition) *entry {
 		e.program.Work = run.Work{Class: def.Exec.Effect, Timeout: time.Duration(def.Exec.Timeout)}
 	case agent.KindModel:
 		e.pins = map[string]string{}
-		for _, p := range def.Model.Tools {
+		for _, p := range slices.Concat(def.Model.Gather, def.Model.Tools) {
 			e.pins[p.Name] = p.Digest
 		}
 		e.program.Decider, e.err = agent.NewThinker(def)

@@ -52,6 +52,10 @@ type Config struct {
 	Agents []*agent.Agent
 	Tools  []tool.Tool   // beside the built-in ones
 	Models []model.Model // beside quote
+	// Wrap, if set, is put around every model, and WrapTool around every tool, as to record, replay or disturb them. They keep the
+	// name and the specification of what they are given.
+	Wrap     func(model.Model) model.Model
+	WrapTool func(tool.Tool) tool.Tool
 	// Park leaves unfinished runs of an earlier process alone until they are opened again.
 	Park bool
 	Log  *slog.Logger // default: nothing is logged
