@@ -12,6 +12,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/url"
@@ -103,6 +104,18 @@ func (c *Client) Wait(ctx context.Context, id polity.RunID) (polity.Outcome, err
 // Cancel asks a run and everything below it to end.
 func (c *Client) Cancel(ctx context.Context, id polity.RunID, reason string) error {
 	return c.call(ctx, http.MethodPost, runPath(id, "/cancel"), Cancellation{Reason: reason}, nil)
+}
+
+// Questions returns what people are asked by running runs, the oldest first.
+func (c *Client) Questions(ctx context.Context) ([]polity.Question, error) {
+	var answer Questions
+	err := c.call(ctx, http.MethodGet, "/v1/questions", nil, &answer)
+	return answer.Questions, err
+}
+
+// Answer answers a question. It returns fault.NotFound if nobody asks it, and fault.Invalid for an answer that is not accepted.
+func (c *Client) Answer(ctx context.Context, key string, answer json.RawMessage) error {
+	return c.call(ctx, http.MethodPost, "/v1/questions", Answer{key, answer}, nil)
 }
 
 // Start opens a run, or finds it, and returns its ID when that is durable.

@@ -36,6 +36,17 @@ type Started struct {
 	ID polity.RunID `json:"id"`
 }
 
+// Questions is what people are asked.
+type Questions struct {
+	Questions []polity.Question `json:"questions"`
+}
+
+// Answer answers a question.
+type Answer struct {
+	Key    string          `json:"key"`
+	Answer json.RawMessage `json:"answer"`
+}
+
 // Cancellation asks for the end of a run.
 type Cancellation struct {
 	Reason string `json:"reason,omitempty"`

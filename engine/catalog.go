@@ -17,6 +17,7 @@ import (
 	"polity.run/internal/run"
 	"polity.run/internal/work"
 	"polity.run/model"
+	"polity.run/model/provider"
 	"polity.run/model/quote"
 	"polity.run/pattern"
 	"polity.run/schema"
@@ -39,6 +40,11 @@ type catalog struct {
 	exec   string // folder of the copies of pinned files
 	log    *slog.Logger
 
+	cfg    Config
+	people people
+	// shared is what models of the same provider have in common.
+	shared *provider.Shared
+
 	mu       sync.RWMutex
 	releases map[Digest]*release
 	schemas  map[string]work.Check
@@ -55,6 +61,8 @@ type toolEntry struct {
 type release struct {
 	doc    agent.Release
 	agents map[string]*entry
+	models map[string]model.Model // its own, beside the built-in ones
+	tools  map[string]*toolEntry
 }
 
 type entry struct {
@@ -64,7 +72,8 @@ type entry struct {
 	skills  map[string]skill
 	handle  work.Handle
 	begin   func(ctx context.Context, m polity.Message, done func(json.RawMessage, error))
-	pins    map[string]string // tool -> digest; nil for code that is trusted to name any tool
+	tools   map[string]*toolEntry // its own: what it remembers
+	pins    map[string]string     // tool -> digest; nil for code that is trusted to name any tool
 }
 
 // skill checks what a skill is asked and answers: against its schemas, or that it is JSON at least.
@@ -73,7 +82,7 @@ type skill struct{ in, out work.Check }
 func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 	c := &catalog{
 		agents: map[string]*agent.Agent{}, tools: map[string]*toolEntry{}, models: map[string]model.Model{},
-		blobs: blobs, exec: exec, log: cfg.Log, releases: map[Digest]*release{}, schemas: map[string]work.Check{},
+		blobs: blobs, exec: exec, log: cfg.Log, cfg: cfg, shared: provider.NewShared(), releases: map[Digest]*release{}, schemas: map[string]work.Check{},
 	}
 	builtin, err := Tools()
 	if err != nil {
@@ -81,15 +90,10 @@ func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 	}
 	var problems []error
 	for _, t := range append(builtin, cfg.Tools...) {
-		if cfg.WrapTool != nil {
-			t = cfg.WrapTool(t)
-		}
-		problems = append(problems, c.addTool(t))
+		problems = append(problems, c.addTool(c.tools, t))
 	}
 	for _, m := range append(Models(), cfg.Models...) {
-		if cfg.Wrap != nil {
-			m = cfg.Wrap(m)
-		}
+		m = c.wrap(m)
 		if c.models[m.Name()] != nil {
 			problems = append(problems, fault.Invalid.New("engine: two models are named %q", m.Name()))
 		}
@@ -120,17 +124,28 @@ func Tools() ([]tool.Tool, error) {
 // Models returns the built-in models.
 func Models() []model.Model { return []model.Model{quote.Model{}} }
 
-func (c *catalog) addTool(t tool.Tool) error {
+func (c *catalog) wrap(m model.Model) model.Model {
+	if c.cfg.Wrap == nil {
+		return m
+	}
+	return c.cfg.Wrap(m)
+}
+
+// addTool adds a tool to the tools of which it may be one.
+func (c *catalog) addTool(to map[string]*toolEntry, t tool.Tool) error {
+	if c.cfg.WrapTool != nil {
+		t = c.cfg.WrapTool(t)
+	}
 	s := t.Spec()
 	in, err1 := check(s.Input)
 	out, err2 := check(s.Output)
 	if err := errors.Join(err1, err2); err != nil {
 		return fault.Invalid.New("engine: tool %s: %w", s.Name, err)
 	}
-	if c.tools[s.Name] != nil {
+	if c.tools[s.Name] != nil || to[s.Name] != nil {
 		return fault.Invalid.New("engine: two tools are named %q", s.Name)
 	}
-	c.tools[s.Name] = &toolEntry{t, s, s.Digest(), in, out}
+	to[s.Name] = &toolEntry{t, s, s.Digest(), in, out}
 	return nil
 }
 
@@ -153,10 +168,10 @@ func (c *catalog) check(d Digest) error {
 		e := r.agents[string(def.Name)]
 		problems = append(problems, e.err)
 		for _, name := range sortedKeys(e.pins) {
-			_, err := c.pinned(e, name)
+			_, err := c.pinned(r, e, name)
 			problems = append(problems, err)
 		}
-		if def.Model != nil && c.models[def.Model.Model] == nil {
+		if def.Model != nil && c.model(r, def.Model.Model) == nil {
 			problems = append(problems, fault.NotFound.New("agent %s: no model %q", def.Name, def.Model.Model))
 		}
 	}
@@ -192,9 +207,12 @@ func (c *catalog) load(d Digest) (*release, error) {
 	if err := json.Unmarshal(doc, &r.doc); err != nil {
 		return nil, fault.Damaged.New("engine: release %x: %w", d[:6], err)
 	}
+	if err := c.equip(r); err != nil {
+		return nil, err
+	}
 	for i := range r.doc.Agents {
 		def := &r.doc.Agents[i]
-		r.agents[string(def.Name)] = c.compile(def)
+		r.agents[string(def.Name)] = c.compile(r, def)
 	}
 	c.mu.Lock()
 	c.releases[d] = r
@@ -215,7 +233,7 @@ func (c *catalog) agent(d Digest, name string) (*entry, error) {
 }
 
 // compile makes an agent's definition into what does its work.
-func (c *catalog) compile(def *agent.Definition) *entry {
+func (c *catalog) compile(r *release, def *agent.Definition) *entry {
 	e := &entry{def: def, skills: map[string]skill{}, program: &run.Program{}}
 	for i, s := range def.Skills {
 		in, err1 := check(s.Input)
@@ -254,7 +272,29 @@ func (c *catalog) compile(def *agent.Definition) *entry {
 		for _, p := range slices.Concat(def.Model.Gather, def.Model.Tools) {
 			e.pins[p.Name] = p.Digest
 		}
+		if def.Model.Memory != nil {
+			for _, p := range def.Model.Memory.Pins {
+				e.pins[p.Name] = p.Digest
+			}
+			// MEMORY
+		}
 		e.program.Decider, e.err = agent.NewThinker(def)
+	case agent.KindHTTP:
+		e.program.Work = run.Work{Class: def.HTTP.Effect, Timeout: time.Duration(def.HTTP.Timeout)}
+		service, err := work.NewService(def.HTTP)
+		e.handle, e.err = service, err
+	case agent.KindHuman:
+		e.program.Work = run.Work{Class: polity.EffectIdempotent, Timeout: time.Duration(def.Human.Timeout)}
+		e.begin = func(ctx context.Context, m polity.Message, done func(json.RawMessage, error)) {
+			s, err := e.skill(m.Skill)
+			if err != nil {
+				done(nil, err)
+				return
+			}
+			c.people.ask(ctx, def, m, s.out, done)
+		}
+	case agent.KindMCP:
+		e.err = c.compileMCP(r, e)
 	case agent.KindOrg:
 		e.pins = map[string]string{}
 		for _, p := range def.Org.Tools {
@@ -321,12 +361,12 @@ func decider(o *agent.Org) (polity.Decider, error) {
 }
 
 // pinned returns a tool if it is still what the agent's release pinned.
-func (c *catalog) pinned(e *entry, name string) (*toolEntry, error) {
+func (c *catalog) pinned(r *release, e *entry, name string) (*toolEntry, error) {
 	pin, allowed := e.pins[name]
 	if e.pins != nil && !allowed {
 		return nil, fault.Denied.New("agent %s may not call tool %q: its release does not name it", e.def.Name, name)
 	}
-	t := c.tools[name]
+	t := c.tool(r, e, name)
 	switch {
 	case t == nil:
 		return nil, fault.NotFound.New("agent %s: no tool %q", e.def.Name, name)
@@ -351,13 +391,17 @@ func (c *catalog) Work(d Digest, agentName string, verb polity.Verb, to string) 
 	if err != nil {
 		return run.Work{}, err
 	}
+	r, err := c.release(d)
+	if err != nil {
+		return run.Work{}, err
+	}
 	if verb == polity.DoThink {
-		if c.models[to] == nil {
+		if c.model(r, to) == nil {
 			return run.Work{}, fault.NotFound.New("agent %s: no model %q", agentName, to)
 		}
 		return run.Work{Class: polity.EffectIdempotent, Timeout: thinkTimeout}, nil
 	}
-	t, err := c.pinned(e, to)
+	t, err := c.pinned(r, e, to)
 	if err != nil {
 		return run.Work{}, err
 	}
@@ -366,23 +410,34 @@ func (c *catalog) Work(d Digest, agentName string, verb polity.Verb, to string) 
 
 // do does an effect: see run.Config.
 func (c *catalog) do(ctx context.Context, f *run.Effect) (json.RawMessage, polity.Usage, error) {
+	if f.Verb == polity.DoAsk {
+		out, err := c.ask(ctx, f)
+		return out, polity.Usage{}, err
+	}
+	r, err := c.release(f.Release)
+	if err != nil {
+		return nil, polity.Usage{}, err
+	}
 	switch f.Verb {
 	case polity.DoThink:
-		m := c.models[f.To]
+		m := c.model(r, f.To)
 		if m == nil {
 			return nil, polity.Usage{}, fault.NotFound.New("no model %q", f.To)
 		}
-		return work.Think(ctx, m, f.Key(), f.Input, c.answerCheck)
+		var live func(string)
+		if c.cfg.Live != nil {
+			live = func(text string) { c.cfg.Live(f.Run, f.Name, text) }
+		}
+		return work.Think(ctx, m, f.Key(), f.Input, live, c.answerCheck)
 	case polity.DoCall:
-		t := c.tools[f.To]
+		t := c.tool(r, r.agents[f.Agent], f.To)
 		if t == nil {
 			return nil, polity.Usage{}, fault.NotFound.New("no tool %q", f.To)
 		}
-		out, err := work.Call(ctx, t.tool, tool.Call{Key: f.Key(), Folder: f.Folder, Input: f.Input}, t.in, t.out)
+		out, err := work.Call(ctx, t.tool, tool.Call{Key: f.Key(), Run: f.Run, Agent: f.Agent, Folder: f.Folder, Input: f.Input}, t.in, t.out)
 		return out, polity.Usage{}, err
 	default:
-		out, err := c.ask(ctx, f)
-		return out, polity.Usage{}, err
+		return nil, polity.Usage{}, fault.Internal.New("engine: %s is no effect", f.Verb)
 	}
 }
 

@@ -56,6 +56,8 @@ type Config struct {
 	// name and the specification of what they are given.
 	Wrap     func(model.Model) model.Model
 	WrapTool func(tool.Tool) tool.Tool
+	// Live, if set, is given a model's words as they come, from many goroutines. They are lossy: a repeated attempt says them again.
+	Live func(run polity.RunID, command, text string)
 	// Park leaves unfinished runs of an earlier process alone until they are opened again.
 	Park bool
 	Log  *slog.Logger // default: nothing is logged
@@ -331,6 +333,18 @@ func (e *Engine) Wait(ctx context.Context, id polity.RunID) (polity.Outcome, err
 
 // Resume goes on with a run that was left alone because of Config.Park.
 func (e *Engine) Resume(ctx context.Context, id polity.RunID) error { return e.part.Resume(ctx, id) }
+
+// Questions are what people are asked by running runs and have not answered, the oldest first.
+func (e *Engine) Questions(context.Context) ([]polity.Question, error) {
+	return e.catalog.people.list(), nil
+}
+
+// Answer answers a question. It returns fault.NotFound if nobody asks it (any more), and fault.Invalid, with the question still
+// open, for an answer that the skill's output schema does not accept. When it returns nil the answer is on its way into
+// the log: a crash in that moment asks again.
+func (e *Engine) Answer(_ context.Context, key string, answer json.RawMessage) error {
+	return e.catalog.people.answer(key, answer)
+}
 
 // Cancel asks a run and everything below it to end.
 func (e *Engine) Cancel(ctx context.Context, id polity.RunID, reason string) error {

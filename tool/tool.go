@@ -75,7 +75,7 @@ type Call struct {
 // The tool's Call checks the input against the schema before fn sees it (no input stands for {}), and
 // gives an error of fn that is its context's end the kind Cancelled or Timeout. Other errors pass as they are.
 func Func[In, Out any](spec Spec, fn func(ctx context.Context, c Call, in In) (Out, error)) (Tool, error) {
-	if err := spec.check(); err != nil {
+	if err := spec.Check(); err != nil {
 		return nil, err
 	}
 	if fn == nil {
@@ -102,8 +102,8 @@ func Func[In, Out any](spec Spec, fn func(ctx context.Context, c Call, in In) (O
 	return &function[In, Out]{spec, accepts, fn}, nil
 }
 
-// check returns nil, or an Invalid fault for a spec that is incomplete or contradicts itself.
-func (s Spec) check() error {
+// Check returns nil, or an Invalid fault for a spec that is incomplete or contradicts itself.
+func (s Spec) Check() error {
 	if err := checkName(s.Name); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,6 +32,8 @@ type node interface {
 	Cancel(ctx context.Context, id polity.RunID, reason string) error
 	Start(ctx context.Context, q client.Request) (polity.RunID, error)
 	Resume(ctx context.Context, id polity.RunID) error
+	Questions(ctx context.Context) ([]polity.Question, error)
+	Answer(ctx context.Context, key string, answer json.RawMessage) error
 	Close() error
 }
 

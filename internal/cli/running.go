@@ -180,6 +180,9 @@ func (c *running) follow(ctx context.Context, n node, v *view) (polity.Outcome, 
 	v.begin()
 	go func() { o, err := n.Wait(ctx, c.id); waited <- end{o, err} }()
 	go func() { tailed <- n.Tail(ctx, c.id, v.put) }()
+	asking := make(chan struct{})
+	go func() { defer close(asking); c.people(ctx, n) }()
+	defer func() { cancel(nil); <-asking }()
 	e := c.await(ctx, n, waited)
 	if e.err != nil {
 		if ctx.Err() != nil {

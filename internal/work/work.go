@@ -135,13 +135,14 @@ func firstLines(stack []byte) string {
 	return fmt.Sprintf("%.*s", stackMax, stack)
 }
 
-// Think asks a model. The answer's usage is returned with a fault too, where the model knows it.
-func Think(ctx context.Context, m model.Model, key string, input json.RawMessage, output func(schema json.RawMessage) (Check, error)) (json.RawMessage, polity.Usage, error) {
+// Think asks a model. An answer that is not what was asked for comes back with its Problem, for whoever asked to have it
+// corrected. The answer's usage is returned with a fault too, where the model knows it.
+func Think(ctx context.Context, m model.Model, key string, input json.RawMessage, live func(string), output func(schema json.RawMessage) (Check, error)) (json.RawMessage, polity.Usage, error) {
 	var q model.Request
 	if err := json.Unmarshal(input, &q); err != nil {
 		return nil, polity.Usage{}, fault.Invalid.New("model %s: request: %w", m.Name(), err)
 	}
-	q.Key = key
+	q.Key, q.Live = key, live
 	check, err := output(q.Schema)
 	if err != nil {
 		return nil, polity.Usage{}, err
@@ -153,8 +154,13 @@ func Think(ctx context.Context, m model.Model, key string, input json.RawMessage
 		if err != nil {
 			return nil, err
 		}
-		if err := check(a.Output); err != nil {
-			return nil, fault.Invalid.New("answer of model %s: %w", m.Name(), err)
+		if len(a.Calls) == 0 {
+			if err := check(a.Output); err != nil {
+				a.Problem = fmt.Sprintf("answer of model %s: %v", m.Name(), err)
+				if !json.Valid(a.Output) {
+					a.Output = nil
+				}
+			}
 		}
 		return json.Marshal(a)
 	})

@@ -82,14 +82,14 @@ func (p paid) Answer(_ context.Context, r model.Request) (model.Response, error)
 func TestThinkTellsWhatARefusedAnswerCost(t *testing.T) {
 	check := func(json.RawMessage) (work.Check, error) { return only(`"yes"`), nil }
 	request := json.RawMessage(`{"messages":[{"role":"user","text":"?"}],"schema":{}}`)
-	out, usage, err := work.Think(t.Context(), paid{`"yes"`}, "k", request, check)
+	out, usage, err := work.Think(t.Context(), paid{`"yes"`}, "k", request, nil, check)
 	if err != nil || usage.OutputTokens != 7 || !strings.Contains(string(out), `"yes"`) {
 		t.Errorf("%s %+v %v", out, usage, err)
 	}
-	if _, usage, err = work.Think(t.Context(), paid{`"no"`}, "k", request, check); !errors.Is(err, fault.Invalid) || usage.OutputTokens != 7 {
+	if out, usage, err = work.Think(t.Context(), paid{`"no"`}, "k", request, nil, check); err != nil || usage.OutputTokens != 7 || !strings.Contains(string(out), "problem") {
 		t.Errorf("a refused answer: %+v %v", usage, err)
 	}
-	if _, _, err = work.Think(t.Context(), paid{`"yes"`}, "k", json.RawMessage(`[]`), check); !errors.Is(err, fault.Invalid) {
+	if _, _, err = work.Think(t.Context(), paid{`"yes"`}, "k", json.RawMessage(`[]`), nil, check); !errors.Is(err, fault.Invalid) {
 		t.Errorf("a request that is none: %v", err)
 	}
 }

@@ -27,6 +27,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/runs/{id}/wait", s.wait)
 	mux.HandleFunc("POST /v1/runs/{id}/cancel", s.cancel)
 	mux.HandleFunc("POST /v1/runs/{id}/resume", s.resume)
+	mux.HandleFunc("GET /v1/questions", s.questions)
+	mux.HandleFunc("POST /v1/questions", s.answerQuestion)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, fault.NotFound.New("rest: nothing answers to %s %.200q", r.Method, r.URL.Path))
 	})
@@ -105,6 +107,29 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request) {
 	}
 	s.serve(opened)
 	s.answer(w, http.StatusOK, client.Started{ID: opened})
+}
+
+// questions answers with what people are asked.
+func (s *Server) questions(w http.ResponseWriter, r *http.Request) {
+	open, err := s.engine.Questions(r.Context())
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, client.Questions{Questions: open})
+}
+
+func (s *Server) answerQuestion(w http.ResponseWriter, r *http.Request) {
+	var q client.Answer
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	if err := s.engine.Answer(r.Context(), q.Key, q.Answer); err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, struct{}{})
 }
 
 // resume has the node go on with a run that nobody works on.

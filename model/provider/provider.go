@@ -1,0 +1,230 @@
+// Package provider makes a declared model of a provider's adapter, and adds what every provider needs: attempts that wait as
+// long as it asks for, limits over all runs of the process, a time limit, prices, and other models to fall back to.
+//
+//	request -> wait for the limits -> ask, within its time -> again while unavailable -> the next model
+package provider
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/time/rate"
+
+	"polity.run"
+	"polity.run/fault"
+	"polity.run/model"
+	"polity.run/model/anthropic"
+	"polity.run/model/openai"
+)
+
+// Limits of waiting.
+const (
+	FirstWait = 500 * time.Millisecond // before the second attempt, without a word of the provider
+	MostWait  = 30 * time.Second       // between two attempts
+	AfterMax  = 2 * time.Minute        // that a provider may ask to wait; asked for more, the attempt is the last
+)
+
+// Shared is what models with the same address and key have in common: their limits. It is safe for concurrent use.
+type Shared struct {
+	mu     sync.Mutex
+	limits map[string]*limit
+}
+
+// NewShared returns limits of which nothing is used.
+func NewShared() *Shared { return &Shared{limits: map[string]*limit{}} }
+
+// limit is what one provider may be asked for by this process.
+type limit struct {
+	perMinute *rate.Limiter // nil for no limit
+	atOnce    chan struct{}
+}
+
+// of returns the limit of a spec's provider. The first spec that names an address and a key sets it; a later one only lowers the rate.
+func (s *Shared) of(spec model.Spec) *limit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := strings.Join([]string{string(spec.API), spec.URL, spec.KeyEnv}, " ")
+	l := s.limits[key]
+	if l == nil {
+		n := spec.AtOnce
+		if n == 0 {
+			n = model.AtOnceDefault
+		}
+		l = &limit{atOnce: make(chan struct{}, n)}
+		s.limits[key] = l
+	}
+	if spec.PerMinute > 0 {
+		every := rate.Every(time.Minute / time.Duration(spec.PerMinute))
+		switch {
+		case l.perMinute == nil:
+			l.perMinute = rate.NewLimiter(every, max(1, spec.PerMinute/10))
+		case every < l.perMinute.Limit():
+			l.perMinute.SetLimit(every)
+		}
+	}
+	return l
+}
+
+func (l *limit) enter(ctx context.Context, name string) error {
+	if l.perMinute != nil {
+		if err := l.perMinute.Wait(ctx); err != nil {
+			if ctx.Err() != nil {
+				return model.Ended(ctx, name)
+			}
+			return fault.Timeout.New("model %s: its limit of requests a minute leaves no time: %w", name, err)
+		}
+	}
+	select {
+	case l.atOnce <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return model.Ended(ctx, name)
+	}
+}
+
+func (l *limit) leave() { <-l.atOnce }
+
+// provided is a model with all that is added to it.
+type provided struct {
+	spec   model.Spec
+	asks   model.Model
+	others func(name string) model.Model
+	limit  *limit
+}
+
+var _ model.Model = (*provided)(nil)
+
+// New returns the model that a spec declares. others finds the models that it may fall back to, when it does; those must be made by New
+// as well. It returns fault.Invalid for a spec that is wrong. Nothing is asked of the provider yet.
+func New(spec model.Spec, others func(name string) model.Model, shared *Shared) (model.Model, error) {
+	var m model.Model
+	var err error
+	switch spec.API {
+	case model.Anthropic:
+		m, err = anthropic.New(spec)
+	default:
+		m, err = openai.New(spec)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &provided{spec: spec, asks: m, others: others, limit: shared.of(spec)}, nil
+}
+
+// Name is the spec's.
+func (p *provided) Name() string { return p.spec.Name }
+
+// Answer implements model.Model: it asks its own provider as often as the spec allows, and then those of the fallbacks, which fall
+// back to nobody themselves. Usage is of all attempts together, each at its own price.
+func (p *provided) Answer(ctx context.Context, r model.Request) (model.Response, error) {
+	out, err := p.attempts(ctx, r)
+	spent := out.Usage
+	for _, name := range p.spec.Fallback {
+		if !errors.Is(err, fault.Unavailable) && !errors.Is(err, fault.Timeout) || ctx.Err() != nil {
+			break
+		}
+		next, ok := p.other(name)
+		if !ok {
+			return model.Response{Usage: spent}, fault.NotFound.New("model %s: no model %q to fall back to: %w", p.spec.Name, name, err)
+		}
+		var after error
+		if out, after = next.attempts(ctx, r); after != nil {
+			err = fault.Of(after).Kind.New("%w; model %s, instead of it: %w", err, name, after)
+		} else {
+			err = nil
+			if out.Model == "" {
+				out.Model = next.spec.Model
+			}
+		}
+		spent = spent.Plus(out.Usage)
+	}
+	out.Usage = spent
+	return out, err
+}
+
+// other finds a model to fall back to, also behind what was put around it.
+func (p *provided) other(name string) (*provided, bool) {
+	if p.others == nil {
+		return nil, false
+	}
+	m := p.others(name)
+	for m != nil {
+		if found, ok := m.(*provided); ok {
+			return found, true
+		}
+		around, ok := m.(interface{ Unwrap() model.Model })
+		if !ok {
+			return nil, false
+		}
+		m = around.Unwrap()
+	}
+	return nil, false
+}
+
+// attempts asks until there is an answer, or a fault that asking again does not change.
+func (p *provided) attempts(ctx context.Context, r model.Request) (model.Response, error) {
+	most := p.spec.OutputMax
+	if most == 0 {
+		most = model.OutputDefault
+	}
+	if r.OutputMax == 0 || r.OutputMax > most {
+		r.OutputMax = most
+	}
+	waits := backoff.ExponentialBackOff{
+		InitialInterval: FirstWait, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: MostWait,
+	}
+	waits.Reset()
+	attempts := p.spec.Attempts
+	if attempts == 0 {
+		attempts = model.AttemptsDefault
+	}
+	var spent polity.Usage
+	for n := 1; ; n++ {
+		out, err := p.once(ctx, r)
+		spent = spent.Plus(out.Usage)
+		out.Usage = spent
+		if err == nil || n >= attempts || ctx.Err() != nil || !errors.Is(err, fault.Unavailable) && !errors.Is(err, fault.Timeout) {
+			return out, err
+		}
+		wait := waits.NextBackOff()
+		var later *model.Later
+		if errors.As(err, &later) {
+			if later.After > AfterMax {
+				return out, err
+			}
+			wait = later.After + rand.N(FirstWait) // not all at the same moment
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return out, model.Ended(ctx, p.spec.Name)
+		}
+	}
+}
+
+// once asks one time, within the limits and its time.
+func (p *provided) once(ctx context.Context, r model.Request) (model.Response, error) {
+	if err := p.limit.enter(ctx, p.spec.Name); err != nil {
+		return model.Response{}, err
+	}
+	defer p.limit.leave()
+	limit := time.Duration(p.spec.Timeout)
+	if limit == 0 {
+		limit = model.TimeoutDefault
+	}
+	timed, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	out, err := p.asks.Answer(timed, r)
+	if err != nil && ctx.Err() == nil && timed.Err() != nil {
+		err = fault.Timeout.New("model %s: no whole answer within %s", p.spec.Name, limit)
+	}
+	out.Usage.MicroUSD = p.spec.Price.Cost(out.Usage.InputTokens, out.Usage.OutputTokens, out.Cached, out.CacheWritten)
+	return out, err
+}

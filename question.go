@@ -1,0 +1,19 @@
+package polity
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Question is what a person is asked and has not answered.
+type Question struct {
+	Key    string          `json:"key"`   // the effect's key; what an answer names
+	Run    RunID           `json:"run"`   // the run that asks
+	Agent  AgentName       `json:"agent"` // the person, as the organization calls them
+	From   AgentName       `json:"from,omitempty"`
+	Skill  string          `json:"skill,omitempty"`
+	Ask    string          `json:"ask,omitempty"`
+	Input  json.RawMessage `json:"input,omitempty"`
+	Output json.RawMessage `json:"output,omitempty"` // JSON Schema of the answer; empty accepts any
+	Since  time.Time       `json:"since"`            // when this process began to ask
+}
