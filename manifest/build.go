@@ -9,6 +9,7 @@ import (
 
 	"polity.run"
 	"polity.run/agent"
+	"polity.run/model"
 	"polity.run/schema"
 	"polity.run/tool"
 )
@@ -43,10 +44,15 @@ type builder struct {
 	specs         map[string]toolSpec
 	orgs          map[string]*org
 	defs          map[string]*agent.Definition
+	models        map[string]*model.Spec // that the manifest declares
+	own           []string               // names of the tools of its sources
+	uses          map[string]bool        // paths of models and sources that an agent uses
 }
 
 // toolSpec is a tool of the Env, as far as it was needed already.
 type toolSpec struct {
+	spec   tool.Spec
+	at     string // where its source is declared; "" for one that is built in
 	digest string
 	input  *schema.Schema
 	err    error
@@ -78,13 +84,20 @@ func (b *builder) release() *agent.Release {
 	b.orgs, b.defs, b.specs = map[string]*org{}, map[string]*agent.Definition{}, map[string]toolSpec{}
 	b.files = map[string]agent.File{}
 	r := &agent.Release{Name: string(b.file.Name), Bounds: b.bounds(b.file.Bounds)}
+	b.supplies(r)
 	for _, name := range b.agentNames() {
 		m := b.file.Agents[word(name)]
 		b.member(name, "agents"+keyPath(name), &m)
 	}
 	r.Main = b.main()
+	for _, name := range b.agentNames() {
+		if def := b.defs[name]; def.Model != nil {
+			b.asks(name, b.file.Agents[word(name)].Asks)
+		}
+	}
 	b.organizations()
 	b.unreached(r.Main)
+	b.unused()
 	b.lastLook()
 	for _, name := range slices.Sorted(maps.Keys(b.defs)) {
 		r.Agents = append(r.Agents, *b.defs[name])
@@ -235,7 +248,7 @@ func (b *builder) tool(name string) (toolSpec, bool) {
 }
 
 func newToolSpec(spec tool.Spec) toolSpec {
-	s := toolSpec{digest: spec.Digest()}
+	s := toolSpec{spec: spec, digest: spec.Digest()}
 	s.input, s.err = schema.Compile(spec.Input)
 	return s
 }

@@ -25,7 +25,7 @@ agents:
   deps:
     model: quote
     instructions: Say what the code depends on.
-    tools: [` + tool + `]
+    gather: [` + tool + `]
 org:
   pattern: hub
   specialists: [deps]
@@ -53,8 +53,8 @@ org:
 	}
 	fmt.Println(m.Release.Main, m.Release.Agent("board").Org.Members)
 	// Output:
-	// polity.yaml:7:13: agents.deps.tools[0]: no tool named "code.dependancies"; did you mean "code.dependencies"?
-	//     7 |     tools: [code.dependancies]
-	//       |             ^
+	// polity.yaml:7:14: agents.deps.gather[0]: no tool named "code.dependancies"; did you mean "code.dependencies"?
+	//     7 |     gather: [code.dependancies]
+	//       |              ^
 	// board [deps]
 }

@@ -8,12 +8,14 @@ func (version) choices() []string { return []string{"v1"} }
 // file is a manifest as it is written. The types of this file are the format: the decoder reads
 // into them and Schema derives from them. A field without omitempty is required.
 type file struct {
-	Polity      version         `json:"polity" jsonschema:"Version of the file format."`
-	Name        word            `json:"name" jsonschema:"Name of the organization: the agent that a request goes to."`
-	Description string          `json:"description,omitempty" jsonschema:"What the organization does, in a sentence or two."`
-	Bounds      bounds          `json:"bounds,omitempty" jsonschema:"Limits of one request and all that it causes. What is left out takes the engine's default."`
-	Agents      map[word]member `json:"agents" jsonschema:"The agents, by name."`
-	Org         *organization   `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
+	Polity      version           `json:"polity" jsonschema:"Version of the file format."`
+	Name        word              `json:"name" jsonschema:"Name of the organization: the agent that a request goes to."`
+	Description string            `json:"description,omitempty" jsonschema:"What the organization does, in a sentence or two."`
+	Bounds      bounds            `json:"bounds,omitempty" jsonschema:"Limits of one request and all that it causes. What is left out takes the engine's default."`
+	Models      map[word]provider `json:"models,omitempty" jsonschema:"Models of providers, by the name that agents call them."`
+	Tools       map[word]source   `json:"tools,omitempty" jsonschema:"Where tools come from beside those that are built in. A tool of it is named SOURCE.TOOL."`
+	Agents      map[word]member   `json:"agents" jsonschema:"The agents, by name."`
+	Org         *organization     `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
 }
 
 // bounds are polity.Bounds.
@@ -30,7 +32,7 @@ type bounds struct {
 // kindWord is an agent.Kind.
 type kindWord string
 
-func (kindWord) choices() []string { return []string{"model", "exec", "go", "org"} }
+func (kindWord) choices() []string { return []string{"model", "exec", "go", "org", "http", "human"} }
 
 // member is an agent. The kind tag says which kind a field belongs to; a field marked "tells" is
 // required for its kind, and its presence alone tells the kind.
@@ -39,10 +41,15 @@ type member struct {
 	Kind        kindWord `json:"kind,omitempty" jsonschema:"How the agent works. It may be left out: model, command, use or pattern tells it."`
 	Skills      []skill  `json:"skills,omitempty" jsonschema:"What the agent can do. Left out it is one skill with the agent's name and description."`
 
-	Model            string    `json:"model,omitempty" kind:"model" tells:"kind" jsonschema:"Kind model: name of the model, as in quote."`
-	Instructions     string    `json:"instructions,omitempty" kind:"model" jsonschema:"Kind model: what the model is told about its task."`
-	InstructionsFile string    `json:"instructions_file,omitempty" kind:"model" jsonschema:"Kind model: file with the instructions, relative to the manifest. It is pinned."`
-	Tools            []toolUse `json:"tools,omitempty" kind:"model" jsonschema:"Kind model: tools that are called for each request."`
+	Model            string     `json:"model,omitempty" kind:"model" tells:"kind" jsonschema:"Kind model: name of the model, as in quote."`
+	Instructions     string     `json:"instructions,omitempty" kind:"model" jsonschema:"Kind model: what the model is told about its task."`
+	InstructionsFile string     `json:"instructions_file,omitempty" kind:"model" jsonschema:"Kind model: file with the instructions, relative to the manifest. It is pinned."`
+	Gather           []toolUse  `json:"gather,omitempty" kind:"model" jsonschema:"Kind model: tools that are called for each request, before the model is asked."`
+	Tools            []string   `json:"tools,omitempty" kind:"model" jsonschema:"Kind model: tools that the model may call. A source's name and .* stand for all of its tools."`
+	Asks             []agentUse `json:"agents,omitempty" kind:"model" jsonschema:"Kind model: agents that the model may ask, as if they were tools."`
+	Steps            steps      `json:"steps,omitempty" kind:"model" jsonschema:"Kind model: how often the model may think for one request; default 16."`
+	Repairs          *repairs   `json:"repairs,omitempty" kind:"model" jsonschema:"Kind model: how often the model may correct an answer that does not fit; default 2."`
+	Context          *window    `json:"context,omitempty" kind:"model" jsonschema:"Kind model: what is done before the conversation is too long."`
 
 	Command   []string   `json:"command,omitempty" kind:"exec" tells:"kind" jsonschema:"Kind exec: program and arguments; no shell reads them. A word that begins with ./ is a file of the manifest's folder and is pinned."`
 	Files     []string   `json:"files,omitempty" kind:"exec" jsonschema:"Kind exec: more files of the manifest's folder that the program needs. They are pinned."`
@@ -51,10 +58,102 @@ type member struct {
 	Timeout   duration   `json:"timeout,omitempty" kind:"exec" jsonschema:"Kind exec: most time for one request; default 60s."`
 	OutputMax size       `json:"output_max,omitempty" kind:"exec" jsonschema:"Kind exec: most bytes that the program may write; default 1MiB."`
 
+	HTTP  *service `json:"http,omitempty" kind:"http" tells:"kind" jsonschema:"Kind http: a service that is asked by POST, with JSON both ways."`
+	Human *person  `json:"human,omitempty" kind:"human" tells:"kind" jsonschema:"Kind human: a person, who is asked on the terminal or by polity runs questions, and answers in their own time."`
+
 	Use string `json:"use,omitempty" kind:"go" tells:"kind" jsonschema:"Kind go: registered name of the code that is linked in."`
 
 	hub
 }
+
+// provider is model.Spec.
+type provider struct {
+	API       apiWord  `json:"api" jsonschema:"Protocol that the provider speaks: openai (chat completions, as of many servers) or anthropic (messages)."`
+	URL       string   `json:"url,omitempty" jsonschema:"Base address, as in http://127.0.0.1:11434/v1. Left out it is the protocol's own provider."`
+	Model     string   `json:"model" jsonschema:"What the provider calls the model."`
+	KeyEnv    string   `json:"key_env,omitempty" jsonschema:"Environment variable that holds the key. The key itself never stands here."`
+	Price     price    `json:"price" jsonschema:"What tokens cost, in US dollars per million. What nobody knows cannot be bounded: write 0 for what is free."`
+	Context   count    `json:"context_max,omitempty" jsonschema:"Most tokens of a request and its answer; default 128000."`
+	OutputMax count    `json:"output_max,omitempty" jsonschema:"Most tokens of an answer; default 4096."`
+	Timeout   duration `json:"timeout,omitempty" jsonschema:"Most time for one attempt; default 2m."`
+	Attempts  attempts `json:"attempts,omitempty" jsonschema:"How often a request is sent while the provider cannot answer; default 4."`
+	PerMinute count    `json:"per_minute,omitempty" jsonschema:"Most requests a minute to the provider with this address and key, over all runs. Left out there is no limit."`
+	AtOnce    atOnce   `json:"at_once,omitempty" jsonschema:"Most requests at once to it; default 16."`
+	Fallback  []word   `json:"fallback,omitempty" jsonschema:"Models that are asked instead, in this order, while this one is not available."`
+	Options   value    `json:"options,omitempty" jsonschema:"Further fields of the provider's request, as in {temperature: 0}."`
+}
+
+// apiWord is a model.API.
+type apiWord string
+
+func (apiWord) choices() []string { return []string{"openai", "anthropic"} }
+
+// price is model.Price.
+type price struct {
+	Input      perMillion `json:"input" jsonschema:"Of a million tokens that are sent."`
+	Output     perMillion `json:"output" jsonschema:"Of a million tokens that are answered."`
+	CacheRead  perMillion `json:"cache_read,omitempty" jsonschema:"Of a million tokens that come from the provider's cache. Left out it is the price of input."`
+	CacheWrite perMillion `json:"cache_write,omitempty" jsonschema:"Of a million tokens that go into it. Left out it is the price of input."`
+}
+
+// source is tool.Source.
+type source struct {
+	HTTP *requests `json:"http,omitempty" jsonschema:"Requests to a service, each of which is a tool."`
+}
+
+// requests are tool.HTTP.
+type requests struct {
+	Allow   []string          `json:"allow" jsonschema:"Hosts that may be reached, as in api.example.com or 127.0.0.1:8080."`
+	Private bool              `json:"private,omitempty" jsonschema:"Whether addresses of this machine and of private networks may be reached."`
+	Headers map[string]string `json:"headers,omitempty" jsonschema:"Headers of each request. $NAME in a value stands for an environment variable."`
+	Tools   []webTool         `json:"tools" jsonschema:"The requests."`
+}
+
+// webTool is tool.HTTPTool.
+type webTool struct {
+	Name        word       `json:"name" jsonschema:"Name of the tool within its source."`
+	Description string     `json:"description,omitempty" jsonschema:"What it does. The model chooses by it."`
+	Method      methodWord `json:"method,omitempty" jsonschema:"HTTP method; default GET."`
+	URL         string     `json:"url" jsonschema:"Address; {name} in it stands for a field of the input."`
+	Input       schemaUse  `json:"input,omitempty" jsonschema:"JSON Schema of the input. Left out it is the fields of the address."`
+	Output      schemaUse  `json:"output,omitempty" jsonschema:"JSON Schema of the answer. Left out it is any JSON."`
+	Effect      effectWord `json:"effect,omitempty" jsonschema:"What the request does to the world. Left out it is none for GET and HEAD, idempotent for PUT and DELETE, else external."`
+	KeyHeader   string     `json:"key_header,omitempty" jsonschema:"Header in which the service takes an idempotency key; the effect is then keyed."`
+	Timeout     duration   `json:"timeout,omitempty" jsonschema:"Most time; default 60s."`
+}
+
+// methodWord is an HTTP method.
+type methodWord string
+
+func (methodWord) choices() []string {
+	return []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
+}
+
+// service is agent.HTTP.
+type service struct {
+	URL     string            `json:"url" jsonschema:"Address that the input is posted to."`
+	Headers map[string]string `json:"headers,omitempty" jsonschema:"Headers of each request. $NAME in a value stands for an environment variable."`
+	Private bool              `json:"private,omitempty" jsonschema:"Whether the address may be of this machine or of a private network."`
+	Effect  effectWord        `json:"effect,omitempty" jsonschema:"What the service does to the world; keyed if it honours the header Idempotency-Key. Default external, the careful one."`
+	Timeout duration          `json:"timeout,omitempty" jsonschema:"Most time for one request; default 60s."`
+}
+
+// person is agent.Human.
+type person struct {
+	Ask     string   `json:"ask" jsonschema:"What the person is asked, before the request itself."`
+	Timeout duration `json:"timeout,omitempty" jsonschema:"How long the answer is waited for; default 24h. The bound wall holds as well."`
+}
+
+// window is agent.Context.
+type window struct {
+	Max     count       `json:"max,omitempty" jsonschema:"Most tokens of a request, by estimate. Left out it is what the model's context leaves beside its answer."`
+	Compact compactWord `json:"compact,omitempty" jsonschema:"drop leaves the oldest out, summarise has the model sum it up, refer replaces long results by references; default refer."`
+}
+
+// compactWord is an agent.Compaction.
+type compactWord string
+
+func (compactWord) choices() []string { return []string{"drop", "summarise", "refer"} }
 
 // organization is the main organization.
 type organization struct {

@@ -39,7 +39,7 @@ func TestHostileTextIsRefused(t *testing.T) {
 		fmt.Fprintf(&orgs, "  t%d: {pattern: hub, specialists: [%s]}\n", i, names("w", 400))
 	}
 	for i := range 900 {
-		fmt.Fprintf(&unknown, "  u%d: {model: quote, instructions: x, tools: [%s]}\n", i, names("tolo", 40))
+		fmt.Fprintf(&unknown, "  u%d: {model: quote, instructions: x, gather: [%s]}\n", i, names("tolo", 40))
 	}
 	tests := map[string]struct{ text, want string }{
 		"alias bomb":         {bomb, "aliases are not allowed"},

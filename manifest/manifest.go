@@ -44,7 +44,9 @@ const (
 type Env struct {
 	Tools  map[string]tool.Spec // by name
 	Models []string             // names
-	Go     map[string]string    // versions of the Go agents that are linked in, by registered name
+	// Specs returns what the tools of a source are that says so itself. Nil: no source can be declared.
+	Specs func(tool.Source) ([]tool.Spec, error)
+	Go    map[string]string // versions of the Go agents that are linked in, by registered name
 }
 
 // Manifest is a manifest that was read and found right.

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -14,6 +15,7 @@ import (
 
 	"polity.run"
 	"polity.run/agent"
+	"polity.run/model"
 )
 
 // Limits of a program where the manifest names none.
@@ -39,6 +41,10 @@ func (b *builder) member(name, at string, m *member) {
 		d.Exec = b.exec(at, m)
 	case agent.KindGo:
 		d.Go = b.code(at, m)
+	case agent.KindHTTP:
+		d.HTTP = b.service(at, m.HTTP)
+	case agent.KindHuman:
+		d.Human = b.person(m.Human)
 	case agent.KindOrg:
 		b.orgs[name] = &org{def: d, path: at, hub: &m.hub}
 	}
@@ -71,10 +77,53 @@ func (b *builder) kind(at string, m *member) kindWord {
 }
 
 func (b *builder) model(at string, m *member) *agent.Model {
-	if m.Model != "" && !slices.Contains(b.env.models, m.Model) {
-		b.unknown(at+".model", "no model", m.Model, b.env.models)
+	out := &agent.Model{
+		Model: m.Model, Instructions: b.instructions(at, m), Gather: b.tools(at+".gather", m.Gather),
+		Tools: b.offered(at+".tools", m.Tools), Steps: int(m.Steps),
 	}
-	return &agent.Model{Model: m.Model, Instructions: b.instructions(at, m), Tools: b.tools(at+".tools", m.Tools)}
+	if m.Repairs != nil {
+		out.Repairs = new(int(*m.Repairs))
+	}
+	if m.Context != nil {
+		out.Context = agent.Context{Max: int64(m.Context.Max), Compact: agent.Compaction(m.Context.Compact)}
+	}
+	spec := b.models[m.Model]
+	switch {
+	case spec != nil:
+		b.uses["models"+keyPath(m.Model)] = true
+		for _, other := range spec.Fallback {
+			b.uses["models"+keyPath(other)] = true
+		}
+		b.know(out, spec)
+	case m.Model != "" && !slices.Contains(b.env.models, m.Model):
+		if _, wrong := b.file.Models[word(m.Model)]; !wrong { // else it was reported there
+			b.unknown(at+".model", "no model", m.Model, append(b.declaredModels(), b.env.models...))
+		}
+	case m.Model == "quote":
+		for _, field := range []string{"tools", "agents"} {
+			if b.at.has(at + "." + field) {
+				b.add(at+"."+field, "the offline model quote calls nothing", "write gather: for tools that are called for each request, or set another model")
+			}
+		}
+	}
+	return out
+}
+
+// know adds what is known of the model, and of those that may answer instead: the dearest price and the shortest context.
+func (b *builder) know(out *agent.Model, spec *model.Spec) {
+	out.Price, out.OutputMax = spec.Price, cmp.Or(spec.OutputMax, model.OutputDefault)
+	context := cmp.Or(spec.ContextMax, model.ContextDefault)
+	for _, name := range spec.Fallback {
+		if o := b.models[name]; o != nil {
+			p := &out.Price
+			p.Input, p.Output = max(p.Input, o.Price.Input), max(p.Output, o.Price.Output)
+			p.CacheRead, p.CacheWrite = max(p.CacheRead, o.Price.CacheRead), max(p.CacheWrite, o.Price.CacheWrite)
+			context = min(context, cmp.Or(o.ContextMax, model.ContextDefault))
+		}
+	}
+	if out.Context.Max == 0 {
+		out.Context.Max = max(context-out.OutputMax, 1)
+	}
 }
 
 // instructions returns what the model is told, from its file if it is in one.
@@ -132,8 +181,9 @@ func (b *builder) tools(at string, uses []toolUse) []agent.ToolPin {
 		}
 		first[use.Name] = i
 		if spec, ok := b.tool(use.Name); !ok {
-			b.unknown(path, "no tool", use.Name, b.env.tools)
+			b.unknown(path, "no tool", use.Name, b.toolNames())
 		} else if b.usable(path, use, spec) {
+			b.uses[spec.at] = true
 			pins = append(pins, agent.ToolPin{Name: use.Name, Digest: spec.digest, Input: use.Input.json})
 		}
 	}

@@ -250,6 +250,11 @@ func (b *builder) unreached(main string) {
 			continue
 		}
 		reached[name] = true
+		if m := b.defs[name].Model; m != nil {
+			for _, a := range m.Agents {
+				todo = append(todo, string(a.Agent))
+			}
+		}
 		if o := b.defs[name].Org; o != nil {
 			for _, m := range o.Members {
 				todo = append(todo, string(m))

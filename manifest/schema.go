@@ -148,6 +148,34 @@ func (schemaUse) form() *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "object"}, {Type: "string", MinLength: new(1)}}}
 }
 
+func (perMillion) form() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "number", Minimum: new(0.0), Maximum: new(float64(perMillionMax))}
+}
+
+func (agentUse) form() *jsonschema.Schema {
+	object := &jsonschema.Schema{
+		Type: "object", Properties: map[string]*jsonschema.Schema{}, AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}},
+		Required: []string{"agent"}, PropertyOrder: []string{"agent", "skill", "bounds"},
+	}
+	known := fieldsOf(reflect.TypeFor[agentUse]())
+	for _, name := range known.names {
+		f := known.byName[name]
+		s := describeType(reflect.New(f.Type).Elem())
+		if s == nil { // bounds
+			types := map[reflect.Type]*jsonschema.Schema{}
+			describeTypes(f.Type, types)
+			made, err := jsonschema.ForType(f.Type, &jsonschema.ForOptions{TypeSchemas: types})
+			if err != nil {
+				panic("manifest: schema: " + err.Error()) // the types are our own
+			}
+			s = made
+		}
+		s.Description = f.Tag.Get("jsonschema")
+		object.Properties[name] = s
+	}
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{describeType(reflect.ValueOf(word(""))), object}}
+}
+
 func (toolUse) form() *jsonschema.Schema {
 	object := &jsonschema.Schema{
 		Type: "object", Properties: map[string]*jsonschema.Schema{}, AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}},

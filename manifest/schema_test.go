@@ -160,7 +160,7 @@ func TestPinDigestTellsSpecsApart(t *testing.T) {
 	bad.Input = json.RawMessage(`{"type":"strange"}`)
 	e.Tools["bad"] = bad
 	dir := t.TempDir()
-	write(t, dir, head+"agents: {a: {model: quote, instructions: x, tools: [junk, bad]}}\n")
+	write(t, dir, head+"agents: {a: {model: quote, instructions: x, gather: [junk, bad]}}\n")
 	_, err := manifest.Load(dir, e)
 	if err == nil || strings.Count(err.Error(), "declares schemas that cannot be used") != 2 {
 		t.Errorf("unusable tools: %v", err)

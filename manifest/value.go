@@ -13,6 +13,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"polity.run"
+	"polity.run/agent"
+	"polity.run/model"
 )
 
 // Limits of single values.
@@ -50,6 +52,61 @@ func (count) limits() (least, most int64) { return 1, countMax }
 type tries int
 
 func (tries) limits() (least, most int64) { return 0, triesMax }
+
+// steps, repairs, attempts and atOnce are small numbers with their own limits.
+type (
+	steps    int
+	repairs  int
+	attempts int
+	atOnce   int
+)
+
+func (steps) limits() (least, most int64)    { return 1, agent.StepsMax }
+func (repairs) limits() (least, most int64)  { return 0, agent.RepairsMax }
+func (attempts) limits() (least, most int64) { return 1, model.AttemptsMax }
+func (atOnce) limits() (least, most int64)   { return 1, 1000 }
+
+// perMillion is a price in thousandths of a US dollar per million tokens, written in dollars.
+type perMillion int64
+
+const perMillionMax = 100_000 // US dollars
+
+var perMillionText = regexp.MustCompile(`^(\d{1,6})(?:\.(\d{1,3}))?$`)
+
+func (p *perMillion) read(d *decoder, n *yaml.Node) {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" && n.ShortTag() != "!!float" {
+		d.mismatch(n, "a price in US dollars per million tokens such as 0.15", "")
+		return
+	}
+	parts := perMillionText.FindStringSubmatch(n.Value)
+	if parts == nil {
+		d.add(clip(n.Value)+" is not a price in US dollars per million tokens", "write it with at most three decimals, as in 0.15")
+		return
+	}
+	v, err := strconv.ParseInt(parts[1]+parts[2]+strings.Repeat("0", 3-len(parts[2])), 10, 64)
+	if err != nil || v > perMillionMax*1000 {
+		d.add(fmt.Sprintf("the price is more than %d", perMillionMax), "")
+		return
+	}
+	*p = perMillion(v)
+}
+
+// agentUse is an agent that a model may ask.
+type agentUse struct {
+	Agent  word   `json:"agent" jsonschema:"Name of the agent."`
+	Skill  word   `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
+	Bounds bounds `json:"bounds,omitempty" jsonschema:"Limits that are delegated to each question."`
+}
+
+func (a *agentUse) read(d *decoder, n *yaml.Node) {
+	if n.Kind == yaml.MappingNode {
+		d.fields(n, reflect.ValueOf(a).Elem())
+		return
+	}
+	if d.scalar(n, "the name of an agent", "!!str") {
+		a.Agent = word(n.Value)
+	}
+}
 
 // money is an amount in millionths of a US dollar, written in dollars.
 type money int64

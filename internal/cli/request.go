@@ -58,7 +58,7 @@ func environment() (manifest.Env, error) {
 	if err != nil {
 		return manifest.Env{}, err
 	}
-	env := manifest.Env{Tools: map[string]tool.Spec{}}
+	env := manifest.Env{Tools: map[string]tool.Spec{}, Specs: engine.Specs}
 	for _, t := range tools {
 		env.Tools[t.Spec().Name] = t.Spec()
 	}

@@ -1,0 +1,314 @@
+package manifest
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"polity.run"
+	"polity.run/agent"
+	"polity.run/model"
+	"polity.run/tool"
+)
+
+const humanTimeout = polity.Duration(24 * 3600 * 1e9) // a day
+
+// secretText is what keys of providers look like. They belong into the environment.
+var secretText = regexp.MustCompile(`(sk|pk|rk|ghp|gho|xox[abp]|AKIA|AIza)[-_A-Za-z0-9]{16,}|(?i:bearer|basic)\s+[A-Za-z0-9+/=._-]{12,}`)
+
+var envText = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// supplies adds the models and tools that the manifest declares.
+func (b *builder) supplies(r *agent.Release) {
+	b.models, b.uses = map[string]*model.Spec{}, map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(b.file.Models)) {
+		p := b.file.Models[name]
+		b.provider(string(name), "models"+keyPath(string(name)), &p)
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.models)) {
+		b.fallbacks(name)
+		r.Models = append(r.Models, *b.models[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.file.Tools)) {
+		s := b.file.Tools[name]
+		if made := b.source(string(name), "tools"+keyPath(string(name)), &s); made != nil {
+			r.Sources = append(r.Sources, *made)
+		}
+	}
+}
+
+func (b *builder) provider(name, at string, p *provider) {
+	if slices.Contains(b.env.models, name) {
+		b.add(at, "a model named "+shown(name)+" is built in", "rename this one")
+		return
+	}
+	s := &model.Spec{
+		Name: name, API: model.API(p.API), URL: p.URL, Model: p.Model, KeyEnv: p.KeyEnv,
+		Price: model.Price{
+			Input: int64(p.Price.Input), Output: int64(p.Price.Output), CacheRead: int64(p.Price.CacheRead), CacheWrite: int64(p.Price.CacheWrite),
+		},
+		ContextMax: int64(p.Context), OutputMax: int64(p.OutputMax), Timeout: polity.Duration(p.Timeout), Attempts: int(p.Attempts),
+		PerMinute: int(p.PerMinute), AtOnce: int(p.AtOnce), Options: p.Options.json,
+	}
+	if !b.at.has(at + ".price.cache_read") {
+		s.Price.CacheRead = s.Price.Input
+	}
+	if !b.at.has(at + ".price.cache_write") {
+		s.Price.CacheWrite = s.Price.Input
+	}
+	for i, other := range p.Fallback {
+		s.Fallback = append(s.Fallback, string(other))
+		if _, known := b.file.Models[other]; !known && other != "" {
+			b.unknown(fmt.Sprintf("%s.fallback[%d]", at, i), "no model of this manifest", string(other), b.declaredModels())
+		}
+	}
+	b.address(at+".url", p.URL)
+	if p.KeyEnv != "" && !envText.MatchString(p.KeyEnv) {
+		b.add(at+".key_env", "this is not the name of an environment variable", "write its name, as in OPENAI_API_KEY; the key itself stands in the environment alone")
+	}
+	if b.at.has(at+".options") && (len(p.Options.json) == 0 || p.Options.json[0] != '{') {
+		b.add(at+".options", "options are fields of the provider's request", "write them as in {temperature: 0}")
+	}
+	if s.OutputMax >= max(s.ContextMax, 1) && s.ContextMax > 0 {
+		b.add(at+".output_max", "an answer may be as long as the whole context", "make output_max less than context_max")
+	}
+	if !b.log.doubts(at) {
+		if err := s.Check(); err != nil {
+			b.add(at, strings.TrimPrefix(oneLine(err), "model "+name+": "), "")
+		}
+	}
+	b.models[name] = s
+}
+
+func (b *builder) declaredModels() []string {
+	var names []string
+	for name := range b.file.Models {
+		names = append(names, string(name))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// fallbacks refuses a model that falls back to itself. Circles of several do no harm: a fallback falls back to nobody.
+func (b *builder) fallbacks(name string) {
+	for i, other := range b.models[name].Fallback {
+		if other == name {
+			b.add(fmt.Sprintf("models%s.fallback[%d]", keyPath(name), i), "this is the model itself", "delete it")
+		}
+	}
+}
+
+// address checks the form of an address that may be left out.
+func (b *builder) address(path, url string) {
+	switch {
+	case url == "":
+	case !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://"):
+		b.add(path, shown(url)+" is not an address", "begin it with https:// or http://")
+	case strings.Contains(strings.SplitN(url, "/", 4)[2], "@"):
+		b.add(path, "a user or a key stands in the address", "take it out; name the key's environment variable instead")
+	}
+}
+
+// headers refuses headers that hold a key.
+func (b *builder) headers(path string, headers map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		if v := headers[name]; !strings.Contains(v, "$") && secretText.MatchString(v) {
+			b.add(path+keyPath(name), "this looks like a key", "put it into the environment, and write $NAME here")
+		}
+	}
+}
+
+// source makes a source of tools, and keeps what its tools are.
+func (b *builder) source(name, at string, s *source) *tool.Source {
+	if s.HTTP == nil {
+		if b.at.isMapping(at) {
+			b.add(at, "nothing says where these tools come from", `add "http:"`)
+		}
+		return nil
+	}
+	out := &tool.Source{Name: name, HTTP: &tool.HTTP{Allow: s.HTTP.Allow, Private: s.HTTP.Private, Headers: s.HTTP.Headers}}
+	b.headers(at+".http.headers", s.HTTP.Headers)
+	for i, t := range s.HTTP.Tools {
+		path := fmt.Sprintf("%s.http.tools[%d]", at, i)
+		out.HTTP.Tools = append(out.HTTP.Tools, tool.HTTPTool{
+			Name: string(t.Name), Description: t.Description, Method: string(t.Method), URL: t.URL,
+			Input: b.schema(t.Input, path+".input"), Output: b.schema(t.Output, path+".output"),
+			Effect: polity.Effect(t.Effect), KeyHeader: t.KeyHeader, Timeout: polity.Duration(t.Timeout),
+		})
+	}
+	if b.log.doubts(at) {
+		return nil
+	}
+	if b.env.env.Specs == nil {
+		b.add(at, "this program cannot make tools of a declaration", "")
+		return nil
+	}
+	specs, err := b.env.env.Specs(*out)
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			b.add(at, strings.TrimSpace(line), "")
+		}
+		return nil
+	}
+	out.Specs = specs
+	for _, spec := range specs {
+		if _, taken := b.env.env.Tools[spec.Name]; taken {
+			b.add(at, "a tool named "+shown(spec.Name)+" is built in", "rename the source")
+			continue
+		}
+		s := newToolSpec(spec)
+		s.at = at
+		b.specs[spec.Name] = s
+		b.own = append(b.own, spec.Name)
+	}
+	return out
+}
+
+// toolNames are the names of all tools that there are.
+func (b *builder) toolNames() []string {
+	names := append(slices.Clone(b.env.tools), b.own...)
+	slices.Sort(names)
+	return names
+}
+
+// offered pins the tools that a model may call.
+func (b *builder) offered(at string, names []string) []agent.ToolPin {
+	if len(names) > WordsMax {
+		b.add(at, fmt.Sprintf("%d tools are more than %d", len(names), WordsMax), "split the agent")
+		return nil
+	}
+	var pins []agent.ToolPin
+	first := map[string]string{}
+	for i, name := range names {
+		path := fmt.Sprintf("%s[%d]", at, i)
+		if name == "" {
+			continue // reported by the decoder
+		}
+		all := []string{name}
+		if prefix, whole := strings.CutSuffix(name, "*"); whole && strings.HasSuffix(prefix, ".") {
+			all = nil
+			for _, known := range b.toolNames() {
+				if strings.HasPrefix(known, prefix) {
+					all = append(all, known)
+				}
+			}
+			if len(all) == 0 {
+				b.unknown(path, "no tools", name, b.toolNames())
+			}
+		}
+		for _, one := range all {
+			if earlier, twice := first[one]; twice {
+				b.add(path, fmt.Sprintf("tool %s is already listed by %s", shown(one), earlier), "delete one of them")
+				continue
+			}
+			first[one] = path
+			s, ok := b.tool(one)
+			switch {
+			case !ok:
+				b.unknown(path, "no tool", one, b.toolNames())
+			case s.digest == "" || s.err != nil:
+				b.add(path, "tool "+shown(one)+" declares schemas that cannot be used", "tell its maker")
+			default:
+				b.uses[s.at] = true
+				b.spend(len(s.spec.Description)+len(s.spec.Input), path)
+				pins = append(pins, agent.ToolPin{Name: one, Digest: s.digest, Description: s.spec.Description, Schema: s.spec.Input})
+			}
+		}
+	}
+	return pins
+}
+
+// asks pins the agents that a model may ask. It runs when all agents are known.
+func (b *builder) asks(name string, uses []agentUse) {
+	def, at := b.defs[name], "agents"+keyPath(name)+".agents"
+	first := map[agentUse]int{}
+	for i, use := range uses {
+		path := fmt.Sprintf("%s[%d]", at, i)
+		to := b.defs[string(use.Agent)]
+		key := agentUse{Agent: use.Agent, Skill: use.Skill}
+		earlier, twice := first[key]
+		switch {
+		case use.Agent == "":
+			continue // reported by the decoder
+		case to == nil:
+			b.unknown(path, "no agent", string(use.Agent), slices.Sorted(maps.Keys(b.defs)))
+			continue
+		case to == def:
+			b.add(path, "this is the agent itself", "delete it")
+			continue
+		case twice:
+			b.add(path, fmt.Sprintf("the agent is already listed by %s[%d]", at, earlier), "delete one of them")
+			continue
+		}
+		first[key] = i
+		pin := agent.AgentPin{Agent: to.Name, Skill: string(use.Skill), Description: to.Description, Bounds: b.bounds(use.Bounds)}
+		var known []string
+		found := -1
+		for j, s := range to.Skills {
+			known = append(known, s.Name)
+			if s.Name == string(use.Skill) || use.Skill == "" && len(to.Skills) == 1 {
+				found = j
+			}
+		}
+		switch {
+		case found >= 0:
+			if s := to.Skills[found]; s.Description != "" {
+				pin.Description = s.Description
+			}
+			pin.Schema = to.Skills[found].Input
+		case use.Skill == "":
+			b.add(path, "agent "+shown(string(use.Agent))+" has more than one skill", "write {agent: "+string(use.Agent)+", skill: "+known[0]+"}")
+			continue
+		default:
+			b.unknown(path+".skill", "agent "+string(use.Agent)+" has no skill", string(use.Skill), known)
+			continue
+		}
+		def.Model.Agents = append(def.Model.Agents, pin)
+	}
+}
+
+func (b *builder) service(at string, s *service) *agent.HTTP {
+	if s == nil {
+		return nil
+	}
+	b.address(at+".http.url", s.URL)
+	b.headers(at+".http.headers", s.Headers)
+	h := &agent.HTTP{URL: s.URL, Headers: s.Headers, Private: s.Private, Effect: polity.Effect(s.Effect), Timeout: polity.Duration(s.Timeout)}
+	if h.Effect == "" {
+		h.Effect = polity.EffectExternal
+	}
+	if h.Timeout == 0 {
+		h.Timeout = polity.Duration(timeoutDefault)
+	}
+	return h
+}
+
+func (b *builder) person(p *person) *agent.Human {
+	if p == nil {
+		return nil
+	}
+	h := &agent.Human{Ask: p.Ask, Timeout: polity.Duration(p.Timeout)}
+	if h.Timeout == 0 {
+		h.Timeout = humanTimeout
+	}
+	return h
+}
+
+// unused warns of models and sources that no agent uses.
+func (b *builder) unused() {
+	warn := func(path, what string) {
+		b.log.warn(b.at.place(path), path, "no agent uses "+what, "delete it, or name it where it is meant")
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.models)) {
+		if !b.uses["models"+keyPath(name)] {
+			warn("models"+keyPath(name), "this model")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.file.Tools)) {
+		if path := "tools" + keyPath(string(name)); !b.uses[path] {
+			warn(path, "these tools")
+		}
+	}
+}
