@@ -23,6 +23,7 @@ import (
 
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/model"
 )
 
 // signalsMax is how many signals may wait to be looked at. Two are ever of interest.
@@ -36,6 +37,7 @@ type app struct {
 	signals chan os.Signal
 
 	state string
+	wrap  func(model.Model) model.Model // around every model; nil for none. The node is then this process's own
 	sync  choice
 	level choice
 }
@@ -103,6 +105,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.newRun(),
 		a.newRuns(),
+		a.newTest(),
 		a.newValidate(),
 		a.newSchema(),
 		a.newBench(),

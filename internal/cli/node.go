@@ -94,12 +94,15 @@ func (a *app) connect(ctx context.Context) (node, error) {
 	step := time.NewTicker(connectStep)
 	defer step.Stop()
 	for {
-		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Log: a.logger()})
+		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Log: a.logger(), Wrap: a.wrap})
 		if busy == nil {
 			return &local{Engine: e}, nil
 		}
 		if !errors.Is(busy, fault.Conflict) {
 			return nil, busy
+		}
+		if a.wrap != nil {
+			return nil, fault.Conflict.New("%w; --record and --replay need a state folder of their own: name one with --state", busy)
 		}
 		c, err := ask(ctx, dir)
 		if err == nil {

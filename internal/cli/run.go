@@ -11,6 +11,8 @@ import (
 	"polity.run"
 	"polity.run/client"
 	"polity.run/fault"
+	"polity.run/model"
+	"polity.run/model/replay"
 )
 
 const runHelp = `Run an organization on a question and print its report.
@@ -35,13 +37,19 @@ const runExample = `  polity run review.yaml "Is this ready for production?" --i
 
 func (a *app) newRun() *cobra.Command {
 	var q asked
+	var record, play string
 	c := &running{app: a}
 	cmd := &cobra.Command{
 		Use: "run MANIFEST [QUESTION...]", Short: "Run an organization on a question", Long: runHelp, Example: runExample,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.manifest, q.question = args[0], strings.Join(args[1:], " ")
-			return c.open(cmd.Context(), q)
+			stop, err := a.recording(record, play)
+			if err != nil {
+				return err
+			}
+			q.fresh = q.fresh || a.wrap != nil // what was answered earlier says nothing of the models
+			return errors.Join(c.open(cmd.Context(), q), stop())
 		},
 	}
 	flags := cmd.Flags()
@@ -51,8 +59,37 @@ func (a *app) newRun() *cobra.Command {
 	flags.StringVar(&q.skill, "skill", "", "skill that is asked of it (default its only one)")
 	flags.StringVar(&q.bounds, "bounds", "", "limits of the run, as in turns=100,tokens=50000,usd=0.50,wall=5m,depth=3,fan_out=8,retries=5")
 	flags.BoolVar(&q.fresh, "new", false, "start a new run, even if this very question was answered already")
+	flags.StringVar(&record, "record", "", "write what the models are asked and answer into this new file; implies --new")
+	flags.StringVar(&play, "replay", "", "answer for all models but quote from this recording; implies --new")
 	c.flags(cmd)
 	return cmd
+}
+
+// recording has models recorded or replayed. Call the function when the run has ended.
+func (a *app) recording(record, play string) (stop func() error, err error) {
+	stop = func() error { return nil }
+	switch {
+	case record != "" && play != "":
+		return stop, usagef("--record and --replay do not go together")
+	case record != "":
+		r, err := replay.Record(record)
+		if err != nil {
+			return stop, err
+		}
+		a.wrap, stop = r.Wrap, r.Close
+	case play != "":
+		r, err := replay.Open(play)
+		if err != nil {
+			return stop, err
+		}
+		a.wrap = func(m model.Model) model.Model {
+			if m.Name() == "quote" {
+				return m
+			}
+			return r.Wrap(m)
+		}
+	}
+	return stop, nil
 }
 
 // open runs what is asked for to its end.

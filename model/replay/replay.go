@@ -5,7 +5,7 @@
 //	record: request -> model -> response, and both into the file
 //	replay: request -> the same request in the file -> its response; none is an error that shows the nearest one
 //
-// Requests are the same if they are equal but for the run's ID, which stands in the sources of messages.
+// Requests are the same if they are equal but for the run's ID and the attempt of a call, which stand in the sources of messages.
 package replay
 
 import (
@@ -50,7 +50,10 @@ type exchange struct {
 	Fault    *fault.Error    `json:"fault,omitempty"`
 }
 
-var runText = regexp.MustCompile(`\b[0-9]+-[a-z2-7]{24}\b`)
+var (
+	runText     = regexp.MustCompile(`\b[0-9]+-[a-z2-7]{24}\b`)
+	attemptText = regexp.MustCompile(`(0-RUN(?:/[A-Za-z0-9._-]+)*#[A-Za-z0-9._-]+)~[0-9]+`)
+)
 
 // normal writes a request as it is compared.
 func normal(r model.Request) (json.RawMessage, error) {
@@ -60,7 +63,8 @@ func normal(r model.Request) (json.RawMessage, error) {
 	if err := e.Encode(r); err != nil {
 		return nil, fault.Invalid.New("replay: request: %w", err)
 	}
-	return runText.ReplaceAll(bytes.TrimSpace(b.Bytes()), []byte("0-RUN")), nil
+	out := runText.ReplaceAll(bytes.TrimSpace(b.Bytes()), []byte("0-RUN"))
+	return attemptText.ReplaceAll(out, []byte("$1")), nil
 }
 
 type digest [sha256.Size]byte
