@@ -84,6 +84,7 @@ var owners = map[string][]string{
 	"github.com/google/licensecheck":        {"polity.run/tool/code"},
 	"github.com/pelletier/go-toml":          {"polity.run/tool/code"},
 	"golang.org/x/mod":                      {"polity.run/tool/code"},
+	"github.com/modelcontextprotocol/":      {"polity.run/tool/mcp"},
 	"github.com/sashabaranov/go-openai":     {"polity.run/model/openai"},
 	"github.com/cenkalti/backoff":           {"polity.run/model/provider"},
 	"golang.org/x/time":                     {"polity.run/model/provider"},

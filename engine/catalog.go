@@ -43,7 +43,8 @@ type catalog struct {
 	cfg    Config
 	people people
 	// shared is what models of the same provider have in common.
-	shared *provider.Shared
+	shared  *provider.Shared
+	servers servers
 
 	mu       sync.RWMutex
 	releases map[Digest]*release

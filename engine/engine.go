@@ -219,6 +219,9 @@ func (e *Engine) Close() error {
 	if e.part != nil {
 		err = e.part.Close()
 	}
+	if e.catalog != nil {
+		err = errors.Join(err, e.catalog.servers.close())
+	}
 	if e.log != nil {
 		err = errors.Join(err, e.log.Close())
 	}

@@ -3,6 +3,9 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
 
 	"polity.run"
 	"polity.run/fault"
@@ -11,6 +14,7 @@ import (
 	"polity.run/model"
 	"polity.run/model/provider"
 	"polity.run/tool"
+	"polity.run/tool/mcp"
 	"polity.run/tool/web"
 )
 
@@ -46,6 +50,12 @@ func (c *catalog) source(s tool.Source) ([]tool.Tool, error) {
 	switch {
 	case s.HTTP != nil:
 		return web.Tools(s)
+	case s.MCP != nil:
+		server, err := c.servers.of(s, c.log)
+		if err != nil {
+			return nil, err
+		}
+		return server.Tools(), nil
 	default:
 		return nil, fault.Invalid.New("tools %s: nothing says where they come from", s.Name)
 	}
@@ -59,6 +69,45 @@ func Specs(s tool.Source) ([]tool.Spec, error) {
 	default:
 		return nil, fault.Invalid.New("tools %s: what they are is not declared", s.Name)
 	}
+}
+
+// servers are the MCP servers of this node: one for each declaration, however many releases have it.
+type servers struct {
+	mu  sync.Mutex
+	all map[string]*mcp.Server
+}
+
+func (v *servers) of(s tool.Source, log *slog.Logger) (*mcp.Server, error) {
+	key, err := json.Marshal(s)
+	if err != nil {
+		return nil, fault.Invalid.New("tools %s: %w", s.Name, err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if found := v.all[string(key)]; found != nil {
+		return found, nil
+	}
+	made, err := mcp.New(s, log)
+	if err != nil {
+		return nil, err
+	}
+	if v.all == nil {
+		v.all = map[string]*mcp.Server{}
+	}
+	v.all[string(key)] = made
+	return made, nil
+}
+
+// close ends the connections and programs.
+func (v *servers) close() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var errs []error
+	for _, s := range v.all {
+		errs = append(errs, s.Close())
+	}
+	clear(v.all)
+	return errors.Join(errs...)
 }
 
 // model finds a model of a release, or a built-in one.

@@ -46,7 +46,9 @@ type builder struct {
 	defs          map[string]*agent.Definition
 	models        map[string]*model.Spec // that the manifest declares
 	own           []string               // names of the tools of its sources
-	uses          map[string]bool        // paths of models and sources that an agent uses
+	lock          *Lock
+	servers       bool            // only the servers are of interest
+	uses          map[string]bool // paths of models and sources that an agent uses
 }
 
 // toolSpec is a tool of the Env, as far as it was needed already.

@@ -32,7 +32,9 @@ type bounds struct {
 // kindWord is an agent.Kind.
 type kindWord string
 
-func (kindWord) choices() []string { return []string{"model", "exec", "go", "org", "http", "human"} }
+func (kindWord) choices() []string {
+	return []string{"model", "exec", "go", "org", "http", "human", "mcp"}
+}
 
 // member is an agent. The kind tag says which kind a field belongs to; a field marked "tells" is
 // required for its kind, and its presence alone tells the kind.
@@ -59,6 +61,7 @@ type member struct {
 	OutputMax size       `json:"output_max,omitempty" kind:"exec" jsonschema:"Kind exec: most bytes that the program may write; default 1MiB."`
 
 	HTTP  *service `json:"http,omitempty" kind:"http" tells:"kind" jsonschema:"Kind http: a service that is asked by POST, with JSON both ways."`
+	MCP   string   `json:"mcp,omitempty" kind:"mcp" tells:"kind" jsonschema:"Kind mcp: name of the source whose tools are this agent's skills."`
 	Human *person  `json:"human,omitempty" kind:"human" tells:"kind" jsonschema:"Kind human: a person, who is asked on the terminal or by polity runs questions, and answers in their own time."`
 
 	Use string `json:"use,omitempty" kind:"go" tells:"kind" jsonschema:"Kind go: registered name of the code that is linked in."`
@@ -98,7 +101,19 @@ type price struct {
 
 // source is tool.Source.
 type source struct {
-	HTTP *requests `json:"http,omitempty" jsonschema:"Requests to a service, each of which is a tool."`
+	HTTP    *requests             `json:"http,omitempty" jsonschema:"Requests to a service, each of which is a tool."`
+	MCP     *server               `json:"mcp,omitempty" jsonschema:"A server of the Model Context Protocol. Its tools are accepted with polity tools accept."`
+	Effects map[string]effectWord `json:"effects,omitempty" jsonschema:"What tools do to the world, by their own names, where that is not what they say themselves."`
+}
+
+// server is tool.MCP.
+type server struct {
+	Command []string          `json:"command,omitempty" jsonschema:"Program and arguments; no shell reads them. It speaks on standard input and output."`
+	Env     []string          `json:"env,omitempty" jsonschema:"Variables for the program: NAME=value, and NAME alone for a variable that is passed on. Nothing else but PATH and HOME reaches it."`
+	URL     string            `json:"url,omitempty" jsonschema:"Address, for a server that is reached over HTTP."`
+	Headers map[string]string `json:"headers,omitempty" jsonschema:"Headers of each request. $NAME in a value stands for an environment variable."`
+	Private bool              `json:"private,omitempty" jsonschema:"Whether the address may be of this machine or of a private network."`
+	Timeout duration          `json:"timeout,omitempty" jsonschema:"Most time for one call; default 60s."`
 }
 
 // requests are tool.HTTP.

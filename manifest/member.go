@@ -43,6 +43,8 @@ func (b *builder) member(name, at string, m *member) {
 		d.Go = b.code(at, m)
 	case agent.KindHTTP:
 		d.HTTP = b.service(at, m.HTTP)
+	case agent.KindMCP:
+		d.MCP = b.skillsOf(d, at, m.MCP, b.at.has(at+".skills"))
 	case agent.KindHuman:
 		d.Human = b.person(m.Human)
 	case agent.KindOrg:

@@ -122,9 +122,15 @@ func (b *builder) headers(path string, headers map[string]string) {
 
 // source makes a source of tools, and keeps what its tools are.
 func (b *builder) source(name, at string, s *source) *tool.Source {
-	if s.HTTP == nil {
+	switch {
+	case s.HTTP != nil && s.MCP != nil:
+		b.add(at, "http and mcp tell different kinds", "delete one of them")
+		return nil
+	case s.MCP != nil:
+		return b.accepted(name, at, b.server(name, at, s))
+	case s.HTTP == nil:
 		if b.at.isMapping(at) {
-			b.add(at, "nothing says where these tools come from", `add "http:"`)
+			b.add(at, "nothing says where these tools come from", `add "http:" or "mcp:"`)
 		}
 		return nil
 	}
@@ -153,6 +159,104 @@ func (b *builder) source(name, at string, s *source) *tool.Source {
 		return nil
 	}
 	out.Specs = specs
+	b.keep(at, specs)
+	return out
+}
+
+// server makes a source of a server, of which nothing is pinned yet.
+func (b *builder) server(name, at string, s *source) *tool.Source {
+	m := s.MCP
+	if len(m.Command) > 0 == (m.URL != "") && !b.servers {
+		b.add(at+".mcp", "set one of command and url", "")
+	}
+	if !b.servers {
+		b.address(at+".mcp.url", m.URL)
+		b.headers(at+".mcp.headers", m.Headers)
+		for i, pair := range m.Env {
+			if secretText.MatchString(pair) {
+				b.add(fmt.Sprintf("%s.mcp.env[%d]", at, i), "this looks like a key", "write the variable's name alone; its value is passed on")
+			}
+		}
+	}
+	out := &tool.Source{Name: name, MCP: &tool.MCP{
+		Command: m.Command, Env: m.Env, URL: m.URL, Headers: m.Headers, Private: m.Private, Timeout: polity.Duration(m.Timeout),
+	}}
+	for tool, effect := range s.Effects {
+		if out.Effects == nil {
+			out.Effects = map[string]polity.Effect{}
+		}
+		out.Effects[tool] = polity.Effect(effect)
+	}
+	return out
+}
+
+// accepted pins a server's tools as the lock has them.
+func (b *builder) accepted(name, at string, s *tool.Source) *tool.Source {
+	if b.lock == nil {
+		lock, err := ReadLock(b.log.file)
+		if err != nil {
+			b.add(at, err.Error(), "")
+			lock = &Lock{}
+		}
+		b.lock = lock
+	}
+	if b.log.doubts(at) {
+		return nil
+	}
+	a, known := b.lock.Sources[name]
+	switch {
+	case !known:
+		b.add(at, "nobody has accepted the tools of this server", "look at them with: polity tools accept "+b.log.file)
+		return nil
+	case a.From != From(*s):
+		b.add(at, "the server is declared otherwise than when its tools were accepted", "look at them again with: polity tools accept "+b.log.file)
+		return nil
+	}
+	s.Specs = a.Tools
+	b.keep(at, a.Tools)
+	return s
+}
+
+// skillsOf gives an agent of kind mcp the tools of its source as skills.
+func (b *builder) skillsOf(d *agent.Definition, at, source string, declared bool) *agent.MCP {
+	out := &agent.MCP{Source: source}
+	var skills []polity.Skill
+	for _, name := range b.own {
+		short, mine := strings.CutPrefix(name, source+".")
+		if !mine {
+			continue
+		}
+		s := b.specs[name]
+		b.uses[s.at] = true
+		skill := polity.Skill{Name: short, Description: s.spec.Description, Input: s.spec.Input, Output: s.spec.Output}
+		if declared {
+			i := slices.IndexFunc(d.Skills, func(k polity.Skill) bool { return k.Name == short })
+			if i < 0 {
+				continue
+			}
+			skill.Tags = d.Skills[i].Tags
+		}
+		skills = append(skills, skill)
+		out.Tools = append(out.Tools, agent.ToolPin{Name: name, Digest: s.digest})
+	}
+	if len(skills) == 0 && !b.log.doubts("tools") {
+		b.unknown(at+".mcp", "no source of tools, or none with these skills,", source, b.sourceNames())
+	}
+	d.Skills = skills
+	return out
+}
+
+func (b *builder) sourceNames() []string {
+	var names []string
+	for name := range b.file.Tools {
+		names = append(names, string(name))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// keep makes the tools of a source known.
+func (b *builder) keep(at string, specs []tool.Spec) {
 	for _, spec := range specs {
 		if _, taken := b.env.env.Tools[spec.Name]; taken {
 			b.add(at, "a tool named "+shown(spec.Name)+" is built in", "rename the source")
@@ -163,7 +267,6 @@ func (b *builder) source(name, at string, s *source) *tool.Source {
 		b.specs[spec.Name] = s
 		b.own = append(b.own, spec.Name)
 	}
-	return out
 }
 
 // toolNames are the names of all tools that there are.

@@ -106,6 +106,8 @@ func (a *app) root() *cobra.Command {
 		a.newRun(),
 		a.newRuns(),
 		a.newTest(),
+		a.newTools(),
+		a.newModels(),
 		a.newValidate(),
 		a.newSchema(),
 		a.newBench(),

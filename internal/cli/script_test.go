@@ -3,18 +3,53 @@ package cli
 import (
 	"context"
 	"flag"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"polity.run/model/modeltest/wire"
 )
 
 var update = flag.Bool("update", false, "write what comes out as what is wanted")
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
+		// An MCP server on standard input and output, whose tool is described as the environment says.
+		"mcpserver": func() {
+			s := mcp.NewServer(&mcp.Implementation{Name: "test", Version: "1"}, nil)
+			type in struct {
+				Text string `json:"text"`
+			}
+			mcp.AddTool(s, &mcp.Tool{Name: "shout", Description: os.Getenv("SAYS"), Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true}},
+				func(_ context.Context, _ *mcp.CallToolRequest, q in) (*mcp.CallToolResult, map[string]string, error) {
+					return nil, map[string]string{"text": strings.ToUpper(q.Text)}, nil
+				})
+			if err := s.Run(context.Background(), &mcp.StdioTransport{}); err != nil {
+				os.Exit(1)
+			}
+		},
+		// A provider on an address that is written into a file; it answers "ready" or with what is in its arguments.
+		"provider": func() {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				os.Exit(1)
+			}
+			if err := os.WriteFile(os.Args[1], []byte("http://"+l.Addr().String()+"/v1"), 0o600); err != nil {
+				os.Exit(1)
+			}
+			s := &wire.Server{Answer: func(s wire.Seen) wire.Reply { return wire.Reply{Text: "ready", Input: 12, Output: 1} }}
+			if err := http.Serve(l, s); err != nil {
+				os.Exit(1)
+			}
+		},
 		"polity": func() { os.Exit(Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})
 }
