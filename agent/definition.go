@@ -107,8 +107,6 @@ type Model struct {
 	Repairs *int `json:"repairs,omitempty"`
 	// Context says what is done before the model's context overflows.
 	Context Context `json:"context,omitzero"`
-	// Memory says what the agent remembers of earlier runs.
-	Memory *Memory `json:"memory,omitempty"`
 	// What is known of the model itself.
 	Price     model.Price `json:"price,omitzero"`
 	OutputMax int64       `json:"output_max,omitempty"` // tokens; 0 is OutputMax
@@ -128,30 +126,6 @@ const (
 type Context struct {
 	Max     int64      `json:"max,omitempty"`     // tokens of a request; 0 is ContextDefault
 	Compact Compaction `json:"compact,omitempty"` // "" is Refer, and Drop where that is not enough
-}
-
-// Memory is what an agent remembers of earlier runs. It is reached by the tools memory.search, memory.add and memory.forget.
-type Memory struct {
-	// Episodes is how many earlier runs are looked up for each request and shown to the model; 0 for none. A
-	// run that ends well is then remembered.
-	Episodes int `json:"episodes,omitempty"`
-	// Shared is whether the whole organization has one memory, and not each agent its own.
-	Shared bool `json:"shared,omitempty"`
-	// Max is the most entries that are kept; 0 is the store's default. The oldest give way.
-	Max int `json:"max,omitempty"`
-	// Documents are pinned files, by name, that memory.search finds passages in.
-	Documents map[string]File `json:"documents,omitempty"`
-	// Vectors is an embeddings endpoint by which is searched beside words; nil for words alone.
-	Vectors *Vectors `json:"vectors,omitempty"`
-	// Pins are the memory tools that the decider itself calls.
-	Pins []ToolPin `json:"pins,omitempty"`
-}
-
-// Vectors is an embeddings endpoint that speaks OpenAI's protocol.
-type Vectors struct {
-	URL    string `json:"url"`
-	Model  string `json:"model"`
-	KeyEnv string `json:"key_env,omitempty"`
 }
 
 // ToolPin is a tool as it was when the release was made.

@@ -82,9 +82,11 @@ func answerOf(response string) answer {
 
 func TestQuestion(t *testing.T) {
 	tests := map[string]struct{ input, want string }{
-		"question":          {`{"question":"Why?","ref":"v1"}`, "Why?"},
-		"objective":         {`{"objective":"Find out why."}`, "Find out why."},
-		"both":              {`{"objective":"Find out.","question":"Why?"}`, "Why?\nFind out."},
+		"question":  {`{"question":"Why?","ref":"v1"}`, "Why?"},
+		"objective": {`{"objective":"Find out why."}`, "Find out why."},
+		"both":      {`{"objective":"Find out.","question":"Why?"}`, "Why?\nFind out."},
+		"brief": {`{"objective":"Find out.","context":"It broke.","guidance":"Look in logs.","boundaries":"Change nothing.","acceptance":["a cause","a line"]}`,
+			"Find out.\nContext: It broke.\nGuidance: Look in logs.\nBoundaries: Change nothing.\nThe answer is accepted if: a cause; a line"},
 		"question, no text": {`{"question":["a","b"]}`, `["a","b"]`},
 		"null question":     {`{"question":null,"a":1}`, `{"question":null,"a":1}`},
 		"text":              {`"Why?"`, "Why?"},

@@ -33,18 +33,15 @@ const (
 	openMax      = 32 << 10  // bytes of a result that is read again at once
 	saidMax      = 16 << 10  // bytes of a wrong answer that the model sees again
 	overflowsMax = 2         // times that a context which the model finds too long is halved
-	episodeMax   = 4 << 10   // bytes of what is remembered of a run
 )
 
 // Names of the commands.
 const (
-	thinkName    = "think"
-	sumName      = "sum-up"
-	recallName   = "recall"
-	rememberName = "remember"
-	callPrefix   = "call." // of what is gathered
-	actPrefix    = "act."  // of what reasoning asked for: act.STEP.N
-	nameMax      = 64
+	thinkName  = "think"
+	sumName    = "sum-up"
+	callPrefix = "call." // of what is gathered
+	actPrefix  = "act."  // of what reasoning asked for: act.STEP.N
+	nameMax    = 64
 )
 
 // check checks JSON.
@@ -61,19 +58,17 @@ func compile(raw json.RawMessage) (check, error) {
 // thinker is the decider of agents of kind model. It is what was pinned, and does not change.
 type thinker struct {
 	Model
-	parts    Parts
-	calls    []string // by gathered tool: the command's name
-	skills   []skill
-	repairs  int
-	recall   bool
-	remember bool
+	parts   Parts
+	calls   []string // by gathered tool: the command's name
+	skills  []skill
+	repairs int
 }
 
 // NewThinker returns the decider of an agent of kind model:
 //
 //	opened -> gather -> think -> { act -> think } -> answer
 //
-// Gathering calls every tool of Model.Gather at once, and looks up earlier runs if the agent remembers them. Then the model
+// Gathering calls every tool of Model.Gather at once. Then the model
 // is asked, with the tools and agents that it may ask for; what it asks for is done at once and told to it, until it
 // answers. The question is the input's "question" and "objective", or the input's whole text. The answer is the asked
 // skill's output except claims, notes and extractive: those are the tools' own and not the model's to make.
@@ -123,9 +118,6 @@ func Assemble(def *Definition, parts Parts) (polity.Decider, error) {
 	}
 	if t.Model.OutputMax == 0 {
 		t.Model.OutputMax = OutputMax
-	}
-	if t.Memory != nil && t.Memory.Episodes > 0 {
-		t.recall, t.remember = true, true
 	}
 	for _, tool := range t.Gather {
 		name := callName(tool.Name)
@@ -182,7 +174,6 @@ type thought struct {
 	same     map[string]int // by tool and input: how often it was done
 	last     bool
 	notes    []string
-	output   json.RawMessage // what the run ends with once it is remembered
 	done     bool
 }
 
@@ -196,11 +187,6 @@ func (t *thinker) Decide(state any, e polity.Event) (any, []polity.Command) {
 		return state, nil
 	case e.Name == s.waiting && max(e.Attempt, 1) == s.attempt:
 		return s, t.thought(s, e)
-	case e.Name == rememberName && s.output != nil:
-		if e.Fault != nil {
-			return s, t.reply(s, e.Fault)
-		}
-		return s, t.reply(s, nil)
 	default:
 		return s, t.called(s, e)
 	}
@@ -228,13 +214,6 @@ func (t *thinker) opened(e polity.Event) (any, []polity.Command) {
 			in = json.RawMessage("{}")
 		}
 		commands = append(commands, polity.Call(t.calls[i], t.Gather[i].Name, in))
-	}
-	if t.recall {
-		in, err := encode(map[string]any{"query": cut(s.question, episodeMax), "limit": t.Memory.Episodes, "kind": "episode"})
-		if err == nil && s.question != "" {
-			s.results = append(s.results, &result{command: recallName, tool: "memory.search", attempt: 1})
-			commands = append(commands, polity.Call(recallName, "memory.search", in))
-		}
 	}
 	for i := range commands {
 		s.results[i].again = commands[i]
@@ -603,51 +582,37 @@ func (t *thinker) end(s *thought, a answer) []polity.Command {
 		s.done = true
 		return []polity.Command{polity.Fail(fault.Of(err))}
 	}
-	s.output = output
-	if !t.remember || a.fault != nil || s.question == "" {
-		return t.reply(s, nil)
-	}
-	in, err := encode(map[string]any{"kind": "episode", "text": cut("Asked: "+s.question+"\nAnswered: "+string(output), episodeMax)})
-	if err != nil {
-		return t.reply(s, fault.Of(err))
-	}
-	return []polity.Command{polity.Call(rememberName, "memory.add", in)}
-}
-
-// reply ends the run. That it is not remembered changes nothing of the answer.
-func (t *thinker) reply(s *thought, forgotten *fault.Error) []polity.Command {
 	s.done = true
-	if forgotten != nil && s.skill.allows("notes") {
-		var out map[string]json.RawMessage
-		var notes []string
-		if json.Unmarshal(s.output, &out) == nil && (out["notes"] == nil || json.Unmarshal(out["notes"], &notes) == nil) {
-			if raw, err := encode(append(notes, "this run is not remembered: "+forgotten.Text)); err == nil {
-				out["notes"] = raw
-				s.output = rawObject(out)
-			}
-		}
-	}
-	return []polity.Command{t.parts.Communication.Reply(s.output)}
+	return []polity.Command{t.parts.Communication.Reply(output)}
 }
 
-// question returns what the input asks: the text of its question and objective, or the input itself.
+// question returns what the input asks: the text of its question and objective with the rest of a brief, or the input itself.
 func question(input json.RawMessage) string {
-	var fields struct {
-		Question  json.RawMessage `json:"question"`
-		Objective json.RawMessage `json:"objective"`
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(input, &fields) != nil {
+		return plain(input)
 	}
-	if json.Unmarshal(input, &fields) == nil {
-		var parts []string
-		for _, raw := range []json.RawMessage{fields.Question, fields.Objective} {
-			if text := plain(raw); text != "" {
-				parts = append(parts, text)
+	var parts []string
+	for _, name := range []string{"question", "objective"} {
+		if text := plain(fields[name]); text != "" {
+			parts = append(parts, text)
+		}
+	}
+	if len(parts) == 0 {
+		return plain(input)
+	}
+	var brief Brief
+	if json.Unmarshal(input, &brief) == nil {
+		for _, part := range []struct{ label, text string }{
+			{"Context", brief.Context}, {"Guidance", brief.Guidance}, {"Boundaries", brief.Boundaries},
+			{"The answer is accepted if", strings.Join(brief.Acceptance, "; ")},
+		} {
+			if part.text != "" {
+				parts = append(parts, part.label+": "+part.text)
 			}
 		}
-		if len(parts) > 0 {
-			return strings.Join(parts, "\n")
-		}
 	}
-	return plain(input)
+	return strings.Join(parts, "\n")
 }
 
 // plain returns the text of a JSON string, nothing for null, and other JSON as it is written.

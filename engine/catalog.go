@@ -73,8 +73,7 @@ type entry struct {
 	skills  map[string]skill
 	handle  work.Handle
 	begin   func(ctx context.Context, m polity.Message, done func(json.RawMessage, error))
-	tools   map[string]*toolEntry // its own: what it remembers
-	pins    map[string]string     // tool -> digest; nil for code that is trusted to name any tool
+	pins    map[string]string // tool -> digest; nil for code that is trusted to name any tool
 }
 
 // skill checks what a skill is asked and answers: against its schemas, or that it is JSON at least.
@@ -273,12 +272,6 @@ func (c *catalog) compile(r *release, def *agent.Definition) *entry {
 		for _, p := range slices.Concat(def.Model.Gather, def.Model.Tools) {
 			e.pins[p.Name] = p.Digest
 		}
-		if def.Model.Memory != nil {
-			for _, p := range def.Model.Memory.Pins {
-				e.pins[p.Name] = p.Digest
-			}
-			// MEMORY
-		}
 		e.program.Decider, e.err = agent.NewThinker(def)
 	case agent.KindHTTP:
 		e.program.Work = run.Work{Class: def.HTTP.Effect, Timeout: time.Duration(def.HTTP.Timeout)}
@@ -367,7 +360,7 @@ func (c *catalog) pinned(r *release, e *entry, name string) (*toolEntry, error) 
 	if e.pins != nil && !allowed {
 		return nil, fault.Denied.New("agent %s may not call tool %q: its release does not name it", e.def.Name, name)
 	}
-	t := c.tool(r, e, name)
+	t := c.tool(r, name)
 	switch {
 	case t == nil:
 		return nil, fault.NotFound.New("agent %s: no tool %q", e.def.Name, name)
@@ -431,7 +424,7 @@ func (c *catalog) do(ctx context.Context, f *run.Effect) (json.RawMessage, polit
 		}
 		return work.Think(ctx, m, f.Key(), f.Input, live, c.answerCheck)
 	case polity.DoCall:
-		t := c.tool(r, r.agents[f.Agent], f.To)
+		t := c.tool(r, f.To)
 		if t == nil {
 			return nil, polity.Usage{}, fault.NotFound.New("no tool %q", f.To)
 		}

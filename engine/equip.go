@@ -118,11 +118,8 @@ func (c *catalog) model(r *release, name string) model.Model {
 	return c.models[name]
 }
 
-// tool finds a tool of an agent, of its release, or a built-in one.
-func (c *catalog) tool(r *release, e *entry, name string) *toolEntry {
-	if e != nil && e.tools[name] != nil {
-		return e.tools[name]
-	}
+// tool finds a tool of a release, or a built-in one.
+func (c *catalog) tool(r *release, name string) *toolEntry {
 	if t := r.tools[name]; t != nil {
 		return t
 	}

@@ -39,7 +39,7 @@ func Equip(r *agent.Release) (*Equipment, error) {
 
 // Call calls a tool of the release, or a built-in one, with the checks that a run makes. It returns fault.NotFound if there is none.
 func (e *Equipment) Call(ctx context.Context, name string, c tool.Call) (json.RawMessage, error) {
-	t := e.c.tool(e.r, nil, name)
+	t := e.c.tool(e.r, name)
 	if t == nil {
 		return nil, fault.NotFound.New("no tool %q", name)
 	}

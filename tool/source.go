@@ -6,17 +6,15 @@ import (
 	"polity.run"
 )
 
-// Source declares where tools of a release come from, beside those that are built in. Exactly one of its kinds is
+// Source declares where tools of a release come from, beside those that are built in. One of MCP and HTTP is
 // set. A tool of it is named SOURCE.TOOL.
 type Source struct {
 	Name string `json:"name"` // letters, digits, '-' and '_'
 	// Specs are the tools as they were when the release was made. What a source offers beside them is not offered to
 	// agents, and what it offers otherwise is refused as fault.Diverged.
-	Specs   []Spec   `json:"specs"`
-	MCP     *MCP     `json:"mcp,omitempty"`
-	HTTP    *HTTP    `json:"http,omitempty"`
-	OpenAPI *OpenAPI `json:"openapi,omitempty"`
-	Exec    *Exec    `json:"exec,omitempty"`
+	Specs []Spec `json:"specs"`
+	MCP   *MCP   `json:"mcp,omitempty"`
+	HTTP  *HTTP  `json:"http,omitempty"`
 	// Effects says of tools, by their own names, what they do to the world, where that is not what they say themselves.
 	Effects map[string]polity.Effect `json:"effects,omitempty"`
 }
@@ -56,37 +54,4 @@ type HTTPTool struct {
 	// KeyHeader is the header that carries the effect's key, as in Idempotency-Key; it makes the effect keyed.
 	KeyHeader string          `json:"key_header,omitempty"`
 	Timeout   polity.Duration `json:"timeout,omitempty"`
-}
-
-// OpenAPI is a document (version 3.0 or 3.1) whose operations are tools.
-type OpenAPI struct {
-	Document  json.RawMessage   `json:"document"`       // as JSON
-	URL       string            `json:"url,omitempty"`  // base address; "" is the document's first server
-	Only      []string          `json:"only,omitempty"` // operation IDs; empty is all
-	Private   bool              `json:"private,omitempty"`
-	Headers   map[string]string `json:"headers,omitempty"`
-	KeyHeader string            `json:"key_header,omitempty"`
-	Timeout   polity.Duration   `json:"timeout,omitempty"`
-}
-
-// Exec is a set of programs that may be started, each of which is a tool. No shell reads anything.
-type Exec struct {
-	Tools []ExecTool `json:"tools"`
-}
-
-// ExecTool is a program. Its tool's input is {args: [...], stdin: "..."}; its output {exit, stdout, stderr}.
-type ExecTool struct {
-	Name        string   `json:"name"`
-	Description string   `json:"description,omitempty"`
-	Command     []string `json:"command"` // what precedes the arguments, as in [git, log]
-	// Args are patterns (RE2, whole match) of the arguments that may be given; none allows none.
-	Args []string `json:"args,omitempty"`
-	// Read and Write are paths that the program may read and write beside its own working folder; the run's folder may be read.
-	Read    []string        `json:"read,omitempty"`
-	Write   []string        `json:"write,omitempty"`
-	Network bool            `json:"network,omitempty"`
-	Env     []string        `json:"env,omitempty"`    // NAME=value
-	Effect  polity.Effect   `json:"effect,omitempty"` // "" is external
-	Memory  int64           `json:"memory,omitempty"` // bytes; 0 is 1 GiB
-	Timeout polity.Duration `json:"timeout,omitempty"`
 }

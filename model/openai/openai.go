@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	api "github.com/sashabaranov/go-openai"
@@ -39,7 +40,7 @@ type Client struct {
 var _ model.Model = (*Client)(nil)
 
 // New returns the model that a spec declares. It returns fault.Invalid for a spec that is wrong. The key is read from
-// the environment at each request. Requests go out as max_tokens says; a provider that wants max_completion_tokens is given it by the
+// the environment at each request. The most output goes out as max_tokens, which most servers know; a provider that wants max_completion_tokens is given that by the
 // option {"max_completion_tokens": 0}, which moves the number there.
 func New(spec model.Spec) (*Client, error) {
 	if err := spec.Check(); err != nil {
@@ -99,7 +100,7 @@ func (c *Client) Answer(ctx context.Context, r model.Request) (model.Response, e
 // request translates. names gives back the names of tools, by how they are written on the wire.
 func (c *Client) request(r model.Request) (api.ChatCompletionRequest, map[string]string, error) {
 	out := api.ChatCompletionRequest{
-		Model: c.spec.Model, MaxTokens: int(r.OutputMax), StreamOptions: &api.StreamOptions{IncludeUsage: true},
+		Model: c.spec.Model, StreamOptions: &api.StreamOptions{IncludeUsage: true},
 	}
 	if len(r.Messages) == 0 {
 		return out, nil, fault.Invalid.New("model %s: a request without messages", c.spec.Name)
@@ -270,23 +271,24 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(w.options) > 0 {
-		var fields map[string]json.RawMessage
-		if err := json.Unmarshal(body, &fields); err != nil {
-			return nil, err
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return nil, err
+	}
+	_, renamed := w.options["max_completion_tokens"]
+	switch {
+	case w.output > 0 && renamed:
+		fields["max_completion_tokens"] = json.RawMessage(strconv.FormatInt(w.output, 10))
+	case w.output > 0:
+		fields["max_tokens"] = json.RawMessage(strconv.FormatInt(w.output, 10))
+	}
+	for name, value := range w.options {
+		if fields[name] == nil {
+			fields[name] = value
 		}
-		if _, renamed := w.options["max_completion_tokens"]; renamed && fields["max_tokens"] != nil {
-			fields["max_completion_tokens"] = fields["max_tokens"]
-			delete(fields, "max_tokens")
-		}
-		for name, value := range w.options {
-			if fields[name] == nil {
-				fields[name] = value
-			}
-		}
-		if body, err = json.Marshal(fields); err != nil {
-			return nil, err
-		}
+	}
+	if body, err = json.Marshal(fields); err != nil {
+		return nil, err
 	}
 	w.sent = int64(len(body))
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
