@@ -199,7 +199,7 @@ func builtin(t *testing.T) manifest.Env {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := manifest.Env{Tools: map[string]tool.Spec{}}
+	env := manifest.Env{Specs: engine.Specs, Tools: map[string]tool.Spec{}}
 	for _, x := range tools {
 		env.Tools[x.Spec().Name] = x.Spec()
 	}

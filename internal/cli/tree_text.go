@@ -129,6 +129,9 @@ func (t *tree) event(s *step, c change, at time.Time) string {
 			word = s.state + ": " + word
 		}
 	}
+	if n := s.usage.Tokens(); n > 0 && c == changeEnded {
+		word += fmt.Sprintf(", %d tokens, $%.4f", n, float64(s.usage.MicroUSD)/1e6)
+	}
 	since := at.Sub(t.root.start)
 	if t.root.start.IsZero() {
 		since = 0
