@@ -248,7 +248,10 @@ func (s *Server) list(ctx context.Context, session *sdk.ClientSession) ([]tool.S
 	}
 	for t, err := range session.Tools(ctx, nil) {
 		if err != nil {
-			return nil, s.lost(ctx, err)
+			if err = s.lost(ctx, err); errors.Is(err, fault.Unavailable) {
+				s.drop()
+			}
+			return nil, err
 		}
 		if len(specs) == ToolsMax {
 			return nil, fault.Invalid.New("tools %s: more than %d tools", s.src.Name, ToolsMax)
@@ -346,6 +349,9 @@ func (r *remote) Call(ctx context.Context, c tool.Call) (json.RawMessage, error)
 	out, err := session.CallTool(ctx, &sdk.CallToolParams{Meta: sdk.Meta{keyMeta: c.Key}, Name: r.spec.Remote, Arguments: input})
 	if err != nil {
 		err = r.server.lost(ctx, err)
+		if errors.Is(err, fault.Unavailable) {
+			r.server.forget(session)
+		}
 		if r.spec.Effect == polity.EffectExternal && errors.Is(err, fault.Unavailable) {
 			return nil, fault.Unknown.New("tool %s: nobody knows whether it was done: %w", r.spec.Name, err)
 		}
@@ -383,7 +389,16 @@ func (s *Server) checked(ctx context.Context, pin tool.Spec) (*sdk.ClientSession
 	return session, nil
 }
 
-// lost maps a failure of the connection; a session that broke is dropped. s.mu may be held or not.
+// forget drops a session that broke, unless there is another one already.
+func (s *Server) forget(broken *sdk.ClientSession) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.session == broken {
+		s.drop()
+	}
+}
+
+// lost maps a failure of the connection. What is fault.Unavailable cannot be used any more.
 func (s *Server) lost(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -397,11 +412,6 @@ func (s *Server) lost(ctx context.Context, err error) error {
 	}
 	text := strings.ToValidUTF8(err.Error(), "\uFFFD")
 	if errors.Is(err, sdk.ErrConnectionClosed) || strings.Contains(text, "EOF") || strings.Contains(text, "closed") {
-		go func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.drop()
-		}()
 		return fault.Unavailable.New("tools %s: the server broke off: %.300s", s.src.Name, text)
 	}
 	return fault.Invalid.New("tools %s: the server refuses: %.300s", s.src.Name, text)
