@@ -183,7 +183,7 @@ func (b *builder) tools(at string, uses []toolUse) []agent.ToolPin {
 		}
 		first[use.Name] = i
 		if spec, ok := b.tool(use.Name); !ok {
-			b.unknown(path, "no tool", use.Name, b.toolNames())
+			b.noTool(path, use.Name)
 		} else if b.usable(path, use, spec) {
 			b.uses[spec.at] = true
 			pins = append(pins, agent.ToolPin{Name: use.Name, Digest: spec.digest, Input: use.Input.json})

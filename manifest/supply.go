@@ -276,6 +276,14 @@ func (b *builder) toolNames() []string {
 	return names
 }
 
+// noTool reports a tool that there is not, unless its source was found wrong: then nobody knows.
+func (b *builder) noTool(path, name string) {
+	source, _, _ := strings.Cut(name, ".")
+	if _, declared := b.file.Tools[word(source)]; !declared || !b.log.doubts("tools"+keyPath(source)) {
+		b.unknown(path, "no tool", name, b.toolNames())
+	}
+}
+
 // offered pins the tools that a model may call.
 func (b *builder) offered(at string, names []string) []agent.ToolPin {
 	if len(names) > WordsMax {
@@ -298,7 +306,7 @@ func (b *builder) offered(at string, names []string) []agent.ToolPin {
 				}
 			}
 			if len(all) == 0 {
-				b.unknown(path, "no tools", name, b.toolNames())
+				b.noTool(path, name)
 			}
 		}
 		for _, one := range all {
@@ -310,7 +318,7 @@ func (b *builder) offered(at string, names []string) []agent.ToolPin {
 			s, ok := b.tool(one)
 			switch {
 			case !ok:
-				b.unknown(path, "no tool", one, b.toolNames())
+				b.noTool(path, one)
 			case s.digest == "" || s.err != nil:
 				b.add(path, "tool "+shown(one)+" declares schemas that cannot be used", "tell its maker")
 			default:
