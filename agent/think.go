@@ -27,7 +27,7 @@ const (
 	CallsMax       = 16      // calls of one thought that are done
 	SameMax        = 3       // times that one call with one input is done
 
-	attemptsMax  = 2         // of a call or a thought that failed and may succeed
+	attemptsMax  = 2         // of a call that failed and may succeed
 	toolTextMax  = 1 << 16   // bytes of one result that the model sees
 	inputMax     = 256 << 10 // bytes of a call's input
 	openMax      = 32 << 10  // bytes of a result that is read again at once
@@ -76,7 +76,7 @@ type thinker struct {
 // What is bounded: thoughts (Model.Steps; for the last one nothing may be called any more), calls of one thought, and the same call
 // with the same input, which is done SameMax times. A call of what is not offered is refused and the model is told. An answer
 // of another schema is shown to the model with what is wrong with it, Model.Repairs times. Before the conversation is longer
-// than Model.Context it is compacted. A call or thought that failed and may succeed is tried once more.
+// than Model.Context it is compacted. A call that failed and may succeed is tried once more; attempts at a model are its provider's.
 //
 // The run's output is an object: the model's fields, the tools' claims without repetitions, each
 // with the key of the call that found it, and notes about what failed. Without an answer from the
