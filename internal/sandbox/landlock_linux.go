@@ -15,10 +15,10 @@ import (
 
 // What a landlock rule allows. A rule on a file may only hold what can be done with a file.
 const (
-	readFile   = unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_READ_FILE
-	readAny    = readFile | unix.LANDLOCK_ACCESS_FS_READ_DIR
+	readFile  = unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_READ_FILE
+	readAny   = readFile | unix.LANDLOCK_ACCESS_FS_READ_DIR
 	writeFile = readFile | unix.LANDLOCK_ACCESS_FS_WRITE_FILE
-	handled1   = 1<<13 - 1 // everything that the first landlock knew
+	handled1  = 1<<13 - 1 // everything that the first landlock knew
 )
 
 // Versions of landlock's interface, and what each brought.

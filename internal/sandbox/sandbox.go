@@ -55,12 +55,17 @@ type Command struct {
 // the fault is ctx's cause. A program that does not exist is fault.NotFound; one that may not be started, or not as its Sandbox requires it,
 // fault.Denied; one that exceeds a limit, fault.Exhausted; one that exits with another code than 0, fault.Failed with the
 // end of its complaints.
-func Run(ctx context.Context, c Command) ([]byte, error) {
+func Run(ctx context.Context, c Command) ([]byte, error) { return c.run(ctx, probe()) }
+
+// Support says what this kernel offers, one Offer for each protection.
+func Support() []Offer { return probe().offers() }
+
+func (c Command) run(ctx context.Context, k kernel) ([]byte, error) {
 	name := cmp.Or(c.Name, c.Args[0])
 	if err := c.Sandbox.Check(); err != nil {
 		return nil, err
 	}
-	if err := missing(c.Sandbox, Support()); err != nil {
+	if err := missing(c.Sandbox, k.offers()); err != nil {
 		return nil, fault.Denied.New("%s: %w", name, err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -84,7 +89,7 @@ func Run(ctx context.Context, c Command) ([]byte, error) {
 	if c.Sandbox.Off {
 		err = cmd.Run()
 	} else {
-		err = confined(cmd, c, func(why error) { cancel(why) })
+		err = confined(cmd, c, k, func(why error) { cancel(why) })
 	}
 	var known *fault.Error
 	switch {

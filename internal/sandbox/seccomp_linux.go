@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,7 @@ const (
 	atNumber = 0
 	atArch   = 4
 	atFirst  = 16 // the first argument
+	atSecond = 24
 )
 
 // x32 marks the numbers of calls of the x32 ABI of amd64.
@@ -32,6 +34,13 @@ var refused = []uint32{
 	unix.SYS_OPEN_TREE, unix.SYS_FSOPEN, unix.SYS_FSMOUNT, unix.SYS_OPEN_BY_HANDLE_AT,
 	unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE, unix.SYS_KEXEC_LOAD, unix.SYS_REBOOT,
 	unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_QUOTACTL, unix.SYS_ACCT,
+}
+
+// refusedChanges change a file's mode, owner or attributes by its path. Landlock does not look at them, so a program could change files that
+// it cannot open. By an open file they are allowed.
+var refusedChanges = []uint32{
+	unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWNAT,
+	unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR, unix.SYS_SETXATTRAT, unix.SYS_REMOVEXATTRAT, unix.SYS_FILE_SETATTR,
 }
 
 // families are what sockets may be of where the network is allowed. Sockets with a path are not among them: landlock does not
@@ -70,13 +79,22 @@ func filter(arch uint32, network bool) []unix.SockFilter {
 		{Code: least, K: x32, Jf: 1},
 		deny(uint32(unix.EPERM)),
 	}
-	for _, call := range refused {
+	for _, call := range slices.Concat(refused, refusedChanges, refusedHere) {
 		f = append(f, unix.SockFilter{Code: equal, K: call, Jf: 1}, deny(uint32(unix.EPERM)))
 	}
 	// The limits of other processes are not its to change.
 	f = append(f,
 		unix.SockFilter{Code: equal, K: unix.SYS_PRLIMIT64, Jf: 4},
 		unix.SockFilter{Code: load, K: atFirst},
+		unix.SockFilter{Code: equal, K: 0, Jf: 1},
+		allow,
+		deny(uint32(unix.EPERM)))
+	// Times are changed by an open file, and so without a path.
+	f = append(f,
+		unix.SockFilter{Code: equal, K: unix.SYS_UTIMENSAT, Jf: 6},
+		unix.SockFilter{Code: load, K: atSecond},
+		unix.SockFilter{Code: equal, K: 0, Jf: 3},
+		unix.SockFilter{Code: load, K: atSecond + 4},
 		unix.SockFilter{Code: equal, K: 0, Jf: 1},
 		allow,
 		deny(uint32(unix.EPERM)))

@@ -66,9 +66,7 @@ func starts(attr *syscall.SysProcAttr) error {
 	return err
 }
 
-// Support says what this kernel offers, one Offer for each protection.
-func Support() []Offer {
-	k := probe()
+func (k kernel) offers() []Offer {
 	files := Offer{tool.ProtectFiles, k.landlock > 0, fmt.Sprintf("landlock %d", k.landlock)}
 	if !files.Offered {
 		files.How = fmt.Sprintf("landlock: %v; it needs Linux 5.13, and lsm=landlock at boot", k.noLandlock)
@@ -108,16 +106,16 @@ func apart(do func()) {
 }
 
 // confined runs cmd in a sandbox. stop is called with the limit that it exceeds while it runs; it ends cmd's context.
-func confined(cmd *exec.Cmd, c Command, stop func(error)) error {
+func confined(cmd *exec.Cmd, c Command, k kernel, stop func(error)) error {
 	if cmd.Err != nil {
 		return cmd.Err
 	}
 	l := &launch{
-		cmd: cmd, kernel: probe(), limits: orDefault(c.Sandbox), started: make(chan error), release: make(chan struct{}),
+		cmd: cmd, kernel: k, limits: orDefault(c.Sandbox), started: make(chan error), release: make(chan struct{}),
 		begun: make(chan struct{}), ended: make(chan struct{}),
 	}
-	if l.kernel.landlock > 0 {
-		rules, err := newRuleset(c, program(cmd), l.kernel.landlock)
+	if k.landlock > 0 {
+		rules, err := newRuleset(c, program(cmd), k.landlock)
 		if err != nil {
 			return err
 		}
@@ -125,7 +123,7 @@ func confined(cmd *exec.Cmd, c Command, stop func(error)) error {
 		l.rules = rules
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Setsid: true, Pdeathsig: unix.SIGKILL, Cloneflags: l.kernel.namespaces, Ptrace: l.kernel.ptrace == nil,
+		Setsid: true, Pdeathsig: unix.SIGKILL, Cloneflags: k.namespaces, Ptrace: k.ptrace == nil,
 	}
 	var all sync.WaitGroup
 	all.Go(func() { apart(l.thread) })

@@ -9,13 +9,17 @@ import (
 	"polity.run/tool"
 )
 
-// Support says what this kernel offers.
-func Support() []Offer {
+// kernel offers nothing.
+type kernel struct{}
+
+func probe() kernel { return kernel{} }
+
+func (kernel) offers() []Offer {
 	var out []Offer
 	for _, p := range tool.Protections() {
-		out = append(out, Offer{p, false, runtime.GOOS + " has no sandbox for programs here"})
+		out = append(out, Offer{p, false, "there is no sandbox for " + runtime.GOOS})
 	}
 	return out
 }
 
-func confined(cmd *exec.Cmd, _ Command, _ func(error)) error { return cmd.Run() }
+func confined(cmd *exec.Cmd, _ Command, _ kernel, _ func(error)) error { return cmd.Run() }
