@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -86,30 +85,6 @@ var attacks = map[string]func(args []string){
 			data[i] = 1
 		}
 		fmt.Println("done: allocated", len(data))
-	},
-	"allocate together": func(args []string) {
-		var all sync.WaitGroup
-		for range 8 {
-			all.Go(func() {
-				cmd := exec.Command("/proc/self/exe")
-				cmd.Path, _ = os.Executable()
-				cmd.Path = args[0]
-				cmd.Args = []string{args[0], args[1]}
-				cmd.Env = append(os.Environ(), attackEnv+"=allocate and stay")
-				_ = cmd.Run()
-			})
-		}
-		all.Wait()
-	},
-	"allocate and stay": func(args []string) {
-		size, _ := strconv.Atoi(args[0])
-		data := make([]byte, size)
-		for {
-			for i := 0; i < size; i += 4096 {
-				data[i]++
-			}
-			time.Sleep(time.Millisecond)
-		}
 	},
 	"shared memory": func([]string) {
 		_, _, errno := unix.Syscall(unix.SYS_SHMGET, 0, 1<<20, 0o600)

@@ -89,7 +89,10 @@ func (c Command) run(ctx context.Context, k kernel) ([]byte, error) {
 	if c.Sandbox.Off {
 		err = cmd.Run()
 	} else {
-		err = confined(cmd, c, k, func(why error) { cancel(why) })
+		err = confined(cmd, c, k, func(why error) {
+			e := fault.Of(why)
+			cancel(&fault.Error{Kind: e.Kind, Text: name + ": " + e.Text, Bound: e.Bound})
+		})
 	}
 	var known *fault.Error
 	switch {
@@ -122,14 +125,15 @@ func (c Command) hint(complaints []byte) string {
 	return ""
 }
 
-// overCPU says whether the kernel killed a program for its processor time.
+// overCPU says whether the kernel killed a program for its processor time. It counts that by its ticks and reports it precisely, and so the
+// two differ.
 func overCPU(cmd *exec.Cmd, s tool.Sandbox) bool {
 	if cmd.ProcessState == nil || s.CPU <= 0 {
 		return false
 	}
 	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	return ok && status.Signaled() && (status.Signal() == syscall.SIGXCPU || status.Signal() == syscall.SIGKILL) && used >= time.Duration(s.CPU)
+	return ok && status.Signaled() && (status.Signal() == syscall.SIGXCPU || status.Signal() == syscall.SIGKILL) && 2*used >= time.Duration(s.CPU)
 }
 
 // Offer is one protection, and what this kernel has for it.
