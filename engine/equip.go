@@ -15,6 +15,7 @@ import (
 	"polity.run/model/provider"
 	"polity.run/tool"
 	"polity.run/tool/mcp"
+	"polity.run/tool/program"
 	"polity.run/tool/web"
 )
 
@@ -50,6 +51,8 @@ func (c *catalog) source(s tool.Source) ([]tool.Tool, error) {
 	switch {
 	case s.HTTP != nil:
 		return web.Tools(s)
+	case s.Exec != nil:
+		return program.Tools(s)
 	case s.MCP != nil:
 		server, err := c.servers.of(s, c.log)
 		if err != nil {
@@ -66,6 +69,8 @@ func Specs(s tool.Source) ([]tool.Spec, error) {
 	switch {
 	case s.HTTP != nil:
 		return web.Specs(s)
+	case s.Exec != nil:
+		return program.Specs(s)
 	default:
 		return nil, fault.Invalid.New("tools %s: what they are is not declared", s.Name)
 	}

@@ -59,6 +59,7 @@ type member struct {
 	Effect    effectWord `json:"effect,omitempty" kind:"exec" jsonschema:"Kind exec: what the program does to the world, which decides what a crash may do to it. Default external, the careful one."`
 	Timeout   duration   `json:"timeout,omitempty" kind:"exec" jsonschema:"Kind exec: most time for one request; default 60s."`
 	OutputMax size       `json:"output_max,omitempty" kind:"exec" jsonschema:"Kind exec: most bytes that the program may write; default 1MiB."`
+	Sandbox   *sandbox   `json:"sandbox,omitempty" kind:"exec" jsonschema:"Kind exec: what the program may reach and use. Left out it is the strictest: no network, its own folder to write, the run's folder to read."`
 
 	HTTP  *service `json:"http,omitempty" kind:"http" tells:"kind" jsonschema:"Kind http: a service that is asked by POST, with JSON both ways."`
 	MCP   string   `json:"mcp,omitempty" kind:"mcp" tells:"kind" jsonschema:"Kind mcp: name of the source whose tools are this agent's skills."`
@@ -102,6 +103,7 @@ type price struct {
 // source is tool.Source.
 type source struct {
 	HTTP    *requests             `json:"http,omitempty" jsonschema:"Requests to a service, each of which is a tool."`
+	Exec    *programs             `json:"exec,omitempty" jsonschema:"Commands, each of which is a tool. They run in the run's folder, in a sandbox."`
 	MCP     *server               `json:"mcp,omitempty" jsonschema:"A server of the Model Context Protocol. Its tools are accepted with polity tools accept."`
 	Effects map[string]effectWord `json:"effects,omitempty" jsonschema:"What tools do to the world, by their own names, where that is not what they say themselves."`
 }
@@ -135,6 +137,51 @@ type webTool struct {
 	Effect      effectWord `json:"effect,omitempty" jsonschema:"What the request does to the world. Left out it is none for GET and HEAD, idempotent for PUT and DELETE, else external."`
 	KeyHeader   string     `json:"key_header,omitempty" jsonschema:"Header in which the service takes an idempotency key; the effect is then keyed."`
 	Timeout     duration   `json:"timeout,omitempty" jsonschema:"Most time; default 60s."`
+}
+
+// programs are tool.Exec.
+type programs struct {
+	Allow   []string      `json:"allow" jsonschema:"Programs that may be started: names that are looked up in PATH, or absolute paths."`
+	Env     []string      `json:"env,omitempty" jsonschema:"Variables for the programs: NAME=value, and NAME alone for a variable that is passed on."`
+	Sandbox *sandbox      `json:"sandbox,omitempty" jsonschema:"What the programs may reach and use. Left out it is the strictest: no network, and the run's folder to read."`
+	Tools   []programTool `json:"tools" jsonschema:"The commands."`
+}
+
+// programTool is tool.ExecTool.
+type programTool struct {
+	Name        word       `json:"name" jsonschema:"Name of the tool within its source."`
+	Description string     `json:"description,omitempty" jsonschema:"What it does. The model chooses by it."`
+	Command     []string   `json:"command" jsonschema:"Program and arguments; no shell reads them. {name} in an argument stands for a field of the input. Without any, the input goes to standard input as JSON."`
+	Input       schemaUse  `json:"input,omitempty" jsonschema:"JSON Schema of the input. Left out it is the placeholders of the command, as texts."`
+	Output      schemaUse  `json:"output,omitempty" jsonschema:"JSON Schema of the answer: what the program prints if that is JSON, else {text: ...}. Left out it is any JSON."`
+	Effect      effectWord `json:"effect,omitempty" jsonschema:"What the command does to the world, which decides what a crash may do to it. Default external, the careful one."`
+	Timeout     duration   `json:"timeout,omitempty" jsonschema:"Most time; default 60s."`
+}
+
+// sandbox is tool.Sandbox.
+type sandbox struct {
+	Off       bool             `json:"off,omitempty" jsonschema:"Whether the program runs without a sandbox, with the rights of polity itself."`
+	Network   bool             `json:"network,omitempty" jsonschema:"Whether it may connect to other machines, to any address."`
+	Folder    accessWord       `json:"folder,omitempty" jsonschema:"What it may do with the run's folder; default read."`
+	Read      []string         `json:"read,omitempty" jsonschema:"Absolute paths that it may read as well, with all below them."`
+	Write     []string         `json:"write,omitempty" jsonschema:"Absolute paths that it may read and write as well, with all below them."`
+	Memory    capacity         `json:"memory,omitempty" jsonschema:"Most memory, of all its processes together; default 1GiB."`
+	Disk      capacity         `json:"disk,omitempty" jsonschema:"Most bytes of one file, and of its own folder; default 1GiB."`
+	CPU       duration         `json:"cpu,omitempty" jsonschema:"Most processor time of each process, in whole seconds. Left out it is what the timeout allows."`
+	Processes processes        `json:"processes,omitempty" jsonschema:"Most processes and threads at once; default 256."`
+	Require   []protectionWord `json:"require,omitempty" jsonschema:"What must be protected: where the kernel cannot, the program is not started. Left out it is started with what the kernel can."`
+}
+
+// accessWord is a tool.Access.
+type accessWord string
+
+func (accessWord) choices() []string { return []string{"read", "write"} }
+
+// protectionWord is a tool.Protection.
+type protectionWord string
+
+func (protectionWord) choices() []string {
+	return []string{"files", "network", "limits", "processes"}
 }
 
 // methodWord is an HTTP method.

@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -122,21 +123,29 @@ func (b *builder) headers(path string, headers map[string]string) {
 
 // source makes a source of tools, and keeps what its tools are.
 func (b *builder) source(name, at string, s *source) *tool.Source {
-	switch {
-	case s.HTTP != nil && s.MCP != nil:
-		b.add(at, "http and mcp tell different kinds", "delete one of them")
+	kinds := map[string]bool{"exec": s.Exec != nil, "http": s.HTTP != nil, "mcp": s.MCP != nil}
+	maps.DeleteFunc(kinds, func(_ string, set bool) bool { return !set })
+	switch told := slices.Sorted(maps.Keys(kinds)); {
+	case len(told) > 1:
+		b.add(at, strings.Join(told, " and ")+" tell different kinds", "delete all but one of them")
 		return nil
 	case s.MCP != nil:
 		return b.accepted(name, at, b.server(name, at, s))
-	case s.HTTP == nil:
-		if b.at.isMapping(at) {
-			b.add(at, "nothing says where these tools come from", `add "http:" or "mcp:"`)
-		}
-		return nil
+	case s.HTTP != nil:
+		return b.declared(at, b.requests(name, at, s.HTTP))
+	case s.Exec != nil:
+		return b.declared(at, b.programs(name, at, s.Exec))
+	case b.at.isMapping(at):
+		b.add(at, "nothing says where these tools come from", `add "http:", "exec:" or "mcp:"`)
 	}
-	out := &tool.Source{Name: name, HTTP: &tool.HTTP{Allow: s.HTTP.Allow, Private: s.HTTP.Private, Headers: s.HTTP.Headers}}
-	b.headers(at+".http.headers", s.HTTP.Headers)
-	for i, t := range s.HTTP.Tools {
+	return nil
+}
+
+// requests makes a source of HTTP requests.
+func (b *builder) requests(name, at string, h *requests) *tool.Source {
+	out := &tool.Source{Name: name, HTTP: &tool.HTTP{Allow: h.Allow, Private: h.Private, Headers: h.Headers}}
+	b.headers(at+".http.headers", h.Headers)
+	for i, t := range h.Tools {
 		path := fmt.Sprintf("%s.http.tools[%d]", at, i)
 		out.HTTP.Tools = append(out.HTTP.Tools, tool.HTTPTool{
 			Name: string(t.Name), Description: t.Description, Method: string(t.Method), URL: t.URL,
@@ -144,6 +153,71 @@ func (b *builder) source(name, at string, s *source) *tool.Source {
 			Effect: polity.Effect(t.Effect), KeyHeader: t.KeyHeader, Timeout: polity.Duration(t.Timeout),
 		})
 	}
+	return out
+}
+
+// programs makes a source of commands. What is wrong with one of them is reported where it stands.
+func (b *builder) programs(name, at string, e *programs) *tool.Source {
+	out := &tool.Source{Name: name, Exec: &tool.Exec{Allow: e.Allow, Env: e.Env, Sandbox: b.sandbox(at+".exec.sandbox", e.Sandbox)}}
+	b.secrets(at+".exec.env", e.Env)
+	for i, t := range e.Tools {
+		path := fmt.Sprintf("%s.exec.tools[%d]", at, i)
+		made := tool.ExecTool{
+			Name: string(t.Name), Description: t.Description, Command: t.Command,
+			Input: b.schema(t.Input, path+".input"), Output: b.schema(t.Output, path+".output"),
+			Effect: polity.Effect(t.Effect), Timeout: polity.Duration(t.Timeout),
+		}
+		out.Exec.Tools = append(out.Exec.Tools, made)
+		if b.log.doubts(path) || b.log.doubts(at+".exec.allow") || b.log.doubts(at+".exec.env") || b.env.env.Specs == nil {
+			continue
+		}
+		alone := *out
+		alone.Exec = &tool.Exec{Allow: e.Allow, Env: e.Env, Tools: []tool.ExecTool{made}}
+		if _, err := b.env.env.Specs(alone); err != nil {
+			b.add(path, oneLine(err), "")
+		}
+	}
+	return out
+}
+
+// sandbox makes a sandbox, or nil for the default one.
+func (b *builder) sandbox(at string, s *sandbox) *tool.Sandbox {
+	if s == nil {
+		return nil
+	}
+	for field, paths := range map[string][]string{"read": s.Read, "write": s.Write} {
+		for i, p := range paths {
+			if p != "" && !filepath.IsAbs(p) {
+				b.add(fmt.Sprintf("%s.%s[%d]", at, field, i), shown(p)+" is not an absolute path", "write it from the root, as in /opt/data; the run's folder is folder")
+			}
+		}
+	}
+	out := &tool.Sandbox{
+		Off: s.Off, Network: s.Network, Folder: tool.Access(s.Folder), Read: s.Read, Write: s.Write, Memory: int64(s.Memory), Disk: int64(s.Disk),
+		CPU: polity.Duration(s.CPU), Processes: int(s.Processes),
+	}
+	for _, r := range s.Require {
+		out.Require = append(out.Require, tool.Protection(r))
+	}
+	if !b.log.doubts(at) {
+		if err := out.Check(); err != nil {
+			b.add(at, strings.TrimPrefix(oneLine(err), "sandbox: "), "")
+		}
+	}
+	return out
+}
+
+// secrets refuses variables that hold a key.
+func (b *builder) secrets(path string, env []string) {
+	for i, pair := range env {
+		if secretText.MatchString(pair) {
+			b.add(fmt.Sprintf("%s[%d]", path, i), "this looks like a key", "write the variable's name alone; its value is passed on")
+		}
+	}
+}
+
+// declared pins the tools of a source that says itself what they are.
+func (b *builder) declared(at string, out *tool.Source) *tool.Source {
 	if b.log.doubts(at) {
 		return nil
 	}
@@ -172,11 +246,7 @@ func (b *builder) server(name, at string, s *source) *tool.Source {
 	if !b.servers {
 		b.address(at+".mcp.url", m.URL)
 		b.headers(at+".mcp.headers", m.Headers)
-		for i, pair := range m.Env {
-			if secretText.MatchString(pair) {
-				b.add(fmt.Sprintf("%s.mcp.env[%d]", at, i), "this looks like a key", "write the variable's name alone; its value is passed on")
-			}
-		}
+		b.secrets(at+".mcp.env", m.Env)
 	}
 	out := &tool.Source{Name: name, MCP: &tool.MCP{
 		Command: m.Command, Env: m.Env, URL: m.URL, Headers: m.Headers, Private: m.Private, Timeout: polity.Duration(m.Timeout),

@@ -25,7 +25,7 @@ func attacker(t *testing.T, name string, args ...string) Command {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Command{Args: append([]string{self}, args...), Home: t.TempDir(), Env: []string{attackEnv + "=" + name}, OutputMax: 1 << 16}
+	return Command{Args: append([]string{self}, args...), Home: t.TempDir(), Env: []string{attackEnv + "=" + name, "GORACE=atexit_sleep_ms=0"}, OutputMax: 1 << 16}
 }
 
 // secret makes a file outside of all that a program is given.
@@ -241,7 +241,7 @@ func TestEnvironmentIsWhatIsGiven(t *testing.T) {
 	t.Setenv("SECRET", "x")
 	c := attacker(t, "tell")
 	out, err := Run(t.Context(), c)
-	want := strconv.Itoa(os.Getuid()) + " 1 " + c.Home + " 4"
+	want := strconv.Itoa(os.Getuid()) + " 1 " + c.Home + " 5"
 	if err != nil || string(out) != want {
 		t.Errorf("got %s %v, want %s", out, err, want)
 	}
