@@ -19,6 +19,8 @@ import (
 	"polity.run/manifest"
 	"polity.run/schema"
 	"polity.run/tool"
+	"polity.run/tool/program"
+	"polity.run/tool/web"
 )
 
 var update = flag.Bool("update", false, "rewrite the wanted texts of testdata")
@@ -29,6 +31,12 @@ func env() manifest.Env {
 		Models: []string{"quote", "large"},
 		Go:     map[string]string{"greeter": "3"},
 		Tools:  map[string]tool.Spec{},
+		Specs: func(s tool.Source) ([]tool.Spec, error) {
+			if s.Exec != nil {
+				return program.Specs(s)
+			}
+			return web.Specs(s)
+		},
 	}
 	add := func(name, input string) {
 		e.Tools[name] = tool.Spec{Name: name, Version: "1", Effect: polity.EffectNone, Input: json.RawMessage(input)}

@@ -185,13 +185,8 @@ func (b *builder) sandbox(at string, s *sandbox) *tool.Sandbox {
 	if s == nil {
 		return nil
 	}
-	for field, paths := range map[string][]string{"read": s.Read, "write": s.Write} {
-		for i, p := range paths {
-			if p != "" && !filepath.IsAbs(p) {
-				b.add(fmt.Sprintf("%s.%s[%d]", at, field, i), shown(p)+" is not an absolute path", "write it from the root, as in /opt/data; the run's folder is folder")
-			}
-		}
-	}
+	b.absolute(at+".read", s.Read)
+	b.absolute(at+".write", s.Write)
 	out := &tool.Sandbox{
 		Off: s.Off, Network: s.Network, Folder: tool.Access(s.Folder), Read: s.Read, Write: s.Write, Memory: int64(s.Memory), Disk: int64(s.Disk),
 		CPU: polity.Duration(s.CPU), Processes: int(s.Processes),
@@ -205,6 +200,15 @@ func (b *builder) sandbox(at string, s *sandbox) *tool.Sandbox {
 		}
 	}
 	return out
+}
+
+// absolute refuses paths that are not absolute. An empty one was reported by the decoder.
+func (b *builder) absolute(at string, paths []string) {
+	for i, p := range paths {
+		if p != "" && !filepath.IsAbs(p) {
+			b.add(fmt.Sprintf("%s[%d]", at, i), shown(p)+" is not an absolute path", "write it from the root, as in /opt/data; for the run's folder write folder: write")
+		}
+	}
 }
 
 // secrets refuses variables that hold a key.
