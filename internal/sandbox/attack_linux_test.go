@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -174,6 +175,11 @@ var attacks = map[string]func(args []string){
 			}
 			time.Sleep(time.Millisecond)
 		}
+	},
+	"node": func(args []string) { // no attacker, but what runs one
+		c := Command{Args: []string{args[0], args[0], "again"}, Home: args[1], Env: []string{attackEnv + "=outlive"}, OutputMax: 1 << 10}
+		_, err := Run(context.Background(), c)
+		tell("run", err)
 	},
 	"burn": func([]string) {
 		for i := 0; ; i++ {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -218,6 +220,41 @@ func TestNothingOutlives(t *testing.T) {
 	}
 }
 
+// TestNothingOutlivesTheNode kills a process that runs a program: the program ends.
+func TestNothingOutlivesTheNode(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	node := exec.Command(self, self, home)
+	node.Env = []string{attackEnv + "=node"}
+	if err := node.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lock := filepath.Join(home, "lock")
+	for {
+		if _, err := os.Stat(lock + "ed"); err == nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if err := node.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Wait(); err == nil {
+		t.Error("the node was not killed")
+	}
+	f, err := os.Open(lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil { // it waits for whoever has it
+		t.Error(err)
+	}
+}
+
 func TestRequire(t *testing.T) {
 	none := kernel{noLandlock: unix.ENOSYS, seccomp: unix.EINVAL, ptrace: unix.EPERM, noNamespace: unix.EPERM}
 	for _, p := range tool.Protections() {
@@ -244,6 +281,27 @@ func TestEnvironmentIsWhatIsGiven(t *testing.T) {
 	want := strconv.Itoa(os.Getuid()) + " 1 " + c.Home + " 5"
 	if err != nil || string(out) != want {
 		t.Errorf("got %s %v, want %s", out, err, want)
+	}
+}
+
+// TestManyAtOnce: each has its own thread, and its own answer.
+func TestManyAtOnce(t *testing.T) {
+	var all sync.WaitGroup
+	for i := range 32 {
+		all.Go(func() {
+			text := strconv.Itoa(i)
+			out, err := Run(t.Context(), Command{Args: []string{"cat"}, Home: t.TempDir(), Stdin: []byte(text), OutputMax: 10})
+			if err != nil || string(out) != text {
+				t.Errorf("got %q %v, want %q", out, err, text)
+			}
+		})
+	}
+	all.Wait()
+	if data, err := os.ReadFile("/proc/self/status"); err != nil || !strings.Contains(string(data), "NoNewPrivs:\t0") || !strings.Contains(string(data), "Seccomp:\t0") {
+		t.Errorf("this process is restricted itself: %s %v", data, err)
+	}
+	if err := os.WriteFile(filepath.Join(t.TempDir(), "free"), nil, 0o600); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -59,6 +59,18 @@ func filterArch() (uint32, bool) {
 	}
 }
 
+// filterOffered returns nil, or why there can be no filter.
+func filterOffered() error {
+	if _, known := filterArch(); !known {
+		return fault.Unavailable.New("no filter for %s", runtime.GOARCH)
+	}
+	action := uint32(unix.SECCOMP_RET_KILL_PROCESS)
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, uintptr(unsafe.Pointer(&action))); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // filter returns the program that the kernel runs before each system call.
 func filter(arch uint32, network bool) []unix.SockFilter {
 	const (

@@ -38,11 +38,7 @@ type kernel struct {
 var probe = sync.OnceValue(func() kernel {
 	var k kernel
 	k.landlock, k.noLandlock = landlockABI()
-	if _, known := filterArch(); !known {
-		k.seccomp = fault.Unavailable.New("no filter for %s", runtime.GOARCH)
-	} else if _, _, errno := unix.Syscall(unix.SYS_PRCTL, unix.PR_GET_SECCOMP, 0, 0); errno != 0 {
-		k.seccomp = errno
-	}
+	k.seccomp = filterOffered()
 	apart(func() { k.ptrace = starts(&syscall.SysProcAttr{Ptrace: true}) })
 	const own = unix.CLONE_NEWPID | unix.CLONE_NEWIPC
 	for _, flags := range []uintptr{own, own | unix.CLONE_NEWUSER} {
