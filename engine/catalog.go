@@ -344,14 +344,11 @@ func (c *catalog) compileGo(e *entry) error {
 }
 
 func decider(o *agent.Org) (polity.Decider, error) {
-	if o.Pattern != "hub" {
-		return nil, fault.Invalid.New("pattern %q is not known here; there is hub", o.Pattern)
+	c, err := pattern.Parse(o.Pattern, o.Config)
+	if err != nil {
+		return nil, err
 	}
-	var h pattern.Hub
-	if err := json.Unmarshal(o.Config, &h); err != nil {
-		return nil, fault.Invalid.New("hub: configuration: %w", err)
-	}
-	return pattern.NewHub(h)
+	return c.Decider()
 }
 
 // pinned returns a tool if it is still what the agent's release pinned.

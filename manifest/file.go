@@ -1,5 +1,7 @@
 package manifest
 
+import "polity.run/pattern"
+
 // version is the format's version.
 type version string
 
@@ -66,7 +68,7 @@ type member struct {
 
 	Use string `json:"use,omitempty" kind:"go" tells:"kind" jsonschema:"Kind go: registered name of the code that is linked in."`
 
-	hub
+	patterned
 }
 
 // provider is model.Spec.
@@ -173,13 +175,21 @@ func (compactWord) choices() []string { return []string{"drop", "summarise", "re
 // organization is the main organization.
 type organization struct {
 	Skills []skill `json:"skills,omitempty" jsonschema:"What can be asked of the organization. Left out it is one skill with its name and description."`
-	hub
+	patterned
 }
 
 // patternWord names a pattern.
 type patternWord string
 
-func (patternWord) choices() []string { return []string{"hub"} }
+func (patternWord) choices() []string { return pattern.Names() }
+
+// patterned is the pattern of an organization, and what the patterns need. The pattern tag says to which ones a field belongs; the one
+// with an exclamation mark cannot do without it. A field that several patterns have stands in shared.
+type patterned struct {
+	Pattern patternWord `json:"pattern,omitempty" kind:"org" tells:"kind" jsonschema:"Kind org: who acts next. hub: a coordinator asks specialists, verifies their claims and puts the answer together. sequence: stages, one after the other."`
+	hub
+	sequence
+}
 
 // plannerWord names a planner of the hub.
 type plannerWord string
@@ -188,15 +198,28 @@ func (plannerWord) choices() []string { return []string{"match"} }
 
 // hub is pattern.Hub.
 type hub struct {
-	Pattern     patternWord `json:"pattern,omitempty" kind:"org" tells:"kind" jsonschema:"Kind org: who acts next. hub: a coordinator asks specialists, verifies their claims and puts the answer together."`
-	Specialists []word      `json:"specialists,omitempty" kind:"org" jsonschema:"Kind org: names of the agents that may be asked."`
-	Plan        []step      `json:"plan,omitempty" kind:"org" jsonschema:"Kind org: the steps. Left out a planner makes them for each request."`
-	Planner     plannerWord `json:"planner,omitempty" kind:"org" jsonschema:"Kind org: who plans where no plan is declared. match: code that matches the request with the skills."`
-	Caps        caps        `json:"caps,omitempty" kind:"org" jsonschema:"Kind org: limits of every plan."`
-	Retries     *tries      `json:"retries,omitempty" kind:"org" jsonschema:"Kind org: how often a failed step is asked again; default 1."`
-	Replans     *tries      `json:"replans,omitempty" kind:"org" jsonschema:"Kind org: how often the rest of the plan may be made anew; default 1."`
-	Join        join        `json:"join,omitempty" kind:"org" jsonschema:"Kind org: how many steps must succeed; default all."`
-	Verdict     []rule      `json:"verdict,omitempty" kind:"org" jsonschema:"Kind org: rules over verified claims; the first that holds is the verdict."`
+	Specialists []word      `json:"specialists,omitempty" kind:"org" pattern:"hub!" jsonschema:"Pattern hub: names of the agents that may be asked."`
+	Plan        []step      `json:"plan,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: the steps. Left out a planner makes them for each request."`
+	Planner     plannerWord `json:"planner,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: who plans where no plan is declared. match: code that matches the request with the skills."`
+	Caps        caps        `json:"caps,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: limits of every plan."`
+	Retries     *tries      `json:"retries,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how often a failed step is asked again; default 1."`
+	Replans     *tries      `json:"replans,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how often the rest of the plan may be made anew; default 1."`
+	Join        join        `json:"join,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how many steps must succeed; default all."`
+	Verdict     []rule      `json:"verdict,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: rules over verified claims; the first that holds is the verdict."`
+}
+
+// sequence is pattern.Sequence.
+type sequence struct {
+	Stages []stage `json:"stages,omitempty" kind:"org" pattern:"sequence!" jsonschema:"Pattern sequence: the agents that are asked one after the other, each with what the one before answered."`
+}
+
+// stage is pattern.Stage.
+type stage struct {
+	Agent     word   `json:"agent" jsonschema:"Agent that is asked."`
+	Skill     word   `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
+	Objective string `json:"objective,omitempty" jsonschema:"What this stage is for."`
+	Optional  bool   `json:"optional,omitempty" jsonschema:"Whether the sequence goes on without it if it fails."`
+	Bounds    bounds `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the stage."`
 }
 
 // skill is polity.Skill.
@@ -211,7 +234,7 @@ type skill struct {
 // step is pattern.Step.
 type step struct {
 	ID        stepID   `json:"id" jsonschema:"Name of the step within the plan."`
-	Agent     word     `json:"agent" jsonschema:"Specialist that is asked."`
+	Agent     word     `json:"agent" jsonschema:"Member that is asked."`
 	Skill     word     `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
 	Objective string   `json:"objective,omitempty" jsonschema:"What this step is for."`
 	DependsOn []stepID `json:"depends_on,omitempty" jsonschema:"Steps that must be done before this one."`

@@ -48,7 +48,7 @@ func (b *builder) member(name, at string, m *member) {
 	case agent.KindHuman:
 		d.Human = b.person(m.Human)
 	case agent.KindOrg:
-		b.orgs[name] = &org{def: d, path: at, hub: &m.hub}
+		b.orgs[name] = &org{def: d, path: at, as: &m.patterned}
 	}
 }
 
