@@ -69,6 +69,7 @@ func (s Sequence) Decider() (polity.Decider, error) {
 
 // SequenceResult is what a run of a sequence answers.
 type SequenceResult struct {
+	Pattern string `json:"pattern"` // sequence
 	Output json.RawMessage `json:"output"` // of the last stage that answered
 	Stages []Done          `json:"stages"`
 }
@@ -90,7 +91,7 @@ func (r *sequenceRun) idle() {
 			r.fail(fault.Exceeded(r.exhausted.Bound, "sequence: a bound was reached before any stage answered: %s", r.exhausted.Text))
 			return
 		}
-		r.finish(SequenceResult{Output: r.value, Stages: r.done})
+		r.finish(SequenceResult{Pattern: "sequence", Output: r.value, Stages: r.done})
 		return
 	}
 	s := &r.cfg.Stages[r.next]
