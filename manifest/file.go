@@ -16,6 +16,7 @@ type file struct {
 	Bounds      bounds            `json:"bounds,omitempty" jsonschema:"Limits of one request and all that it causes. What is left out takes the engine's default."`
 	Models      map[word]provider `json:"models,omitempty" jsonschema:"Models of providers, by the name that agents call them."`
 	Tools       map[word]source   `json:"tools,omitempty" jsonschema:"Where tools come from beside those that are built in. A tool of it is named SOURCE.TOOL."`
+	Memory      *memories         `json:"memory,omitempty" jsonschema:"How much the organization and its agents remember, and by what it is searched beside words."`
 	Agents      map[word]member   `json:"agents" jsonschema:"The agents, by name."`
 	Org         *organization     `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
 }
@@ -53,6 +54,7 @@ type member struct {
 	Asks             []agentUse `json:"agents,omitempty" kind:"model" jsonschema:"Kind model: agents that the model may ask, as if they were tools."`
 	Steps            steps      `json:"steps,omitempty" kind:"model" jsonschema:"Kind model: how often the model may think for one request; default 16."`
 	Repairs          *repairs   `json:"repairs,omitempty" kind:"model" jsonschema:"Kind model: how often the model may correct an answer that does not fit; default 2."`
+	Memory           *remembers `json:"memory,omitempty" kind:"model" jsonschema:"Kind model: what the agent remembers from run to run."`
 	Context          *window    `json:"context,omitempty" kind:"model" jsonschema:"Kind model: what is done before the conversation is too long."`
 
 	Command   []string   `json:"command,omitempty" kind:"exec" tells:"kind" jsonschema:"Kind exec: program and arguments; no shell reads them. A word that begins with ./ is a file of the manifest's folder and is pinned."`
@@ -166,6 +168,26 @@ type window struct {
 	Max     count       `json:"max,omitempty" jsonschema:"Most tokens of a request, by estimate. Left out it is what the model's context leaves beside its answer."`
 	Compact compactWord `json:"compact,omitempty" jsonschema:"drop leaves the oldest out, summarise has the model sum it up, refer replaces long results by references; default refer."`
 }
+
+// memories are agent.Memories.
+type memories struct {
+	Embeddings word  `json:"embeddings,omitempty" jsonschema:"Model of this manifest that turns texts into vectors, of api openai. Left out memories are searched by words alone."`
+	Records    count `json:"records,omitempty" jsonschema:"Most records of one memory; default 20000. Then the oldest episodes and notes are forgotten."`
+	Bytes      size  `json:"bytes,omitempty" jsonschema:"Most bytes of one memory's texts; default 32MiB."`
+}
+
+// remembers is agent.Memory.
+type remembers struct {
+	Recall   *recalls     `json:"recall,omitempty" jsonschema:"How many records are looked up for each request, by its question; default 5, 0 for none."`
+	Kinds    []memoryWord `json:"kinds,omitempty" jsonschema:"Of what kinds: episode (past runs), note (what was written down), passage (documents). Left out all."`
+	Episodes bool         `json:"episodes,omitempty" jsonschema:"Whether each run with an answer is remembered."`
+	Share    bool         `json:"share,omitempty" jsonschema:"Whether what this agent remembers belongs to the whole organization."`
+}
+
+// memoryWord is a memory.Kind.
+type memoryWord string
+
+func (memoryWord) choices() []string { return []string{"episode", "note", "passage"} }
 
 // compactWord is an agent.Compaction.
 type compactWord string

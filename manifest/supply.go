@@ -9,9 +9,12 @@ import (
 
 	"polity.run"
 	"polity.run/agent"
+	"polity.run/memory"
 	"polity.run/model"
 	"polity.run/tool"
 )
+
+const recallDefault = 5
 
 const humanTimeout = polity.Duration(24 * 3600 * 1e9) // a day
 
@@ -31,6 +34,7 @@ func (b *builder) supplies(r *agent.Release) {
 		b.fallbacks(name)
 		r.Models = append(r.Models, *b.models[name])
 	}
+	r.Memory = b.memories()
 	for _, name := range slices.Sorted(maps.Keys(b.file.Tools)) {
 		s := b.file.Tools[name]
 		if made := b.source(string(name), "tools"+keyPath(string(name)), &s); made != nil {
@@ -80,6 +84,59 @@ func (b *builder) provider(name, at string, p *provider) {
 		}
 	}
 	b.models[name] = s
+}
+
+// memories makes the settings of the organization's memories.
+func (b *builder) memories() *agent.Memories {
+	m := b.file.Memory
+	if m == nil {
+		return nil
+	}
+	spec := b.models[string(m.Embeddings)]
+	switch {
+	case m.Embeddings == "":
+	case spec == nil:
+		if _, wrong := b.file.Models[m.Embeddings]; !wrong {
+			b.unknown("memory.embeddings", "no model of this manifest", string(m.Embeddings), b.declaredModels())
+		}
+	case spec.API != model.OpenAI:
+		b.add("memory.embeddings", "embeddings are asked for with api openai alone", "name a model of that api")
+	default:
+		b.uses["models"+keyPath(spec.Name)] = true
+	}
+	return &agent.Memories{Embeddings: string(m.Embeddings), Records: int(m.Records), Bytes: int(m.Bytes)}
+}
+
+// remembers makes what an agent remembers by itself.
+func (b *builder) remembers(at string, m *remembers) *agent.Memory {
+	if m == nil {
+		return nil
+	}
+	out := &agent.Memory{Recall: recallDefault, Episodes: m.Episodes, Share: m.Share}
+	if m.Recall != nil {
+		out.Recall = int(*m.Recall)
+	}
+	for _, k := range m.Kinds {
+		out.Kinds = append(out.Kinds, memory.Kind(k))
+	}
+	if out.Recall == 0 && !out.Episodes && !out.Share {
+		b.add(at, "this remembers nothing", "delete it, or write {recall: 5, episodes: true}")
+	}
+	pin := func(name string, wanted bool) {
+		if spec, ok := b.tool(name); wanted && ok {
+			out.Tools = append(out.Tools, agent.ToolPin{Name: name, Digest: spec.digest})
+		} else if wanted {
+			b.add(at, "this program has no memory", "")
+		}
+	}
+	pin(memory.SearchTool, out.Recall > 0)
+	pin(memory.KeepTool, out.Episodes)
+	if b.file.Memory != nil {
+		if spec := b.models[string(b.file.Memory.Embeddings)]; spec != nil {
+			out.Price = &spec.Price
+		}
+	}
+	return out
 }
 
 func (b *builder) declaredModels() []string {
@@ -323,8 +380,12 @@ func (b *builder) offered(at string, names []string) []agent.ToolPin {
 				b.add(path, "tool "+shown(one)+" declares schemas that cannot be used", "tell its maker")
 			default:
 				b.uses[s.at] = true
-				b.spend(len(s.spec.Description)+len(s.spec.Input), path)
-				pins = append(pins, agent.ToolPin{Name: one, Digest: s.digest, Description: s.spec.Description, Schema: s.spec.Input})
+				offer := s.spec.Offer
+				if len(offer) == 0 {
+					offer = s.spec.Input
+				}
+				b.spend(len(s.spec.Description)+len(offer), path)
+				pins = append(pins, agent.ToolPin{Name: one, Digest: s.digest, Description: s.spec.Description, Schema: offer})
 			}
 		}
 	}
