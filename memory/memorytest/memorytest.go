@@ -175,7 +175,8 @@ func Run(t *testing.T, open func(t *testing.T) func() memory.Store) {
 		if len(got) > 40 || got[len(got)-1] != "n59" || slices.Contains(got, "n0") || !slices.Contains(got, "n30") {
 			t.Errorf("%d records: %v", len(got), got)
 		}
-		want(t, got, ids(t, again(), "m"))
+		s = again()
+		want(t, got, ids(t, s, "m"))
 		var passages []memory.Record
 		for i := range 60 {
 			passages = append(passages, memory.Record{ID: fmt.Sprintf("p%d", i), Kind: memory.Passage, Text: strings.Repeat("long ", 30), At: at})

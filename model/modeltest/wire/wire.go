@@ -51,6 +51,8 @@ type Seen struct {
 type Server struct {
 	// Answer answers what the script does not; nil answers "ok", or an empty object.
 	Answer func(s Seen) Reply
+	// Embeddings answers requests for embeddings, which the script does not: with a Status it refuses them.
+	Embeddings Reply
 
 	mu     sync.Mutex
 	script []Reply
@@ -90,7 +92,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		seen.Request, seen.Problem = readMessages(raw, r.Header)
 	}
-	reply := s.next(seen)
+	reply := s.next(seen, embeds)
 	if seen.Problem != "" {
 		reply = Reply{Status: http.StatusBadRequest, Text: seen.Problem, Code: "invalid_request_error"}
 	}
@@ -130,10 +132,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) next(seen Seen) Reply {
+func (s *Server) next(seen Seen, embeds bool) Reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen = append(s.seen, seen)
+	if embeds {
+		return s.Embeddings
+	}
 	if len(s.script) > 0 && seen.Problem == "" {
 		reply := s.script[0]
 		s.script = s.script[1:]
