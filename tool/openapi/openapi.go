@@ -74,7 +74,12 @@ func Read(data []byte, use Use) (*tool.HTTP, []string, error) {
 	for _, o := range meant {
 		made, odd, wrong := o.tool(d, &use)
 		out.Tools = append(out.Tools, made)
-		warnings, problems = append(warnings, odd...), append(problems, wrong...)
+		problems = append(problems, wrong...)
+		for _, w := range odd {
+			if !slices.Contains(warnings, w) && len(warnings) < problemsMax {
+				warnings = append(warnings, w)
+			}
+		}
 		if need := d.missing(o.n, slices.Collect(maps.Keys(use.Headers))); need != "" {
 			lacks[need] = append(lacks[need], o.shown())
 		}

@@ -25,7 +25,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the wanted texts of testdata")
 
-func document(t testing.TB, name string) []byte {
+func document(t *testing.T, name string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
@@ -286,25 +286,19 @@ paths:
 
 // FuzzRead wants of every document that is taken that its tools can be made.
 func FuzzRead(f *testing.F) {
-	for _, name := range []string{"pets.yaml", "shop.json"} {
-		f.Add(document(f, name))
-	}
 	for _, seed := range []string{
-		one(""), "{", `{"openapi":"3.1.0","paths":{"/{a}":{"put":{"parameters":[{"name":"a","in":"path"}]}}}}`, "a: &a {<<: *a}", "? [a]\n: b", "a: 0x1F\nb: 1_0\nc: ~\nd: !!binary x",
-		one(", parameters: [{name: q, in: query, schema: {$ref: '#/x', nullable: true, enum: [1]}}]", "x: {properties: {y: {$ref: '#/x'}}}"),
+		one(""), "{", one(", requestBody: {content: {application/json: {schema: {allOf: [{required: [a], properties: {a: {nullable: true, enum: [1]}}}]}}}}"), `{"openapi":"3.1.0","paths":{"/{a}":{"put":{"parameters":[{"name":"a","in":"path"}]}}}}`, "a: &a {<<: *a}", "? [a]\n: b", "a: 0x1F\nb: 1_0\nc: ~\nd: !!binary x",
+		one(", parameters: [{name: q, in: query, schema: {$ref: '#/x'}}]", "x: {properties: {y: {$ref: '#/x'}}}"),
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		made, _, err := openapi.Read(data, openapi.Use{Source: "s", Server: "https://x.com", Allow: []string{"x.com"}, CheckOutput: true, Operations: []string{"*", "!uploadPhoto", "!whoAmI"}})
+		made, _, err := openapi.Read(data, openapi.Use{Source: "s", Server: "https://x.com", Allow: []string{"x.com"}, CheckOutput: true})
 		if err != nil {
 			if !errors.Is(err, fault.Invalid) {
 				t.Fatalf("another kind: %v", err)
 			}
-			made, _, err = openapi.Read(data, openapi.Use{Source: "s", Server: "https://x.com", Allow: []string{"x.com"}})
-			if err != nil {
-				return
-			}
+			return
 		}
 		for _, m := range made.Tools {
 			if _, err := schema.Compile(m.Input); err != nil {

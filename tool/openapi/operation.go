@@ -131,9 +131,6 @@ func (o *operation) tool(d *document, use *Use) (tool.HTTPTool, []string, []erro
 		}
 		warnings = append(warnings, out.warnings...)
 	}
-	for i, w := range warnings {
-		warnings[i] = o.shown() + ": " + w
-	}
 	return b.t, warnings, b.problems
 }
 
@@ -295,8 +292,10 @@ func (b *build) body() {
 		b.add("body", err)
 		return
 	}
-	if n == nil || n.get("content") == nil || len(n.get("content").keys) == 0 {
-		b.t.ContentType = tool.ContentNone
+	if n.get("content") == nil || len(n.get("content").keys) == 0 {
+		if len(b.t.Fields) == 0 {
+			b.t.ContentType = tool.ContentNone
+		}
 		return
 	}
 	content := n.get("content")
@@ -339,8 +338,9 @@ func (b *build) merge(o *object, required, form bool, encoding *node) {
 			}
 		}
 		b.field(name, name, f, o.fields[name], "", required && slices.Contains(o.required, name))
-		if !required && len(o.required) > 0 {
-			b.depends[name] = o.required
+		others := slices.DeleteFunc(slices.Clone(o.required), func(r string) bool { return r == name })
+		if !required && len(others) > 0 {
+			b.depends[name] = others
 		}
 	}
 }
@@ -382,7 +382,7 @@ func media(content *node) (key, kind string) {
 // answer is the schema of what the operation answers when it succeeds, or nil if the document does not say.
 func (b *build) answer(s *schemas) map[string]any {
 	responses := b.o.n.get("responses")
-	if responses == nil {
+	if responses == nil || b.o.method == http.MethodHead {
 		return nil
 	}
 	var all []any
@@ -396,14 +396,17 @@ func (b *build) answer(s *schemas) map[string]any {
 			continue
 		}
 		content := r.get("content")
-		if content == nil || len(content.keys) == 0 {
+		if code == "204" || code == "205" {
 			all = append(all, map[string]any{"type": "null"})
 			continue
+		}
+		if content == nil {
+			return nil // may be anything
 		}
 		key, kind := media(content)
 		given := content.get(key).get("schema")
 		if kind == "" || kind == typeForm || given == nil {
-			return nil // may be anything
+			return nil
 		}
 		all = append(all, s.of(given, nil))
 	}
