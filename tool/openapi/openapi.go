@@ -64,15 +64,20 @@ func Read(data []byte, use Use) (*tool.HTTP, []string, error) {
 	if err := distinct(meant); err != nil {
 		problems = append(problems, err)
 	}
-	if len(meant) == 0 || len(meant) > tool.HTTPToolsMax {
-		problems = append(problems, fault.Invalid.New("%d of the document's %d operations are meant; select 1 to %d of them with \"operations\"", len(meant), len(all), tool.HTTPToolsMax))
-		return nil, nil, errors.Join(problems...)
+	if n := len(meant); n == 0 && len(unknown) > 0 || n > 0 && n <= tool.HTTPToolsMax {
+		return use.declare(d, meant, problems)
 	}
-	out := &tool.HTTP{Allow: use.Allow, Private: use.Private, Headers: use.Headers}
+	problems = append(problems, fault.Invalid.New("%d of the document's %d operations are meant; select 1 to %d of them with \"operations\"", len(meant), len(all), tool.HTTPToolsMax))
+	return nil, nil, errors.Join(problems...)
+}
+
+// declare makes the tools of the operations that are meant.
+func (u *Use) declare(d *document, meant []*operation, problems []error) (*tool.HTTP, []string, error) {
+	out := &tool.HTTP{Allow: u.Allow, Private: u.Private, Headers: u.Headers}
 	lacks := map[string][]string{}
 	var warnings []string
 	for _, o := range meant {
-		made, odd, wrong := o.tool(d, &use)
+		made, odd, wrong := o.tool(d, u)
 		out.Tools = append(out.Tools, made)
 		problems = append(problems, wrong...)
 		for _, w := range odd {
@@ -80,7 +85,7 @@ func Read(data []byte, use Use) (*tool.HTTP, []string, error) {
 				warnings = append(warnings, w)
 			}
 		}
-		if need := d.missing(o.n, slices.Collect(maps.Keys(use.Headers))); need != "" {
+		if need := d.missing(o.n, slices.Collect(maps.Keys(u.Headers))); need != "" {
 			lacks[need] = append(lacks[need], o.shown())
 		}
 		if len(problems) >= problemsMax {
