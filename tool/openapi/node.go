@@ -190,6 +190,9 @@ func (t *tree) mapping(y *yaml.Node, depth int) (*node, error) {
 			return nil, err
 		}
 		if key.ShortTag() == "!!merge" {
+			if value.fields == nil && value.items == nil {
+				return nil, fault.Invalid.New("line %d: << merges objects and nothing else", key.Line)
+			}
 			merged = append(append(merged, value), value.items...)
 			continue
 		}

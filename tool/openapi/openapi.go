@@ -32,6 +32,9 @@ const (
 	partsMax       = 100_000   // parts of one tool's schemas, as often as they are looked at
 	schemaMax      = 256 << 10 // bytes of one schema, what it refers to included
 	descriptionMax = 1024      // bytes of a description
+	operationsMax  = 10_000    // of a document
+	patternsMax    = 256       // that select operations
+	hintsMax       = 10        // patterns that match nothing for which a near name is looked for
 	problemsMax    = 100
 )
 

@@ -188,6 +188,15 @@ func one(operation string, more ...string) string {
 	return "openapi: 3.0.3\nservers: [{url: https://x.com}]\npaths:\n  /a:\n    get: {operationId: op" + operation + "}\n" + strings.Join(more, "\n")
 }
 
+// parts are properties of a schema.
+func parts(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "p%d: {}, ", i)
+	}
+	return b.String()
+}
+
 func TestRefusals(t *testing.T) {
 	many := "openapi: 3.0.3\nservers: [{url: https://x.com}]\npaths:\n"
 	for i := range tool.HTTPToolsMax + 1 {
@@ -214,6 +223,9 @@ func TestRefusals(t *testing.T) {
 		"no paths":            {"openapi: 3.1.0", openapi.Use{}, "no paths"},
 		"twice":               {"openapi: 3.1.0\nopenapi: 3.1.0", openapi.Use{}, `line 2: "openapi" is set twice`},
 		"twice in JSON":       {"{\"openapi\": 1,\n\"openapi\": 2}", openapi.Use{}, `line 2: "openapi" is set twice`},
+		"merged number":       {"<<: 7", openapi.Use{}, "line 1: << merges objects and nothing else"},
+		"many patterns":       {one(""), openapi.Use{Operations: make([]string, 257)}, "operations: 257 are more than 256"},
+		"many parts":          {query("{$ref: '#/x'}") + "x: {properties: {" + parts(100_000) + "}}", openapi.Use{}, "the schema has more than 100000 parts, what it refers to included"},
 		"no number":           {"openapi: .inf", openapi.Use{}, "line 1: the number .inf"},
 		"alias bomb":          {bomb, openapi.Use{}, "more than 1000000 values, its aliases written out"},
 		"alias in itself":     {"a: &a [*a]", openapi.Use{}, "100 levels deep"},
@@ -249,6 +261,7 @@ func TestRefusals(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			tt.use.Source, tt.use.Allow = "s", []string{"x.com"}
 			_, _, err := openapi.Read([]byte(tt.document), tt.use)
 			if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), tt.want) {
@@ -270,6 +283,13 @@ x-common: &common {responses: {200: {description: Fine.}}, summary: From above.}
 paths:
   /a: {get: {<<: *common, operationId: op, summary: "Its own."}, post: {<<: [*common]}}
 `
+	double := one(", requestBody: {content: {application/json: {schema: {$ref: '#/s0'}}}}, parameters: [{name: q, in: query, schema: {$ref: '#/s0'}}]")
+	for i := range 60 { // written out it would have 2^60 parts
+		double += fmt.Sprintf("s%d: {allOf: [{$ref: '#/s%d'}, {$ref: '#/s%d'}]}\n", i, i+1, i+1)
+	}
+	if made, _, err := openapi.Read([]byte(double+"s60: {type: object}"), openapi.Use{Source: "s", Allow: []string{"x.com"}}); err != nil || len(made.Tools[0].Input) > 10_000 {
+		t.Errorf("doubling: %v", err)
+	}
 	made, warnings, err := openapi.Read([]byte(merged), openapi.Use{Source: "s", Allow: []string{"x.com"}})
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(err, warnings)

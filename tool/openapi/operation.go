@@ -41,6 +41,9 @@ func (d *document) operations(nameMax int) ([]*operation, []error) {
 	var problems []error
 	paths := d.root.get("paths")
 	for _, path := range paths.keys {
+		if len(all) > operationsMax {
+			return nil, []error{fault.Invalid.New("line %d: the document has more than %d operations", paths.fields[path].line, operationsMax)}
+		}
 		if strings.HasPrefix(path, "x-") {
 			continue
 		}
@@ -172,7 +175,7 @@ func cut(text string) string {
 	if len(text) <= descriptionMax {
 		return text
 	}
-	return strings.ToValidUTF8(text[:descriptionMax], "") + "…"
+	return strings.ToValidUTF8(text[:descriptionMax-len("…")], "") + "…"
 }
 
 // input is the schema of everything that the operation takes.
@@ -223,10 +226,10 @@ func (b *build) parameter(in, name string, p *node) error {
 		styles = []tool.Style{tool.StyleForm, tool.StyleSpace, tool.StylePipe, tool.StyleDeep}
 	case "header":
 		switch canonical := http.CanonicalHeaderKey(name); {
+		case slices.Contains([]string{"Accept", "Content-Type", "Authorization"}, canonical) || b.use.declares(name):
+			return nil
 		case canonical == keyHeader:
 			b.t.KeyHeader = name
-			return nil
-		case slices.Contains([]string{"Accept", "Content-Type", "Authorization"}, canonical) || b.use.declares(name):
 			return nil
 		}
 	case "cookie":
@@ -421,6 +424,9 @@ func (b *build) answer(s *schemas) map[string]any {
 
 // pick returns the operations that are meant.
 func pick(all []*operation, patterns []string) ([]*operation, []error) {
+	if len(patterns) > patternsMax {
+		return nil, []error{fault.Invalid.New("operations: %d are more than %d; write patterns, as in \"orders.*\"", len(patterns), patternsMax)}
+	}
 	var problems []error
 	picked := map[*operation]bool{}
 	var known []string
@@ -439,8 +445,10 @@ func pick(all []*operation, patterns []string) ([]*operation, []error) {
 		}
 		if !found {
 			hint := ""
-			if near := fault.Nearest(text, known); near != "" {
-				hint = fmt.Sprintf("; did you mean %q?", near)
+			if len(problems) < hintsMax {
+				if near := fault.Nearest(text, known); near != "" {
+					hint = fmt.Sprintf("; did you mean %q?", near)
+				}
 			}
 			problems = append(problems, fault.Invalid.New("operations: the document has no operation %.100q%s", text, hint))
 		}

@@ -35,9 +35,7 @@ type parts struct {
 
 func (r *request) make(ctx context.Context, c tool.Call) (*http.Request, error) {
 	var fields map[string]json.RawMessage
-	if json.Unmarshal(c.Input, &fields) != nil {
-		fields = nil
-	}
+	object := json.Unmarshal(c.Input, &fields) == nil
 	u, err := r.address(fields)
 	if err != nil {
 		return nil, err
@@ -53,7 +51,7 @@ func (r *request) make(ctx context.Context, c tool.Call) (*http.Request, error) 
 			return nil, err
 		}
 	}
-	if fields == nil {
+	if !object && !r.bodyless() { // what is no object fills no query
 		p.content = c.Input
 	}
 	u.RawQuery = encode(p.query)
@@ -149,9 +147,6 @@ func (r *request) body(p *parts) (io.Reader, error) {
 	case r.d.ContentType == typeForm:
 		return strings.NewReader(encode(p.form)), nil
 	case p.content != nil:
-		if r.bodyless() && len(r.d.Fields) == 0 {
-			return nil, nil // an input that is no object fills no query
-		}
 		return bytes.NewReader(p.content), nil
 	}
 	data, err := json.Marshal(p.fields)
