@@ -304,7 +304,7 @@ paths:
 	}
 }
 
-// FuzzRead wants of every document that is taken that its tools can be made.
+// FuzzRead wants of every document that is taken that its tools can be made, and are the same every time.
 func FuzzRead(f *testing.F) {
 	for _, seed := range []string{
 		one(""), "{", one(", requestBody: {content: {application/json: {schema: {allOf: [{required: [a], properties: {a: {nullable: true, enum: [1]}}}]}}}}"), `{"openapi":"3.1.0","paths":{"/{a}":{"put":{"parameters":[{"name":"a","in":"path"}]}}}}`, "a: &a {<<: *a}", "? [a]\n: b", "a: 0x1F\nb: 1_0\nc: ~\nd: !!binary x",
@@ -313,12 +313,16 @@ func FuzzRead(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		made, _, err := openapi.Read(data, openapi.Use{Source: "s", Server: "https://x.com", Allow: []string{"x.com"}, CheckOutput: true})
+		use := openapi.Use{Source: "s", Server: "https://x.com", Allow: []string{"x.com"}, CheckOutput: true}
+		made, _, err := openapi.Read(data, use)
 		if err != nil {
 			if !errors.Is(err, fault.Invalid) {
 				t.Fatalf("another kind: %v", err)
 			}
 			return
+		}
+		if again, _, err := openapi.Read(data, use); err != nil || !cmp.Equal(made, again) {
+			t.Fatalf("the second reading differs: %v", err)
 		}
 		for _, m := range made.Tools {
 			if _, err := schema.Compile(m.Input); err != nil {
