@@ -106,8 +106,21 @@ type price struct {
 // source is tool.Source.
 type source struct {
 	HTTP    *requests             `json:"http,omitempty" jsonschema:"Requests to a service, each of which is a tool."`
+	OpenAPI *described            `json:"openapi,omitempty" jsonschema:"A service that an OpenAPI document describes. Its operations are the tools."`
 	MCP     *server               `json:"mcp,omitempty" jsonschema:"A server of the Model Context Protocol. Its tools are accepted with polity tools accept."`
 	Effects map[string]effectWord `json:"effects,omitempty" jsonschema:"What tools do to the world, by their own names, where that is not what they say themselves."`
+}
+
+// described is openapi.Use.
+type described struct {
+	Document    string            `json:"document" jsonschema:"File with an OpenAPI document of version 3.0 or 3.1, YAML or JSON, relative to the manifest. What is made of it is pinned."`
+	Operations  []string          `json:"operations,omitempty" jsonschema:"Operations that are tools: an operationId, a tool's name, or method and path as in GET /pets. * stands for any text; ! before one leaves it out. Left out it is all."`
+	Server      string            `json:"server,omitempty" jsonschema:"Address that the paths are below. Left out it is the document's own."`
+	Allow       []string          `json:"allow" jsonschema:"Hosts that may be reached, as in api.example.com or 127.0.0.1:8080."`
+	Private     bool              `json:"private,omitempty" jsonschema:"Whether addresses of this machine and of private networks may be reached."`
+	Headers     map[string]string `json:"headers,omitempty" jsonschema:"Headers of each request. $NAME in a value stands for an environment variable. A parameter with such a name is not asked for."`
+	CheckOutput bool              `json:"check_output,omitempty" jsonschema:"Whether answers must be as the document says. Left out they may be any JSON."`
+	Timeout     duration          `json:"timeout,omitempty" jsonschema:"Most time for one call; default 60s."`
 }
 
 // server is tool.MCP.
