@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -192,4 +193,51 @@ func FuzzPassages(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkSearch searches a memory that is full, by words, and by words and vectors of 1,536 numbers.
+func BenchmarkSearch(b *testing.B) {
+	words := strings.Fields("door window debt euro letter monday boss ada bob clerk price handbook reminder year sign oak red late early paid")
+	for name, e := range map[string]memory.Embedder{"words": nil, "vectors": wide{}} {
+		s, err := store.Open(context.Background(), &shelf{values: map[string][]byte{}}, store.Limits{}, e, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var records []memory.Record
+		for i := range memory.RecordsMax {
+			text := fmt.Sprintf("number %d", i)
+			for j := range 60 {
+				text += " " + words[(i*7+j*j*(i%13))%len(words)]
+			}
+			records = append(records, memory.Record{ID: fmt.Sprint(i), Kind: memory.Note, Text: text})
+		}
+		for part := range slices.Chunk(records, memory.AddMax) {
+			if _, err := s.Add(context.Background(), "m", part); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, _, err := s.Search(context.Background(), []string{"m"}, memory.Query{Text: "what does ada pay for the red door"}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// wide is an embedder of wide vectors.
+type wide struct{}
+
+func (wide) Name() string { return "wide" }
+
+func (wide) Embed(_ context.Context, texts []string) ([][]float32, polity.Usage, error) {
+	out := make([][]float32, len(texts))
+	for i, t := range texts {
+		out[i] = make([]float32, 1536)
+		for j := range out[i] {
+			out[i][j] = float32((len(t)*31+j*17)%97) / 97
+		}
+	}
+	return out, polity.Usage{}, nil
 }
