@@ -92,6 +92,7 @@ func (b *builder) release() *agent.Release {
 		b.member(name, "agents"+keyPath(name), &m)
 	}
 	r.Main = b.main()
+	b.configure()
 	for _, name := range b.agentNames() {
 		if def := b.defs[name]; def.Model != nil {
 			b.asks(name, b.file.Agents[word(name)].Asks)
@@ -136,12 +137,12 @@ func (b *builder) main() string {
 		}
 		d := b.define(name, b.file.Description, "org", b.file.Org.Skills)
 		d.Kind = agent.KindOrg
-		b.orgs[name] = &org{def: d, path: "org", hub: &b.file.Org.hub}
+		b.orgs[name] = &org{def: d, path: "org", as: &b.file.Org.patterned}
 		return name
 	case len(b.defs) == 1:
 		return slices.Collect(maps.Keys(b.defs))[0]
 	case len(b.defs) > 1 && !b.at.has("org"):
-		b.add("org", "nothing says which agent a request goes to", `add "org:" with its pattern and specialists`)
+		b.add("org", "nothing says which agent a request goes to", `add "org:" with its pattern`)
 	}
 	return ""
 }

@@ -1,5 +1,7 @@
 package manifest
 
+import "polity.run/pattern"
+
 // version is the format's version.
 type version string
 
@@ -14,6 +16,7 @@ type file struct {
 	Bounds      bounds            `json:"bounds,omitempty" jsonschema:"Limits of one request and all that it causes. What is left out takes the engine's default."`
 	Models      map[word]provider `json:"models,omitempty" jsonschema:"Models of providers, by the name that agents call them."`
 	Tools       map[word]source   `json:"tools,omitempty" jsonschema:"Where tools come from beside those that are built in. A tool of it is named SOURCE.TOOL."`
+	Memory      *memories         `json:"memory,omitempty" jsonschema:"How much the organization and its agents remember, and by what it is searched beside words."`
 	Agents      map[word]member   `json:"agents" jsonschema:"The agents, by name."`
 	Org         *organization     `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
 }
@@ -51,6 +54,7 @@ type member struct {
 	Asks             []agentUse `json:"agents,omitempty" kind:"model" jsonschema:"Kind model: agents that the model may ask, as if they were tools."`
 	Steps            steps      `json:"steps,omitempty" kind:"model" jsonschema:"Kind model: how often the model may think for one request; default 16."`
 	Repairs          *repairs   `json:"repairs,omitempty" kind:"model" jsonschema:"Kind model: how often the model may correct an answer that does not fit; default 2."`
+	Memory           *remembers `json:"memory,omitempty" kind:"model" jsonschema:"Kind model: what the agent remembers from run to run."`
 	Context          *window    `json:"context,omitempty" kind:"model" jsonschema:"Kind model: what is done before the conversation is too long."`
 
 	Command   []string   `json:"command,omitempty" kind:"exec" tells:"kind" jsonschema:"Kind exec: program and arguments; no shell reads them. A word that begins with ./ is a file of the manifest's folder and is pinned."`
@@ -67,7 +71,7 @@ type member struct {
 
 	Use string `json:"use,omitempty" kind:"go" tells:"kind" jsonschema:"Kind go: registered name of the code that is linked in."`
 
-	hub
+	patterned
 }
 
 // provider is model.Spec.
@@ -104,8 +108,21 @@ type price struct {
 type source struct {
 	HTTP    *requests             `json:"http,omitempty" jsonschema:"Requests to a service, each of which is a tool."`
 	Exec    *programs             `json:"exec,omitempty" jsonschema:"Commands, each of which is a tool. They run in the run's folder, in a sandbox."`
+	OpenAPI *described            `json:"openapi,omitempty" jsonschema:"A service that an OpenAPI document describes. Its operations are the tools."`
 	MCP     *server               `json:"mcp,omitempty" jsonschema:"A server of the Model Context Protocol. Its tools are accepted with polity tools accept."`
 	Effects map[string]effectWord `json:"effects,omitempty" jsonschema:"What tools do to the world, by their own names, where that is not what they say themselves."`
+}
+
+// described is openapi.Use.
+type described struct {
+	Document    string            `json:"document" jsonschema:"File with an OpenAPI document of version 3.0 or 3.1, YAML or JSON, relative to the manifest. What is made of it is pinned."`
+	Operations  []string          `json:"operations,omitempty" jsonschema:"Operations that are tools: an operationId, a tool's name, or method and path as in GET /pets. * stands for any text; ! before one leaves it out. Left out it is all."`
+	Server      string            `json:"server,omitempty" jsonschema:"Address that the paths are below. Left out it is the document's own."`
+	Allow       []string          `json:"allow" jsonschema:"Hosts that may be reached, as in api.example.com or 127.0.0.1:8080."`
+	Private     bool              `json:"private,omitempty" jsonschema:"Whether addresses of this machine and of private networks may be reached."`
+	Headers     map[string]string `json:"headers,omitempty" jsonschema:"Headers of each request. $NAME in a value stands for an environment variable. A parameter with such a name is not asked for."`
+	CheckOutput bool              `json:"check_output,omitempty" jsonschema:"Whether answers must be as the document says. Left out they may be any JSON."`
+	Timeout     duration          `json:"timeout,omitempty" jsonschema:"Most time for one call; default 60s."`
 }
 
 // server is tool.MCP.
@@ -212,6 +229,26 @@ type window struct {
 	Compact compactWord `json:"compact,omitempty" jsonschema:"drop leaves the oldest out, summarise has the model sum it up, refer replaces long results by references; default refer."`
 }
 
+// memories are agent.Memories.
+type memories struct {
+	Embeddings word  `json:"embeddings,omitempty" jsonschema:"Model of this manifest that turns texts into vectors, of api openai. Left out memories are searched by words alone."`
+	Records    count `json:"records,omitempty" jsonschema:"Most records of one memory; default 20000. Then the oldest episodes and notes are forgotten."`
+	Bytes      size  `json:"bytes,omitempty" jsonschema:"Most bytes of one memory's texts; default 32MiB."`
+}
+
+// remembers is agent.Memory.
+type remembers struct {
+	Recall   *recalls     `json:"recall,omitempty" jsonschema:"How many records are looked up for each request, by its question; default 5, 0 for none."`
+	Kinds    []memoryWord `json:"kinds,omitempty" jsonschema:"Of what kinds: episode (past runs), note (what was written down), passage (documents). Left out all."`
+	Episodes bool         `json:"episodes,omitempty" jsonschema:"Whether each run with an answer is remembered."`
+	Share    bool         `json:"share,omitempty" jsonschema:"Whether what this agent remembers belongs to the whole organization."`
+}
+
+// memoryWord is a memory.Kind.
+type memoryWord string
+
+func (memoryWord) choices() []string { return []string{"episode", "note", "passage"} }
+
 // compactWord is an agent.Compaction.
 type compactWord string
 
@@ -220,13 +257,21 @@ func (compactWord) choices() []string { return []string{"drop", "summarise", "re
 // organization is the main organization.
 type organization struct {
 	Skills []skill `json:"skills,omitempty" jsonschema:"What can be asked of the organization. Left out it is one skill with its name and description."`
-	hub
+	patterned
 }
 
 // patternWord names a pattern.
 type patternWord string
 
-func (patternWord) choices() []string { return []string{"hub"} }
+func (patternWord) choices() []string { return pattern.Names() }
+
+// patterned is the pattern of an organization, and what the patterns need. The pattern tag says to which ones a field belongs; the one
+// with an exclamation mark cannot do without it. A field that several patterns have stands in shared.
+type patterned struct {
+	Pattern patternWord `json:"pattern,omitempty" kind:"org" tells:"kind" jsonschema:"Kind org: who acts next. hub: a coordinator asks specialists, verifies their claims and puts the answer together. sequence: stages, one after the other."`
+	hub
+	sequence
+}
 
 // plannerWord names a planner of the hub.
 type plannerWord string
@@ -235,15 +280,28 @@ func (plannerWord) choices() []string { return []string{"match"} }
 
 // hub is pattern.Hub.
 type hub struct {
-	Pattern     patternWord `json:"pattern,omitempty" kind:"org" tells:"kind" jsonschema:"Kind org: who acts next. hub: a coordinator asks specialists, verifies their claims and puts the answer together."`
-	Specialists []word      `json:"specialists,omitempty" kind:"org" jsonschema:"Kind org: names of the agents that may be asked."`
-	Plan        []step      `json:"plan,omitempty" kind:"org" jsonschema:"Kind org: the steps. Left out a planner makes them for each request."`
-	Planner     plannerWord `json:"planner,omitempty" kind:"org" jsonschema:"Kind org: who plans where no plan is declared. match: code that matches the request with the skills."`
-	Caps        caps        `json:"caps,omitempty" kind:"org" jsonschema:"Kind org: limits of every plan."`
-	Retries     *tries      `json:"retries,omitempty" kind:"org" jsonschema:"Kind org: how often a failed step is asked again; default 1."`
-	Replans     *tries      `json:"replans,omitempty" kind:"org" jsonschema:"Kind org: how often the rest of the plan may be made anew; default 1."`
-	Join        join        `json:"join,omitempty" kind:"org" jsonschema:"Kind org: how many steps must succeed; default all."`
-	Verdict     []rule      `json:"verdict,omitempty" kind:"org" jsonschema:"Kind org: rules over verified claims; the first that holds is the verdict."`
+	Specialists []word      `json:"specialists,omitempty" kind:"org" pattern:"hub!" jsonschema:"Pattern hub: names of the agents that may be asked."`
+	Plan        []step      `json:"plan,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: the steps. Left out a planner makes them for each request."`
+	Planner     plannerWord `json:"planner,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: who plans where no plan is declared. match: code that matches the request with the skills."`
+	Caps        caps        `json:"caps,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: limits of every plan."`
+	Retries     *tries      `json:"retries,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how often a failed step is asked again; default 1."`
+	Replans     *tries      `json:"replans,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how often the rest of the plan may be made anew; default 1."`
+	Join        join        `json:"join,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how many steps must succeed; default all."`
+	Verdict     []rule      `json:"verdict,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: rules over verified claims; the first that holds is the verdict."`
+}
+
+// sequence is pattern.Sequence.
+type sequence struct {
+	Stages []stage `json:"stages,omitempty" kind:"org" pattern:"sequence!" jsonschema:"Pattern sequence: the agents that are asked one after the other, each with what the one before answered."`
+}
+
+// stage is pattern.Stage.
+type stage struct {
+	Agent     word   `json:"agent" jsonschema:"Agent that is asked."`
+	Skill     word   `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
+	Objective string `json:"objective,omitempty" jsonschema:"What this stage is for."`
+	Optional  bool   `json:"optional,omitempty" jsonschema:"Whether the sequence goes on without it if it fails."`
+	Bounds    bounds `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the stage."`
 }
 
 // skill is polity.Skill.
@@ -258,7 +316,7 @@ type skill struct {
 // step is pattern.Step.
 type step struct {
 	ID        stepID   `json:"id" jsonschema:"Name of the step within the plan."`
-	Agent     word     `json:"agent" jsonschema:"Specialist that is asked."`
+	Agent     word     `json:"agent" jsonschema:"Member that is asked."`
 	Skill     word     `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
 	Objective string   `json:"objective,omitempty" jsonschema:"What this step is for."`
 	DependsOn []stepID `json:"depends_on,omitempty" jsonschema:"Steps that must be done before this one."`

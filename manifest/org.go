@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,56 +21,126 @@ import (
 type org struct {
 	def  *agent.Definition
 	path string
-	hub  *hub
-	cfg  pattern.Hub
-	// meant are the agents that are probably meant by specialists that do not exist.
+	as   *patterned // as it is written
+	cfg  pattern.Config
+	// meant are the agents that are probably meant by members that do not exist.
 	meant []string
 }
 
-// organizations completes the definitions of all organizations. It runs after every agent is
-// defined, since an organization holds what its specialists declare.
-func (b *builder) organizations() {
+// configure makes the configurations of all organizations as they are written, and gives their members their duties. It runs after every
+// agent is defined.
+func (b *builder) configure() {
+	for _, name := range slices.Sorted(maps.Keys(b.orgs)) {
+		o := b.orgs[name]
+		o.def.Org = &agent.Org{Pattern: string(o.as.Pattern)}
+		b.belongs(o)
+		o.cfg = b.config(o)
+	}
 	for _, name := range slices.Sorted(maps.Keys(b.orgs)) {
 		b.members(b.orgs[name])
 	}
-	b.circles()
-	for _, name := range slices.Sorted(maps.Keys(b.orgs)) {
-		b.organization(b.orgs[name])
+}
+
+// config makes the configuration of an organization's pattern, without what is known of its members; nil if nothing tells the pattern.
+func (b *builder) config(o *org) pattern.Config {
+	switch o.as.Pattern {
+	case "hub":
+		return b.hub(o)
+	case "sequence":
+		return b.sequence(o)
+	default:
+		return nil // reported by the decoder, or as missing
 	}
 }
 
-// members looks the specialists up.
+// belongs reports fields of other patterns, and those that are missing.
+func (b *builder) belongs(o *org) {
+	if o.path == "org" && b.at.isMapping(o.path) && !b.at.has(o.path+".pattern") {
+		b.add(o.path+".pattern", "this field is missing; an organization needs it", fmt.Sprintf("add %q", "pattern: ..."))
+	}
+	if o.as.Pattern == "" {
+		return
+	}
+	all := fieldsOf(reflect.TypeFor[patterned]())
+	for _, name := range all.names {
+		of, needed := patternsOf(all.byName[name])
+		path := o.path + "." + name
+		mine := slices.Contains(of, o.as.Pattern)
+		switch {
+		case len(of) == 0:
+		case !mine && b.at.has(path):
+			b.add(path, fmt.Sprintf("this belongs to pattern %s; this organization is of pattern %s", of[0], o.as.Pattern), "delete it")
+		case mine && slices.Contains(needed, o.as.Pattern) && b.at.isMapping(o.path) && !b.at.has(path):
+			b.add(path, "this field is missing; an organization of pattern "+string(o.as.Pattern)+" needs it", fmt.Sprintf("add %q", name+": ..."))
+		}
+	}
+}
+
+// patternsOf reads the pattern tag of a field: the patterns that have it, and those that need it.
+func patternsOf(f reflect.StructField) (of, needed []patternWord) {
+	for word := range strings.SplitSeq(f.Tag.Get("pattern"), ",") {
+		name, must := strings.CutSuffix(word, "!")
+		if name == "" {
+			continue
+		}
+		of = append(of, patternWord(name))
+		if must {
+			needed = append(needed, patternWord(name))
+		}
+	}
+	return of, needed
+}
+
+// members looks the members up, and gives those that declare no skills the duties of their roles.
 func (b *builder) members(o *org) {
-	o.def.Org = &agent.Org{Pattern: string(o.hub.Pattern)}
-	if spec, ok := b.tool(pattern.VerifyTool); ok { // without it the hub says that nothing could be verified
+	if spec, ok := b.tool(pattern.VerifyTool); ok && o.as.Pattern == "hub" { // without it the hub says that nothing could be verified
 		o.def.Org.Tools = []agent.ToolPin{{Name: pattern.VerifyTool, Digest: spec.digest}}
 	}
-	at := o.path + ".specialists"
-	for _, field := range []string{"pattern", "specialists"} {
-		told := field == "pattern" && o.path != "org" // that one tells an agent's kind
-		if !told && b.at.isMapping(o.path) && !b.at.has(o.path+"."+field) {
-			b.add(o.path+"."+field, "this field is missing; an organization needs it", fmt.Sprintf("add %q", field+": ..."))
-		}
+	if o.cfg == nil {
+		return
 	}
 	known := slices.Sorted(maps.Keys(b.defs))
 	known = slices.DeleteFunc(known, func(name string) bool { return name == string(o.def.Name) })
-	first := map[word]int{}
-	for i, name := range o.hub.Specialists {
-		path := fmt.Sprintf("%s[%d]", at, i)
-		at0, twice := first[name]
+	for _, r := range o.cfg.Roles() {
+		name := string(r.Agent)
 		switch {
-		case !nameText.MatchString(string(name)): // reported by the decoder
-		case b.defs[string(name)] == nil:
-			b.unknown(path, "no agent", string(name), known)
-			if near := fault.Nearest(string(name), known); near != "" {
+		case !nameText.MatchString(name): // reported by the decoder, or missing
+		case b.defs[name] == nil:
+			b.unknown(b.written(o, r.Field), "no agent", name, known)
+			if near := fault.Nearest(name, known); near != "" {
 				o.meant = append(o.meant, near)
 			}
-		case twice:
-			b.add(path, fmt.Sprintf("agent %s is already listed by %s[%d]", shown(string(name)), at, at0), "delete one of them")
 		default:
-			first[name] = i
-			o.def.Org.Members = append(o.def.Org.Members, polity.AgentName(name))
+			if !slices.Contains(o.def.Org.Members, r.Agent) {
+				o.def.Org.Members = append(o.def.Org.Members, r.Agent)
+			}
+			b.oblige(b.defs[name], r.Duties)
 		}
+	}
+}
+
+// oblige gives an agent duties as skills, if it declares none of its own. An organization keeps its own: what it is asked says the duty.
+func (b *builder) oblige(d *agent.Definition, duties []polity.Skill) {
+	if d.Kind == agent.KindOrg || d.Kind == agent.KindMCP || b.at.has("agents"+keyPath(string(d.Name))+".skills") {
+		return
+	}
+	for _, s := range duties {
+		switch i := slices.IndexFunc(d.Skills, func(k polity.Skill) bool { return k.Name == s.Name }); {
+		case i >= 0:
+		case len(d.Skills) == 1 && d.Skills[0].Name == string(d.Name) && len(d.Skills[0].Input)+len(d.Skills[0].Output) == 0:
+			d.Skills[0] = s // the one that it has by default
+		default:
+			d.Skills = append(d.Skills, s)
+		}
+	}
+}
+
+// organizations completes the definitions of all organizations. It runs when every agent has its skills,
+// since an organization holds what its members declare.
+func (b *builder) organizations() {
+	b.circles()
+	for _, name := range slices.Sorted(maps.Keys(b.orgs)) {
+		b.organization(b.orgs[name])
 	}
 }
 
@@ -101,12 +172,15 @@ func (b *builder) circles() {
 	}
 }
 
-// circle reports the chain of names at the specialist of o that closes it.
+// circle reports the chain of names at the member of o that closes it.
 func (b *builder) circle(o *org, chain []string) {
 	last := chain[len(chain)-1]
-	i := slices.Index(o.hub.Specialists, word(last))
-	text := "the organization contains itself: " + clipChain(chain)
-	b.add(fmt.Sprintf("%s.specialists[%d]", o.path, i), text, "take one of them out")
+	for _, r := range o.cfg.Roles() {
+		if string(r.Agent) == last {
+			b.add(b.written(o, r.Field), "the organization contains itself: "+clipChain(chain), "take one of them out")
+			return
+		}
+	}
 }
 
 const chainMax = 8 // names of a chain that are shown
@@ -120,31 +194,92 @@ func clipChain(chain []string) string {
 
 // organization writes the pattern's configuration.
 func (b *builder) organization(o *org) {
-	cfg := pattern.Hub{
-		Planner: string(o.hub.Planner),
-		Caps: pattern.Caps{
-			Steps: int(o.hub.Caps.Steps), Width: int(o.hub.Caps.Width), Depth: int(o.hub.Caps.Depth), MicroUSD: int64(o.hub.Caps.USD),
-		},
-		Retries: (*int)(o.hub.Retries), Replans: (*int)(o.hub.Replans),
-		Join: pattern.Join{Policy: string(o.hub.Join.Policy), K: int(o.hub.Join.K)},
+	if o.cfg == nil {
+		return
 	}
+	var members []pattern.Member
 	for _, name := range o.def.Org.Members {
 		d := b.defs[string(name)]
-		if !b.spend(weight(d), o.path+".specialists") {
+		if !b.spend(weight(d), o.path+".pattern") {
 			return
 		}
-		cfg.Specialists = append(cfg.Specialists, pattern.Specialist{Name: d.Name, Description: d.Description, Skills: d.Skills})
+		members = append(members, pattern.Member{
+			Name: d.Name, Description: d.Description, Skills: d.Skills, Repeatable: b.repeatable(d, nil),
+		})
 	}
-	cfg.Verdict = b.verdict(o)
-	if b.at.has(o.path + ".plan") {
-		cfg.Plan = b.plan(o)
+	if h, ok := o.cfg.(*pattern.Hub); ok && b.at.has(o.path+".plan") {
+		h.Plan = b.plan(o)
 	}
-	o.cfg = cfg
-	data, err := json.Marshal(cfg)
+	o.cfg.Know(members)
+	data, err := json.Marshal(o.cfg)
 	if err != nil {
 		b.add(o.path, "the pattern's configuration cannot be written: "+oneLine(err), "")
 	}
 	o.def.Org.Config = data
+}
+
+// repeatable says whether asking an agent twice does no harm: nothing that it does, or has others do, reaches the outside twice.
+func (b *builder) repeatable(d *agent.Definition, above []polity.AgentName) bool {
+	harmless := func(e polity.Effect) bool { return e == polity.EffectNone || e == polity.EffectIdempotent }
+	tools := func(pins []agent.ToolPin) bool {
+		return !slices.ContainsFunc(pins, func(p agent.ToolPin) bool {
+			s, ok := b.tool(p.Name)
+			return !ok || !harmless(s.spec.Effect)
+		})
+	}
+	if d == nil || slices.Contains(above, d.Name) {
+		return d != nil
+	}
+	above = append(above, d.Name)
+	switch {
+	case d.Model != nil:
+		return tools(d.Model.Gather) && tools(d.Model.Tools) &&
+			!slices.ContainsFunc(d.Model.Agents, func(a agent.AgentPin) bool { return !b.repeatable(b.defs[string(a.Agent)], above) })
+	case d.Exec != nil:
+		return harmless(d.Exec.Effect)
+	case d.HTTP != nil:
+		return harmless(d.HTTP.Effect)
+	case d.MCP != nil:
+		return tools(d.MCP.Tools)
+	case d.Org != nil:
+		return !slices.ContainsFunc(d.Org.Members, func(m polity.AgentName) bool { return !b.repeatable(b.defs[string(m)], above) })
+	default:
+		return false
+	}
+}
+
+// hub makes the configuration of a hub.
+func (b *builder) hub(o *org) pattern.Config {
+	h := &o.as.hub
+	cfg := &pattern.Hub{
+		Planner: string(h.Planner),
+		Caps: pattern.Caps{
+			Steps: int(h.Caps.Steps), Width: int(h.Caps.Width), Depth: int(h.Caps.Depth), MicroUSD: int64(h.Caps.USD),
+		},
+		Retries: (*int)(h.Retries), Replans: (*int)(h.Replans),
+		Join: pattern.Join{Policy: string(h.Join.Policy), K: int(h.Join.K)}, Verdict: verdict(h.Verdict),
+	}
+	first := map[word]int{}
+	for i, name := range h.Specialists {
+		if at0, twice := first[name]; twice && b.defs[string(name)] != nil {
+			b.add(fmt.Sprintf("%s.specialists[%d]", o.path, i), fmt.Sprintf("agent %s is already listed by %s.specialists[%d]", shown(string(name)), o.path, at0), "delete one of them")
+			continue
+		}
+		first[name] = i
+		cfg.Specialists = append(cfg.Specialists, pattern.Member{Name: polity.AgentName(name)})
+	}
+	return cfg
+}
+
+// sequence makes the configuration of a sequence.
+func (b *builder) sequence(o *org) pattern.Config {
+	cfg := &pattern.Sequence{}
+	for _, s := range o.as.Stages {
+		cfg.Stages = append(cfg.Stages, pattern.Stage{
+			Agent: polity.AgentName(s.Agent), Skill: string(s.Skill), Objective: s.Objective, Optional: s.Optional, Bounds: b.bounds(s.Bounds),
+		})
+	}
+	return cfg
 }
 
 // weight is about how many bytes a specialist adds to an organization.
@@ -159,9 +294,9 @@ func weight(d *agent.Definition) int {
 	return n
 }
 
-func (b *builder) verdict(o *org) []pattern.Rule {
+func verdict(declared []rule) []pattern.Rule {
 	var rules []pattern.Rule
-	for _, r := range o.hub.Verdict {
+	for _, r := range declared {
 		out := pattern.Rule{Verdict: r.Verdict}
 		if r.When != nil {
 			out.When = &pattern.When{
@@ -178,9 +313,12 @@ var planned = regexp.MustCompile(`^plan\.steps\[\d+\]\.(agent|skill|depends_on)$
 
 // byPattern reports what the pattern finds, where it finds it.
 func (b *builder) byPattern(o *org) {
+	if o.cfg == nil {
+		return
+	}
 	wrong := len(b.log.found) > 0
 	var news []*pattern.Problem
-	for _, err := range flat(pattern.Check(o.cfg)) {
+	for _, err := range flat(o.cfg.Check()) {
 		var p *pattern.Problem
 		switch {
 		case !errors.As(err, &p): // how many more there are

@@ -18,14 +18,14 @@ const requestID = "input"
 // plan checks what a declared plan names, where it names it.
 func (b *builder) plan(o *org) *pattern.Plan {
 	at := o.path + ".plan"
-	if len(o.hub.Plan) > StepsMax {
-		b.add(at, fmt.Sprintf("%d steps are more than %d", len(o.hub.Plan), StepsMax), "make organizations of some of them")
+	if len(o.as.Plan) > StepsMax {
+		b.add(at, fmt.Sprintf("%d steps are more than %d", len(o.as.Plan), StepsMax), "make organizations of some of them")
 		return nil
 	}
 	p := &planner{builder: b, org: o, base: at, index: map[stepID]int{}}
 	p.steps()
 	out := &pattern.Plan{}
-	for i, s := range o.hub.Plan {
+	for i, s := range o.as.Plan {
 		p.step(i, &s)
 		out.Steps = append(out.Steps, pattern.Step{
 			ID: string(s.ID), Agent: polity.AgentName(s.Agent), Skill: string(s.Skill), DependsOn: texts(s.DependsOn),
@@ -56,7 +56,7 @@ func (p *planner) path(i int, field string) string { return fmt.Sprintf("%s[%d]%
 
 // steps collects the IDs.
 func (p *planner) steps() {
-	for i, s := range p.org.hub.Plan {
+	for i, s := range p.org.as.Plan {
 		if first, twice := p.index[s.ID]; twice && s.ID != "" {
 			p.add(p.path(i, ".id"), fmt.Sprintf("step %q is already declared by %s", s.ID, p.path(first, "")), "rename or delete one")
 			continue
@@ -91,14 +91,14 @@ func (p *planner) asks(i int, s *step) {
 	switch {
 	case !nameText.MatchString(name): // reported by the decoder
 		return
-	case d == nil && slices.Contains(p.org.hub.Specialists, s.Agent): // reported there
+	case d == nil && slices.Contains(p.org.as.Specialists, s.Agent): // reported there
 		return
 	case d == nil:
-		p.unknown(p.path(i, ".agent"), "no agent", name, texts(p.org.hub.Specialists))
+		p.unknown(p.path(i, ".agent"), "no agent", name, texts(p.org.as.Specialists))
 		return
 	case slices.Contains(p.org.meant, name): // under specialists it is misspelt, and reported there
 		return
-	case !slices.Contains(p.org.hub.Specialists, s.Agent):
+	case !slices.Contains(p.org.as.Specialists, s.Agent):
 		p.add(p.path(i, ".agent"), fmt.Sprintf("agent %q is no specialist of this organization", name), "add it to specialists")
 		return
 	}

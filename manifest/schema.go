@@ -3,6 +3,7 @@ package manifest
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
@@ -29,7 +30,9 @@ func Schema() (json.RawMessage, error) {
 	agents.MinProperties, agents.MaxProperties = new(1), new(AgentsMax)
 	agents.PropertyNames = describeType(reflect.ValueOf(word("")))
 	byKind(agents.AdditionalProperties)
-	s.Properties["org"].Required = []string{"pattern", "specialists"}
+	byPattern(agents.AdditionalProperties)
+	s.Properties["org"].Required = []string{"pattern"}
+	byPattern(s.Properties["org"])
 	raw, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return nil, fault.Internal.New("manifest: schema: write: %w", err)
@@ -119,11 +122,28 @@ func byKind(s *jsonschema.Schema) {
 		switch kind {
 		case "model":
 			one.OneOf = []*jsonschema.Schema{{Required: []string{"instructions"}}, {Required: []string{"instructions_file"}}}
-		case "org":
-			one.Required = append(one.Required, "specialists")
 		}
 		one.Properties = map[string]*jsonschema.Schema{"kind": {Const: new(any(kind))}}
 		s.OneOf = append(s.OneOf, one)
+	}
+}
+
+// byPattern adds what an organization of each pattern cannot do without.
+func byPattern(s *jsonschema.Schema) {
+	all := fieldsOf(reflect.TypeFor[patterned]())
+	for _, name := range patternWord("").choices() {
+		var needed []string
+		for _, field := range all.names {
+			if _, must := patternsOf(all.byName[field]); slices.Contains(must, patternWord(name)) {
+				needed = append(needed, field)
+			}
+		}
+		if len(needed) > 0 {
+			s.AllOf = append(s.AllOf, &jsonschema.Schema{
+				If:   &jsonschema.Schema{Properties: map[string]*jsonschema.Schema{"pattern": {Const: new(any(name))}}, Required: []string{"pattern"}},
+				Then: &jsonschema.Schema{Required: needed},
+			})
+		}
 	}
 }
 

@@ -125,7 +125,7 @@ func TestReviewBoard(t *testing.T) {
 	if err := json.Unmarshal(board.Org.Config, &hub); err != nil {
 		t.Fatal(err)
 	}
-	if err := pattern.Check(hub); err != nil {
+	if err := hub.Check(); err != nil {
 		t.Error(err)
 	}
 	if len(hub.Plan.Steps) != len(hub.Specialists) || hub.Verdict[len(hub.Verdict)-1].When != nil {

@@ -17,7 +17,7 @@ import (
 // crew returns a hub with two specialists, a and b, and the steps as its plan. The skill of a has
 // an output schema; b has two skills.
 func crew(steps ...pattern.Step) pattern.Hub {
-	h := pattern.Hub{Specialists: []pattern.Specialist{
+	h := pattern.Hub{Specialists: []pattern.Member{
 		{Name: "a", Skills: []polity.Skill{{Name: "work", Output: json.RawMessage(
 			`{"type":"object","properties":{"summary":{"type":"string"},"list":{"type":"array","items":{"properties":{"x":{}}}},"free":{}}}`)}}},
 		{Name: "b", Skills: []polity.Skill{{Name: "read"}, {Name: "write"}}},
@@ -137,7 +137,7 @@ func TestCheck(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := pattern.Check(tt.hub)
+			err := tt.hub.Check()
 			got := ""
 			if err != nil {
 				got = err.Error()
@@ -148,7 +148,7 @@ func TestCheck(t *testing.T) {
 			if diff := cmp.Diff(strings.Split(tt.want, "\n"), strings.Split(got, "\n")); diff != "" {
 				t.Errorf("problems (-want +got):\n%s", diff)
 			}
-			if _, err := pattern.NewHub(tt.hub); (err != nil) != (tt.want != "") {
+			if _, err := tt.hub.Decider(); (err != nil) != (tt.want != "") {
 				t.Errorf("NewHub: %v", err)
 			}
 		})
@@ -166,7 +166,7 @@ func TestProblemFields(t *testing.T) {
 		h.Specialists[1].Skills = append(h.Specialists[1].Skills, polity.Skill{})
 	})
 	var got []string
-	for _, err := range pattern.Check(h).(interface{ Unwrap() []error }).Unwrap() {
+	for _, err := range h.Check().(interface{ Unwrap() []error }).Unwrap() {
 		var p *pattern.Problem
 		if !errors.As(err, &p) || !errors.Is(err, fault.Invalid) || fault.Of(err).Kind != fault.Invalid || p.Text == "" {
 			t.Fatalf("not a problem: %v", err)
@@ -182,7 +182,7 @@ func TestProblemFields(t *testing.T) {
 		t.Errorf("fields (-want +got):\n%s", diff)
 	}
 	h = crew(step("x", ""), step("y", `{"a b":["","$x.sumary"]}`))
-	if err := pattern.Check(h); err == nil || err.(interface{ Unwrap() []error }).Unwrap()[0].(*pattern.Problem).Field != `plan.steps[1].input["a b"][1]` {
+	if err := h.Check(); err == nil || err.(interface{ Unwrap() []error }).Unwrap()[0].(*pattern.Problem).Field != `plan.steps[1].input["a b"][1]` {
 		t.Errorf("got %v", err)
 	}
 }
@@ -193,7 +193,7 @@ func TestProblemsAreBounded(t *testing.T) {
 	for i := range 150 {
 		steps = append(steps, pattern.Step{ID: fmt.Sprintf("s%d", i), Agent: "nobody"})
 	}
-	lines := strings.Split(pattern.Check(with(crew(steps...), func(h *pattern.Hub) { h.Caps.Steps = 500 })).Error(), "\n")
+	lines := strings.Split(with(crew(steps...), func(h *pattern.Hub) { h.Caps.Steps = 500 }).Check().Error(), "\n")
 	if len(lines) != 101 || lines[100] != "and 50 more problems" {
 		t.Errorf("%d lines, the last of them %q", len(lines), lines[len(lines)-1])
 	}
@@ -214,11 +214,11 @@ func FuzzCheck(f *testing.F) {
 		if json.Unmarshal(config, &h) != nil {
 			return
 		}
-		err := pattern.Check(h)
-		if again := pattern.Check(h); fmt.Sprint(err) != fmt.Sprint(again) {
+		err := h.Check()
+		if again := h.Check(); fmt.Sprint(err) != fmt.Sprint(again) {
 			t.Fatalf("Check says %v, then %v", err, again)
 		}
-		d, newErr := pattern.NewHub(h)
+		d, newErr := h.Decider()
 		if (err == nil) != (newErr == nil) {
 			t.Fatalf("Check says %v, NewHub %v", err, newErr)
 		}

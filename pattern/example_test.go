@@ -12,9 +12,9 @@ import (
 
 // A decider is a function: what happened goes in, what to do comes out. Here the events are given
 // by hand; in a run the kernel reads them from the log.
-func ExampleNewHub() {
-	hub, err := pattern.NewHub(pattern.Hub{
-		Specialists: []pattern.Specialist{
+func ExampleHub_Decider() {
+	hub, err := pattern.Hub{
+		Specialists: []pattern.Member{
 			{Name: "licences", Skills: []polity.Skill{{Name: "review"}}},
 			{Name: "tests", Skills: []polity.Skill{{Name: "review"}}},
 		},
@@ -26,7 +26,7 @@ func ExampleNewHub() {
 			{Verdict: "not ready", When: &pattern.When{Stance: polity.Against, Severity: polity.High, AtLeast: 1}},
 			{Verdict: "ready"},
 		},
-	})
+	}.Decider()
 	if err != nil {
 		fmt.Println(err)
 		return

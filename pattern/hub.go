@@ -11,6 +11,7 @@ package pattern
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"polity.run"
 	"polity.run/fault"
@@ -19,7 +20,7 @@ import (
 // Hub is the configuration of a hub: a coordinator that plans, dispatches to specialists, verifies
 // what they claim, and puts it together. It does no specialist's work itself.
 type Hub struct {
-	Specialists []Specialist `json:"specialists"`
+	Specialists []Member `json:"specialists"`
 	// Plan is the declared plan. Without one, Planner makes it.
 	Plan *Plan `json:"plan,omitempty"`
 	// Planner is "match" (the default): code that matches the request with the specialists' skills.
@@ -34,13 +35,6 @@ type Hub struct {
 	Join    Join `json:"join,omitzero"`
 	// Verdict turns verified claims into an answer by declared rules; the first that holds wins.
 	Verdict []Rule `json:"verdict,omitempty"`
-}
-
-// Specialist is an agent that a hub may ask, as far as the hub needs to know it.
-type Specialist struct {
-	Name        polity.AgentName `json:"name"`
-	Description string           `json:"description,omitempty"`
-	Skills      []polity.Skill   `json:"skills"`
 }
 
 // Plan is a graph of steps. A step whose output no other step references must be a leaf, that is,
@@ -127,16 +121,16 @@ type hub struct {
 	cfg Hub // with its defaults filled in
 }
 
-// NewHub returns the decider of a hub. It returns what Check finds, and otherwise keeps its own
-// copy of what it needs of cfg. The decider holds no state of a run and is safe for concurrent use.
+// Decider returns the decider of a hub. It returns what Check finds, and otherwise keeps its own
+// copy of what it needs of h. The decider holds no state of a run and is safe for concurrent use.
 // Its run finishes with a HubResult, or fails: Invalid if the request matches no skill or the plan
 // that was made breaks a cap, Failed if the join policy cannot be met (Unknown if a step ended so),
 // Exhausted if a bound left nothing at all.
-func NewHub(cfg Hub) (polity.Decider, error) {
-	if err := Check(cfg); err != nil {
+func (h Hub) Decider() (polity.Decider, error) {
+	if err := h.Check(); err != nil {
 		return nil, err
 	}
-	data, err := json.Marshal(cfg)
+	data, err := json.Marshal(h)
 	if err != nil {
 		return nil, fault.Invalid.New("hub: copy configuration: %w", err)
 	}
@@ -146,6 +140,18 @@ func NewHub(cfg Hub) (polity.Decider, error) {
 	}
 	return &hub{own.withDefaults()}, nil
 }
+
+// Roles lists the specialists. They are asked for whatever they can do.
+func (h Hub) Roles() []Role {
+	var roles []Role
+	for i := range h.Specialists {
+		roles = append(roles, Role{Field: fmt.Sprintf("specialists[%d]", i), Name: "specialist", Agent: h.Specialists[i].Name})
+	}
+	return roles
+}
+
+// Know fills the specialists in.
+func (h *Hub) Know(members []Member) { h.Specialists = known(h.Roles(), members) }
 
 // withDefaults returns h with its zero fields filled in.
 func (h Hub) withDefaults() Hub {
@@ -176,17 +182,10 @@ func (h Hub) withDefaults() Hub {
 }
 
 // specialist returns the specialist with the name, or nil.
-func (h *Hub) specialist(name polity.AgentName) *Specialist {
-	for i := range h.Specialists {
-		if h.Specialists[i].Name == name {
-			return &h.Specialists[i]
-		}
-	}
-	return nil
-}
+func (h *Hub) specialist(name polity.AgentName) *Member { return find(h.Specialists, name) }
 
 // skill returns the skill with the name, the only one for "", or nil.
-func (s *Specialist) skill(name string) *polity.Skill {
+func (s *Member) skill(name string) *polity.Skill {
 	if name == "" && len(s.Skills) == 1 {
 		return &s.Skills[0]
 	}

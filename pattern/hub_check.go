@@ -33,7 +33,7 @@ var (
 // Check returns nil or all problems of the configuration and its declared plan together, as
 // errors.Join. Each is a *Problem, and so fault.Invalid. What follows from another problem is not
 // reported; what does not is, whatever else is wrong.
-func Check(h Hub) error {
+func (h Hub) Check() error {
 	h = h.withDefaults()
 	var p problems
 	h.checkSpecialists(&p)
@@ -68,7 +68,7 @@ func (h *Hub) checkSpecialists(p *problems) {
 }
 
 // checkSkills checks the skills of the specialist at position i.
-func (s *Specialist) checkSkills(i int, p *problems) {
+func (s *Member) checkSkills(i int, p *problems) {
 	skills := where{fmt.Sprintf("specialists[%d].skills", i), "specialist " + string(s.Name)}
 	if len(s.Skills) == 0 {
 		p.add(skills, "it has no skill; declare at least one")

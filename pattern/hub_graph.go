@@ -96,7 +96,7 @@ func (c *check) agent(i int) {
 	c.add(s.at(i, ".skill"), "%s has no skill %q%s", s.Agent, s.Skill, c.among(agent.skillNames(), s.Skill))
 }
 
-func (s *Specialist) skillNames() []string {
+func (s *Member) skillNames() []string {
 	var names []string
 	for i := range s.Skills {
 		names = append(names, s.Skills[i].Name)

@@ -33,7 +33,7 @@ func scores(passages []string, query string) []int64 {
 
 // candidate is a specialist with the skill that fits best.
 type candidate struct {
-	agent *Specialist
+	agent *Member
 	skill *polity.Skill
 	score int64
 }

@@ -17,7 +17,7 @@ import (
 // for all, and returns the last command and the sizes of the verification calls by name.
 func play(t *testing.T, h pattern.Hub, request string, output json.RawMessage) (polity.Command, map[string]int) {
 	t.Helper()
-	d, err := pattern.NewHub(h)
+	d, err := h.Decider()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,12 +195,12 @@ func TestEvidenceThatIsTooMuch(t *testing.T) {
 	}
 }
 
-// TestHubKeepsNothingOfAnEvent overwrites each event's data after it was decided.
-func TestHubKeepsNothingOfAnEvent(t *testing.T) {
+// TestKeepsNothingOfAnEvent overwrites each event's data after it was decided.
+func TestKeepsNothingOfAnEvent(t *testing.T) {
 	for _, path := range transcripts(t) {
 		tr := readTranscript(t, path)
 		want := tr.fold(t, tr.events)
-		d, err := pattern.NewHub(tr.hub)
+		d, err := tr.config.Decider()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -227,16 +227,21 @@ func TestOneDeciderServesManyRuns(t *testing.T) {
 	for _, path := range transcripts(t) {
 		tr := readTranscript(t, path)
 		want := tr.fold(t, tr.events)
-		d, err := pattern.NewHub(tr.hub)
+		d, err := tr.config.Decider()
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range tr.hub.Specialists {
-			tr.hub.Specialists[i].Name = "changed"
+		hub, ok := tr.config.(*pattern.Hub)
+		if !ok {
+			hub = &pattern.Hub{}
 		}
-		if tr.hub.Plan != nil {
-			tr.hub.Plan.Steps[0].Agent = "changed"
+		for i := range hub.Specialists {
+			hub.Specialists[i].Name = "changed"
 		}
+		if hub.Plan != nil {
+			hub.Plan.Steps[0].Agent = "changed"
+		}
+		tr.config.Know(nil)
 		var states [2]any
 		for i, e := range tr.events {
 			for run := range states {
@@ -251,7 +256,7 @@ func TestOneDeciderServesManyRuns(t *testing.T) {
 }
 
 func TestEventBeforeTheOpening(t *testing.T) {
-	d, err := pattern.NewHub(crew())
+	d, err := crew().Decider()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +271,7 @@ func TestBackoffGrowsWithinItsLimits(t *testing.T) {
 	h := crew(step("x", ""))
 	h.Retries = new(12)
 	waits := func(run polity.RunID) (all []int64) {
-		d, err := pattern.NewHub(h)
+		d, err := h.Decider()
 		if err != nil {
 			t.Fatal(err)
 		}

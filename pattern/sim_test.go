@@ -44,7 +44,7 @@ var commandName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 func newKernel(t testing.TB, h pattern.Hub, random *rand.Rand) *kernel {
 	t.Helper()
-	d, err := pattern.NewHub(h)
+	d, err := h.Decider()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func randomHub(t testing.TB, random *rand.Rand) pattern.Hub {
 		}}
 		h.Caps.Width = random.IntN(5)
 		for i := range 1 + random.IntN(4) {
-			h.Specialists = append(h.Specialists, pattern.Specialist{
+			h.Specialists = append(h.Specialists, pattern.Member{
 				Name: polity.AgentName(fmt.Sprintf("a%d", i)), Description: "looks at things",
 				Skills: []polity.Skill{{Name: []string{"look", "see"}[random.IntN(2)], Tags: []string{[]string{"x", "y"}[random.IntN(2)]}}},
 			})
@@ -214,14 +214,14 @@ func randomHub(t testing.TB, random *rand.Rand) pattern.Hub {
 		if random.IntN(8) > 0 {
 			h.Plan = randomPlan(random, h.Specialists)
 		}
-		if pattern.Check(h) == nil {
+		if h.Check() == nil {
 			return h
 		}
 	}
 	return crew(step("x", ""))
 }
 
-func randomPlan(random *rand.Rand, agents []pattern.Specialist) *pattern.Plan {
+func randomPlan(random *rand.Rand, agents []pattern.Member) *pattern.Plan {
 	p := &pattern.Plan{}
 	for i := range 1 + random.IntN(8) {
 		s := pattern.Step{ID: fmt.Sprintf("s%d", i), Agent: agents[random.IntN(len(agents))].Name, Optional: random.IntN(5) == 0}
@@ -242,7 +242,7 @@ func simulate(t testing.TB, seed uint64) {
 	h := randomHub(t, random)
 	k := newKernel(t, h, random)
 	k.run(`{"question":"what do you see when you look at things?"}`)
-	d, err := pattern.NewHub(h)
+	d, err := h.Decider()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +281,7 @@ func FuzzHubOutput(f *testing.F) {
 	f.Add([]byte(`{"claims":[7,{"text":1},null],"summary":{},"notes":{},"extractive":[]}`), []byte(``))
 	f.Add([]byte("\xff"), []byte("null"))
 	f.Fuzz(func(t *testing.T, output, verified []byte) {
-		d, err := pattern.NewHub(with(crew(step("x", "")), func(h *pattern.Hub) { h.Verdict = []pattern.Rule{{Verdict: "yes"}} }))
+		d, err := with(crew(step("x", "")), func(h *pattern.Hub) { h.Verdict = []pattern.Rule{{Verdict: "yes"}} }).Decider()
 		if err != nil {
 			t.Fatal(err)
 		}

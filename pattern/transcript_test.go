@@ -29,17 +29,17 @@ const (
 
 var testTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// A transcript is a txtar file with hub.json, the configuration, and transcript: each line that
+// A transcript is a txtar file with PATTERN.json, the configuration, and transcript: each line that
 // begins with "> " is an event, and below it, indented, stand the commands that answer it.
 //
 //	> open [folder=F] JSON                 the run is opened
 //	> result KEY JSON                      a command succeeded
 //	> fault KEY KIND[:BOUND] "TEXT" [JSON] a command failed, perhaps with a best effort
-//	> other JSON                           something of a kind that the hub does not know
+//	> other JSON                           something of a kind that the pattern does not know
 type transcript struct {
 	path   string
 	file   *txtar.Archive
-	hub    pattern.Hub
+	config pattern.Config
 	lines  []string // of events
 	events []polity.Event
 }
@@ -50,15 +50,14 @@ func readTranscript(t *testing.T, path string) *transcript {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(file.Files) != 2 || file.Files[0].Name != "hub.json" || file.Files[1].Name != "transcript" {
-		t.Fatalf("%s: want hub.json and transcript", path)
+	if len(file.Files) != 2 || !strings.HasSuffix(file.Files[0].Name, ".json") || file.Files[1].Name != "transcript" {
+		t.Fatalf("%s: want PATTERN.json and transcript", path)
 	}
-	tr := &transcript{path: path, file: file}
-	d := json.NewDecoder(bytes.NewReader(file.Files[0].Data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&tr.hub); err != nil {
-		t.Fatalf("%s: hub.json: %v", path, err)
+	config, err := pattern.Parse(strings.TrimSuffix(file.Files[0].Name, ".json"), file.Files[0].Data)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
 	}
+	tr := &transcript{path: path, file: file, config: config}
 	for line := range strings.Lines(string(file.Files[1].Data)) {
 		if text, ok := strings.CutPrefix(line, "> "); ok {
 			tr.lines = append(tr.lines, strings.TrimSpace(text))
@@ -131,7 +130,7 @@ func readFault(t *testing.T, text string) (*fault.Error, string) {
 // fold returns the commands, as text, that answer each of the events.
 func (tr *transcript) fold(t *testing.T, events []polity.Event) []string {
 	t.Helper()
-	d, err := pattern.NewHub(tr.hub)
+	d, err := tr.config.Decider()
 	if err != nil {
 		t.Fatalf("%s: %v", tr.path, err)
 	}
@@ -184,14 +183,14 @@ func commandsText(commands []polity.Command) string {
 
 func transcripts(t *testing.T) []string {
 	t.Helper()
-	paths, err := filepath.Glob("testdata/hub_*.txtar")
+	paths, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no transcripts: %v", err)
 	}
 	return paths
 }
 
-func TestHubTranscripts(t *testing.T) {
+func TestTranscripts(t *testing.T) {
 	for _, path := range transcripts(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
 			tr := readTranscript(t, path)
@@ -217,8 +216,8 @@ func TestHubTranscripts(t *testing.T) {
 	}
 }
 
-// TestHubDecidesTheSameAgain folds each transcript a hundred times and from every prefix.
-func TestHubDecidesTheSameAgain(t *testing.T) {
+// TestDecidesTheSameAgain folds each transcript a hundred times and from every prefix.
+func TestDecidesTheSameAgain(t *testing.T) {
 	for _, path := range transcripts(t) {
 		tr := readTranscript(t, path)
 		want := tr.fold(t, tr.events)

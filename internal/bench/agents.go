@@ -103,7 +103,7 @@ func organization(e *engine.Engine) (engine.Digest, error) {
 	}
 	hub := pattern.Hub{Plan: &pattern.Plan{}}
 	for i := range 3 {
-		hub.Specialists = append(hub.Specialists, pattern.Specialist{Name: workerName(i), Skills: []polity.Skill{{Name: "work"}}})
+		hub.Specialists = append(hub.Specialists, pattern.Member{Name: workerName(i), Skills: []polity.Skill{{Name: "work"}}})
 		hub.Plan.Steps = append(hub.Plan.Steps, pattern.Step{ID: fmt.Sprintf("s%d", i), Agent: workerName(i), Skill: "work"})
 	}
 	config, err := json.Marshal(hub)

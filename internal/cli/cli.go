@@ -108,6 +108,7 @@ func (a *app) root() *cobra.Command {
 		a.newTest(),
 		a.newTools(),
 		a.newModels(),
+		a.newMemory(),
 		a.newGraph(),
 		a.newValidate(),
 		a.newSchema(),

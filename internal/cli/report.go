@@ -22,7 +22,15 @@ type report struct {
 // printOutput prints a run's output in the given form; "" is what suits it best.
 func (a *app) printOutput(r *report, form string) error {
 	result, isHub := hubResult(r.outcome.Output)
+	drawn := r.byPattern()
 	switch {
+	case drawn != "" && form == "":
+		if styled(a.stdout) {
+			drawn = styleMarkdown(drawn)
+		}
+		return a.out([]byte(drawn))
+	case drawn != "" && form == "markdown":
+		return a.out([]byte(drawn))
 	case isHub && form == "text":
 		return a.out([]byte(r.text(result)))
 	case isHub:
@@ -40,6 +48,41 @@ func (a *app) printOutput(r *report, form string) error {
 		}
 	}
 	return a.writeJSON(r.outcome.Output)
+}
+
+// byPattern writes the result of a pattern as Markdown; "" if the output is none, or of the hub, which has forms of its own.
+func (r *report) byPattern() string {
+	var of struct {
+		Pattern string `json:"pattern"`
+	}
+	if json.Unmarshal(r.outcome.Output, &of) != nil {
+		return ""
+	}
+	w := &writer{}
+	var err error
+	switch of.Pattern {
+	case "sequence":
+		err = w.sequence(r)
+	default:
+		return ""
+	}
+	if err != nil { // it only looks like one
+		return ""
+	}
+	w.f("## Run\n\n%s", r.footer())
+	if r.outcome.Fault != nil {
+		w.f("\nIt ended early: %s\n", mdText(faultText(r.outcome.Fault)))
+	}
+	w.f("\nUsed: %s.\n", usage(r.outcome.Usage))
+	return w.b.String()
+}
+
+// read reads the result of a pattern.
+func read[T any](r *report) (*T, error) {
+	var v T
+	d := json.NewDecoder(bytes.NewReader(r.outcome.Output))
+	d.DisallowUnknownFields()
+	return &v, d.Decode(&v)
 }
 
 // hubResult reads an output as the result of a hub, if it is one.

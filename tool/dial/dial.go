@@ -59,7 +59,7 @@ func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.User != nil {
 		return nil, fault.Denied.New("%s: no user and password in an address", r.URL.Host)
 	}
-	if len(g.allow) > 0 && !allowed(g.allow, r.URL) {
+	if len(g.allow) > 0 && !Allowed(g.allow, r.URL) {
 		return nil, fault.Denied.New("host %.100q is not among those that are allowed: %s", r.URL.Host, strings.Join(g.allow, ", "))
 	}
 	return g.next.RoundTrip(r)
@@ -72,7 +72,8 @@ func (g *guarded) CloseIdleConnections() {
 	}
 }
 
-func allowed(allow []string, u *url.URL) bool {
+// Allowed says whether the host of an address is among those of allow, as Client does.
+func Allowed(allow []string, u *url.URL) bool {
 	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
 	port := u.Port()
 	usual := port == "" || port == "80" && u.Scheme == "http" || port == "443" && u.Scheme == "https"

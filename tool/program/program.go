@@ -7,6 +7,7 @@
 package program
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -139,13 +140,10 @@ func newCommand(src tool.Source, d tool.ExecTool) (*command, error) {
 	}
 	c := &command{args: d.Command, env: src.Exec.Env, accepts: accepts, spec: tool.Spec{
 		Name: src.Name + "." + d.Name, Version: version, Description: d.Description, Input: d.Input, Output: d.Output,
-		Effect: d.Effect, Timeout: time.Duration(d.Timeout),
+		Effect: cmp.Or(d.Effect, src.Effects[d.Name], polity.EffectExternal), Timeout: time.Duration(d.Timeout),
 	}}
 	if c.spec.Description == "" {
 		c.spec.Description = "Runs " + strings.Join(d.Command, " ")
-	}
-	if c.spec.Effect == "" {
-		c.spec.Effect = polity.EffectExternal
 	}
 	if src.Exec.Sandbox != nil {
 		c.sandbox = *src.Exec.Sandbox

@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"encoding/json"
+
+	"polity.run/pattern"
+)
+
+// sequence writes the result of a sequence.
+func (w *writer) sequence(r *report) error {
+	s, err := read[pattern.SequenceResult](r)
+	if err != nil {
+		return err
+	}
+	w.f("# %s\n\n", mdText(r.agent))
+	w.value(s.Output)
+	w.done("Stages", s.Stages)
+	return nil
+}
+
+// value writes what somebody answered: a text as text, and other JSON as a block.
+func (w *writer) value(raw json.RawMessage) {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		w.f("%s\n\n", mdText(text))
+		return
+	}
+	data, err := marshal(raw)
+	if err != nil {
+		data = raw
+	}
+	w.f("%s\n", mdBlock("json", string(data)))
+}
+
+// done writes a table of what was asked.
+func (w *writer) done(title string, all []pattern.Done) {
+	if len(all) == 0 {
+		return
+	}
+	w.f("## %s\n\n| asked | agent | attempts | time | ended |\n|---|---|---|---|---|\n", title)
+	for _, d := range all {
+		ended := "ok"
+		if d.Fault != nil {
+			ended = faultText(d.Fault)
+		}
+		w.f("| %s | %s | %d | %s | %s |\n", mdText(d.Name), mdText(string(d.Agent)), d.Attempts, d.Took, mdText(ended))
+	}
+	w.f("\n")
+}

@@ -1,0 +1,367 @@
+package pattern
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"polity.run"
+	"polity.run/fault"
+)
+
+// Limits of what a pattern asks.
+const (
+	askRetries   = 2        // times that a question is asked again after a fault that may pass
+	askRepairs   = 1        // times that a question is asked again after an answer that does not fit
+	answerMax    = 1 << 20  // bytes of an answer
+	problemMax   = 1 << 10  // bytes of what is said to be wrong with one
+	hedgePrefix  = "hedge." // of the commands that wait before a question is asked a second time
+	nameMax      = 44       // bytes of a question's name: the commands that wait for it have longer ones
+	digestLen    = 8
+	hedgePercent = 5 // most questions of a hundred that are asked a second time because the first answer is slow
+)
+
+// question is what one member is asked. Its name says what for, as in opening.ada, and is unique in the run.
+type question struct {
+	name  string
+	to    *Member
+	duty  string          // "" asks for the member's only skill
+	input json.RawMessage // an object, where accept may refuse the answer
+	// accept says what is wrong with an answer. nil takes every JSON.
+	accept func(json.RawMessage) error
+	bounds polity.Bounds
+	// hedge, if not 0, is how long an answer is waited for before the question is asked a second time, if its member is repeatable.
+	hedge time.Duration
+}
+
+// answer is what became of a question.
+type answer struct {
+	question
+	output json.RawMessage // what was answered; with a fault the best effort, if there is one
+	fault  *fault.Error    // why there is no answer, or only a best effort
+	run    polity.RunID    // of the last attempt
+	usage  polity.Usage    // of all attempts
+	tries  int
+	took   time.Duration
+}
+
+// good says whether there is something to go on with.
+func (a *answer) good() bool { return len(a.output) > 0 }
+
+// desk asks the members of a pattern and takes their answers: it tries again what may pass, has an answer corrected that does not fit,
+// asks a second time where an answer is slow, and cancels what is no longer of interest. It is part of a run's state.
+//
+//	ask -> event ... event -> answer
+type desk struct {
+	run       polity.RunID
+	now       time.Time // of the event that is being decided
+	out       []polity.Command
+	open      []*pending // in the order of asking
+	late      []string   // keys of cancelled commands that are not answered yet
+	asked     int
+	hedged    int
+	width     int          // most questions that are under way at once, as far as is known
+	exhausted *fault.Error // the bound of this run that was reached: nothing more can be asked
+	ended     bool
+}
+
+// pending is a question that is not answered yet.
+type pending struct {
+	answer
+	first    time.Time
+	attempt  int   // of the newest command
+	live     []int // attempts that are under way
+	waiting  bool  // for the time of another attempt
+	held     bool  // until another question has ended
+	hedging  bool  // the clock of the second asking runs
+	repairs  int
+	failures int
+	repair   string // what was wrong with the last answer
+}
+
+func (d *desk) emit(c polity.Command) { d.out = append(d.out, c) }
+
+// finish ends the run with an output.
+func (d *desk) finish(output any) {
+	data, err := marshal(output)
+	if err != nil {
+		d.fail(err)
+		return
+	}
+	d.ended = true
+	d.emit(polity.Finish(data))
+}
+
+// fail ends the run with a fault.
+func (d *desk) fail(err error) {
+	d.ended = true
+	d.emit(failure(err))
+}
+
+// ask asks a question. Once a bound of the run was reached nothing more is asked: the pattern is told when it is idle.
+func (d *desk) ask(q question) {
+	if d.exhausted != nil {
+		return
+	}
+	d.asked++
+	p := &pending{answer: answer{question: q}, first: d.now}
+	d.open = append(d.open, p)
+	d.send(p)
+}
+
+// send asks, or asks again.
+func (d *desk) send(p *pending) {
+	if d.width > 0 && d.underWay() >= d.width {
+		p.held = true
+		return
+	}
+	p.held, p.waiting = false, false
+	p.attempt++
+	p.tries++
+	p.live = append(p.live, p.attempt)
+	skill, _ := p.to.Can(p.duty)
+	input := p.input
+	if p.repair != "" {
+		input = withField(input, "problem", p.repair)
+	}
+	c := polity.Ask(p.name, p.to.Name, skill, input)
+	c.Attempt, c.Bounds = p.attempt, p.bounds
+	d.emit(c)
+	if p.hedge > 0 && p.attempt == 1 && p.to.Repeatable {
+		p.hedging = true
+		d.emit(polity.Sleep(hedgePrefix+p.name, p.hedge))
+	}
+}
+
+// underWay counts the commands that members work on.
+func (d *desk) underWay() int {
+	n := 0
+	for _, p := range d.open {
+		n += len(p.live)
+	}
+	return n
+}
+
+// take takes a result. It returns an answer if the event settles a question; a result of a command that is not the desk's own is left
+// alone, and false.
+func (d *desk) take(e polity.Event) (*answer, bool) {
+	attempt := max(e.Attempt, 1)
+	if i := slices.Index(d.late, polity.CommandKey(e.Name, e.Attempt)); i >= 0 {
+		d.late = slices.Delete(d.late, i, i+1)
+		return nil, false
+	}
+	for i, p := range d.open {
+		switch {
+		case e.Name == p.name && slices.Contains(p.live, attempt):
+			p.live = slices.DeleteFunc(p.live, func(a int) bool { return a == attempt })
+			if !d.answered(p, e, attempt) {
+				return nil, false
+			}
+			d.open = slices.Delete(d.open, i, i+1)
+			d.settle(p)
+			return &p.answer, true
+		case p.waiting && e.Name == backoffName(p.name, p.attempt):
+			p.waiting = false
+			if e.Fault != nil && e.Fault.Bound != boundFanOut { // no time for another attempt
+				d.open = slices.Delete(d.open, i, i+1)
+				d.note(e.Fault)
+				d.settle(p)
+				return &p.answer, true
+			}
+			d.send(p)
+			return nil, false
+		case p.hedging && e.Name == hedgePrefix+p.name:
+			p.hedging = false
+			d.second(p, e)
+			return nil, false
+		}
+	}
+	return nil, false
+}
+
+// settle ends a question: what else is under way for it is cancelled, and one that was held may go.
+func (d *desk) settle(p *pending) {
+	p.took = d.now.Sub(p.first)
+	d.stop(p)
+	d.release()
+}
+
+// stop cancels what is under way for a question.
+func (d *desk) stop(p *pending) {
+	for _, a := range p.live {
+		d.cancel(polity.CommandKey(p.name, a))
+	}
+	if p.waiting {
+		d.cancel(backoffName(p.name, p.attempt))
+	}
+	if p.hedging {
+		d.cancel(hedgePrefix + p.name)
+	}
+	p.live, p.waiting, p.hedging = nil, false, false
+}
+
+// release asks what was held back, as far as there is room.
+func (d *desk) release() {
+	for _, p := range d.open {
+		if p.held && (d.width == 0 || d.underWay() < d.width) {
+			d.send(p)
+		}
+	}
+}
+
+// answered takes what came back, and reports whether the question is settled.
+func (d *desk) answered(p *pending, e polity.Event, attempt int) bool {
+	p.usage = p.usage.Plus(e.Usage)
+	p.run = d.run.Child(p.name, attempt)
+	f, output := e.Fault, e.Data
+	if len(output) == 0 || string(output) == "null" && f != nil {
+		output = nil
+	}
+	switch {
+	case len(output) > answerMax:
+		f, output = fault.Of(fault.Invalid.New("the answer of %d bytes is longer than %d", len(output), answerMax)), nil
+	case f == nil && len(output) == 0:
+		output = json.RawMessage("null")
+	}
+	if len(output) > 0 {
+		if wrong := p.wrong(output); wrong == nil {
+			p.output, p.fault = slices.Clone(output), f
+			return true
+		} else if f == nil {
+			f = fault.Of(fault.Invalid.New("the answer does not fit: %s", clip(wrong.Error(), problemMax)))
+		}
+	}
+	p.fault = f
+	return !d.again(p, e)
+}
+
+// wrong says what is wrong with an output.
+func (p *pending) wrong(output json.RawMessage) error {
+	if !json.Valid(output) {
+		return fault.Invalid.New("it is not JSON")
+	}
+	if p.accept == nil {
+		return nil
+	}
+	return p.accept(output)
+}
+
+// again asks again, at once or later, if that may help, and reports whether it does.
+func (d *desk) again(p *pending, e polity.Event) bool {
+	others := d.underWay()
+	switch f := p.fault; {
+	case len(p.live) > 0: // another attempt may still answer
+		return true
+	case f.Kind == fault.Exhausted && f.Bound == boundFanOut && others > 0:
+		d.width = others
+		p.held, p.tries = true, p.tries-1 // it was never begun
+		return true
+	case f.Kind == fault.Exhausted:
+		if f.Bound != boundOutput && (p.bounds == (polity.Bounds{}) || e.Usage == (polity.Usage{})) {
+			d.note(f)
+		}
+		return false
+	case d.exhausted != nil:
+		return false
+	case f.Kind == fault.Invalid && len(e.Data) > 0 && p.repairs < askRepairs:
+		p.repairs++
+		p.repair = f.Text
+		d.send(p)
+		return true
+	case f.Kind.Retryable() && p.failures < askRetries:
+		p.failures++
+		p.waiting = true
+		d.emit(polity.Sleep(backoffName(p.name, p.attempt), backoff(d.run, p.name, p.attempt, p.failures)))
+		return true
+	default:
+		return false
+	}
+}
+
+// note keeps the bound that ended the run's asking.
+func (d *desk) note(f *fault.Error) {
+	if d.exhausted == nil && f.Kind == fault.Exhausted {
+		d.exhausted = f
+	}
+}
+
+// second asks a question a second time whose answer is slow, within the budget.
+func (d *desk) second(p *pending, e polity.Event) {
+	if e.Fault != nil || len(p.live) != 1 || d.exhausted != nil || d.hedged*100 >= max(d.asked, 100/hedgePercent)*hedgePercent {
+		return
+	}
+	d.hedged++
+	d.send(p)
+}
+
+// cancel cancels a pending command. What it is answered yet is of no interest.
+func (d *desk) cancel(key string) {
+	d.late = append(d.late, key)
+	d.emit(polity.Cancel(key))
+}
+
+// drop cancels everything that is under way.
+func (d *desk) drop() {
+	for _, p := range d.open {
+		d.stop(p)
+	}
+	d.open = nil
+}
+
+// dropOne cancels one question, by its name.
+func (d *desk) dropOne(name string) {
+	if i := slices.IndexFunc(d.open, func(p *pending) bool { return p.name == name }); i >= 0 {
+		p := d.open[i]
+		d.open = slices.Delete(d.open, i, i+1)
+		d.settle(p)
+	}
+}
+
+// busy says whether something is under way.
+func (d *desk) busy() bool { return len(d.open) > 0 }
+
+// withField returns an object with a text added, and anything else as it is.
+func withField(input json.RawMessage, name, text string) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(input, &fields) != nil || fields == nil {
+		return input
+	}
+	quoted, err := marshal(text)
+	if err != nil {
+		return input
+	}
+	fields[name] = quoted
+	out, err := marshal(fields)
+	if err != nil {
+		return input
+	}
+	return out
+}
+
+// named joins words to the name of a command, and cuts what is too long: the end is then a digest, so that names stay different.
+func named(words ...string) string {
+	name := strings.Join(words, ".")
+	if len(name) <= nameMax {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return name[:nameMax-digestLen] + hex.EncodeToString(sum[:digestLen/2])
+}
+
+// Done is what became of a question, as a result tells it.
+type Done struct {
+	Name     string           `json:"name"` // of the command
+	Agent    polity.AgentName `json:"agent"`
+	Run      polity.RunID     `json:"run"` // of the last attempt
+	Attempts int              `json:"attempts"`
+	Took     polity.Duration  `json:"took,omitempty"`
+	Usage    polity.Usage     `json:"usage,omitzero"`
+	Fault    *fault.Error     `json:"fault,omitempty"` // why there is no answer, or only a best effort
+}
+
+func (a *answer) done() Done {
+	return Done{Name: a.name, Agent: a.to.Name, Run: a.run, Attempts: a.tries, Took: polity.Duration(a.took), Usage: a.usage, Fault: a.fault}
+}
