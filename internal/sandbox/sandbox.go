@@ -17,7 +17,6 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -165,15 +164,6 @@ func orDefault(s tool.Sandbox) tool.Sandbox {
 		s.Processes = tool.SandboxProcesses
 	}
 	return s
-}
-
-// Find returns the absolute path of a program: of a name without a slash, the first in PATH.
-func Find(name string) (string, error) {
-	found, err := exec.LookPath(name)
-	if err != nil {
-		return "", fault.NotFound.New("%s: no such program: %w", name, err)
-	}
-	return filepath.Abs(found)
 }
 
 func path() string {

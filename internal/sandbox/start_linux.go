@@ -24,6 +24,9 @@ const addressSlack = 16 << 30 // bytes
 // openFiles is how many files a program may have open in each of its processes.
 const openFiles = 1024
 
+// niceness is by how much a program gives way to this process.
+const niceness = 5
+
 // kernel is what this kernel offers.
 type kernel struct {
 	landlock    int // version; 0 is none
@@ -250,6 +253,9 @@ func (l *launch) prepare() error {
 			return fault.Unavailable.New("sandbox: limits: %w", err)
 		}
 	}
+	if err := stepBack(pid); err != nil {
+		return err
+	}
 	if l.kernel.namespaces&unix.CLONE_NEWUSER == 0 {
 		return nil
 	}
@@ -263,6 +269,20 @@ func (l *launch) prepare() error {
 		}
 	}
 	return nil
+}
+
+// stepBack has a program and all that it will start give way to this process where processors are short. Otherwise a thousand processes leave
+// the watch no time to find them.
+func stepBack(pid int) error {
+	if err := unix.Setpriority(unix.PRIO_PROCESS, pid, niceness); err != nil {
+		return fault.Unavailable.New("sandbox: priority: %w", err)
+	}
+	// Where the kernel shares time by sessions, what is nice within one is nice to nobody else.
+	err := os.WriteFile(filepath.Join("/proc", strconv.Itoa(pid), "autogroup"), []byte(strconv.Itoa(niceness)), 0)
+	if err == nil || errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.EAGAIN) && os.Geteuid() != 0 {
+		return nil // it does not share so, or lets others than root change this ten times a second only: their processes the kernel counts
+	}
+	return fault.Unavailable.New("sandbox: priority: %w", err)
 }
 
 // resources are the limits of each process.

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	watchEvery = 50 * time.Millisecond
-	diskEvery  = 5       // looks at processes for each look at the disk
-	forgetting = 20      // looks after which every process is looked at again, since numbers are given again
+	watchEvery = 20 * time.Millisecond
+	diskEvery  = 10      // looks at processes for each look at the disk
+	forgetting = 50      // looks after which every process is looked at again, since numbers are given again
 	filesMax   = 100_000 // files in a program's own folder
 )
 
