@@ -211,8 +211,8 @@ func (l *launch) restrict() error {
 func dropCapabilities() error {
 	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
 		err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
-		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) { // no right to drop, and so none to give; or a capability of later kernels
-			break
+		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
+			break // no user but root has any to give, and a root without the right to drop them has few; or it is a capability of later kernels
 		}
 		if err != nil {
 			return fault.Unavailable.New("sandbox: capabilities: %w", err)
