@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,9 @@ import (
 
 // seen collects observations. It refuses the next ones while refuse is set.
 type seen struct {
+	mu     sync.Mutex
 	list   []Observation
+	notes  []string
 	refuse error
 	hold   time.Duration // how long each is held back
 }
@@ -31,6 +34,8 @@ func (s *seen) emit(ctx context.Context, o Observation) error {
 			return err
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.refuse != nil {
 		return s.refuse
 	}
@@ -38,9 +43,17 @@ func (s *seen) emit(ctx context.Context, o Observation) error {
 	return nil
 }
 
+func (s *seen) note(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notes = append(s.notes, text)
+}
+
 // take returns what was seen since the last time, as KEY of each input.
 func (s *seen) take(t *testing.T, keys ...string) []string {
 	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var out []string
 	for _, o := range s.list {
 		var fields map[string]any
@@ -105,8 +118,7 @@ func TestFolder(t *testing.T) {
 	put(t, dir, "a.eml", "first")
 	synctest.Test(t, func(t *testing.T) {
 		var s seen
-		var notes []string
-		background(t, open(t, Folder{Path: dir, Files: "*.eml", Deleted: true, SizeMax: 100, Note: func(text string) { notes = append(notes, text) }}), s.emit)
+		background(t, open(t, Folder{Path: dir, Files: "*.eml", Deleted: true, SizeMax: 100, Note: s.note}), s.emit)
 		want(t, "before it stood still", s.take(t, "file"))
 		pass(PollDefault)
 		want(t, "what was there", s.take(t, "event", "file", "text"), "file.created a.eml first")
@@ -128,7 +140,7 @@ func TestFolder(t *testing.T) {
 		}
 		pass(3 * PollDefault)
 		want(t, "what changed", s.take(t, "event", "file", "text"), "file.changed a.eml second!")
-		want(t, "what was left out", notes, "file large.eml is left out: it has 101 bytes, which is more than 100")
+		want(t, "what was left out", s.notes, "file large.eml is left out: it has 101 bytes, which is more than 100")
 
 		put(t, dir, "b.eml", "growing, still") // only its time is another one
 		pass(3 * PollDefault)
@@ -241,16 +253,15 @@ func TestLines(t *testing.T) {
 
 func TestLongLine(t *testing.T) {
 	var s seen
-	var notes []string
 	text := strings.Repeat("x", LineMax) + "\n" + strings.Repeat("y", 3*LineMax) + "\nshort\n" + strings.Repeat("z", LineMax+1)
-	l := Lines{From: strings.NewReader(text), Note: func(text string) { notes = append(notes, text) }}.Open()
+	l := Lines{From: strings.NewReader(text), Note: s.note}.Open()
 	if err := l.Run(t.Context(), s.emit); err != nil {
 		t.Fatal(err)
 	}
 	if len(s.list) != 2 || len(s.list[0].Input) < LineMax {
 		t.Errorf("%d lines", len(s.list))
 	}
-	want(t, "notes", notes, "line 2 is left out: it is longer than 1048576 bytes", "line 4 is left out: it is longer than 1048576 bytes")
+	want(t, "notes", s.notes, "line 2 is left out: it is longer than 1048576 bytes", "line 4 is left out: it is longer than 1048576 bytes")
 }
 
 // A line that arrives while nobody runs the source is there for the next one who does.
