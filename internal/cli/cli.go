@@ -105,6 +105,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.newRun(),
 		a.newRuns(),
+		a.newWatch(),
 		a.newTest(),
 		a.newTools(),
 		a.newModels(),
