@@ -13,12 +13,12 @@ import (
 	"polity.run"
 )
 
-// The program notes each file that it is asked about before it answers. Its effect is external: it must never be begun twice.
+// The program notes each file that it is asked about before it answers, unless the request was cut off with the process that sent it. Its effect is external: it must never be begun twice.
 const noting = `polity: v1
 name: noting
 agents:
   clerk:
-    command: [sh, -c, 'name=$(sed "s/.*\"file\":\"\([^\"]*\)\".*/\1/"); echo "$name" >> "$POLITY_FOLDER/../began"; echo null']
+    command: [sh, -c, 'name=$(sed "s/.*\"file\":\"\([^\"]*\)\".*/\1/"); [ -n "$name" ] && echo "$name" >> "$POLITY_FOLDER/../began"; echo null']
 on:
   - {folder: inbox}
 `
