@@ -103,6 +103,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(a.newHelp())
 	root.AddCommand(
+		a.newNew(),
 		a.newRun(),
 		a.newRuns(),
 		a.newWatch(),
