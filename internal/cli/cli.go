@@ -112,6 +112,7 @@ func (a *app) root() *cobra.Command {
 		a.newModels(),
 		a.newMemory(),
 		a.newGraph(),
+		a.newDoctor(),
 		a.newValidate(),
 		a.newSchema(),
 		a.newBench(),
