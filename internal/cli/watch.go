@@ -122,7 +122,7 @@ func (a *app) watcher(path string, f *watchFlags) (*watcher, error) {
 	}
 	w := &watcher{
 		app: a, manifest: m, bounds: bounds, once: f.once,
-		slots: make(chan struct{}, f.atOnce), following: map[polity.RunID]bool{}, asked: map[string]bool{},
+		slots: make(chan struct{}, f.atOnce), following: map[polity.RunID]bool{},
 	}
 	for _, on := range m.On {
 		if err := w.add(on, dir); err != nil {

@@ -30,9 +30,10 @@ type watcher struct {
 	slots    chan struct{} // one for each run that may go on at the same time
 	box      outbox
 
+	asked map[string]bool // open questions to people that were told
+
 	mu        sync.Mutex // around what follows, and what is printed
 	following map[polity.RunID]bool
-	asked     map[string]bool // questions to people that were told
 	ended     int
 	failed    int
 	left      int // runs that went on when the watcher stopped
@@ -84,13 +85,13 @@ type shift struct {
 	runs sync.WaitGroup
 }
 
-func (w *watcher) shift(ctx context.Context) (err error) {
-	n, err := w.connect(ctx)
+func (w *watcher) shift(whole context.Context) (err error) {
+	n, err := w.connect(whole)
 	if err != nil {
 		return err
 	}
 	defer closeInto(&err, n)
-	ctx, stop := context.WithCancelCause(ctx)
+	ctx, stop := context.WithCancelCause(whole)
 	s := &shift{watcher: w, node: n, stop: stop}
 	var around sync.WaitGroup
 	defer func() { stop(nil); s.runs.Wait(); around.Wait() }()
@@ -106,8 +107,8 @@ func (w *watcher) shift(ctx context.Context) (err error) {
 	}
 	around.Go(func() { s.people(ctx) })
 	err = s.watch(ctx)
-	if _, ok := n.(*remote); ok && errors.Is(err, fault.Unavailable) {
-		return processGone{err}
+	if r, ok := n.(*remote); ok && errors.Is(err, fault.Unavailable) && r.Alive(whole) != nil {
+		return processGone{err} // and it is not a source that cannot see any more
 	}
 	return err
 }
@@ -167,22 +168,17 @@ func (s *shift) accept(ctx context.Context, o *origin, seen environ.Observation)
 		return err
 	}
 	known, err := s.node.Find(ctx, r.ID)
-	if errors.Is(err, fault.NotFound) {
-		err = nil
-	}
-	if err != nil {
-		s.release(r.ID)
-		return err
-	}
-	if known.Status.Final() || known.Status == polity.StatusStopped {
-		s.release(r.ID)
-		return s.box.drop(r.ID)
+	switch {
+	case errors.Is(err, fault.NotFound): // it is news
+	case err != nil:
+		return s.release(r.ID, err)
+	case known.Status.Final() || known.Status == polity.StatusStopped:
+		return s.release(r.ID, s.box.drop(r.ID))
 	}
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
-		s.release(r.ID)
-		return fault.Cancelled.New("watch: %w", context.Cause(ctx))
+		return s.release(r.ID, fault.Cancelled.New("watch: %w", context.Cause(ctx)))
 	}
 	e := happened{Event: "opened", Run: r.ID, Source: o.name, Seen: seen.ID, Agent: o.Agent}
 	if known.ID != "" {
@@ -196,8 +192,7 @@ func (s *shift) accept(ctx context.Context, o *origin, seen environ.Observation)
 	}
 	if err != nil {
 		<-s.slots
-		s.release(r.ID)
-		return s.refused(e, err)
+		return s.release(r.ID, s.refused(e, err))
 	}
 	s.runs.Go(func() { s.follow(ctx, e) })
 	return nil
@@ -214,10 +209,12 @@ func (s *shift) claim(id polity.RunID) bool {
 	return true
 }
 
-func (s *shift) release(id polity.RunID) {
+// release takes a claim back, and returns err.
+func (s *shift) release(id polity.RunID, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.following, id)
+	return err
 }
 
 func (s *shift) follows(id polity.RunID) bool {
@@ -282,11 +279,15 @@ func (s *shift) people(ctx context.Context) {
 		if err != nil {
 			continue // whoever follows the runs says so
 		}
+		earlier := s.asked
+		s.asked = map[string]bool{}
 		for _, q := range open {
-			if s.asked[q.Key] || !s.follows(q.Run.Root()) {
+			if !s.follows(q.Run.Root()) {
 				continue
 			}
-			s.asked[q.Key] = true
+			if s.asked[q.Key] = true; earlier[q.Key] {
+				continue
+			}
 			s.screen.say("question: %s\nnote: to answer: polity runs answer '%s' ANSWER", questionText(q), clean(q.Key))
 		}
 	}
