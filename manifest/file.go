@@ -19,6 +19,7 @@ type file struct {
 	Memory      *memories         `json:"memory,omitempty" jsonschema:"How much the organization and its agents remember, and by what it is searched beside words."`
 	Agents      map[word]member   `json:"agents" jsonschema:"The agents, by name."`
 	Org         *organization     `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
+	On          []occasion        `json:"on,omitempty" jsonschema:"What polity watch watches, each with the agent that is asked about it."`
 }
 
 // bounds are polity.Bounds.

@@ -163,3 +163,19 @@ func Expand(value string) (string, error) {
 	}
 	return text, nil
 }
+
+// Kind is the kind of fault that an HTTP status from 400 means.
+func Kind(status int) fault.Kind {
+	switch {
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return fault.Denied
+	case status == http.StatusNotFound || status == http.StatusGone:
+		return fault.NotFound
+	case status == http.StatusConflict:
+		return fault.Conflict
+	case status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status >= 500:
+		return fault.Unavailable
+	default:
+		return fault.Invalid
+	}
+}

@@ -270,21 +270,10 @@ func (r *request) host() string {
 }
 
 func (r *request) refused(a *http.Response, body []byte) error {
-	kind := fault.Invalid
-	switch c := a.StatusCode; {
-	case c == http.StatusUnauthorized || c == http.StatusForbidden:
-		kind = fault.Denied
-	case c == http.StatusNotFound || c == http.StatusGone:
-		kind = fault.NotFound
-	case c == http.StatusConflict:
-		kind = fault.Conflict
-	case c == http.StatusRequestTimeout || c == http.StatusTooManyRequests || c >= 500:
-		kind = fault.Unavailable
-	}
 	after := ""
 	if v := a.Header.Get("Retry-After"); v != "" {
 		after = fmt.Sprintf(" (retry after %.40q)", v)
 	}
 	text := strings.Join(strings.Fields(strings.ToValidUTF8(string(body[:min(len(body), errorMax)]), "\uFFFD")), " ")
-	return kind.New("tool %s: %s%s: %s", r.spec.Name, a.Status, after, text)
+	return dial.Kind(a.StatusCode).New("tool %s: %s%s: %s", r.spec.Name, a.Status, after, text)
 }
