@@ -15,12 +15,11 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"polity.run"
+	"polity.run/engine"
 	"polity.run/fault"
 	"polity.run/manifest"
 	"polity.run/schema"
 	"polity.run/tool"
-	"polity.run/tool/program"
-	"polity.run/tool/web"
 )
 
 var update = flag.Bool("update", false, "rewrite the wanted texts of testdata")
@@ -31,12 +30,7 @@ func env() manifest.Env {
 		Models: []string{"quote", "large"},
 		Go:     map[string]string{"greeter": "3"},
 		Tools:  map[string]tool.Spec{},
-		Specs: func(s tool.Source) ([]tool.Spec, error) {
-			if s.Exec != nil {
-				return program.Specs(s)
-			}
-			return web.Specs(s)
-		},
+		Specs:  engine.Specs,
 	}
 	add := func(name, input string) {
 		e.Tools[name] = tool.Spec{Name: name, Version: "1", Effect: polity.EffectNone, Input: json.RawMessage(input)}

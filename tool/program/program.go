@@ -36,18 +36,7 @@ const (
 	version   = "1"
 )
 
-// Specs returns what the tools of a source are. It returns fault.Invalid saying what is wrong with the declaration, all at once. Nothing
-// is started.
-func Specs(src tool.Source) ([]tool.Spec, error) {
-	made, err := build(src)
-	specs := make([]tool.Spec, len(made))
-	for i, m := range made {
-		specs[i] = m.spec
-	}
-	return specs, err
-}
-
-// Tools returns the tools of a source.
+// Tools returns the tools of a source. It returns fault.Invalid saying what is wrong with the declaration, all at once. Nothing is started yet.
 func Tools(src tool.Source) ([]tool.Tool, error) {
 	made, err := build(src)
 	tools := make([]tool.Tool, len(made))
@@ -187,19 +176,11 @@ func declared(d tool.ExecTool) error {
 
 // inputOf is the schema of an input that only fills a command. Where nothing is to be filled it is any object.
 func inputOf(words []string) json.RawMessage {
-	s := map[string]any{"type": "object"}
-	if names := fields(words); len(names) > 0 {
-		properties := map[string]any{}
-		for _, name := range names {
-			properties[name] = map[string]string{"type": "string"}
-		}
-		s = map[string]any{"type": "object", "properties": properties, "required": names, "additionalProperties": false}
+	names := fields(words)
+	if len(names) == 0 {
+		return json.RawMessage(`{"type":"object"}`)
 	}
-	out, err := json.Marshal(s)
-	if err != nil {
-		panic("program: a schema that is no JSON: " + err.Error())
-	}
-	return out
+	return tool.Texts(names)
 }
 
 func (c *command) Spec() tool.Spec { return c.spec }
@@ -238,7 +219,7 @@ func (c *command) Call(ctx context.Context, call tool.Call) (out json.RawMessage
 	if err != nil {
 		return nil, c.lost(ctx, err, true)
 	}
-	return output(text), nil
+	return tool.JSON(text), nil
 }
 
 // environ returns the variables of a program.
@@ -276,16 +257,4 @@ func (c *command) lost(ctx context.Context, err error, begun bool) error {
 	default:
 		return fmt.Errorf("tool %s: %w", c.spec.Name, err)
 	}
-}
-
-// output is what a program printed, as JSON: itself, or {"text": ...}.
-func output(text []byte) json.RawMessage {
-	if json.Valid(text) {
-		return text
-	}
-	out, err := json.Marshal(map[string]string{"text": strings.ToValidUTF8(string(text), "\uFFFD")})
-	if err != nil {
-		panic("program: a text that is no JSON: " + err.Error())
-	}
-	return out
 }

@@ -150,17 +150,20 @@ func TestDeclarations(t *testing.T) {
 		"a limit is negative":          {Allow: []string{"cat"}, Tools: []tool.ExecTool{{Name: "a", Command: cat, Timeout: -1}}},
 		"files, network, limits or pr": {Allow: []string{"cat"}, Sandbox: &tool.Sandbox{Require: []tool.Protection{"all"}}, Tools: []tool.ExecTool{{Name: "a", Command: cat}}},
 	} {
-		if _, err := Specs(tool.Source{Name: "s", Exec: &e}); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
+		if _, err := Tools(tool.Source{Name: "s", Exec: &e}); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: got %v, want %q", e, err, want)
 		}
 	}
-	specs, err := Specs(tool.Source{Name: "s", Exec: &tool.Exec{Allow: []string{"cat"}, Tools: []tool.ExecTool{{Name: "a", Command: []string{"cat", "{x}", "{y}{x}"}}}}})
-	want := []tool.Spec{{
+	tools, err := Tools(tool.Source{Name: "s", Exec: &tool.Exec{Allow: []string{"cat"}, Tools: []tool.ExecTool{{Name: "a", Command: []string{"cat", "{x}", "{y}{x}"}}}}})
+	want := tool.Spec{
 		Name: "s.a", Version: "1", Description: "Runs cat {x} {y}{x}", Effect: polity.EffectExternal,
 		Input: json.RawMessage(`{"additionalProperties":false,"properties":{"x":{"type":"string"},"y":{"type":"string"}},"required":["x","y"],"type":"object"}`),
-	}}
-	if diff := cmp.Diff(want, specs); err != nil || diff != "" {
-		t.Error(err, diff)
+	}
+	if err != nil || len(tools) != 1 {
+		t.Fatal(tools, err)
+	}
+	if diff := cmp.Diff(want, tools[0].Spec()); diff != "" {
+		t.Error(diff)
 	}
 }
 
