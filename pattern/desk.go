@@ -24,10 +24,11 @@ const (
 	hedgePercent = 5 // most questions of a hundred that are asked a second time because the first answer is slow
 )
 
-// question is what one member is asked. Its name says what for, as in opening.ada, and is unique in the run.
+// question is what one member is asked, or a tool. Its name says what for, as in opening.ada, and is unique in the run.
 type question struct {
 	name  string
 	to    *Member
+	tool  string          // if not "", a tool that is called, and to is nil
 	duty  string          // "" asks for the member's only skill
 	input json.RawMessage // an object, where accept may refuse the answer
 	// accept says what is wrong with an answer. nil takes every JSON.
@@ -122,18 +123,26 @@ func (d *desk) send(p *pending) {
 	p.attempt++
 	p.tries++
 	p.live = append(p.live, p.attempt)
-	skill, _ := p.to.Can(p.duty)
-	input := p.input
-	if p.repair != "" {
-		input = withField(input, "problem", p.repair)
-	}
-	c := polity.Ask(p.name, p.to.Name, skill, input)
+	c := p.command()
 	c.Attempt, c.Bounds = p.attempt, p.bounds
 	d.emit(c)
 	if p.hedge > 0 && p.attempt == 1 && p.to.Repeatable {
 		p.hedging = true
 		d.emit(polity.Sleep(hedgePrefix+p.name, p.hedge))
 	}
+}
+
+// command is what asks the question, without the attempt.
+func (p *pending) command() polity.Command {
+	if p.tool != "" {
+		return polity.Call(p.name, p.tool, p.input)
+	}
+	skill, _ := p.to.Can(p.duty)
+	input := p.input
+	if p.repair != "" {
+		input = withField(input, "problem", p.repair)
+	}
+	return polity.Ask(p.name, p.to.Name, skill, input)
 }
 
 // underWay counts the commands that members work on.
@@ -266,7 +275,7 @@ func (d *desk) again(p *pending, e polity.Event) bool {
 		return false
 	case d.exhausted != nil:
 		return false
-	case f.Kind == fault.Invalid && len(e.Data) > 0 && p.repairs < askRepairs:
+	case f.Kind == fault.Invalid && len(e.Data) > 0 && p.repairs < askRepairs && p.tool == "":
 		p.repairs++
 		p.repair = f.Text
 		d.send(p)

@@ -167,7 +167,7 @@ func (v *verification) chunk() (string, []polity.Evidence) {
 // callVerify has the next citations looked at.
 func (r *hubRun) callVerify(attempt int) {
 	name, citations := r.verify.chunk()
-	input, err := marshal(map[string][]polity.Evidence{"citations": citations})
+	input, err := citing(citations)
 	if err != nil {
 		r.cannotVerify(err.Error())
 		return
@@ -217,23 +217,36 @@ func (r *hubRun) verifyAgain() {
 
 // take keeps the results of one call and goes on.
 func (r *hubRun) take(output json.RawMessage, want int) {
-	var answer struct {
-		Results []citation `json:"results"`
-	}
-	if err := json.Unmarshal(output, &answer); err != nil {
-		r.cannotVerify(fmt.Sprintf("%s answered what cannot be read: %v", VerifyTool, err))
+	results, wrong := readCitations(output, want)
+	if wrong != "" {
+		r.cannotVerify(wrong)
 		return
 	}
-	if len(answer.Results) != want {
-		r.cannotVerify(fmt.Sprintf("%s answered %d of %s", VerifyTool, len(answer.Results), plural(want, "citation")))
-		return
-	}
-	r.verify.results = append(r.verify.results, answer.Results...)
+	r.verify.results = append(r.verify.results, results...)
 	if len(r.verify.results) < len(r.verify.citations) {
 		r.callVerify(1)
 		return
 	}
 	r.finish()
+}
+
+// readCitations reads what files.cite answered for so many citations, or says what is wrong with it.
+func readCitations(output json.RawMessage, want int) (results []citation, wrong string) {
+	var answer struct {
+		Results []citation `json:"results"`
+	}
+	if err := json.Unmarshal(output, &answer); err != nil {
+		return nil, fmt.Sprintf("%s answered what cannot be read: %v", VerifyTool, err)
+	}
+	if len(answer.Results) != want {
+		return nil, fmt.Sprintf("%s answered %d of %s", VerifyTool, len(answer.Results), plural(want, "citation"))
+	}
+	return answer.Results, ""
+}
+
+// citing is the input of files.cite.
+func citing(citations []polity.Evidence) (json.RawMessage, error) {
+	return marshal(map[string][]polity.Evidence{"citations": citations})
 }
 
 // cannotVerify finishes without the citations having been looked at, and says so.

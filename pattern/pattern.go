@@ -30,6 +30,8 @@ type Member struct {
 	Skills      []polity.Skill   `json:"skills"`
 	// Repeatable says that asking it twice does no harm: nothing that it does reaches the outside.
 	Repeatable bool `json:"repeatable,omitempty"`
+	// Model is what its provider calls the model that it thinks with, if it is one that thinks.
+	Model string `json:"model,omitempty"`
 }
 
 // Role is what an agent does in an organization.
@@ -44,7 +46,7 @@ type Role struct {
 
 // Names lists the patterns in the order in which they are documented.
 func Names() []string {
-	return []string{"hub", "sequence"}
+	return []string{"hub", "sequence", "debate"}
 }
 
 // New returns the empty configuration of a pattern, or fault.Invalid naming those that there are.
@@ -54,6 +56,8 @@ func New(name string) (Config, error) {
 		return &Hub{}, nil
 	case "sequence":
 		return &Sequence{}, nil
+	case "debate":
+		return &Debate{}, nil
 	default:
 		return nil, fault.Invalid.New("pattern %q is not known here; there is %s%s", name, strings.Join(Names(), ", "), among(Names(), name))
 	}
@@ -71,6 +75,19 @@ func Parse(name string, config json.RawMessage) (Config, error) {
 		return nil, fault.Invalid.New("%s: configuration: %w", name, err)
 	}
 	return c, nil
+}
+
+// Tools lists the tools that the deciders of a configuration call themselves. A release pins them for the organization.
+func Tools(c Config) []string {
+	switch c := c.(type) {
+	case *Hub:
+		return []string{VerifyTool}
+	case *Debate:
+		if c.Source {
+			return []string{VerifyTool}
+		}
+	}
+	return nil
 }
 
 // Can returns the name of the skill by which m is asked for a duty: the duty's own, or that of its only skill; false if it has neither.
