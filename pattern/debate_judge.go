@@ -101,7 +101,7 @@ func (r *debateRun) judge() {
 	}
 	r.contenders = r.contending()
 	k := len(r.contenders)
-	if k == 0 {
+	if k == 0 || r.exhausted != nil {
 		return
 	}
 	texts := make([][]string, k)
@@ -192,7 +192,7 @@ func (c *contender) shownProofs() []Quote {
 		}
 		return 1
 	}
-	out := slices.Clone(c.quotes)
+	out := append([]Quote{}, c.quotes...)
 	slices.SortStableFunc(out, func(a, b Quote) int { return unverified(a) - unverified(b) })
 	return out[:min(len(out), proofsMax)]
 }
@@ -407,7 +407,7 @@ func (r *debateRun) decided() DebateVerdict {
 			"only %d of %s said anything, and it takes two to debate", len(r.present()), plural(len(r.current), "debater"))}
 	case r.cfg.Mode == deliberative && len(r.contenders) == 0:
 		return DebateVerdict{Outcome: verdictInsufficient, By: byNobody, Reason: "everyone who is there abstained"}
-	case len(good) < min(judgesLeast, len(r.ballots)):
+	case len(good) < max(1, min(judgesLeast, len(r.ballots))):
 		return r.fallback(len(good))
 	default:
 		return r.count(good)
@@ -417,6 +417,9 @@ func (r *debateRun) decided() DebateVerdict {
 // fallback is the outcome where the judge could not decide.
 func (r *debateRun) fallback(good int) DebateVerdict {
 	why := fmt.Sprintf("the judge gave %d of %s", good, plural(len(r.ballots), "verdict"))
+	if len(r.ballots) == 0 {
+		why = "a bound was reached before the judge was asked"
+	}
 	if r.cfg.Mode == adversarial {
 		return DebateVerdict{Outcome: verdictInsufficient, By: byNobody, Reason: why + ", and positions that were assigned are no votes"}
 	}
@@ -464,8 +467,9 @@ func (r *debateRun) count(good []DebateBallot) DebateVerdict {
 	switch {
 	case doubts*2 >= len(good):
 		v.Outcome, v.Reason = verdictInsufficient, fmt.Sprintf("in %d of %s the judge found that what was said does not decide it", doubts, orders)
+		v.Scores = nil
 	case k == 2 && firsts[best[0]] < len(good):
-		v.Outcome, v.Reason = verdictTie, fmt.Sprintf("the judge does not name the same one in all of %s, which is a tie", orders)
+		v.Outcome, v.Reason = verdictTie, fmt.Sprintf("the judge does not name the same one in %s, which is a tie", orders)
 		best = []int{0, 1}
 	case len(best) > 1:
 		v.Outcome, v.Reason = verdictTie, fmt.Sprintf("in %s they have the same score", orders)

@@ -121,7 +121,7 @@ func saidFields(output json.RawMessage, deep int) map[string]json.RawMessage {
 	case fields["verdict"] != nil:
 		return below(fields["verdict"])
 	case fields["response"] != nil:
-		return reported(readReport(output))
+		return reported(output)
 	default:
 		return fields
 	}
@@ -143,7 +143,8 @@ func below(verdict json.RawMessage) map[string]json.RawMessage {
 }
 
 // reported reads a hub's report as what somebody says.
-func reported(rep report) map[string]json.RawMessage {
+func reported(output json.RawMessage) map[string]json.RawMessage {
+	rep := readReport(output)
 	claims := make([]polity.Claim, len(rep.claims))
 	for i, c := range rep.claims {
 		claims[i] = c.Claim
@@ -153,6 +154,10 @@ func reported(rep report) map[string]json.RawMessage {
 		if raw, err := marshal(v); err == nil { // else it says nothing, which is found
 			fields[name] = raw
 		}
+	}
+	var hub struct{ Response struct{ Verdict json.RawMessage } }
+	if json.Unmarshal(output, &hub) == nil && textOf(hub.Response.Verdict) != "" {
+		fields["answer"] = hub.Response.Verdict
 	}
 	return fields
 }
@@ -239,6 +244,7 @@ func equalised(all [][]string) [][]string {
 	out := make([][]string, len(all))
 	for i, texts := range all {
 		left := room
+		out[i] = []string{}
 		for j, t := range texts {
 			t = shortened(t, left/(len(texts)-j))
 			left -= len(t)

@@ -37,6 +37,8 @@ type Pattern struct {
 	Config func(r *rand.Rand) pattern.Config
 	// Request is what a run is opened with; "" is {"question": ...}.
 	Request string
+	// Folder is what the run may read; "" is none.
+	Folder string
 	// Sensible is what a member that does its duty answers, with what luck it may have.
 	Sensible func(r *rand.Rand, c polity.Command) string
 	// Partial says whether an output that a run ended with at a bound holds anything. nil: it must be more than {} and null.
@@ -164,7 +166,7 @@ func newWorld(t testing.TB, p Pattern, seed uint64) *world {
 }
 
 func (w *world) run() {
-	w.deliver(polity.Event{Kind: polity.Opened, Data: json.RawMessage(w.p.Request)})
+	w.deliver(polity.Event{Kind: polity.Opened, Data: json.RawMessage(w.p.Request), Folder: w.p.Folder})
 	for w.end == nil {
 		if len(w.events) > eventsMax {
 			w.t.Fatalf("it has not ended after %d events; pending: %d", eventsMax, len(w.pending))
@@ -184,7 +186,7 @@ func (w *world) deliver(e polity.Event) {
 	e.Run, e.At = "0-pattern", w.now
 	data := slices.Clone(e.Data)
 	w.events = append(w.events, polity.Event{
-		Kind: e.Kind, At: e.At, Run: e.Run, Name: e.Name, Attempt: e.Attempt, Data: data, Fault: e.Fault, Usage: e.Usage,
+		Kind: e.Kind, At: e.At, Run: e.Run, Folder: e.Folder, Name: e.Name, Attempt: e.Attempt, Data: data, Fault: e.Fault, Usage: e.Usage,
 	})
 	state, commands := w.decider.Decide(w.state, e)
 	w.state = state
