@@ -269,9 +269,10 @@ func (patternWord) choices() []string { return pattern.Names() }
 // patterned is the pattern of an organization, and what the patterns need. The pattern tag says to which ones a field belongs; the one
 // with an exclamation mark cannot do without it. A field that several patterns have stands in shared.
 type patterned struct {
-	Pattern patternWord `json:"pattern,omitempty" kind:"org" tells:"kind" jsonschema:"Kind org: who acts next. hub: a coordinator asks specialists, verifies their claims and puts the answer together. sequence: stages, one after the other."`
+	Pattern patternWord `json:"pattern,omitempty" kind:"org" tells:"kind" jsonschema:"Kind org: who acts next. hub: a coordinator asks specialists, verifies their claims and puts the answer together. sequence: stages, one after the other. debate: several answer each other in rounds, and a judge decides."`
 	hub
 	sequence
+	debate
 }
 
 // plannerWord names a planner of the hub.
@@ -303,6 +304,38 @@ type stage struct {
 	Objective string `json:"objective,omitempty" jsonschema:"What this stage is for."`
 	Optional  bool   `json:"optional,omitempty" jsonschema:"Whether the sequence goes on without it if it fails."`
 	Bounds    bounds `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the stage."`
+}
+
+// debate is pattern.Debate.
+type debate struct {
+	Mode     modeWord  `json:"mode,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate: adversarial: each defends an assigned position; deliberative: each has an answer and may change it. Default adversarial."`
+	Topic    string    `json:"topic,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate: what it is about. Left out it is the request's question."`
+	Debaters []debater `json:"debaters,omitempty" kind:"org" pattern:"debate!" jsonschema:"Pattern debate: those who debate."`
+	Judge    word      `json:"judge,omitempty" kind:"org" pattern:"debate!" jsonschema:"Pattern debate: agent that judges, and takes no part."`
+	Rounds   count     `json:"rounds,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate: most rounds after the openings; default 2, at most 10, or 3 in a deliberative debate."`
+	Degree   count     `json:"degree,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate, deliberative: how many others each is shown in a round; default 2."`
+	Quorum   share     `json:"quorum,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate, deliberative: share of all debaters whose common answer ends it; default 0.8."`
+	Orders   count     `json:"orders,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate: in how many orders the judge sees the candidates, if there are as many; default 3, at least 2."`
+	Choices  []choice  `json:"choices,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate, deliberative: the answers that there are. Left out it is any."`
+	Source   bool      `json:"source,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate: whether quotes are looked up in the folder that the run may read."`
+}
+
+// modeWord is the mode of a pattern.Debate.
+type modeWord string
+
+func (modeWord) choices() []string { return []string{"adversarial", "deliberative"} }
+
+// debater is pattern.Debater.
+type debater struct {
+	Agent    word   `json:"agent" jsonschema:"Agent that debates."`
+	Position string `json:"position,omitempty" jsonschema:"What it defends in an adversarial debate."`
+	Bounds   bounds `json:"bounds,omitempty" jsonschema:"Limits that are delegated to each question to it."`
+}
+
+// choice is pattern.Choice.
+type choice struct {
+	Answer  string   `json:"answer" jsonschema:"The answer."`
+	Aliases []string `json:"aliases,omitempty" jsonschema:"Other words for it."`
 }
 
 // skill is polity.Skill.

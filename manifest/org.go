@@ -48,6 +48,8 @@ func (b *builder) config(o *org) pattern.Config {
 		return b.hub(o)
 	case "sequence":
 		return b.sequence(o)
+	case "debate":
+		return b.debate(o)
 	default:
 		return nil // reported by the decoder, or as missing
 	}
@@ -93,11 +95,13 @@ func patternsOf(f reflect.StructField) (of, needed []patternWord) {
 
 // members looks the members up, and gives those that declare no skills the duties of their roles.
 func (b *builder) members(o *org) {
-	if spec, ok := b.tool(pattern.VerifyTool); ok && o.as.Pattern == "hub" { // without it the hub says that nothing could be verified
-		o.def.Org.Tools = []agent.ToolPin{{Name: pattern.VerifyTool, Digest: spec.digest}}
-	}
 	if o.cfg == nil {
 		return
+	}
+	for _, name := range pattern.Tools(o.cfg) {
+		if spec, ok := b.tool(name); ok { // without it the pattern says that nothing could be verified
+			o.def.Org.Tools = append(o.def.Org.Tools, agent.ToolPin{Name: name, Digest: spec.digest})
+		}
 	}
 	known := slices.Sorted(maps.Keys(b.defs))
 	known = slices.DeleteFunc(known, func(name string) bool { return name == string(o.def.Name) })
@@ -204,7 +208,7 @@ func (b *builder) organization(o *org) {
 			return
 		}
 		members = append(members, pattern.Member{
-			Name: d.Name, Description: d.Description, Skills: d.Skills, Repeatable: b.repeatable(d, nil),
+			Name: d.Name, Description: d.Description, Skills: d.Skills, Repeatable: b.repeatable(d, nil), Model: b.thinksWith(d),
 		})
 	}
 	if h, ok := o.cfg.(*pattern.Hub); ok && b.at.has(o.path+".plan") {
@@ -216,6 +220,17 @@ func (b *builder) organization(o *org) {
 		b.add(o.path, "the pattern's configuration cannot be written: "+oneLine(err), "")
 	}
 	o.def.Org.Config = data
+}
+
+// thinksWith is what its provider calls an agent's model; "" for an agent that has none.
+func (b *builder) thinksWith(d *agent.Definition) string {
+	if d.Model == nil {
+		return ""
+	}
+	if spec := b.models[d.Model.Model]; spec != nil {
+		return spec.Model
+	}
+	return d.Model.Model
 }
 
 // repeatable says whether asking an agent twice does no harm: nothing that it does, or has others do, reaches the outside twice.

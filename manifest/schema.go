@@ -181,6 +181,10 @@ func (perMillion) form() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "number", Minimum: new(0.0), Maximum: new(float64(perMillionMax))}
 }
 
+func (share) form() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "number", ExclusiveMinimum: new(0.0), Maximum: new(1.0)}
+}
+
 func (agentUse) form() *jsonschema.Schema {
 	object := &jsonschema.Schema{
 		Type: "object", Properties: map[string]*jsonschema.Schema{}, AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}},

@@ -96,6 +96,32 @@ func (p *perMillion) read(d *decoder, n *yaml.Node) {
 	*p = perMillion(v)
 }
 
+// share is a part of a whole in hundredths, written as in 0.8.
+type share int
+
+var shareText = regexp.MustCompile(`^(?:0?\.(\d{1,2})|1(?:\.00?)?)$`)
+
+func (s *share) read(d *decoder, n *yaml.Node) {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" && n.ShortTag() != "!!float" {
+		d.mismatch(n, "a share such as 0.8", "")
+		return
+	}
+	parts := shareText.FindStringSubmatch(n.Value)
+	if parts == nil {
+		d.add(clip(n.Value)+" is not a share", "write it with at most two decimals, as in 0.8; 1 is all")
+		return
+	}
+	*s = 100
+	if decimals := parts[1]; decimals != "" {
+		v, err := strconv.Atoi((decimals + "0")[:2])
+		if err != nil || v == 0 {
+			d.add("the share is nothing, which would stand for the default", "leave the field out, or write more")
+			return
+		}
+		*s = share(v)
+	}
+}
+
 // agentUse is an agent that a model may ask.
 type agentUse struct {
 	Agent  word   `json:"agent" jsonschema:"Name of the agent."`

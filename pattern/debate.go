@@ -3,6 +3,7 @@ package pattern
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"polity.run"
@@ -146,11 +147,13 @@ func (d Debate) Check() error {
 		p.add(in("topic"), "%d bytes are more than %d; put the rest into a file", len(d.Topic), topicMax)
 	}
 	if n := len(d.Debaters); n < 2 || n > most {
-		p.add(in("debaters"), "%s in a debate that is %s; want 2 to %d", plural(n, "debater"), d.Mode, most)
+		byMode(p.add(in("debaters"), "%s in a debate that is %s; want 2 to %d", plural(n, "debater"), d.Mode, most))
 	}
 	d.checkDebaters(&p)
 	if d.Mode == deliberative {
-		within(&p, "quorum", d.Quorum, quorumLeast, 100)
+		if d.Quorum < quorumLeast || d.Quorum > 100 {
+			p.add(in("quorum"), "%d%% is not within %d%% and 100%% of the debaters; two answers could have less", d.Quorum, quorumLeast)
+		}
 		if d.Degree < 1 || d.Degree >= max(len(d.Debaters), 2) {
 			p.add(in("degree"), "%d is not within 1 and %d, the number of others", d.Degree, max(len(d.Debaters)-1, 1))
 		}
@@ -162,6 +165,9 @@ func (d Debate) Check() error {
 	return p.err()
 }
 
+// byMode marks a problem as one that rests on the mode too.
+func byMode(one *Problem) { one.With = []string{one.Field, "mode"} }
+
 // within checks a number.
 func within(p *problems, field string, n, least, most int) {
 	if n < least || n > most {
@@ -170,6 +176,9 @@ func within(p *problems, field string, n, least, most int) {
 }
 
 func (d *Debate) checkDebaters(p *problems) {
+	if i := slices.IndexFunc(d.Debaters, func(one Debater) bool { return one.Agent == d.Judge }); i >= 0 && d.Judge != "" {
+		p.add(in("judge"), "%s is debaters[%d] too, and nobody judges their own case; name another agent", d.Judge, i)
+	}
 	agents, positions := map[polity.AgentName]int{}, map[string]int{}
 	for i, one := range d.Debaters {
 		agent, position := in("debaters[%d].agent", i), in("debaters[%d].position", i)
@@ -178,16 +187,13 @@ func (d *Debate) checkDebaters(p *problems) {
 		} else {
 			agents[one.Agent] = i
 		}
-		if one.Agent == d.Judge && d.Judge != "" {
-			p.add(in("judge"), "%s is debaters[%d] too, and nobody judges their own case; name another agent", d.Judge, i)
-		}
 		text := normalised(one.Position)
 		switch first, twice := positions[text]; {
 		case d.Mode == deliberative && one.Position != "":
-			p.add(position, "in a deliberative debate everyone has an answer of their own; delete it, or set mode: %s", adversarial)
+			byMode(p.add(position, "in a deliberative debate everyone has an answer of their own; delete it, or set mode: %s", adversarial))
 		case d.Mode == deliberative:
 		case strings.TrimSpace(one.Position) == "":
-			p.add(position, "%s has no position to defend; write one, or set mode: %s", one.Agent, deliberative)
+			byMode(p.add(position, "%s has no position to defend; write one, or set mode: %s", one.Agent, deliberative))
 		case len(one.Position) > topicMax:
 			p.add(position, "%d bytes are more than %d", len(one.Position), topicMax)
 		case twice:
@@ -234,13 +240,13 @@ func (d *Debate) checkChoices(p *problems) {
 func (d *Debate) onlyDeliberative(p *problems) {
 	const text = "it belongs to a deliberative debate; delete it, or set mode: deliberative"
 	if d.Degree != 0 {
-		p.add(in("degree"), text)
+		byMode(p.add(in("degree"), text))
 	}
 	if d.Quorum != 0 {
-		p.add(in("quorum"), text)
+		byMode(p.add(in("quorum"), text))
 	}
 	if len(d.Choices) > 0 {
-		p.add(in("choices"), text)
+		byMode(p.add(in("choices"), text))
 	}
 }
 

@@ -155,7 +155,9 @@ func reported(output json.RawMessage) map[string]json.RawMessage {
 			fields[name] = raw
 		}
 	}
-	var hub struct{ Response struct{ Verdict json.RawMessage } }
+	var hub struct {
+		Response struct{ Verdict json.RawMessage }
+	}
 	if json.Unmarshal(output, &hub) == nil && textOf(hub.Response.Verdict) != "" {
 		fields["answer"] = hub.Response.Verdict
 	}

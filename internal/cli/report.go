@@ -63,6 +63,8 @@ func (r *report) byPattern() string {
 	switch of.Pattern {
 	case "sequence":
 		err = w.sequence(r)
+	case "debate":
+		err = w.debate(r)
 	default:
 		return ""
 	}
