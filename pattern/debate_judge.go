@@ -139,13 +139,18 @@ func (r *debateRun) contending() []*contender {
 		all = all[:contendersMax]
 	}
 	for _, c := range all {
-		if r.cfg.Mode == adversarial {
-			r.pleaded(c)
-		} else {
-			r.argued(c)
-		}
+		r.fill(c)
 	}
 	return all
+}
+
+// fill adds what was said for a contender.
+func (r *debateRun) fill(c *contender) {
+	if r.cfg.Mode == adversarial {
+		r.pleaded(c)
+	} else {
+		r.argued(c)
+	}
 }
 
 // pleaded adds what was said for a position, by round.
@@ -376,10 +381,11 @@ func (r *debateRun) verdict() DebateVerdict {
 	if v.Outcome != verdictInsufficient {
 		r.dissent(&v)
 	}
-	for _, c := range r.contenders {
+	for _, c := range r.camps() {
 		if v.Outcome != verdictWinner || !c.is(v.Answer) {
 			continue
 		}
+		r.fill(c)
 		for _, q := range c.quotes {
 			if q.Status == quoteVerified {
 				v.Evidence = append(v.Evidence, q)

@@ -137,7 +137,7 @@ func (w *writer) vote(title string, v *pattern.DebateVote) {
 	for _, a := range v.Answers {
 		w.f("| %s | %d | %.2f | %s |\n", mdCell(a.Answer), a.Votes, a.Effective, mdCell(agents(a.Agents)))
 	}
-	w.f("\nOf %d %d voted, %d abstained and %d were absent. The votes are worth about %.2f independent ones, by what is usual for such models.\n\n",
+	w.f("\nOf %d %d voted, %d abstained and %d were absent. The votes are worth about %.2f independent ones, as far as one can say without having measured it.\n\n",
 		v.Eligible, v.Cast, v.Abstained, v.Absent, v.Effective)
 }
 
@@ -169,6 +169,10 @@ func (w *writer) round(round pattern.DebateRound) {
 
 func (w *writer) arguments(s *pattern.Said) {
 	for _, a := range s.Arguments {
+		if len(a.Quotes) == 1 && a.Quotes[0].Text == a.Text {
+			w.f("- %s\n", quoteText(a.Quotes[0]))
+			continue
+		}
 		w.f("- %s\n", mdText(a.Text))
 		for _, q := range a.Quotes {
 			w.f("  - %s\n", quoteText(q))
