@@ -315,7 +315,7 @@ type debate struct {
 	Rounds   count     `json:"rounds,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate: most rounds after the openings; default 2, at most 10, or 3 in a deliberative debate."`
 	Degree   count     `json:"degree,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate, deliberative: how many others each is shown in a round; default 2."`
 	Quorum   share     `json:"quorum,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate, deliberative: share of all debaters whose common answer ends it; default 0.8."`
-	Orders   count     `json:"orders,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate: in how many orders the judge sees the candidates, if there are as many; default 3, at least 2."`
+	Orders   count     `json:"orders,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate: in how many orders the judge sees three candidates or more, an even number; default 4."`
 	Choices  []choice  `json:"choices,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate, deliberative: the answers that there are. Left out it is any."`
 	Source   bool      `json:"source,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate: whether quotes are looked up in the folder that the run may read."`
 }

@@ -22,7 +22,7 @@ const (
 	degreeDefault = 2
 	quorumDefault = 80 // per cent
 	quorumLeast   = 51 // below which two answers could have it
-	ordersDefault = 3
+	ordersDefault = 4
 	topicMax      = 4 << 10 // bytes; of a position and of a choice too
 	aliasesMax    = 20
 )
@@ -55,7 +55,8 @@ type Debate struct {
 	// Quorum is how many of a hundred debaters, whether they answer or not, must give the same answer for a deliberative debate to end
 	// with it; default 80.
 	Quorum int `json:"quorum,omitempty"`
-	// Orders is in how many orders the judge sees the candidates, as far as there are as many candidates; default 3, at least 2.
+	// Orders is in how many orders the judge sees three candidates or more; default 4, and even, since each is seen from its end too. Two
+	// candidates are seen in both orders that they have.
 	Orders int `json:"orders,omitempty"`
 	// Choices are the answers that there are in a deliberative debate. Empty: any.
 	Choices []Choice `json:"choices,omitempty"`
@@ -141,8 +142,12 @@ func (d Debate) Check() error {
 		p.add(in("mode"), "%q is unknown; want %s or %s%s", clip(d.Mode, 40), adversarial, deliberative, among([]string{adversarial, deliberative}, d.Mode))
 		return p.err()
 	}
-	within(&p, "rounds", d.Rounds, 1, rounds)
-	within(&p, "orders", d.Orders, 2, OrdersMax)
+	if d.Rounds < 1 || d.Rounds > rounds {
+		byMode(p.add(in("rounds"), "%d is not within 1 and %d", d.Rounds, rounds))
+	}
+	if d.Orders < 2 || d.Orders > OrdersMax || d.Orders%2 != 0 {
+		p.add(in("orders"), "%d is no even number within 2 and %d", d.Orders, OrdersMax)
+	}
 	if len(d.Topic) > topicMax {
 		p.add(in("topic"), "%d bytes are more than %d; put the rest into a file", len(d.Topic), topicMax)
 	}
@@ -167,13 +172,6 @@ func (d Debate) Check() error {
 
 // byMode marks a problem as one that rests on the mode too.
 func byMode(one *Problem) { one.With = []string{one.Field, "mode"} }
-
-// within checks a number.
-func within(p *problems, field string, n, least, most int) {
-	if n < least || n > most {
-		p.add(in("%s", field), "%d is not within %d and %d", n, least, most)
-	}
-}
 
 func (d *Debate) checkDebaters(p *problems) {
 	if i := slices.IndexFunc(d.Debaters, func(one Debater) bool { return one.Agent == d.Judge }); i >= 0 && d.Judge != "" {

@@ -109,10 +109,44 @@ func (r *debateRun) judge() {
 		texts[i] = c.texts
 	}
 	texts = equalised(texts)
-	base, n := r.shuffled(k, "judge"), min(r.cfg.Orders, k)
-	for j := range n { // turned, so that no candidate stands in one place more often than another
-		turn := j * k / n
-		r.compare(j, append(slices.Clone(base[turn:]), base[:turn]...), texts)
+	for j, order := range r.orders(k) {
+		r.compare(j, order, texts)
+	}
+	r.kinship()
+}
+
+// orders are the orders in which the judge sees so many candidates: turns of one that is drawn, each from its beginning and from its
+// end. So every candidate stands before every other as often as behind it, and a judge that goes by places alone finds a tie.
+func (r *debateRun) orders(k int) [][]int {
+	base := r.shuffled(k, "judge")
+	if k == 1 {
+		return [][]int{base}
+	}
+	pairs := min(r.cfg.Orders/2, k)
+	if k == 2 {
+		pairs = 1
+	}
+	var all [][]int
+	for j := range pairs {
+		turn := j * k / pairs
+		order := append(slices.Clone(base[turn:]), base[:turn]...)
+		back := slices.Clone(order)
+		slices.Reverse(back)
+		all = append(all, order, back)
+	}
+	return all
+}
+
+// kinship notes that the judge is of the debaters' kind: models prefer what is said as they would say it.
+func (r *debateRun) kinship() {
+	judge, n := find(r.cfg.Members, r.cfg.Judge).Model, 0
+	for _, one := range r.cfg.Debaters {
+		if other := find(r.cfg.Members, one.Agent).Model; judge != "" && other != "" && family(other) == family(judge) {
+			n++
+		}
+	}
+	if n > 0 {
+		r.note("the judge thinks with a model of the family of %d of %s; another family would be more impartial", n, plural(len(r.cfg.Debaters), "debater"))
 	}
 }
 

@@ -123,7 +123,7 @@ func more(request json.RawMessage, topic string) bool {
 		text, _ := scalar(request)
 		return text != topic && string(request) != "null"
 	}
-	delete(fields, "folder_name") // whoever may read the folder can do so
+	delete(fields, "folder_name")   // whoever may read the folder can do so
 	for name, raw := range fields { // any one of them will do, so their order does not matter
 		if name != "question" && name != "objective" || !strings.Contains(topic, textOf(raw)) {
 			return true
