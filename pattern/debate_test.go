@@ -3,7 +3,6 @@ package pattern_test
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -23,7 +22,7 @@ func debaters(n int, change func(*pattern.Debate)) *pattern.Debate {
 		d.Debaters = append(d.Debaters, pattern.Debater{Agent: names[i+1]})
 	}
 	change(d)
-	d.Know(team(names...))
+	d.Know(patterntest.Team(names...))
 	return d
 }
 
@@ -33,65 +32,6 @@ func assigned(d *pattern.Debate) {
 	for i := range d.Debaters {
 		d.Debaters[i].Position = fmt.Sprintf("position %d", i)
 	}
-}
-
-// debated is what a member says that does its duty.
-func debated(r *rand.Rand, c polity.Command) string {
-	var in struct {
-		Duty       string
-		Position   string
-		Candidates []struct{ Candidate string }
-		Citations  []polity.Evidence
-	}
-	if err := json.Unmarshal(c.Input, &in); err != nil {
-		panic(err)
-	}
-	arguments := fmt.Sprintf(`[{"text":"because of %d","quotes":[{"file":"a.md","line":%d,"text":"so it is"}]}]`, r.IntN(9), 1+r.IntN(9))
-	switch {
-	case c.Do == polity.DoCall:
-		results := make([]string, len(in.Citations))
-		for i := range results {
-			results[i] = fmt.Sprintf(`{"ok":%v}`, r.IntN(2) == 0)
-		}
-		return `{"results":[` + strings.Join(results, ",") + `]}`
-	case in.Duty == "judge":
-		letters := make([]string, len(in.Candidates))
-		for i, n := range r.Perm(len(letters)) {
-			letters[i] = `"` + in.Candidates[n].Candidate + `"`
-		}
-		verdict := []string{letters[0], letters[0], letters[0], `"tie"`, `"insufficient"`}[r.IntN(5)]
-		if len(letters) == 1 && verdict == `"tie"` {
-			verdict = letters[0]
-		}
-		return fmt.Sprintf(`{"verdict":%s,"ranking":[%s],"reasons":"so","sides":[{"candidate":%s,"strongest":["s"],"weaknesses":["w"]}],"conclusion":"c"}`,
-			verdict, strings.Join(letters, ","), letters[0])
-	case in.Position != "":
-		return fmt.Sprintf(`{"statement":"I say %d.","arguments":%s}`, r.IntN(99), arguments)
-	default:
-		return fmt.Sprintf(`{"answer":"%s","confidence":0.5,"arguments":%s}`, []string{"yes", "no", "perhaps", ""}[r.IntN(4)], arguments)
-	}
-}
-
-func TestDebateKeepsItsPromises(t *testing.T) {
-	patterntest.Run(t, patterntest.Pattern{
-		Folder: "/src",
-		Config: func(r *rand.Rand) pattern.Config {
-			return debaters(2+r.IntN(5), func(d *pattern.Debate) {
-				d.Rounds, d.Orders, d.Source = 1+r.IntN(3), 2+2*r.IntN(3), r.IntN(2) == 0
-				if r.IntN(2) == 0 {
-					assigned(d)
-				} else if r.IntN(2) == 0 {
-					d.Quorum, d.Degree = 51+r.IntN(50), 1
-					d.Choices = []pattern.Choice{{Answer: "yes", Aliases: []string{"aye"}}, {Answer: "no"}, {Answer: "perhaps"}}
-				}
-			})
-		},
-		Sensible: debated,
-		Partial: func(output json.RawMessage) bool {
-			var r pattern.DebateResult
-			return json.Unmarshal(output, &r) == nil && len(r.History) > 0 && r.Verdict.Outcome != ""
-		},
-	})
 }
 
 func TestDebateCheck(t *testing.T) {
