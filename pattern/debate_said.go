@@ -18,6 +18,7 @@ const (
 	argumentsMax = 16       // of one statement
 	quotesMax    = 8        // of one argument
 	saidMax      = 8 << 10  // bytes of a statement, an answer and an argument
+	argueMax     = 32 << 10 // bytes of all arguments of a statement, with what they quote
 	shownMax     = 16 << 10 // bytes of all that the judge sees of one candidate
 	shownLeast   = 2 << 10  // bytes that every candidate may use, even if the shortest uses fewer
 	nestedMax    = 4        // organizations whose results are looked into
@@ -61,9 +62,8 @@ func (d *Debate) read(output json.RawMessage) (*Said, error) {
 	fields := saidFields(output, nestedMax)
 	s := &Said{
 		Statement: clip(strings.TrimSpace(cmp.Or(textOf(fields["statement"]), textOf(fields["summary"]))), saidMax),
-		Arguments: append(readArguments(fields["arguments"], "quotes"), readArguments(fields["claims"], "evidence")...),
+		Arguments: limited(append(readArguments(fields["arguments"], "quotes"), readArguments(fields["claims"], "evidence")...)),
 	}
-	s.Arguments = s.Arguments[:min(len(s.Arguments), argumentsMax)]
 	if d.Mode == adversarial {
 		if s.key = normalised(s.Statement); s.key == "" {
 			return nil, fault.Invalid.New(`it says nothing: want {"statement": "...", "arguments": [...]}`)
@@ -207,6 +207,21 @@ func scalar(raw json.RawMessage) (string, bool) {
 	default:
 		return "", false
 	}
+}
+
+// limited keeps the first arguments, as many as may be.
+func limited(all []Argument) []Argument {
+	room := argueMax
+	for i, a := range all {
+		room -= len(a.Text)
+		for _, q := range a.Quotes {
+			room -= len(q.File) + len(q.Text)
+		}
+		if i == argumentsMax || room < 0 {
+			return all[:i]
+		}
+	}
+	return all
 }
 
 var (

@@ -283,6 +283,28 @@ func TestJudgeSeesNoForm(t *testing.T) {
 	}
 }
 
+// However much a debater says, what is kept of it is bounded, and so is the result.
+func TestStatementsAreBounded(t *testing.T) {
+	d := debaters(4, func(d *pattern.Debate) { d.Rounds = 1 })
+	text := strings.Repeat("x", 8<<10)
+	argument := fmt.Sprintf(`{"text":%q,"quotes":[%s]}`, text, strings.TrimSuffix(strings.Repeat(fmt.Sprintf(`{"file":"a","text":%q},`, text[:2<<10]), 8), ","))
+	many := strings.TrimSuffix(strings.Repeat(argument+",", 20), ",")
+	r, asked := held(t, d, func(c polity.Command) string {
+		if c.To == "judge" {
+			return `{"verdict":"insufficient","reasons":"too much"}`
+		}
+		return fmt.Sprintf(`{"answer":%q,"arguments":[%s]}`, c.To+text, many)
+	})
+	if n := len(r.History[0].Statements[0].Said.Arguments); n != 1 {
+		t.Errorf("%d arguments are kept", n)
+	}
+	for _, c := range asked {
+		if len(c.Input) > 256<<10 {
+			t.Errorf("%s is asked with %d bytes", c.Name, len(c.Input))
+		}
+	}
+}
+
 func TestEffectiveVotes(t *testing.T) {
 	tests := map[string]struct {
 		models []string

@@ -9,6 +9,9 @@ import (
 	"polity.run/pattern"
 )
 
+// statementsMax is how many statements of a round are written; polity runs show has them all.
+const statementsMax = 20
+
 // debate writes the result of a debate: the verdict and who made it, what speaks for and against each side, what was said, and how it was
 // judged.
 func (w *writer) debate(r *report) error {
@@ -44,7 +47,8 @@ func (w *writer) debateVerdict(d *pattern.DebateResult) {
 	}
 	w.f("Decided by: %s, since %s.\n\n", mdText(v.By), mdText(v.Reason))
 	if v.Conclusion != "" {
-		w.f("Conclusion: %s\n\n", mdText(v.Conclusion))
+		w.f("The judge concludes:\n\n")
+		w.said(v.Conclusion)
 	}
 	for _, s := range v.Scores {
 		w.f("- %s: %g points, first in %s\n", mdText(s.Candidate), s.Points, count(s.First, "order"))
@@ -148,7 +152,11 @@ func (w *writer) round(round pattern.DebateRound) {
 		title = "Openings"
 	}
 	w.f("## %s\n\n", title)
-	for _, s := range round.Statements {
+	for i, s := range round.Statements {
+		if i == statementsMax {
+			w.f("And %d more.\n\n", len(round.Statements)-i)
+			return
+		}
 		who := mdText(string(s.Agent))
 		if s.Position != "" {
 			who += " for " + mdList([]string{s.Position})
@@ -161,10 +169,21 @@ func (w *writer) round(round pattern.DebateRound) {
 		case s.Said.Abstained:
 			w.f("%s abstained.\n\n", who)
 		default:
-			w.f("%s: %s\n\n", who, mdText(cmp.Or(s.Said.Answer, s.Said.Statement)))
+			w.f("%s:\n\n", who)
+			w.said(strings.TrimSpace(s.Said.Answer + "\n" + s.Said.Statement))
 			w.arguments(s.Said)
 		}
 	}
+}
+
+// said writes what somebody said as a quotation.
+func (w *writer) said(text string) {
+	for line := range strings.Lines(text) {
+		if line = mdText(line); line != "" {
+			w.f("> %s\n", quoted(line))
+		}
+	}
+	w.f("\n")
 }
 
 func (w *writer) arguments(s *pattern.Said) {
