@@ -12,11 +12,12 @@ import (
 
 // Limits of what is judged; what is beyond them is left out, and said so.
 const (
-	contendersMax = 10 // answers that the judge compares, those with the most votes
-	pointsMax     = 8  // arguments for one answer that the judge sees
-	proofsMax     = 16 // quotes for one candidate that the judge sees
-	remarksMax    = 8  // strengths and weaknesses of one side, each
-	judgesLeast   = 2  // orders that must have been judged, where there are several
+	contendersMax = 10  // answers that the judge compares, those with the most votes
+	pointsMax     = 8   // arguments for one answer that the judge sees
+	proofsMax     = 16  // quotes for one candidate that the judge sees
+	citedMax      = 512 // different quotes of one candidate that are gathered
+	remarksMax    = 8   // strengths and weaknesses of one side, each
+	judgesLeast   = 2   // orders that must have been judged, where there are several
 )
 
 // Verdicts.
@@ -216,7 +217,7 @@ func (r *debateRun) argued(c *contender) {
 func (c *contender) cite(s *Said) {
 	for _, a := range s.Arguments {
 		for _, q := range a.Quotes {
-			if !slices.ContainsFunc(c.quotes, func(k Quote) bool { return k.Evidence == q.Evidence }) {
+			if len(c.quotes) < citedMax && !slices.ContainsFunc(c.quotes, func(k Quote) bool { return k.Evidence == q.Evidence }) {
 				c.quotes = append(c.quotes, q)
 			}
 		}
@@ -272,17 +273,19 @@ func (r *debateRun) compare(j int, order []int, texts [][]string) {
 		in.Candidates = append(in.Candidates, shown)
 	}
 	r.ballots = append(r.ballots, b)
-	r.put(fmt.Sprintf("%s.%d", dutyJudge, j+1), r.cfg.Judge, j, dutyJudge, in, polity.Bounds{}, func(output json.RawMessage) error {
-		_, err := r.readBallot(b, output)
+	q := question{name: fmt.Sprintf("%s.%d", dutyJudge, j+1), to: find(r.cfg.Members, r.cfg.Judge), duty: dutyJudge}
+	q.accept = func(output json.RawMessage) error {
+		_, err := b.read(output)
 		return err
-	})
+	}
+	r.put(q, in, j)
 }
 
 // judged takes what the judge said.
 func (r *debateRun) judged(a *answer, j int) {
 	b := r.ballots[j]
 	if a.good() {
-		read, err := r.readBallot(b, a.output)
+		read, err := b.read(a.output)
 		if err != nil { // it was accepted
 			r.fail(fault.Internal.New("debate: a ballot that was accepted cannot be read: %w", err))
 			return
@@ -296,8 +299,8 @@ func (r *debateRun) judged(a *answer, j int) {
 	r.ballots[j] = b
 }
 
-// readBallot reads what the judge said, or says what is wrong with it.
-func (r *debateRun) readBallot(b DebateBallot, output json.RawMessage) (DebateBallot, error) {
+// read returns the ballot with what the judge said, or says what is wrong with that.
+func (b DebateBallot) read(output json.RawMessage) (DebateBallot, error) {
 	fields := ballotFields(output, nestedMax)
 	b.Reasons, b.Conclusion = clip(textOf(fields["reasons"]), saidMax), clip(textOf(fields["conclusion"]), saidMax)
 	switch verdict := strings.ToLower(strings.TrimSpace(textOf(fields["verdict"]))); {
@@ -359,7 +362,7 @@ func (b *DebateBallot) rank(letters []string) error {
 
 // place is where the candidate with a letter stands in the order, or -1.
 func (b *DebateBallot) place(text string) int {
-	text = strings.TrimSpace(text)
+	text = strings.TrimPrefix(normalised(text), "candidate ")
 	for n := range b.order {
 		if strings.EqualFold(text, letter(n)) {
 			return n

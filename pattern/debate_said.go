@@ -3,7 +3,6 @@ package pattern
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -294,12 +293,4 @@ func (s *Said) outline() []string {
 		out = append(out, unformatted(a.Text))
 	}
 	return slices.DeleteFunc(out, func(t string) bool { return t == "" })
-}
-
-// place writes where a quote is from.
-func (q *Quote) place() string {
-	if q.Missing {
-		return fmt.Sprintf("no %s", q.File)
-	}
-	return place(q.Evidence)
 }
