@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,8 +41,8 @@ func TestKillInADebate(t *testing.T) {
 	write(t, manifest, strings.ReplaceAll(`polity: v1
 name: house
 agents:
-  pro: {command: [./debater.sh, pro, answers], effect: none, env: ["DIR=FOLDER"]}
-  con: {command: [./debater.sh, con, waits], effect: none, env: ["DIR=FOLDER"]}
+  pro: {command: [./debater.sh, pro, answers], effect: none, env: ["DIR=FOLDER"], sandbox: {off: true}} # they write down what they are asked
+  con: {command: [./debater.sh, con, waits], effect: none, env: ["DIR=FOLDER"], sandbox: {off: true}}
   arbiter: {command: [./judge.sh], effect: none}
 org:
   pattern: debate
@@ -56,14 +57,20 @@ org:
 	if err := first.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.ReadFile(began); err != nil { // until the debater is at it
-		t.Fatal(err)
-	}
-	if err := first.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := first.Wait(); err == nil {
-		t.Fatal("the program was not killed")
+	ended, waits := make(chan error, 1), make(chan error, 1)
+	go func() { ended <- first.Wait() }()
+	go func() {
+		_, err := os.ReadFile(began) // until the debater is at it
+		waits <- err
+	}()
+	select {
+	case err := <-ended:
+		t.Fatalf("the program ended before it could be killed: %v", err)
+	case err := <-waits:
+		if err := errors.Join(err, first.Process.Kill()); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
 	}
 
 	again := command(polity, manifest, state, "")
