@@ -5,9 +5,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
+
+	"polity.run/fault"
 )
 
 // Limits of a condition.
@@ -54,10 +58,7 @@ func (c *Condition) holds(value json.RawMessage) bool {
 	if err != nil {
 		return false
 	}
-	text := string(found)
-	if s := textOf(found); s != "" {
-		text = s
-	}
+	text := writtenText(found)
 	return (len(c.Equals) == 0 || sameJSON(found, c.Equals)) &&
 		strings.Contains(strings.ToLower(text), strings.ToLower(c.Contains)) &&
 		(c.Matches == "" || regexp.MustCompile(c.Matches).MatchString(text))
@@ -103,6 +104,14 @@ func canonical(raw json.RawMessage) json.RawMessage {
 	return out
 }
 
+// writtenText is the text of a JSON string, and how other JSON is written.
+func writtenText(raw json.RawMessage) string {
+	if text := textOf(raw); text != "" {
+		return text
+	}
+	return string(canonical(raw))
+}
+
 // normalText is a text without what does not change what it says: case and white space.
 func normalText(text string) string { return strings.ToLower(strings.Join(strings.Fields(text), " ")) }
 
@@ -113,4 +122,24 @@ func digestOf(parts ...string) string {
 		fmt.Fprintf(h, "%d:%s", len(p), p)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// hasField says whether JSON is an object with one of the fields.
+func hasField(raw json.RawMessage, names ...string) bool {
+	var fields map[string]json.RawMessage
+	return json.Unmarshal(raw, &fields) == nil && slices.ContainsFunc(names, func(n string) bool { return fields[n] != nil })
+}
+
+// readObject reads an object. What it says about one that does not fit is meant for whoever wrote it.
+func readObject(raw json.RawMessage, into any) error {
+	err := json.Unmarshal(raw, into)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong) && wrong.Field != "":
+		return fault.Invalid.New("%s is a %s", wrong.Field, wrong.Value)
+	case err == nil && bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")):
+		return nil
+	default:
+		return fault.Invalid.New("it is no object")
+	}
 }

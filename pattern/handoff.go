@@ -254,7 +254,7 @@ func (r *handoffRun) brief() takeBrief {
 		b.From, b.Reason = r.hops[n-1].From, r.hops[n-1].Reason
 	}
 	if r.must != "" {
-		b.Guidance = mustGuidance
+		b.Guidance, b.HopsLeft = mustGuidance, 0
 		return b
 	}
 	for _, n := range r.cfg.names() {
@@ -335,34 +335,21 @@ type handover struct {
 
 // read reads an answer. Of an agent that is asked by a skill of its own, as an organization is, any other JSON is the answer.
 func (r *handoffRun) read(output json.RawMessage) (taken, error) {
-	var fields map[string]json.RawMessage
 	skill, _ := find(r.cfg.Members, r.owner).Can(dutyTake)
-	isObject := json.Unmarshal(output, &fields) == nil && fields != nil
-	if skill != dutyTake && fields["answer"] == nil && fields["handoff"] == nil {
+	if skill != dutyTake && !hasField(output, "answer", "handoff") {
 		return taken{Answer: output}, nil
 	}
 	var t taken
-	if !isObject {
-		return t, fault.Invalid.New("want an object with answer or handoff")
-	}
-	if err := json.Unmarshal(output, &t); err != nil {
+	if err := readObject(output, &t); err != nil {
 		return t, fault.Invalid.New("want {answer} or {handoff: {to, reason, summary}}: %w", err)
 	}
 	if string(t.Answer) == "null" {
 		t.Answer = nil
 	}
-	if string(t.work()) == "null" {
+	if t.Handoff != nil && string(t.Handoff.Work) == "null" {
 		t.Handoff.Work = nil
 	}
 	return t, nil
-}
-
-// work is what is handed over as data, if anything.
-func (t *taken) work() json.RawMessage {
-	if t.Handoff == nil {
-		return nil
-	}
-	return t.Handoff.Work
 }
 
 // accept says what is wrong with an answer.
@@ -440,7 +427,7 @@ func (r *handoffRun) hand(h Hop) {
 // stalls keeps what a handover says, and says whether the conversation stalls: nothing new for staleHops hops, or the same said
 // by one agent to another sameHandovers times.
 func (r *handoffRun) stalls(h Hop) bool {
-	what := digestOf(normalText(h.Summary), string(canonical(h.Work)))
+	what := digestOf(normalText(h.Summary), normalText(writtenText(h.Work)))
 	whom := digestOf(string(h.From), string(h.To), what)
 	if slices.Contains(r.said, what) {
 		r.stale++

@@ -17,7 +17,7 @@ func TestHandoffKeepsItsPromises(t *testing.T) {
 	patterntest.Run(t, patterntest.Pattern{
 		Config: func(r *rand.Rand) pattern.Config {
 			c := &pattern.Handoff{
-				Owner: "ada", Hops: r.IntN(6), History: []string{"", "last", "summary", "all"}[r.IntN(4)], Members: duty("take", "ada", "bob", "cyd", "dan"),
+				Owner: "ada", Hops: r.IntN(6), History: []string{"", "last", "summary", "all"}[r.IntN(4)], Members: dutiful("take", "ada", "bob", "cyd", "dan"),
 				Links: []pattern.Link{{From: "ada", To: []polity.AgentName{"bob", "cyd"}}, {From: "bob", To: []polity.AgentName{"cyd", "ada"}}, {From: "cyd", To: []polity.AgentName{"ada"}, Back: true}},
 			}
 			if r.IntN(2) == 0 {
@@ -43,7 +43,7 @@ func TestHandoffKeepsItsPromises(t *testing.T) {
 
 func TestHandoffCheck(t *testing.T) {
 	handoff := func(change func(*pattern.Handoff)) pattern.Handoff {
-		c := pattern.Handoff{Owner: "ada", Links: []pattern.Link{{From: "ada", To: []polity.AgentName{"bob"}}}, Members: duty("take", "ada", "bob", "cyd")}
+		c := pattern.Handoff{Owner: "ada", Links: []pattern.Link{{From: "ada", To: []polity.AgentName{"bob"}}}, Members: dutiful("take", "ada", "bob", "cyd")}
 		change(&c)
 		return c
 	}

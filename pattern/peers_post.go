@@ -226,7 +226,7 @@ func (r *peersRun) inform(from *peer, m Mail, to, kind, why string) {
 		r.desk.fail(err)
 		return
 	}
-	notice := Mail{ID: r.officeID(), From: office, Kind: kind, Conversation: m.Conversation, InReplyTo: m.ID, Body: body, Why: why}
+	notice := Mail{ID: from.officeID(), From: office, Kind: kind, Conversation: m.Conversation, InReplyTo: m.ID, Body: body, Why: why}
 	if len(from.queue) >= r.cfg.Limits.Queue {
 		r.record(notice, string(from.Agent), statusDropped, "too many messages are waiting")
 		return

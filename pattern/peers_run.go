@@ -11,14 +11,14 @@ import (
 
 // Limits of what peers say.
 const (
-	sendMax      = 64        // messages of one turn
-	bodyMax      = 16 << 10  // bytes of a message's body
-	stateMax     = 64 << 10  // bytes of a member's state
-	mailMax      = 512 << 10 // bytes of the bodies that a member is given at once; what is more waits
-	topicsMax    = 20
-	topicMax     = 100 // bytes
-	conversMax   = 100 // bytes of a conversation's name
-	peerFailures = 2   // turns of a member that fail one after the other, after which it is taken out
+	sendMax       = 64        // messages of one turn
+	bodyMax       = 16 << 10  // bytes of a message's body
+	stateMax      = 64 << 10  // bytes of a member's state
+	mailMax       = 512 << 10 // bytes of the bodies that a member is given at once; what is more waits
+	registerMax   = 20
+	registeredMax = 100 // bytes
+	conversMax    = 100 // bytes of a conversation's name
+	peerFailures  = 2   // turns of a member that fail one after the other, after which it is taken out
 )
 
 // How peers ended.
@@ -64,6 +64,7 @@ type peer struct {
 	topics   []string
 	turns    int
 	sent     int
+	notices  int // messages of the office to it
 	failures int // turns that failed one after the other
 	queue    []Mail
 	reading  []Mail   // what it is given in the turn that is under way
@@ -111,16 +112,18 @@ func newPeersRun(d *desk, cfg *Peers) *peersRun {
 func (r *peersRun) open(e polity.Event) {
 	r.objective = objectiveOf(e.Data)
 	for _, name := range r.cfg.begin() {
-		m := Mail{ID: r.officeID(), From: office, Kind: kindRequest, Body: e.Data}
+		to := r.member(name)
+		m := Mail{ID: to.officeID(), From: office, Kind: kindRequest, Body: e.Data}
 		m.Conversation = m.ID
-		r.deliver(m, r.member(name))
+		r.deliver(m, to)
 	}
 	r.dispatch()
 }
 
-func (r *peersRun) officeID() string {
-	r.office++
-	return fmt.Sprintf("%s-%d", office, r.office)
+// officeID is the ID of the next message of the office to a member. What a member is told does not depend on what others are told.
+func (m *peer) officeID() string {
+	m.notices++
+	return fmt.Sprintf("%s-%s-%d", office, m.Agent, m.notices)
 }
 
 // member returns the member with the name, or nil.
@@ -185,7 +188,7 @@ func (r *peersRun) turn(m *peer) {
 	}
 	m.reading, m.queue = slices.Clone(m.queue[:n]), slices.Clone(m.queue[n:])
 	if r.same(m) {
-		r.over(endedStall, "%s is told the very same for the %d. time", m.Agent, sameTurns)
+		r.over(endedStall, "%s is told the very same, with the same state, for the third time", m.Agent)
 		m.queue, m.reading = append(m.reading, m.queue...), nil
 		r.turns--
 		m.turns--
@@ -253,20 +256,20 @@ type sending struct {
 // read reads what a member answered. Of a member that is asked by a skill of its own, as an organization is, any other JSON is the answer
 // to everything that it is asked and its state.
 func (r *peersRun) read(m *peer, output json.RawMessage) (*received, error) {
-	if skill, _ := m.to.Can(dutyReceive); skill != dutyReceive && !looksReceived(output) {
+	if skill, _ := m.to.Can(dutyReceive); skill != dutyReceive && !hasField(output, "send", "state", "done", "leave", "register") {
 		return m.plain(output)
 	}
 	var got received
-	if string(output) == "null" || json.Unmarshal(output, &got) != nil {
-		return nil, fault.Invalid.New("want an object such as {send: [{to, kind, body}], state}")
+	if err := readObject(output, &got); err != nil {
+		return nil, fault.Invalid.New("want {send: [{to, kind, body}], state}: %w", err)
 	}
 	switch {
 	case len(got.Send) > sendMax:
 		return nil, fault.Invalid.New("send: %d messages are more than %d", len(got.Send), sendMax)
 	case len(got.State) > stateMax:
 		return nil, fault.Invalid.New("state: %d bytes are more than %d", len(got.State), stateMax)
-	case len(got.Register) > topicsMax:
-		return nil, fault.Invalid.New("register: %d words are more than %d", len(got.Register), topicsMax)
+	case len(got.Register) > registerMax:
+		return nil, fault.Invalid.New("register: %d words are more than %d", len(got.Register), registerMax)
 	}
 	for i := range got.Send {
 		if err := got.Send[i].check(); err != nil {
@@ -274,13 +277,6 @@ func (r *peersRun) read(m *peer, output json.RawMessage) (*received, error) {
 		}
 	}
 	return &got, nil
-}
-
-// looksReceived says whether an answer has a field of the duty.
-func looksReceived(output json.RawMessage) bool {
-	var fields map[string]json.RawMessage
-	return json.Unmarshal(output, &fields) == nil && slices.ContainsFunc([]string{"send", "state", "done", "leave", "register"},
-		func(name string) bool { return fields[name] != nil })
 }
 
 // plain takes an answer that is none of the duty's.
@@ -302,7 +298,7 @@ func (s *sending) check() error {
 	kinds := slices.Concat(asking[:], answering[:], telling[:])
 	switch {
 	case !slices.Contains(kinds, s.Kind):
-		return fault.Invalid.New("kind: %q is none%s", clip(s.Kind, nameMax), among(kinds, s.Kind))
+		return fault.Invalid.New("kind: %q is no kind of message%s", clip(s.Kind, nameMax), among(kinds, s.Kind))
 	case slices.Contains(answering[:], s.Kind) && s.InReplyTo == "":
 		return fault.Invalid.New("in_reply_to: a %s answers something; name its id", s.Kind)
 	case s.To == "" && s.InReplyTo == "":
@@ -356,7 +352,7 @@ func (r *peersRun) act(m *peer, got *received) {
 	if got.Register != nil {
 		m.topics = nil
 		for _, word := range got.Register {
-			m.topics = append(m.topics, clip(word, topicMax))
+			m.topics = append(m.topics, clip(word, registeredMax))
 		}
 	}
 	for i := range got.Send {
@@ -373,10 +369,10 @@ func (r *peersRun) progress(m *peer, got *received) {
 	if len(got.Send) == 0 {
 		return
 	}
-	parts := []string{string(m.Agent), string(canonical(m.state))}
+	parts := []string{string(m.Agent)}
 	for i := range got.Send {
 		s := &got.Send[i]
-		parts = append(parts, s.To, s.Kind, normalText(string(canonical(s.Body))))
+		parts = append(parts, s.To, s.Kind, normalText(writtenText(s.Body)))
 	}
 	digest := digestOf(parts...)
 	if !slices.Contains(r.said, digest) {

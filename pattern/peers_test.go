@@ -15,7 +15,7 @@ import (
 
 // gathering makes peers of the names.
 func gathering(names ...polity.AgentName) *pattern.Peers {
-	c := &pattern.Peers{Members: duty("receive", names...)}
+	c := &pattern.Peers{Members: dutiful("receive", names...)}
 	for _, n := range names {
 		c.Peers = append(c.Peers, pattern.Peer{Agent: n})
 	}

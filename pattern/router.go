@@ -287,17 +287,17 @@ func (r *routerRun) fallback(why string) {
 	r.finish(r.result)
 }
 
-// offer is a route as a classifier sees it.
-type offer struct {
+// routeOffer is a route as a classifier sees it.
+type routeOffer struct {
 	Route       string `json:"route"`
 	Description string `json:"description,omitempty"`
 }
 
 func (r *routerRun) classify() {
-	var routes []offer
+	var routes []routeOffer
 	for i := range r.cfg.Routes {
 		one := &r.cfg.Routes[i]
-		o := offer{one.name(), one.Description}
+		o := routeOffer{one.name(), one.Description}
 		if o.Description == "" {
 			o.Description = find(r.cfg.Members, one.Agent).Description
 		}
@@ -307,7 +307,7 @@ func (r *routerRun) classify() {
 		Duty      string          `json:"duty"`
 		Objective string          `json:"objective"`
 		Guidance  string          `json:"guidance"`
-		Routes    []offer         `json:"routes"`
+		Routes    []routeOffer    `json:"routes"`
 		Request   json.RawMessage `json:"request"`
 	}{
 		dutyClassify, "Say which of the routes the request belongs to.",
@@ -330,7 +330,7 @@ type choice struct {
 // accept says what is wrong with a classifier's answer.
 func (r *routerRun) accept(output json.RawMessage) error {
 	var c choice
-	if err := json.Unmarshal(output, &c); err != nil {
+	if err := readObject(output, &c); err != nil {
 		return fault.Invalid.New("want {route, confidence}: %w", err)
 	}
 	if c.Route != noRoute && !slices.Contains(r.cfg.names(), c.Route) {
@@ -362,7 +362,7 @@ func (r *routerRun) answered(a *answer) {
 // classified goes where the classifier says, if it is sure enough.
 func (r *routerRun) classified(output json.RawMessage) {
 	var c choice
-	if err := json.Unmarshal(output, &c); err != nil {
+	if err := readObject(output, &c); err != nil {
 		r.desk.fail(err) // accept has read it
 		return
 	}

@@ -14,8 +14,8 @@ import (
 	"polity.run/pattern/patterntest"
 )
 
-// duty makes members with one skill of the name.
-func duty(skill string, names ...polity.AgentName) []pattern.Member {
+// dutiful makes members with one skill of the name.
+func dutiful(skill string, names ...polity.AgentName) []pattern.Member {
 	all := team(names...)
 	for i := range all {
 		all[i].Skills[0].Name = skill
@@ -26,7 +26,7 @@ func duty(skill string, names ...polity.AgentName) []pattern.Member {
 func TestRouterKeepsItsPromises(t *testing.T) {
 	patterntest.Run(t, patterntest.Pattern{
 		Config: func(r *rand.Rand) pattern.Config {
-			c := &pattern.Router{Members: append(team("ada", "bob", "cyd"), duty("classify", "cls")...)}
+			c := &pattern.Router{Members: append(team("ada", "bob", "cyd"), dutiful("classify", "cls")...)}
 			c.Routes = []pattern.Route{
 				{Agent: "ada", When: []pattern.Condition{{Field: "input.question", Contains: []string{"red", "blue"}[r.IntN(2)]}}},
 				{Agent: "bob", When: []pattern.Condition{{Field: "input.kind", Equals: json.RawMessage(`"bill"`)}}},
@@ -59,7 +59,7 @@ func lines(err error) string {
 func TestRouterCheck(t *testing.T) {
 	is := func(field string) pattern.Condition { return pattern.Condition{Field: field, Contains: "x"} }
 	router := func(change func(*pattern.Router)) pattern.Router {
-		c := pattern.Router{Routes: []pattern.Route{{Agent: "ada", When: []pattern.Condition{is("input")}}}, Members: append(team("ada", "bob"), duty("classify", "cls")...)}
+		c := pattern.Router{Routes: []pattern.Route{{Agent: "ada", When: []pattern.Condition{is("input")}}}, Members: append(team("ada", "bob"), dutiful("classify", "cls")...)}
 		change(&c)
 		return c
 	}
