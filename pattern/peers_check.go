@@ -38,13 +38,14 @@ func (c Peers) Check() error {
 func (c *Peers) checkShape(p *problems) bool {
 	t, n := &c.Topology, len(c.Peers)
 	before := len(p.list)
+	if len(c.Links) > 0 && c.shape() != shapeLinks {
+		p.add(in("links"), "the topology %s has its own links; delete these, or the topology", c.shape())
+	}
 	switch shape := c.shape(); {
 	case !slices.Contains([]string{shapeMesh, shapeRing, shapeStar, shapeSparse, shapeLinks}, shape):
 		p.add(in("topology"), "%q is unknown; want mesh, ring, star, sparse or links", shape)
 	case shape == shapeLinks && len(c.Links) == 0:
 		p.add(in("links"), "nobody is linked to anybody; add links")
-	case shape != shapeLinks && len(c.Links) > 0:
-		p.add(in("links"), "the topology %s has its own links; delete these, or the topology", shape)
 	case shape == shapeRing && n == 2:
 		p.add(in("topology"), "two peers are no ring; leave the topology out, or add a peer")
 	case shape == shapeSparse && (t.Degree < 2 || t.Degree >= n || t.Degree%2 == 1 && n%2 == 1):
