@@ -299,9 +299,9 @@ func (r *handoffRun) refusal(to polity.AgentName) string {
 	case to == r.owner:
 		return "you are in control already"
 	case !slices.Contains(r.cfg.names(), to):
-		return fmt.Sprintf("there is no %q%s", clip(string(to), nameMax), among(r.linkedTo(), string(to)))
+		return fmt.Sprintf("there is no %q%s", clip(string(to), nameMax), among(r.within(), string(to)))
 	case l == nil:
-		return fmt.Sprintf("you may not hand over to %s, only to %s", to, list(r.linkedTo()))
+		return fmt.Sprintf("you may not hand over to %s, only to %s", to, list(r.within()))
 	case !l.Back && r.recently(to):
 		return fmt.Sprintf("%s handed over within the last %s and would get it back", to, plural(*r.cfg.NoReturn, "hop"))
 	default:
@@ -315,10 +315,8 @@ func (r *handoffRun) recently(name polity.AgentName) bool {
 	return slices.ContainsFunc(r.hops[from:], func(h Hop) bool { return h.From == name })
 }
 
-// linkedTo lists those to whom a link leads from the one in control.
-func (r *handoffRun) linkedTo() []polity.AgentName {
-	return slices.DeleteFunc(r.cfg.names(), func(n polity.AgentName) bool { return !r.cfg.linked(r.owner, n) })
-}
+// within lists those to whom a link leads from the one in control.
+func (r *handoffRun) within() []polity.AgentName { return reach(r.cfg.names(), r.owner, r.cfg.linked) }
 
 // taken is what whoever is in control answers.
 type taken struct {

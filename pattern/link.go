@@ -19,6 +19,37 @@ type Link struct {
 	Back bool `json:"back,omitempty"`
 }
 
+// Linked is a configuration that says which of its agents may turn to which others.
+type Linked interface {
+	// Reach lists whom an agent may turn to, in the order of the configuration, and says what it may do then, as in "hand over to".
+	Reach(from polity.AgentName) (to []polity.AgentName, does string)
+}
+
+var (
+	_ Linked = Handoff{}
+	_ Linked = Peers{}
+)
+
+// Reach lists those to whom an agent may hand over.
+func (h Handoff) Reach(from polity.AgentName) ([]polity.AgentName, string) {
+	return reach(h.names(), from, h.linked), "hand over to"
+}
+
+// Reach lists those to whom a member may write.
+func (c Peers) Reach(from polity.AgentName) ([]polity.AgentName, string) {
+	return reach(c.names(), from, c.linked), "write to"
+}
+
+func reach(names []polity.AgentName, from polity.AgentName, linked func(from, to polity.AgentName) bool) []polity.AgentName {
+	var out []polity.AgentName
+	for _, n := range names {
+		if linked(from, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
 // checkLinks checks links between known agents; known says what they are.
 func checkLinks(links []Link, names []polity.AgentName, known string, p *problems) {
 	if len(links) > LinksMax {

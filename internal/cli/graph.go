@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"polity.run/agent"
+	"polity.run/pattern"
 )
 
 const graphHelp = `Draw who asks whom in an organization, and what each agent uses, as it stands in a manifest.
@@ -79,6 +80,7 @@ func drawing(r *agent.Release) (nodes []graphNode, edges []graphEdge) {
 				add(t.Name, "tool", "")
 				link(t.Name, "gathers")
 			}
+			edges = append(edges, between(o)...)
 		}
 		if m := d.Model; m != nil {
 			add("model "+m.Model, "model", "")
@@ -103,6 +105,29 @@ func drawing(r *agent.Release) (nodes []graphNode, edges []graphEdge) {
 		}
 	}
 	return nodes, edges
+}
+
+// linksDrawn is how many links between the members of one organization are drawn; of more nobody would see anything.
+const linksDrawn = 200
+
+// between lists which members of an organization may turn to which others, if its pattern says that.
+func between(o *agent.Org) []graphEdge {
+	c, err := pattern.Parse(o.Pattern, o.Config)
+	linked, ok := c.(pattern.Linked)
+	if err != nil || !ok { // what is wrong with it was said when it was loaded
+		return nil
+	}
+	var edges []graphEdge
+	for _, from := range o.Members {
+		to, does := linked.Reach(from)
+		for _, name := range to {
+			edges = append(edges, graphEdge{string(from), string(name), "may " + does})
+		}
+	}
+	if len(edges) > linksDrawn {
+		return nil
+	}
+	return edges
 }
 
 // mermaid writes a flowchart. Nodes get numbers, so that no name is taken for syntax.
