@@ -138,6 +138,11 @@ func (c *Peers) names() []polity.AgentName {
 	return names
 }
 
+// index is the place of a peer, or -1.
+func (c *Peers) index(name polity.AgentName) int {
+	return slices.IndexFunc(c.Peers, func(p Peer) bool { return p.Agent == name })
+}
+
 // shape is the shape of who is linked to whom.
 func (c *Peers) shape() string {
 	switch {
@@ -152,8 +157,7 @@ func (c *Peers) shape() string {
 
 // linked says whether one member may send to another.
 func (c *Peers) linked(from, to polity.AgentName) bool {
-	names := c.names()
-	i, k, n := slices.Index(names, from), slices.Index(names, to), len(names)
+	i, k, n := c.index(from), c.index(to), len(c.Peers)
 	if i < 0 || k < 0 || i == k {
 		return false
 	}

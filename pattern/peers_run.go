@@ -314,11 +314,11 @@ func (s *sending) check() error {
 
 func (r *peersRun) answered(a *answer) {
 	m := r.member(a.to.Name)
+	r.note(a.done())
 	if !a.good() && r.exhausted != nil {
 		m.queue, m.reading = append(m.reading, m.queue...), nil
 		return // idle ends the run
 	}
-	r.note(a.done())
 	if !a.good() {
 		r.last = a.fault
 		r.turnFailed(m, a.fault)

@@ -1,6 +1,7 @@
 package pattern
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -180,6 +181,9 @@ func (r *Router) checkCalibration(p *problems) {
 	}
 	if len(r.Calibration) > 0 && r.Classifier == "" {
 		p.add(in("calibration"), "nobody classifies; name a classifier, or delete it")
+	}
+	if n, least := len(r.Calibration), cmp.Or(r.Least, leastDefault); n > 0 && !slices.ContainsFunc(r.Calibration, func(c Calibrated) bool { return c.Right >= least }) {
+		p.add(in("calibration"), "however sure the classifier says it is, it is never %.4g %% sure; lower least", 100*least)
 	}
 	for i, c := range r.Calibration {
 		at := in("calibration[%d]", i)
@@ -374,7 +378,7 @@ func (r *routerRun) classified(output json.RawMessage) {
 	case i < 0:
 		r.fallback(colon("the classifier finds that no route fits", reason))
 	case sure < r.cfg.Least:
-		r.fallback(colon(fmt.Sprintf("the classifier chose %s, but is only %.4g sure where %.4g is wanted", c.Route, sure, r.cfg.Least), reason))
+		r.fallback(colon(fmt.Sprintf("the classifier chose %s, but is only %.4g %% sure where %.4g %% is wanted", c.Route, 100*sure, 100*r.cfg.Least), reason))
 	default:
 		r.result.Reason = reason
 		r.send(&r.cfg.Routes[i], byClassifier)

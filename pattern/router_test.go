@@ -81,6 +81,9 @@ func TestRouterCheck(t *testing.T) {
 		"calibration": {router(func(c *pattern.Router) {
 			c.Classifier, c.Calibration = "cls", []pattern.Calibrated{{Said: 0.5, Right: 0.4}, {Said: 0.5, Right: 0.4}, {Said: 2, Right: 1}}
 		}), "calibration[1]: said must be more than that of the point before\ncalibration[2]: said and right are shares within 0 and 1"},
+		"never sure": {router(func(c *pattern.Router) {
+			c.Classifier, c.Calibration = "cls", []pattern.Calibrated{{Said: 0.5, Right: 0.4}, {Said: 1, Right: 0.5}}
+		}), "calibration: however sure the classifier says it is, it is never 60 % sure; lower least"},
 		"nobody":         {router(func(c *pattern.Router) { c.Fallback = "eve" }), `fallback: there is no agent "eve" to be the fallback`},
 		"several skills": {router(func(c *pattern.Router) { c.Members[0].Skills = []polity.Skill{{Name: "a"}, {Name: "b"}} }), "routes[0].agent: ada has 2 skills; say which one is asked, of a, b"},
 	}
