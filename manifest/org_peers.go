@@ -32,14 +32,20 @@ func (b *builder) peers(o *org) pattern.Config {
 	return cfg
 }
 
-func (p *peer) read(d *decoder, n *yaml.Node) {
+// short reads an object, or a text that stands for the object with that field alone.
+func (d *decoder) short(n *yaml.Node, v reflect.Value, field, want string) {
 	if n.Kind == yaml.MappingNode {
-		d.fields(n, reflect.ValueOf(p).Elem())
+		d.fields(n, v)
 		return
 	}
-	if d.scalar(n, "the name of an agent", "!!str") {
-		d.value(n, reflect.ValueOf(&p.Agent).Elem(), d.child("agent"), d.marks.place(d.path))
+	if d.scalar(n, want, "!!str") {
+		f := fieldsOf(v.Type()).byName[field]
+		d.value(n, v.FieldByIndex(f.Index), d.child(field), d.marks.place(d.path))
 	}
+}
+
+func (p *peer) read(d *decoder, n *yaml.Node) {
+	d.short(n, reflect.ValueOf(p).Elem(), "agent", "the name of an agent")
 }
 
 func (peer) form() *jsonschema.Schema {
@@ -47,13 +53,7 @@ func (peer) form() *jsonschema.Schema {
 }
 
 func (t *topology) read(d *decoder, n *yaml.Node) {
-	if n.Kind == yaml.MappingNode {
-		d.fields(n, reflect.ValueOf(t).Elem())
-		return
-	}
-	if d.scalar(n, "a shape such as ring, or {shape: star, center: NAME}", "!!str") {
-		d.value(n, reflect.ValueOf(&t.Shape).Elem(), d.child("shape"), d.marks.place(d.path))
-	}
+	d.short(n, reflect.ValueOf(t).Elem(), "shape", "a shape such as ring, or {shape: star, center: NAME}")
 }
 
 func (topology) form() *jsonschema.Schema {

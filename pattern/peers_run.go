@@ -87,7 +87,6 @@ type peersRun struct {
 	members   []*peer
 	waiting   []request          // for an answer
 	sent      map[string]request // by ID, without its body, what was delivered; only looked up
-	office    int                // messages of the office
 	delivered int
 	turns     int
 	answers   int // turns that were answered
