@@ -108,7 +108,7 @@ org:
 		case "one":
 			return `"from the team"`
 		case "guest":
-			return `{"send":[{"kind":"response","in_reply_to":"host-2","body":"from the guest"}]}`
+			return `{"send":[{"kind":"response","in_reply_to":"host.2","body":"from the guest"}]}`
 		}
 		var in struct {
 			Messages []struct{ Kind string }
@@ -123,7 +123,7 @@ org:
 		case in.State.Answers == 0:
 			return `{"send":[{"to":"guest","kind":"query","body":"And you?"}],"state":{"answers":1}}`
 		default:
-			return `{"send":[{"kind":"response","in_reply_to":"organization-host-1","body":"both"}],"state":{"answers":2}}`
+			return `{"send":[{"kind":"response","in_reply_to":"organization.host.1","body":"both"}],"state":{"answers":2}}`
 		}
 	}, "host", "guest", "one")
 	var got pattern.PeersResult

@@ -13,7 +13,7 @@ import (
 func FuzzAnswersOfMembers(f *testing.F) {
 	for _, seed := range []string{
 		`{"route":"bob","confidence":1}`, `{"handoff":{"to":"bob","reason":"x","work":[1]}}`, `{"answer":null}`, `{"send":[{"to":"*","kind":"cfp"}],"state":1}`,
-		`{"send":[{"kind":"response","in_reply_to":"organization-ada-1"}],"leave":true,"register":["a"],"done":true}`, `null`, `[]`, `"`, "\xff", `{"send":null,"state":null}`,
+		`{"send":[{"kind":"response","in_reply_to":"organization.ada.1"}],"leave":true,"register":["a"],"done":true}`, `null`, `[]`, `"`, "\xff", `{"send":null,"state":null}`,
 	} {
 		f.Add([]byte(seed), []byte(seed))
 	}

@@ -77,7 +77,7 @@ type Message struct {
 // send sends what a member wants sent.
 func (r *peersRun) send(from *peer, s *sending) {
 	from.sent++
-	m := Mail{ID: fmt.Sprintf("%s-%d", from.Agent, from.sent), From: from.Agent, Kind: s.Kind, Conversation: s.Conversation, InReplyTo: s.InReplyTo, Body: s.Body}
+	m := Mail{ID: fmt.Sprintf("%s.%d", from.Agent, from.sent), From: from.Agent, Kind: s.Kind, Conversation: s.Conversation, InReplyTo: s.InReplyTo, Body: s.Body}
 	q, about := r.asked(from, s.InReplyTo), r.sent[s.InReplyTo]
 	if about.to != from.Agent {
 		about = request{}
@@ -142,7 +142,7 @@ func (r *peersRun) broadcast(from *peer, m Mail) {
 		}
 		if n++; n > 1 {
 			from.sent++
-			m.ID = fmt.Sprintf("%s-%d", from.Agent, from.sent)
+			m.ID = fmt.Sprintf("%s.%d", from.Agent, from.sent)
 		}
 		r.pass(from, m, string(to.Agent), false)
 	}

@@ -44,7 +44,7 @@ var (
 
 // Mail is a message as its recipient is told of it.
 type Mail struct {
-	ID           string           `json:"id"` // of the sender's messages
+	ID           string           `json:"id"` // as in ada.3, of her third message; names have no dots
 	From         polity.AgentName `json:"from"`
 	Kind         string           `json:"kind"`
 	Conversation string           `json:"conversation,omitempty"`
@@ -122,7 +122,7 @@ func (r *peersRun) open(e polity.Event) {
 // officeID is the ID of the next message of the office to a member. What a member is told does not depend on what others are told.
 func (m *peer) officeID() string {
 	m.notices++
-	return fmt.Sprintf("%s-%s-%d", office, m.Agent, m.notices)
+	return fmt.Sprintf("%s.%s.%d", office, m.Agent, m.notices)
 }
 
 // member returns the member with the name, or nil.
