@@ -42,7 +42,7 @@ func (c *catalog) equip(r *release) error {
 			}
 		}
 	}
-	return nil
+	return c.equipMemory(r)
 }
 
 // source makes the tools of a source.

@@ -16,8 +16,10 @@ type file struct {
 	Bounds      bounds            `json:"bounds,omitempty" jsonschema:"Limits of one request and all that it causes. What is left out takes the engine's default."`
 	Models      map[word]provider `json:"models,omitempty" jsonschema:"Models of providers, by the name that agents call them."`
 	Tools       map[word]source   `json:"tools,omitempty" jsonschema:"Where tools come from beside those that are built in. A tool of it is named SOURCE.TOOL."`
+	Memory      *memories         `json:"memory,omitempty" jsonschema:"How much the organization and its agents remember, and by what it is searched beside words."`
 	Agents      map[word]member   `json:"agents" jsonschema:"The agents, by name."`
 	Org         *organization     `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
+	On          []occasion        `json:"on,omitempty" jsonschema:"What polity watch watches, each with the agent that is asked about it."`
 }
 
 // bounds are polity.Bounds.
@@ -53,6 +55,7 @@ type member struct {
 	Asks             []agentUse `json:"agents,omitempty" kind:"model" jsonschema:"Kind model: agents that the model may ask, as if they were tools."`
 	Steps            steps      `json:"steps,omitempty" kind:"model" jsonschema:"Kind model: how often the model may think for one request; default 16."`
 	Repairs          *repairs   `json:"repairs,omitempty" kind:"model" jsonschema:"Kind model: how often the model may correct an answer that does not fit; default 2."`
+	Memory           *remembers `json:"memory,omitempty" kind:"model" jsonschema:"Kind model: what the agent remembers from run to run."`
 	Context          *window    `json:"context,omitempty" kind:"model" jsonschema:"Kind model: what is done before the conversation is too long."`
 
 	Command   []string   `json:"command,omitempty" kind:"exec" tells:"kind" jsonschema:"Kind exec: program and arguments; no shell reads them. A word that begins with ./ is a file of the manifest's folder and is pinned."`
@@ -104,8 +107,21 @@ type price struct {
 // source is tool.Source.
 type source struct {
 	HTTP    *requests             `json:"http,omitempty" jsonschema:"Requests to a service, each of which is a tool."`
+	OpenAPI *described            `json:"openapi,omitempty" jsonschema:"A service that an OpenAPI document describes. Its operations are the tools."`
 	MCP     *server               `json:"mcp,omitempty" jsonschema:"A server of the Model Context Protocol. Its tools are accepted with polity tools accept."`
 	Effects map[string]effectWord `json:"effects,omitempty" jsonschema:"What tools do to the world, by their own names, where that is not what they say themselves."`
+}
+
+// described is openapi.Use.
+type described struct {
+	Document    string            `json:"document" jsonschema:"File with an OpenAPI document of version 3.0 or 3.1, YAML or JSON, relative to the manifest. What is made of it is pinned."`
+	Operations  []string          `json:"operations,omitempty" jsonschema:"Operations that are tools: an operationId, a tool's name, or method and path as in GET /pets. * stands for any text; ! before one leaves it out. Left out it is all."`
+	Server      string            `json:"server,omitempty" jsonschema:"Address that the paths are below. Left out it is the document's own."`
+	Allow       []string          `json:"allow" jsonschema:"Hosts that may be reached, as in api.example.com or 127.0.0.1:8080."`
+	Private     bool              `json:"private,omitempty" jsonschema:"Whether addresses of this machine and of private networks may be reached."`
+	Headers     map[string]string `json:"headers,omitempty" jsonschema:"Headers of each request. $NAME in a value stands for an environment variable. A parameter with such a name is not asked for."`
+	CheckOutput bool              `json:"check_output,omitempty" jsonschema:"Whether answers must be as the document says. Left out they may be any JSON."`
+	Timeout     duration          `json:"timeout,omitempty" jsonschema:"Most time for one call; default 60s."`
 }
 
 // server is tool.MCP.
@@ -166,6 +182,26 @@ type window struct {
 	Max     count       `json:"max,omitempty" jsonschema:"Most tokens of a request, by estimate. Left out it is what the model's context leaves beside its answer."`
 	Compact compactWord `json:"compact,omitempty" jsonschema:"drop leaves the oldest out, summarise has the model sum it up, refer replaces long results by references; default refer."`
 }
+
+// memories are agent.Memories.
+type memories struct {
+	Embeddings word  `json:"embeddings,omitempty" jsonschema:"Model of this manifest that turns texts into vectors, of api openai. Left out memories are searched by words alone."`
+	Records    count `json:"records,omitempty" jsonschema:"Most records of one memory; default 20000. Then the oldest episodes and notes are forgotten."`
+	Bytes      size  `json:"bytes,omitempty" jsonschema:"Most bytes of one memory's texts; default 32MiB."`
+}
+
+// remembers is agent.Memory.
+type remembers struct {
+	Recall   *recalls     `json:"recall,omitempty" jsonschema:"How many records are looked up for each request, by its question; default 5, 0 for none."`
+	Kinds    []memoryWord `json:"kinds,omitempty" jsonschema:"Of what kinds: episode (past runs), note (what was written down), passage (documents). Left out all."`
+	Episodes bool         `json:"episodes,omitempty" jsonschema:"Whether each run with an answer is remembered."`
+	Share    bool         `json:"share,omitempty" jsonschema:"Whether what this agent remembers belongs to the whole organization."`
+}
+
+// memoryWord is a memory.Kind.
+type memoryWord string
+
+func (memoryWord) choices() []string { return []string{"episode", "note", "passage"} }
 
 // compactWord is an agent.Compaction.
 type compactWord string

@@ -82,6 +82,7 @@ func (b *builder) model(at string, m *member) *agent.Model {
 	out := &agent.Model{
 		Model: m.Model, Instructions: b.instructions(at, m), Gather: b.tools(at+".gather", m.Gather),
 		Tools: b.offered(at+".tools", m.Tools), Steps: int(m.Steps),
+		Memory: b.remembers(at+".memory", m.Memory),
 	}
 	if m.Repairs != nil {
 		out.Repairs = new(int(*m.Repairs))

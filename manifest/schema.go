@@ -33,6 +33,10 @@ func Schema() (json.RawMessage, error) {
 	byPattern(agents.AdditionalProperties)
 	s.Properties["org"].Required = []string{"pattern"}
 	byPattern(s.Properties["org"])
+	for _, field := range occasionKinds {
+		on := s.Properties["on"]
+		on.Items.OneOf = append(on.Items.OneOf, &jsonschema.Schema{Required: []string{field}})
+	}
 	raw, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return nil, fault.Internal.New("manifest: schema: write: %w", err)

@@ -59,12 +59,14 @@ type (
 	repairs  int
 	attempts int
 	atOnce   int
+	recalls  int
 )
 
 func (steps) limits() (least, most int64)    { return 1, agent.StepsMax }
 func (repairs) limits() (least, most int64)  { return 0, agent.RepairsMax }
 func (attempts) limits() (least, most int64) { return 1, model.AttemptsMax }
 func (atOnce) limits() (least, most int64)   { return 1, 1000 }
+func (recalls) limits() (least, most int64)  { return 0, agent.RecallMax }
 
 // perMillion is a price in thousandths of a US dollar per million tokens, written in dollars.
 type perMillion int64

@@ -86,9 +86,9 @@ func (h Handoff) Roles() []Role {
 	roles := []Role{{Field: "owner", Name: "owner", Agent: h.Owner, Duties: duties}}
 	for i, l := range h.Links {
 		at := fmt.Sprintf("links[%d]", i)
-		roles = append(roles, Role{Field: at + ".from", Name: "one who hands over", Agent: l.From, Duties: duties})
+		roles = append(roles, Role{Field: at + ".from", Name: "holder", Agent: l.From, Duties: duties})
 		for j, to := range l.To {
-			roles = append(roles, Role{Field: fmt.Sprintf("%s.to[%d]", at, j), Name: "one who takes over", Agent: to, Duties: duties})
+			roles = append(roles, Role{Field: fmt.Sprintf("%s.to[%d]", at, j), Name: "holder", Agent: to, Duties: duties})
 		}
 	}
 	if h.Fallback != "" {

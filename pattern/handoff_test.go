@@ -1,9 +1,6 @@
 package pattern_test
 
 import (
-	"encoding/json"
-	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,37 +10,9 @@ import (
 	"polity.run/pattern/patterntest"
 )
 
-func TestHandoffKeepsItsPromises(t *testing.T) {
-	patterntest.Run(t, patterntest.Pattern{
-		Config: func(r *rand.Rand) pattern.Config {
-			c := &pattern.Handoff{
-				Owner: "ada", Hops: r.IntN(6), History: []string{"", "last", "summary", "all"}[r.IntN(4)], Members: dutiful("take", "ada", "bob", "cyd", "dan"),
-				Links: []pattern.Link{{From: "ada", To: []polity.AgentName{"bob", "cyd"}}, {From: "bob", To: []polity.AgentName{"cyd", "ada"}}, {From: "cyd", To: []polity.AgentName{"ada"}, Back: true}},
-			}
-			if r.IntN(2) == 0 {
-				c.NoReturn = new(r.IntN(4))
-			}
-			if r.IntN(2) == 0 {
-				c.Fallback = "dan"
-			}
-			return c
-		},
-		Sensible: func(r *rand.Rand, c polity.Command) string {
-			var asked struct {
-				May []struct{ Name string } `json:"may_hand_to"`
-			}
-			_ = json.Unmarshal(c.Input, &asked) // without it there is nobody to hand over to
-			if len(asked.May) == 0 || r.IntN(4) == 0 {
-				return fmt.Sprintf(`{"answer":{"text":"%d"}}`, r.IntN(9))
-			}
-			return fmt.Sprintf(`{"handoff":{"to":"%s","reason":"it is theirs","summary":"seen %d","work":%d}}`, asked.May[r.IntN(len(asked.May))].Name, r.IntN(3), r.IntN(3))
-		},
-	})
-}
-
 func TestHandoffCheck(t *testing.T) {
 	handoff := func(change func(*pattern.Handoff)) pattern.Handoff {
-		c := pattern.Handoff{Owner: "ada", Links: []pattern.Link{{From: "ada", To: []polity.AgentName{"bob"}}}, Members: dutiful("take", "ada", "bob", "cyd")}
+		c := pattern.Handoff{Owner: "ada", Links: []pattern.Link{{From: "ada", To: []polity.AgentName{"bob"}}}, Members: patterntest.Dutiful("take", "ada", "bob", "cyd")}
 		change(&c)
 		return c
 	}
@@ -60,7 +29,7 @@ func TestHandoffCheck(t *testing.T) {
 		"itself":  {handoff(func(c *pattern.Handoff) { c.Links[0].To = []polity.AgentName{"bob", "ada"} }), "links[0].to[1]: ada would turn to itself; delete it"},
 		"twice":   {handoff(func(c *pattern.Handoff) { c.Links[0].To = []polity.AgentName{"bob", "bob"} }), "links[0].to[1]: bob is listed twice; delete one"},
 		"nowhere": {handoff(func(c *pattern.Handoff) { c.Links[0].To = nil }), "links[0].to: the link leads nowhere; name whom ada may turn to"},
-		"unknown": {handoff(func(c *pattern.Handoff) { c.Links[0].To = []polity.AgentName{"eve"} }), `links[0].to[0]: there is no agent "eve" to be the one who takes over`},
+		"unknown": {handoff(func(c *pattern.Handoff) { c.Links[0].To = []polity.AgentName{"eve"} }), `links[0].to[0]: there is no agent "eve" to be the holder`},
 		"limits": {handoff(func(c *pattern.Handoff) { c.Hops, c.NoReturn, c.History = 101, new(-1), "everything" }),
 			"hops: 101 is not within 1 and 100\nno_return: -1 is not within 0 and 100\nhistory: \"everything\" is unknown; want last, summary or all"},
 	}

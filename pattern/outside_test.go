@@ -7,6 +7,7 @@ import (
 
 	"polity.run"
 	"polity.run/pattern"
+	"polity.run/pattern/patterntest"
 )
 
 // FuzzAnswersOfMembers gives routers, handoffs and peers whatever a member may answer, twice: what they decide then is sound.
@@ -20,9 +21,9 @@ func FuzzAnswersOfMembers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		names := []polity.AgentName{"ada", "bob"}
 		for _, c := range []pattern.Config{
-			&pattern.Router{Routes: []pattern.Route{{Agent: "bob"}}, Classifier: "ada", Members: append(dutiful("classify", "ada"), team("bob")...)},
-			&pattern.Handoff{Owner: "ada", Links: []pattern.Link{{From: "ada", To: names[1:], Both: true}}, Members: dutiful("take", names...)},
-			gathering(names...),
+			&pattern.Router{Routes: []pattern.Route{{Agent: "bob"}}, Classifier: "ada", Members: append(patterntest.Dutiful("classify", "ada"), patterntest.Team("bob")...)},
+			&pattern.Handoff{Owner: "ada", Links: []pattern.Link{{From: "ada", To: names[1:], Both: true}}, Members: patterntest.Dutiful("take", names...)},
+			patterntest.Gathering(names...),
 		} {
 			d, err := c.Decider()
 			if err != nil {

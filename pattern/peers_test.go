@@ -2,8 +2,6 @@ package pattern_test
 
 import (
 	"encoding/json"
-	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,64 +11,9 @@ import (
 	"polity.run/pattern/patterntest"
 )
 
-// gathering makes peers of the names.
-func gathering(names ...polity.AgentName) *pattern.Peers {
-	c := &pattern.Peers{Members: dutiful("receive", names...)}
-	for _, n := range names {
-		c.Peers = append(c.Peers, pattern.Peer{Agent: n})
-	}
-	return c
-}
-
-func TestPeersKeepTheirPromises(t *testing.T) {
-	patterntest.Run(t, patterntest.Pattern{
-		Config: func(r *rand.Rand) pattern.Config {
-			c := gathering("ada", "bob", "cyd", "dan", "eve")
-			c.Topology = []pattern.Topology{{}, {Shape: "ring"}, {Shape: "star", Center: "bob"}, {Shape: "sparse", Degree: 2}}[r.IntN(4)]
-			c.Peers[3].Later = r.IntN(2) == 0
-			c.Limits = pattern.PeerLimits{Turns: r.IntN(60), Messages: r.IntN(100), Queue: r.IntN(8), Stall: r.IntN(8)}
-			switch r.IntN(3) {
-			case 0:
-				c.Goal = &pattern.Goal{Done: []string{"1", "3", "all"}[r.IntN(3)]}
-			case 1:
-				c.Goal = &pattern.Goal{When: &pattern.GoalState{Condition: pattern.Condition{Field: "state.n", Equals: json.RawMessage("7")}}}
-			}
-			return c
-		},
-		Sensible: func(r *rand.Rand, c polity.Command) string {
-			var asked struct {
-				Messages []struct{ ID, Kind string }
-				Members  []struct{ Name string }
-			}
-			_ = json.Unmarshal(c.Input, &asked) // what it does not say is not answered
-			sends := []string{}
-			for _, m := range asked.Messages {
-				if (m.Kind == "request" || m.Kind == "query") && r.IntN(3) > 0 {
-					sends = append(sends, fmt.Sprintf(`{"kind":"response","in_reply_to":"%s","body":%d}`, m.ID, r.IntN(9)))
-				}
-			}
-			for range r.IntN(3) {
-				to := "*"
-				if len(asked.Members) > 0 && r.IntN(3) > 0 {
-					to = asked.Members[r.IntN(len(asked.Members))].Name
-				}
-				sends = append(sends, fmt.Sprintf(`{"to":"%s","kind":"%s","body":%d}`, to, []string{"request", "query", "inform", "invite"}[r.IntN(4)], r.IntN(9)))
-			}
-			text := "["
-			for i, s := range sends {
-				if i > 0 {
-					text += ","
-				}
-				text += s
-			}
-			return fmt.Sprintf(`{"send":%s],"state":{"n":%d},"done":%t,"leave":%t}`, text, r.IntN(9), r.IntN(4) == 0, r.IntN(9) == 0)
-		},
-	})
-}
-
 func TestPeersCheck(t *testing.T) {
 	peers := func(change func(*pattern.Peers)) pattern.Peers {
-		c := gathering("ada", "bob", "cyd")
+		c := patterntest.Gathering("ada", "bob", "cyd")
 		change(c)
 		return *c
 	}
@@ -87,7 +30,7 @@ func TestPeersCheck(t *testing.T) {
 		"good":        {peers(func(*pattern.Peers) {}), ""},
 		"one":         {peers(func(c *pattern.Peers) { c.Peers = c.Peers[:1] }), "peers: 1 peer; want 2 to 64"},
 		"twice":       {peers(func(c *pattern.Peers) { c.Peers[1].Agent = "ada" }), "peers[1].agent: ada is listed twice; delete one"},
-		"office":      {*gathering("ada", "organization"), `peers[1].agent: "organization" is who the request comes from; give the agent another name`},
+		"office":      {*patterntest.Gathering("ada", "organization"), `peers[1].agent: "organization" is who the request comes from; give the agent another name`},
 		"ring of two": {peers(func(c *pattern.Peers) { c.Peers, c.Topology.Shape = c.Peers[:2], "ring" }), "topology: two peers are no ring; leave the topology out, or add a peer"},
 		"no center":   {peers(func(c *pattern.Peers) { c.Topology.Shape = "star" }), "topology: the star has no center; write {shape: star, center: NAME}"},
 		"center":      {peers(func(c *pattern.Peers) { c.Topology = pattern.Topology{Shape: "star", Center: "bbo"} }), `topology.center: bbo is not among the peers; did you mean "bob"?`},

@@ -1,9 +1,6 @@
 package pattern_test
 
 import (
-	"encoding/json"
-	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -13,40 +10,6 @@ import (
 	"polity.run/pattern"
 	"polity.run/pattern/patterntest"
 )
-
-// dutiful makes members with one skill of the name.
-func dutiful(skill string, names ...polity.AgentName) []pattern.Member {
-	all := team(names...)
-	for i := range all {
-		all[i].Skills[0].Name = skill
-	}
-	return all
-}
-
-func TestRouterKeepsItsPromises(t *testing.T) {
-	patterntest.Run(t, patterntest.Pattern{
-		Config: func(r *rand.Rand) pattern.Config {
-			c := &pattern.Router{Members: append(team("ada", "bob", "cyd"), dutiful("classify", "cls")...)}
-			c.Routes = []pattern.Route{
-				{Agent: "ada", When: []pattern.Condition{{Field: "input.question", Contains: []string{"red", "blue"}[r.IntN(2)]}}},
-				{Agent: "bob", When: []pattern.Condition{{Field: "input.kind", Equals: json.RawMessage(`"bill"`)}}},
-			}
-			if r.IntN(2) == 0 {
-				c.Classifier, c.Least = "cls", float64(r.IntN(11))/10
-			}
-			if r.IntN(2) == 0 {
-				c.Fallback = "cyd"
-			}
-			return c
-		},
-		Sensible: func(r *rand.Rand, c polity.Command) string {
-			if c.Skill == "classify" {
-				return fmt.Sprintf(`{"route":"%s","confidence":%.2f}`, []string{"ada", "bob", "none"}[r.IntN(3)], r.Float64())
-			}
-			return fmt.Sprintf(`{"text":"%d"}`, r.IntN(9))
-		},
-	})
-}
 
 // lines are the problems of a configuration.
 func lines(err error) string {
@@ -59,7 +22,7 @@ func lines(err error) string {
 func TestRouterCheck(t *testing.T) {
 	is := func(field string) pattern.Condition { return pattern.Condition{Field: field, Contains: "x"} }
 	router := func(change func(*pattern.Router)) pattern.Router {
-		c := pattern.Router{Routes: []pattern.Route{{Agent: "ada", When: []pattern.Condition{is("input")}}}, Members: append(team("ada", "bob"), dutiful("classify", "cls")...)}
+		c := pattern.Router{Routes: []pattern.Route{{Agent: "ada", When: []pattern.Condition{is("input")}}}, Members: append(patterntest.Team("ada", "bob"), patterntest.Dutiful("classify", "cls")...)}
 		change(&c)
 		return c
 	}

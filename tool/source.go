@@ -41,8 +41,11 @@ type HTTP struct {
 	Tools   []HTTPTool        `json:"tools"`
 }
 
+// HTTPToolsMax is how many requests one source may have.
+const HTTPToolsMax = 200
+
 // HTTPTool is one request. {name} in the URL stands for a field of the input; the fields that stand nowhere are the query of
-// a GET, HEAD or DELETE and the JSON body of everything else.
+// a GET, HEAD or DELETE and the JSON body of everything else, unless Fields says where they go.
 type HTTPTool struct {
 	Name        string          `json:"name"`
 	Description string          `json:"description,omitempty"`
@@ -54,4 +57,50 @@ type HTTPTool struct {
 	// KeyHeader is the header that carries the effect's key, as in Idempotency-Key; it makes the effect keyed.
 	KeyHeader string          `json:"key_header,omitempty"`
 	Timeout   polity.Duration `json:"timeout,omitempty"`
+	// Fields says of fields of the input where they go and how they are written. A request that says it has a body only if a field
+	// goes there or ContentType is set.
+	Fields map[string]HTTPField `json:"fields,omitempty"`
+	// ContentType is what the body is written as: a JSON type or application/x-www-form-urlencoded; "" is application/json, and
+	// ContentNone no body.
+	ContentType string `json:"content_type,omitempty"`
 }
+
+// ContentNone is the HTTPTool.ContentType of a request that has no body.
+const ContentNone = "none"
+
+// HTTPField says where a field of an input goes.
+type HTTPField struct {
+	In   Place  `json:"in"`
+	Name string `json:"name,omitempty"` // what the service calls it; "" is the field's own name
+	// Style is how lists and objects are written in an address, a header or a form. "" writes them as JSON, but the items of a list
+	// one by one into a query or a form. In a JSON body there is no style.
+	Style Style `json:"style,omitempty"`
+	// Explode writes each member of a list or an object by itself, where the style has two ways.
+	Explode bool `json:"explode,omitempty"`
+}
+
+// Place is a part of a request.
+type Place string
+
+// The places.
+const (
+	InPath    Place = "path"    // where {field} stands in the URL
+	InQuery   Place = "query"   // behind the question mark
+	InHeader  Place = "header"  // a header of its own
+	InBody    Place = "body"    // a field of the body
+	InContent Place = "content" // the body itself; at most one field is it
+)
+
+// Style is a way to write lists and objects as text, in OpenAPI's words.
+type Style string
+
+// The styles, by what they make of the list [1, 2] in the field n, exploded and not.
+const (
+	StyleForm  Style = "form"           // n=1&n=2 and n=1,2
+	StyleSpace Style = "spaceDelimited" // n=1%202
+	StylePipe  Style = "pipeDelimited"  // n=1|2
+	StyleDeep  Style = "deepObject"     // n[a]=1&n[b]=2, of an object
+	StyleJSON  Style = "json"           // n=[1,2], escaped
+	// StyleSimple is 1,2 and of an object a,1,b,2 or exploded a=1,b=2.
+	StyleSimple Style = "simple"
+)

@@ -54,7 +54,7 @@ type graphNode struct {
 type graphEdge struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-	Does string `json:"does"` // asks, gathers, may call, may ask, thinks with
+	Does string `json:"does"` // asks, asks as ROLE, gathers, may call, may ask, thinks with
 }
 
 // drawing lists what stands in a release, in its order. Names of agents, tools and models do not meet: agents have no dots, and a model gets a prefix.
@@ -73,8 +73,8 @@ func drawing(r *agent.Release) (nodes []graphNode, edges []graphEdge) {
 		name := string(d.Name)
 		link := func(to, does string) { edges = append(edges, graphEdge{name, to, does}) }
 		if o := d.Org; o != nil {
-			for _, m := range o.Members {
-				link(string(m), "asks")
+			for _, l := range members(o) {
+				link(l.to, l.does)
 			}
 			for _, t := range o.Tools {
 				add(t.Name, "tool", "")
@@ -107,6 +107,35 @@ func drawing(r *agent.Release) (nodes []graphNode, edges []graphEdge) {
 	return nodes, edges
 }
 
+// asking is whom an organization asks, and as what.
+type asking struct{ to, does string }
+
+// members lists whom an organization asks, in the order of its roles; one that is asked in several roles is named once, with all of them.
+func members(o *agent.Org) []asking {
+	var out []asking
+	c, err := pattern.Parse(o.Pattern, o.Config)
+	if err != nil { // of a pattern that this program does not know
+		for _, m := range o.Members {
+			out = append(out, asking{string(m), "asks"})
+		}
+		return out
+	}
+	for _, r := range c.Roles() {
+		does := "asks"
+		if r.Name != "specialist" {
+			does += " as " + r.Name
+		}
+		i := slices.IndexFunc(out, func(a asking) bool { return a.to == string(r.Agent) })
+		switch {
+		case i < 0:
+			out = append(out, asking{string(r.Agent), does})
+		case !slices.Contains(strings.Split(strings.TrimPrefix(out[i].does, "asks as "), " and "), r.Name):
+			out[i].does += " and " + r.Name
+		}
+	}
+	return out
+}
+
 // linksDrawn is how many links between the members of one organization are drawn; of more nobody would see anything.
 const linksDrawn = 200
 
@@ -114,7 +143,7 @@ const linksDrawn = 200
 func between(o *agent.Org) []graphEdge {
 	c, err := pattern.Parse(o.Pattern, o.Config)
 	linked, ok := c.(pattern.Linked)
-	if err != nil || !ok { // what is wrong with it was said when it was loaded
+	if err != nil || !ok { // of a pattern that this program does not know, or without links
 		return nil
 	}
 	var edges []graphEdge

@@ -30,7 +30,7 @@ import (
 
 // Limits.
 const (
-	ToolsMax  = 200
+	ToolsMax  = tool.HTTPToolsMax
 	errorMax  = 500     // bytes of a service's error that go into a fault
 	bodyMax   = 4 << 20 // bytes of an answer
 	version   = "1"
@@ -116,6 +116,9 @@ func newRequest(src tool.Source, d tool.HTTPTool) (*request, error) {
 	}
 	if before, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(d.URL, "https://"), "http://"), "/"); placeholder.MatchString(before) {
 		return nil, fault.Invalid.New("url %q: a placeholder may not stand in the host", d.URL)
+	}
+	if err := checkFields(&d); err != nil {
+		return nil, err
 	}
 	if len(d.Input) == 0 {
 		d.Input = inputOf(d.URL)
@@ -226,80 +229,6 @@ func output(body []byte) json.RawMessage {
 	return out
 }
 
-func (r *request) make(ctx context.Context, c tool.Call) (*http.Request, error) {
-	var fields map[string]json.RawMessage
-	object := json.Unmarshal(c.Input, &fields) == nil
-	used := map[string]bool{}
-	var wrong error
-	address := placeholder.ReplaceAllStringFunc(r.d.URL, func(m string) string {
-		name := m[1 : len(m)-1]
-		used[name] = true
-		text := plain(fields[name])
-		if text == "" || text == "." || text == ".." || len(text) > queryItem {
-			wrong = fault.Invalid.New("tool %s: input: %q is missing, or cannot stand in an address", r.spec.Name, name)
-		}
-		return url.PathEscape(text)
-	})
-	if wrong != nil {
-		return nil, wrong
-	}
-	u, err := url.Parse(address)
-	if err != nil {
-		return nil, fault.Invalid.New("tool %s: address: %w", r.spec.Name, err)
-	}
-	var body io.Reader
-	bodyless := r.d.Method == http.MethodGet || r.d.Method == http.MethodHead || r.d.Method == http.MethodDelete
-	switch {
-	case bodyless:
-		query := u.Query()
-		for name, raw := range fields {
-			if !used[name] {
-				var list []json.RawMessage
-				if json.Unmarshal(raw, &list) != nil {
-					list = []json.RawMessage{raw}
-				}
-				for _, one := range list {
-					query.Add(name, plain(one))
-				}
-			}
-		}
-		u.RawQuery = query.Encode()
-	case object:
-		rest := map[string]json.RawMessage{}
-		for name, raw := range fields {
-			if !used[name] {
-				rest[name] = raw
-			}
-		}
-		data, err := json.Marshal(rest)
-		if err != nil {
-			return nil, fault.Invalid.New("tool %s: input: %w", r.spec.Name, err)
-		}
-		body = bytes.NewReader(data)
-	default:
-		body = bytes.NewReader(c.Input)
-	}
-	q, err := http.NewRequestWithContext(ctx, r.d.Method, u.String(), body)
-	if err != nil {
-		return nil, fault.Invalid.New("tool %s: %w", r.spec.Name, err)
-	}
-	q.Header.Set("Accept", "application/json")
-	if body != nil {
-		q.Header.Set("Content-Type", "application/json")
-	}
-	if r.d.KeyHeader != "" {
-		q.Header.Set(r.d.KeyHeader, c.Key)
-	}
-	for name, value := range r.headers {
-		text, err := dial.Expand(value)
-		if err != nil {
-			return nil, fault.Denied.New("tool %s: header %s: %w", r.spec.Name, name, err)
-		}
-		q.Header.Set(name, text)
-	}
-	return q, nil
-}
-
 // plain is a JSON text's text, and other JSON as it is written; "" for nothing and null.
 func plain(raw json.RawMessage) string {
 	var text *string
@@ -341,21 +270,10 @@ func (r *request) host() string {
 }
 
 func (r *request) refused(a *http.Response, body []byte) error {
-	kind := fault.Invalid
-	switch c := a.StatusCode; {
-	case c == http.StatusUnauthorized || c == http.StatusForbidden:
-		kind = fault.Denied
-	case c == http.StatusNotFound || c == http.StatusGone:
-		kind = fault.NotFound
-	case c == http.StatusConflict:
-		kind = fault.Conflict
-	case c == http.StatusRequestTimeout || c == http.StatusTooManyRequests || c >= 500:
-		kind = fault.Unavailable
-	}
 	after := ""
 	if v := a.Header.Get("Retry-After"); v != "" {
 		after = fmt.Sprintf(" (retry after %.40q)", v)
 	}
 	text := strings.Join(strings.Fields(strings.ToValidUTF8(string(body[:min(len(body), errorMax)]), "\uFFFD")), " ")
-	return kind.New("tool %s: %s%s: %s", r.spec.Name, a.Status, after, text)
+	return dial.Kind(a.StatusCode).New("tool %s: %s%s: %s", r.spec.Name, a.Status, after, text)
 }
