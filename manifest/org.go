@@ -48,6 +48,12 @@ func (b *builder) config(o *org) pattern.Config {
 		return b.hub(o)
 	case "sequence":
 		return b.sequence(o)
+	case "router":
+		return b.router(o)
+	case "handoff":
+		return b.handoff(o)
+	case "peers":
+		return b.peers(o)
 	case "debate":
 		return b.debate(o)
 	default:

@@ -46,7 +46,7 @@ type Role struct {
 
 // Names lists the patterns in the order in which they are documented.
 func Names() []string {
-	return []string{"hub", "sequence", "debate"}
+	return []string{"hub", "sequence", "router", "handoff", "peers", "debate"}
 }
 
 // New returns the empty configuration of a pattern, or fault.Invalid naming those that there are.
@@ -56,6 +56,12 @@ func New(name string) (Config, error) {
 		return &Hub{}, nil
 	case "sequence":
 		return &Sequence{}, nil
+	case "router":
+		return &Router{}, nil
+	case "handoff":
+		return &Handoff{}, nil
+	case "peers":
+		return &Peers{}, nil
 	case "debate":
 		return &Debate{}, nil
 	default:

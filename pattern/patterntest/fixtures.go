@@ -10,7 +10,7 @@ import (
 
 // Fixtures are the patterns as they are played, by name: configurations from seeds, and members that do their duty.
 func Fixtures() map[string]Pattern {
-	return map[string]Pattern{"sequence": sequence(), "debate": debate()}
+	return map[string]Pattern{"sequence": sequence(), "router": router(), "handoff": handoff(), "peers": peers(), "debate": debate()}
 }
 
 // Team makes members with one skill each; every other one may be asked twice.
