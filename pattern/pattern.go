@@ -44,7 +44,7 @@ type Role struct {
 
 // Names lists the patterns in the order in which they are documented.
 func Names() []string {
-	return []string{"hub", "sequence"}
+	return []string{"hub", "sequence", "hierarchy"}
 }
 
 // New returns the empty configuration of a pattern, or fault.Invalid naming those that there are.
@@ -54,6 +54,8 @@ func New(name string) (Config, error) {
 		return &Hub{}, nil
 	case "sequence":
 		return &Sequence{}, nil
+	case "hierarchy":
+		return &Hierarchy{}, nil
 	default:
 		return nil, fault.Invalid.New("pattern %q is not known here; there is %s%s", name, strings.Join(Names(), ", "), among(Names(), name))
 	}
