@@ -129,10 +129,22 @@ func (r *unitRun) seen(t *unitTask) unitSeen {
 	if t.fault != nil {
 		s.Gaps = append(s.Gaps[:len(s.Gaps):len(s.Gaps)], t.fault.Text)
 	}
-	if !r.cfg.Reports[t.by].Unit && len(t.output) <= shownMax && strings.HasPrefix(string(t.output), "{") && string(t.output) != t.said.Summary {
+	if !r.cfg.Reports[t.by].Unit && len(t.output) <= shownMax && saysMore(t.output) {
 		s.Output = t.output
 	}
 	return s
+}
+
+// saysMore says whether an output holds more than what a lead reads of it anyway.
+func saysMore(output json.RawMessage) bool {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(output, &fields) != nil || fields["summary"] == nil {
+		return false // then it is the summary itself
+	}
+	for _, read := range []string{"summary", "results", "recommendations", "gaps", "escalate"} {
+		delete(fields, read)
+	}
+	return len(fields) > 0
 }
 
 // other is who did an assignment, where that is not the report that has it.

@@ -122,14 +122,14 @@ func (r *unitRun) member(name polity.AgentName) *Member { return find(r.cfg.Memb
 
 func (r *unitRun) open(e polity.Event) {
 	r.brief = briefOf(e.Data)
-	r.top = r.brief.Duty != dutyWork || e.From == ""
+	r.top = r.brief.Duty != dutyWork
 	if r.top {
 		r.brief.Level, r.request = 1, e.Data
 	}
 	if r.top || r.brief.Levels == 0 {
 		r.brief.Levels = r.cfg.levels()
 	}
-	if r.brief.Level > r.brief.Levels {
+	if r.brief.Level > min(r.brief.Levels, LevelsMax) {
 		r.fail(fault.Invalid.New("hierarchy: %s would be level %d of %d; raise levels at the top, or take a level out", r.cfg.Lead, r.brief.Level, r.brief.Levels))
 		return
 	}
@@ -222,20 +222,22 @@ func (r *unitRun) assigned(a *answer) {
 
 // begin asks those for guidance who have dotted lines to the report, and then the report.
 func (r *unitRun) begin(t *unitTask) {
-	t.status, t.tried, t.advice = workOpen, addNew(t.tried, t.by), nil
 	lines := r.cfg.Reports[t.by].Dotted
-	if t.advisers = len(lines); t.advisers == 0 {
+	if t.status = workOpen; len(lines) == 0 || slices.Contains(t.tried, t.by) { // who works again has been advised
+		t.tried = addNew(t.tried, t.by)
 		r.work(t)
 		return
 	}
-	t.advice = make([]unitAdvice, len(lines))
+	t.tried, t.advice = append(t.tried, t.by), nil
+	brief := r.briefFor(t)
+	t.advisers, t.advice = len(lines), make([]unitAdvice, len(lines))
 	for i, line := range lines {
 		data, err := marshal(struct {
 			Duty      string           `json:"duty"`
 			Objective string           `json:"objective"`
 			Report    polity.AgentName `json:"report"`
 			Brief     unitBrief        `json:"brief"`
-		}{dutyAdvise, "Say what " + string(r.cfg.Reports[t.by].Agent) + " must mind in your field when it does this: " + t.Objective, r.cfg.Reports[t.by].Agent, r.briefFor(t)})
+		}{dutyAdvise, "Say what " + string(r.cfg.Reports[t.by].Agent) + " must mind in your field when it does this: " + t.Objective, r.cfg.Reports[t.by].Agent, brief})
 		if err != nil {
 			r.fail(err)
 			return
@@ -313,13 +315,17 @@ func (r *unitRun) worked(t *unitTask, a *answer) {
 	t.run, t.fault, t.usage = a.run, a.fault, t.usage.Plus(a.usage)
 	t.tries += a.tries
 	t.took += polity.Duration(a.took)
-	if a.good() {
-		t.output, t.said, t.status, t.size = a.output, saidOf(a.output), workDone, len(a.output)
+	said := saidOf(a.output)
+	switch {
+	case a.good() && said.Status == UnitFailed: // it could do nothing: what it handed up before stays
+		t.fault = fault.Of(fault.Failed.New("%s", said.Escalate))
+		if len(t.output) == 0 {
+			t.said, t.size = unitSaid{Unknown: said.Unknown, Details: said.Details}, len(a.output)
+		}
+	case a.good():
+		t.output, t.said, t.status, t.size = a.output, said, workDone, len(a.output)
 	}
-	if t.said.Status == UnitFailed { // a unit that could do nothing: what it hands up is why
-		t.output, t.fault = nil, fault.Of(fault.Failed.New("%s", t.said.Escalate))
-	}
-	switch why := t.said.Escalate; {
+	switch why := said.Escalate; {
 	case a.good() && why == "":
 	case !a.good() && r.exhausted != nil: // idle ends the run
 	case a.good():
