@@ -22,6 +22,9 @@ func Schema() (json.RawMessage, error) {
 	if err != nil {
 		return nil, fault.Internal.New("manifest: schema: %w", err)
 	}
+	if s.Defs, err = definitions(); err != nil {
+		return nil, err
+	}
 	tighten(s)
 	s.Schema = "https://json-schema.org/draft/2020-12/schema"
 	s.Title = "Polity manifest"
@@ -105,6 +108,9 @@ func tighten(s *jsonschema.Schema) {
 		tighten(p)
 	}
 	for _, p := range s.AnyOf {
+		tighten(p)
+	}
+	for _, p := range s.Defs {
 		tighten(p)
 	}
 	tighten(s.Items)
@@ -198,6 +204,34 @@ func (agentUse) form() *jsonschema.Schema {
 		object.Properties[name] = s
 	}
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{describeType(reflect.ValueOf(word(""))), object}}
+}
+
+// departmentRef is where the schema has what a department is, since it holds others.
+const departmentRef = "department"
+
+func (department) form() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{describeType(reflect.ValueOf(word(""))), {Ref: "#/$defs/" + departmentRef}}}
+}
+
+// definitions are the types of the format that hold others of themselves.
+func definitions() (map[string]*jsonschema.Schema, error) {
+	object := &jsonschema.Schema{
+		Type: "object", Properties: map[string]*jsonschema.Schema{}, AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}},
+	}
+	known := fieldsOf(reflect.TypeFor[department]())
+	object.Required, object.PropertyOrder = known.required, known.names
+	for _, name := range known.names {
+		f := known.byName[name]
+		types := map[reflect.Type]*jsonschema.Schema{}
+		describeTypes(f.Type, types)
+		s, err := jsonschema.ForType(f.Type, &jsonschema.ForOptions{TypeSchemas: types})
+		if err != nil {
+			return nil, fault.Internal.New("manifest: schema: department: %w", err)
+		}
+		s.Description = f.Tag.Get("jsonschema")
+		object.Properties[name] = s
+	}
+	return map[string]*jsonschema.Schema{departmentRef: object}, nil
 }
 
 func (toolUse) form() *jsonschema.Schema {

@@ -79,7 +79,7 @@ func (h Hierarchy) Roles() []Role {
 	for i, r := range h.Reports {
 		one := Role{Field: fmt.Sprintf("reports[%d].agent", i), Name: "worker", Agent: r.Agent, Duties: []polity.Skill{h.workDuty()}}
 		if r.Unit {
-			one.Name, one.Duties = "unit", nil
+			one.Name = "unit"
 		}
 		roles = append(roles, one)
 	}
