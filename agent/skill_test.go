@@ -87,6 +87,8 @@ func TestQuestion(t *testing.T) {
 		"both":      {`{"objective":"Find out.","question":"Why?"}`, "Why?\nFind out."},
 		"brief": {`{"objective":"Find out.","context":"It broke.","guidance":"Look in logs.","boundaries":"Change nothing.","acceptance":["a cause","a line"]}`,
 			"Find out.\nContext: It broke.\nGuidance: Look in logs.\nBoundaries: Change nothing.\nThe answer is accepted if: a cause; a line"},
+		"duty": {`{"duty":"review","objective":"Judge.","guidance":"Be fair.","results":[{"report":"ada"}],"level":2,"manager":"chief"}`,
+			"Judge.\nGuidance: Be fair.\nduty: review\nresults: [{\"report\":\"ada\"}]\nlevel: 2\nmanager: chief"},
 		"question, no text": {`{"question":["a","b"]}`, `["a","b"]`},
 		"null question":     {`{"question":null,"a":1}`, `{"question":null,"a":1}`},
 		"text":              {`"Why?"`, "Why?"},

@@ -605,7 +605,8 @@ func (t *thinker) end(s *thought, a answer) []polity.Command {
 	return []polity.Command{t.parts.Communication.Reply(output)}
 }
 
-// question returns what the input asks: the text of its question and objective with the rest of a brief, or the input itself.
+// question returns what the input asks: the text of its question and objective with the rest of a brief, or the input itself. An input
+// that names a duty is of an organization's pattern and describes itself: all of its other fields follow, as they are written.
 func question(input json.RawMessage) string {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(input, &fields) != nil {
@@ -631,7 +632,30 @@ func question(input json.RawMessage) string {
 			}
 		}
 	}
+	if fields["duty"] != nil {
+		parts = append(parts, described(input)...)
+	}
 	return strings.Join(parts, "\n")
+}
+
+// described lists the fields of an input that question has not read, in their order.
+func described(input json.RawMessage) []string {
+	d := json.NewDecoder(bytes.NewReader(input))
+	if _, err := d.Token(); err != nil {
+		return nil
+	}
+	var parts []string
+	for d.More() {
+		var value json.RawMessage
+		name, err := d.Token()
+		if err != nil || d.Decode(&value) != nil {
+			return parts
+		}
+		if label, ok := name.(string); ok && !slices.Contains([]string{"question", "objective", "context", "guidance", "boundaries", "acceptance"}, label) {
+			parts = append(parts, label+": "+plain(value))
+		}
+	}
+	return parts
 }
 
 // plain returns the text of a JSON string, nothing for null, and other JSON as it is written.

@@ -63,6 +63,8 @@ func (r *report) byPattern() string {
 	switch of.Pattern {
 	case "sequence":
 		err = w.sequence(r)
+	case "hierarchy":
+		err = w.hierarchy(r)
 	default:
 		return ""
 	}
