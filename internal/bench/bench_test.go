@@ -77,7 +77,7 @@ func TestHierarchy(t *testing.T) {
 		t.Fatal(err)
 	}
 	small, large := all[0], all[1]
-	if small.Managers != 1 || small.Levels != 1 || small.Most != spanMeasured+3 || large.Managers != 21 || large.Levels != 3 || large.Most > spanMeasured+3 || len(large.Level) != 3 {
+	if small.Managers != 1 || small.Levels != 1 || small.Most != spanMeasured+3 || large.Managers != 31 || large.Levels != 3 || large.Most > spanMeasured+3 || len(large.Level) != 3 {
 		t.Errorf("%+v %+v", small, large)
 	}
 }

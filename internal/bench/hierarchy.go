@@ -33,6 +33,7 @@ type Chart struct {
 	Install  time.Duration `json:"install_ns"`
 	Took     time.Duration `json:"took_ns"`
 	PerAgent float64       `json:"us_per_agent"`
+	CPU      float64       `json:"cpu_us_per_agent"` // of the whole process
 	// Messages are the questions of a manager: to itself, to assign, review and integrate, and to its reports.
 	Messages float64 `json:"messages_per_manager"`
 	Most     int     `json:"messages_most"`
@@ -41,8 +42,9 @@ type Chart struct {
 	Peak     float64      `json:"heap_peak_bytes_per_agent"`
 	Log      float64      `json:"log_bytes_per_agent"`
 	Level    []ChartLevel `json:"by_level"`
-	// Growth is the time per agent to that of the smallest hierarchy.
-	Growth float64 `json:"growth"`
+	// Growth is the time per agent to that of the first hierarchy, and GrowthCPU the same of processor time.
+	Growth    float64 `json:"growth"`
+	GrowthCPU float64 `json:"growth_cpu"`
 }
 
 // ChartLevel is how long the managers of a level take, as the log tells.
@@ -78,7 +80,7 @@ func Hierarchy(ctx context.Context, cfg Config, workers []int) ([]Chart, error) 
 		all = append(all, same[len(same)/2])
 	}
 	for i := range all {
-		all[i].Growth = all[i].PerAgent / all[0].PerAgent
+		all[i].Growth, all[i].GrowthCPU = all[i].PerAgent/all[0].PerAgent, all[i].CPU/all[0].CPU
 	}
 	return all, nil
 }
@@ -119,9 +121,10 @@ func chartOf(ctx context.Context, cfg Config, workers int) (c Chart, err error) 
 	r = nil
 	c.Resident = (heapNow() - before) / agents
 	peak := watchHeap()
+	cpu := cpuTime()
 	begin = time.Now()
 	id, o, err := ask(ctx, e, release)
-	c.Took = time.Since(begin)
+	c.Took, cpu = time.Since(begin), cpuTime()-cpu
 	c.Peak = (peak() - before) / agents
 	if err != nil {
 		return c, err
@@ -129,7 +132,7 @@ func chartOf(ctx context.Context, cfg Config, workers int) (c Chart, err error) 
 	if want := c.Workers + 4*c.Managers - 1; o.Status != polity.StatusCompleted || o.Usage.Turns != want {
 		return c, fault.Internal.New("bench: the hierarchy ended %s after %d of %d turns: %v", o.Status, o.Usage.Turns, want, o.Fault)
 	}
-	c.PerAgent = float64(c.Took.Microseconds()) / agents
+	c.PerAgent, c.CPU = float64(c.Took.Microseconds())/agents, float64(cpu.Microseconds())/agents
 	return c, c.read(ctx, e, id)
 }
 
@@ -142,9 +145,10 @@ func ask(ctx context.Context, e *engine.Engine, release engine.Digest) (polity.R
 	return q.ID, o, err
 }
 
-// heapNow is the heap in use once it is cleaned up.
+// heapNow is the heap in use once it is cleaned up: the second time takes what pools kept over the first.
 func heapNow() float64 {
 	var m runtime.MemStats
+	runtime.GC()
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return float64(m.HeapAlloc)
@@ -259,20 +263,23 @@ func (g *generator) unit(name polity.AgentName, workers int) error {
 		h.Members = append(h.Members, pattern.Member{Name: name, Skills: []polity.Skill{{Name: "work"}}, Repeatable: true})
 	}
 	g.units++
-	for i := range min(workers, spanMeasured) {
-		if workers <= spanMeasured {
+	if workers <= spanMeasured {
+		for range workers {
 			g.hands++
 			hand := polity.AgentName(fmt.Sprintf("w%d", g.hands))
 			report(hand, false)
 			g.r.Agents = append(g.r.Agents, agent.Definition{
 				Name: hand, Kind: agent.KindGo, Skills: []polity.Skill{{Name: "work"}}, Go: &agent.Go{Use: "worker", Version: "1"},
 			})
-			continue
 		}
-		below := polity.AgentName(fmt.Sprintf("u%d", g.units))
-		report(below, true)
-		if err := g.unit(below, (workers+i)/spanMeasured); err != nil {
-			return err
+	} else {
+		parts := min(spanMeasured, (workers+spanMeasured-1)/spanMeasured)
+		for i := range parts {
+			below := polity.AgentName(fmt.Sprintf("u%d", g.units))
+			report(below, true)
+			if err := g.unit(below, (workers+i)/parts); err != nil {
+				return err
+			}
 		}
 	}
 	config, err := json.Marshal(h)
