@@ -215,7 +215,7 @@ type unitSeen struct {
 	Results         []string         `json:"results,omitempty"`
 	Recommendations []string         `json:"recommendations,omitempty"`
 	Gaps            []string         `json:"gaps,omitempty"`
-	Output          json.RawMessage  `json:"output,omitempty"` // of who is no unit, where it says more
+	Output          json.RawMessage  `json:"output,omitempty"` // of who is no unit: its other fields
 	Remarks         []string         `json:"remarks,omitempty"`
 	Run             polity.RunID     `json:"run,omitempty"`
 }

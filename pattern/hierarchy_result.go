@@ -129,22 +129,26 @@ func (r *unitRun) seen(t *unitTask) unitSeen {
 	if t.fault != nil {
 		s.Gaps = append(s.Gaps[:len(s.Gaps):len(s.Gaps)], t.fault.Text)
 	}
-	if !r.cfg.Reports[t.by].Unit && len(t.output) <= shownMax && saysMore(t.output) {
-		s.Output = t.output
+	if !r.cfg.Reports[t.by].Unit {
+		s.Output = more(t.output)
 	}
 	return s
 }
 
-// saysMore says whether an output holds more than what a lead reads of it anyway.
-func saysMore(output json.RawMessage) bool {
+// more is what an output holds beside what a lead reads of it anyway; nothing if there is no such thing, or too much of it.
+func more(output json.RawMessage) json.RawMessage {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(output, &fields) != nil || fields["summary"] == nil {
-		return false // then it is the summary itself
+		return nil // then it is the summary itself
 	}
 	for _, read := range []string{"summary", "results", "recommendations", "gaps", "escalate"} {
 		delete(fields, read)
 	}
-	return len(fields) > 0
+	rest, err := marshal(fields)
+	if err != nil || len(fields) == 0 || len(rest) > shownMax {
+		return nil
+	}
+	return rest
 }
 
 // other is who did an assignment, where that is not the report that has it.

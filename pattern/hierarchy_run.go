@@ -519,7 +519,7 @@ func (r *unitRun) reviewed() {
 			t.status = workPartial
 		case *d.Accept:
 			t.status = workAccepted
-		case t.reworks < r.cfg.rework() && !r.escalated:
+		case t.reworks < r.cfg.rework() && !r.leadGone():
 			t.reworks++
 			t.remarks = append(t.remarks, d.Remarks)
 			again = append(again, t)

@@ -64,7 +64,7 @@ func (w *writer) level(l *pattern.HierarchyLevel, deep int) {
 		if one.LeftOut {
 			said += " (read it in run " + string(one.Run) + ")"
 		}
-		w.f("| %s%s | %s | %s | %d | %s |\n", indent, who, mdCell(one.Objective), mdText(one.Status), one.Attempts, mdCell(said))
+		w.f("| %s%s | %s | %s | %d | %s |\n", indent, who, mdText(one.Objective), mdText(one.Status), one.Attempts, mdText(said))
 		if one.Below != nil && deep+1 < hierarchyLevelsShown {
 			w.level(one.Below, deep+1)
 		}
