@@ -34,7 +34,7 @@ const (
 		`"context":{"type":"string","description":"Facts that it needs."},` +
 		`"guidance":{"type":"string","description":"Which tools and sources to use, and how."},` +
 		`"acceptance":{"type":"array","items":{"type":"string"},"description":"What the result must hold to be accepted."}}}},` +
-		`"notes":{"type":"string","description":"The strategy in a few sentences, and why a report has nothing to do."}}}`
+		`"strategy":{"type":"string","description":"The strategy in a few sentences, and why a report has nothing to do."}}}`
 	reviewOutput = `{"type":"object","required":["decisions"],"properties":{` +
 		`"decisions":{"type":"array","minItems":1,"items":{"type":"object","required":["report","accept"],"properties":{` +
 		`"report":{"type":"string","description":"Name of the report whose result this is about; each result has one decision."},` +
@@ -132,6 +132,20 @@ func briefOf(request json.RawMessage) unitBrief {
 	return b
 }
 
+// saysMore says whether a request holds more than what briefOf reads of it.
+func saysMore(request json.RawMessage) bool {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(request, &fields) != nil {
+		return false
+	}
+	for name := range fields {
+		if !slices.Contains([]string{"question", "objective", "context", "guidance", "boundaries", "acceptance", "folder_name"}, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // unitAssign is what the lead is asked first.
 type unitAssign struct {
 	unitBrief
@@ -150,7 +164,7 @@ type unitAssignable struct {
 // unitAssignments is what it answers.
 type unitAssignments struct {
 	Assignments []unitAssignment `json:"assignments"`
-	Notes       string           `json:"notes"`
+	Strategy    string           `json:"strategy"`
 }
 
 type unitAssignment struct {

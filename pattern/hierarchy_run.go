@@ -143,7 +143,7 @@ func (r *unitRun) open(e polity.Event) {
 		}
 		input.Reports = append(input.Reports, one)
 	}
-	if fields := map[string]json.RawMessage{}; r.top && json.Unmarshal(e.Data, &fields) == nil && len(fields) > 1 {
+	if r.top && saysMore(e.Data) {
 		input.Request = e.Data
 	}
 	r.putLead(dutyAssign, input, r.cfg.acceptAssignments, r.assigned)
@@ -203,8 +203,8 @@ func (r *unitRun) assigned(a *answer) {
 			plan.Assignments = append(plan.Assignments, unitAssignment{Report: name, Objective: r.brief.Objective, Context: r.brief.Context})
 		}
 	}
-	if plan.Notes != "" {
-		r.note("%s: %s", r.cfg.Lead, plan.Notes)
+	if plan.Strategy != "" {
+		r.note("%s: %s", r.cfg.Lead, plan.Strategy)
 	}
 	r.phase = unitWorking
 	for i, d := range r.cfg.Reports {

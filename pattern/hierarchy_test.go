@@ -45,7 +45,7 @@ func doesItsDuty(r *rand.Rand, c polity.Command) string {
 				all = append(all, fmt.Sprintf(`{"report":%q,"objective":"part %d"}`, one.Report, r.IntN(9)))
 			}
 		}
-		return `{"assignments":[` + strings.Join(all, ",") + `],"notes":"divide"}`
+		return `{"assignments":[` + strings.Join(all, ",") + `],"strategy":"divide"}`
 	case "review":
 		var all []string
 		for _, one := range in.Results {
