@@ -14,6 +14,7 @@ import (
 const (
 	gapsMax   = 100      // gaps, and notes
 	detailMax = 48 << 10 // bytes of outputs and of levels below, in equal shares of the reports
+	wholeMax  = 64 << 10 // bytes of each list that a lead has put together
 )
 
 // The statuses of a unit.
@@ -117,7 +118,18 @@ func saidOf(output json.RawMessage) unitSaid {
 		s.Summary = object
 	}
 	s.Summary = clip(s.Summary, shownMax)
+	s.Results, s.Recommendations, s.Gaps = clipList(s.Results, shownMax), clipList(s.Recommendations, shownMax), clipList(s.Gaps, shownMax)
 	return s
+}
+
+// clipList cuts a list behind so many bytes, and says how many there are more. One that is not cut stays as it is.
+func clipList(list []string, max int) []string {
+	for i, one := range list {
+		if max -= len(one); max < 0 {
+			return append(list[:i:i], fmt.Sprintf("and %d more", len(list)-i))
+		}
+	}
+	return list
 }
 
 // seen is an assignment as a lead sees it.
@@ -215,7 +227,8 @@ func (r *unitRun) gaps(more []string) []string {
 func (r *unitRun) end(w *unitWhole, unreviewed string) {
 	out := HierarchyResult{Pattern: "hierarchy", Status: UnitCompleted, Unreviewed: unreviewed, Unknown: r.unknown, Details: r.details()}
 	if w != nil {
-		out.Summary, out.Results, out.Recommendations, out.Gaps = w.Summary, w.Results, w.Recommendations, r.gaps(w.Gaps)
+		out.Summary, out.Gaps = clip(w.Summary, wholeMax), r.gaps(w.Gaps)
+		out.Results, out.Recommendations = clipList(w.Results, wholeMax), clipList(w.Recommendations, wholeMax)
 	} else {
 		out.Summary, out.Results = r.joined()
 		out.Gaps = r.gaps(nil)

@@ -149,3 +149,37 @@ func dotted(manager polity.AgentName, precedence string) func(*pattern.Hierarchy
 		h.Reports[0].Dotted = []pattern.DottedLine{{Manager: manager, Precedence: precedence}}
 	}
 }
+
+// FuzzHierarchy opens a unit with anything, and has everybody answer anything. It ends, with JSON or with a fault that is not ours.
+func FuzzHierarchy(f *testing.F) {
+	f.Add([]byte(`{"duty":"work","objective":"o","level":2,"levels":3}`), []byte(`{"assignments":[{"report":"ada","objective":"o"}],"summary":"s","decisions":[{"report":"ada","accept":true}],"action":"drop","guidance":"g"}`))
+	f.Add([]byte(`{"duty":"work","objective":"o","level":-9,"acceptance":7}`), []byte(`{"assignments":[{"report":"ada","objective":"o"}],"summary":"s","gaps":7,"escalate":"e","pattern":"hierarchy","details":{"level":"x"},"action":"do_again"}`))
+	f.Add([]byte(`"q"`), []byte(`{"pattern":"hierarchy","status":"failed","unknown":true,"summary":"s","escalate":"e","assignments":[{"report":"ada","objective":"o"}]}`))
+	f.Fuzz(func(t *testing.T, request, answer []byte) {
+		h := unit("boss", "ada", "bob")
+		h.Reports[0].Unit = true
+		h.Reports[0].Dotted = []pattern.DottedLine{{Manager: "law", Precedence: "dotted"}}
+		d, err := h.Decider()
+		if err != nil {
+			t.Fatal(err)
+		}
+		state, todo := d.Decide(nil, polity.Event{Kind: polity.Opened, Run: "0-fuzz", Data: request})
+		for n := 0; len(todo) > 0; n++ {
+			c := todo[0]
+			switch {
+			case n > 500:
+				t.Fatal("it does not end")
+			case c.Do == polity.DoFinish && !json.Valid(c.Input):
+				t.Fatalf("it finishes with %q", c.Input)
+			case c.Do == polity.DoFail && c.Fault.Kind == fault.Internal:
+				t.Fatalf("it fails by a mistake of ours: %s", c.Fault.Text)
+			case c.Do == polity.DoFinish || c.Do == polity.DoFail:
+				return
+			}
+			var more []polity.Command
+			state, more = d.Decide(state, polity.Event{Kind: polity.Result, Run: "0-fuzz", Name: c.Name, Attempt: max(c.Attempt, 1), Data: answer})
+			todo = append(todo[1:], more...)
+		}
+		t.Fatal("it neither ended nor waits for anything")
+	})
+}
