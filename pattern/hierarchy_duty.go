@@ -107,6 +107,14 @@ type unitBrief struct {
 	Levels   int      `json:"levels,omitempty"` // that there may be
 }
 
+// unitAdvise is what a second boss is asked before a report works.
+type unitAdvise struct {
+	Duty      string           `json:"duty"`
+	Objective string           `json:"objective"`
+	Report    polity.AgentName `json:"report"`
+	Brief     unitBrief        `json:"brief"`
+}
+
 // unitAdvice is guidance of a second boss.
 type unitAdvice struct {
 	Manager    polity.AgentName `json:"manager"`

@@ -39,7 +39,6 @@ type unitRun struct {
 	cfg     *Hierarchy
 	up      *schema.Schema // what reports that are no units answer
 	brief   unitBrief
-	request json.RawMessage
 	top     bool
 	phase   unitPhase
 	tasks   []*unitTask
@@ -87,6 +86,7 @@ type unitTask struct {
 	status    string
 	advice    []unitAdvice
 	advisers  int // that have not answered
+	advised   int // for which report the advice is: its position and one; 0 for nobody
 	guided    []string
 	tried     []int
 	decisions int
@@ -103,9 +103,23 @@ type unitTask struct {
 }
 
 // put asks a question whose answer then takes.
-func (r *unitRun) put(q question, then func(*answer)) {
-	r.waiting[q.name] = then
+func (r *unitRun) put(q question, input any, then func(*answer)) {
+	data, err := marshal(input)
+	if err != nil {
+		r.fail(err)
+		return
+	}
+	q.input, r.waiting[q.name] = data, then
 	r.ask(q)
+}
+
+// into reads an answer that was accepted, and reports whether it could.
+func (r *unitRun) into(v any, a *answer) bool {
+	err := json.Unmarshal(a.output, v)
+	if err != nil {
+		r.fail(fault.Internal.New("hierarchy: the answer to %s was accepted and cannot be read: %w", a.name, err))
+	}
+	return err == nil
 }
 
 // name makes the name of a question: the duty and who is asked, or is concerned, and from the second time on which time it is.
@@ -124,7 +138,7 @@ func (r *unitRun) open(e polity.Event) {
 	r.brief = briefOf(e.Data)
 	r.top = r.brief.Duty != dutyWork
 	if r.top {
-		r.brief.Level, r.request = 1, e.Data
+		r.brief.Level = 1
 	}
 	if r.top || r.brief.Levels == 0 {
 		r.brief.Levels = r.cfg.levels()
@@ -146,18 +160,20 @@ func (r *unitRun) open(e polity.Event) {
 	if r.top && saysMore(e.Data) {
 		input.Request = e.Data
 	}
-	r.putLead(dutyAssign, input, r.cfg.acceptAssignments, r.assigned)
+	r.putTo(r.cfg.Lead, dutyAssign, "", input, r.cfg.acceptAssignments, r.assigned)
 }
 
-// putLead asks the lead for a duty. An answer that is none is the lead's failure.
-func (r *unitRun) putLead(duty string, input any, accept func(json.RawMessage) error, then func(*answer)) {
-	data, err := marshal(input)
-	if err != nil {
-		r.fail(err)
-		return
+// putTo asks the lead, or who has a dotted line, for a duty; about is whom it concerns, "" for the unit.
+func (r *unitRun) putTo(who polity.AgentName, duty string, about polity.AgentName, input any, accept func(json.RawMessage) error, then func(*answer)) {
+	words := []string{duty}
+	if who != r.cfg.Lead {
+		words = append(words, string(who))
 	}
-	q := question{name: r.name(duty), to: r.member(r.cfg.Lead), duty: duty, input: data, accept: accept}
-	r.put(q, func(a *answer) {
+	if about != "" {
+		words = append(words, string(about))
+	}
+	q := question{name: r.name(words...), to: r.member(who), duty: duty, accept: accept}
+	r.put(q, input, func(a *answer) {
 		r.asked = append(r.asked, a.done())
 		if !a.good() && r.exhausted != nil {
 			return // idle ends the run
@@ -190,8 +206,7 @@ func (r *unitRun) assigned(a *answer) {
 	var plan unitAssignments
 	switch {
 	case a.good():
-		if err := json.Unmarshal(a.output, &plan); err != nil {
-			r.fail(fault.Internal.New("hierarchy: assignments: %w", err)) // they were accepted
+		if !r.into(&plan, a) {
 			return
 		}
 	case r.cfg.OnManagerFailure != ManagerDegrade:
@@ -220,50 +235,43 @@ func (r *unitRun) assigned(a *answer) {
 	}
 }
 
-// begin asks those for guidance who have dotted lines to the report, and then the report.
+// begin asks those for guidance who have dotted lines to the report, and then the report. Who works again has been advised.
 func (r *unitRun) begin(t *unitTask) {
-	lines := r.cfg.Reports[t.by].Dotted
-	if t.status = workOpen; len(lines) == 0 || slices.Contains(t.tried, t.by) { // who works again has been advised
-		t.tried = addNew(t.tried, t.by)
+	d := &r.cfg.Reports[t.by]
+	t.status = workOpen
+	if t.tried = addNew(t.tried, t.by); t.advised == t.by+1 {
 		r.work(t)
 		return
 	}
-	t.tried, t.advice = append(t.tried, t.by), nil
-	brief := r.briefFor(t)
-	t.advisers, t.advice = len(lines), make([]unitAdvice, len(lines))
-	for i, line := range lines {
-		data, err := marshal(struct {
-			Duty      string           `json:"duty"`
-			Objective string           `json:"objective"`
-			Report    polity.AgentName `json:"report"`
-			Brief     unitBrief        `json:"brief"`
-		}{dutyAdvise, "Say what " + string(r.cfg.Reports[t.by].Agent) + " must mind in your field when it does this: " + t.Objective, r.cfg.Reports[t.by].Agent, brief})
-		if err != nil {
-			r.fail(err)
-			return
-		}
-		q := question{name: r.name(dutyAdvise, string(line.Manager), string(r.cfg.Reports[t.by].Agent)), to: r.member(line.Manager), duty: dutyAdvise, input: data, accept: acceptAdvice}
-		r.put(q, func(a *answer) { r.advised(t, i, a) })
+	t.advised, t.advice = t.by+1, nil
+	if t.advisers = len(d.Dotted); t.advisers == 0 {
+		r.work(t)
+		return
+	}
+	input := unitAdvise{
+		Duty: dutyAdvise, Objective: fmt.Sprintf("Say what %s must mind in your field when it does this: %s", d.Agent, t.Objective), Report: d.Agent, Brief: r.briefFor(t),
+	}
+	t.advice = make([]unitAdvice, t.advisers)
+	for i, line := range d.Dotted {
+		r.putTo(line.Manager, dutyAdvise, d.Agent, input, acceptAdvice, func(a *answer) { r.advice(t, i, a) })
 	}
 }
 
-// advised takes guidance. Without it the work goes on, and the result says so.
-func (r *unitRun) advised(t *unitTask, i int, a *answer) {
-	line := r.cfg.Reports[t.by].Dotted[i]
-	r.asked = append(r.asked, a.done())
-	if a.good() {
-		var said unitAction
-		if err := json.Unmarshal(a.output, &said); err != nil {
-			r.fail(fault.Internal.New("hierarchy: guidance: %w", err)) // it was accepted
-			return
-		}
+// advice takes guidance. Without it the work goes on, and the result says so.
+func (r *unitRun) advice(t *unitTask, i int, a *answer) {
+	d := &r.cfg.Reports[t.by]
+	if line := d.Dotted[i]; a.good() {
 		words := "advice: where it contradicts your manager's guidance, your manager's holds"
 		if line.Precedence == PrecedenceDotted {
 			words = "binding: where it contradicts your manager's guidance, this holds"
 		}
+		var said unitAction
+		if !r.into(&said, a) {
+			return
+		}
 		t.advice[i] = unitAdvice{line.Manager, said.Guidance, words}
 	} else {
-		r.note("%s worked without the guidance of %s: %s", r.cfg.Reports[t.by].Agent, line.Manager, a.fault.Text)
+		r.note("%s worked without the guidance of %s: %s", d.Agent, line.Manager, a.fault.Text)
 	}
 	if t.advisers--; t.advisers == 0 {
 		t.advice = slices.DeleteFunc(t.advice, func(one unitAdvice) bool { return one.Guidance == "" })
@@ -274,7 +282,7 @@ func (r *unitRun) advised(t *unitTask, i int, a *answer) {
 // briefFor is what a report is told.
 func (r *unitRun) briefFor(t *unitTask) unitBrief {
 	return unitBrief{
-		Duty: dutyWork, Objective: t.Objective, Context: t.Context, Guidance: strings.Join(append([]string{t.Guidance}, t.guided...), " "),
+		Duty: dutyWork, Objective: t.Objective, Context: t.Context, Guidance: strings.TrimSpace(t.Guidance + " " + strings.Join(t.guided, " ")),
 		Boundaries: strings.TrimSpace(r.brief.Boundaries + " " + unitBoundaries), Acceptance: t.Acceptance, GuidanceFrom: t.advice, Expects: unitExpects,
 		Remarks: t.remarks, Manager: string(r.cfg.Lead), Level: r.brief.Level + 1, Levels: r.brief.Levels,
 	}
@@ -284,17 +292,11 @@ func (r *unitRun) briefFor(t *unitTask) unitBrief {
 func (r *unitRun) work(t *unitTask) {
 	d := &r.cfg.Reports[t.by]
 	brief := r.briefFor(t)
-	brief.Guidance = strings.TrimSpace(brief.Guidance)
 	if len(t.remarks) > 0 {
 		brief.Previous = t.said.Summary
 	}
-	data, err := marshal(brief)
-	if err != nil {
-		r.fail(err)
-		return
-	}
-	q := question{name: r.name(dutyWork, string(d.Agent)), to: r.member(d.Agent), duty: dutyWork, input: data, accept: r.fits(d), bounds: d.Bounds}
-	r.put(q, func(a *answer) { r.worked(t, a) })
+	q := question{name: r.name(dutyWork, string(d.Agent)), to: r.member(d.Agent), duty: dutyWork, accept: r.fits(d), bounds: d.Bounds}
+	r.put(q, brief, func(a *answer) { r.worked(t, a) })
 }
 
 // fits returns the check of what a report hands up.
@@ -320,8 +322,9 @@ func (r *unitRun) worked(t *unitTask, a *answer) {
 	case a.good() && said.Status == UnitFailed: // it could do nothing: what it handed up before stays
 		t.fault = fault.Of(fault.Failed.New("%s", said.Escalate))
 		if len(t.output) == 0 {
-			t.said, t.size = unitSaid{Unknown: said.Unknown, Details: said.Details}, len(a.output)
+			t.said, t.size = unitSaid{Details: said.Details}, len(a.output)
 		}
+		t.said.Unknown = t.said.Unknown || said.Unknown
 	case a.good():
 		t.output, t.said, t.status, t.size = a.output, said, workDone, len(a.output)
 	}
@@ -359,31 +362,18 @@ func (r *unitRun) problem(t *unitTask, text string) {
 		}
 	}
 	t.decisions++
-	data, err := marshal(q)
-	if err != nil {
-		r.fail(err)
-		return
-	}
-	one := question{name: r.name(dutyDecide, string(t.Report)), to: r.member(r.cfg.Lead), duty: dutyDecide, input: data, accept: acceptAction(q)}
-	r.put(one, func(a *answer) { r.decided(t, q.Problem, a) })
+	r.putTo(r.cfg.Lead, dutyDecide, t.Report, q, acceptAction(q), func(a *answer) { r.decided(t, q.Problem, a) })
 }
 
 // decided does what the lead decided, or the rule for a lead that cannot: another report of the same kind that has not tried it, once.
 func (r *unitRun) decided(t *unitTask, problem string, a *answer) {
-	r.asked = append(r.asked, a.done())
-	var act unitAction
-	by := r.cfg.Lead
-	switch {
-	case a.good():
-		if err := json.Unmarshal(a.output, &act); err != nil {
-			r.fail(fault.Internal.New("hierarchy: action: %w", err)) // it was accepted
+	act, by := unitAction{Action: actDrop}, r.cfg.Lead
+	if a.good() {
+		if !r.into(&act, a) {
 			return
 		}
-	case r.exhausted != nil:
-		return // idle ends the run
-	default:
+	} else {
 		by = "" // a rule
-		act.Action = actDrop
 		if i := r.substitute(t); i >= 0 {
 			act.Action, act.To = actReassign, r.cfg.Reports[i].Agent
 		}
@@ -428,198 +418,6 @@ func (r *unitRun) substitute(t *unitTask) int {
 		}
 	}
 	return best
-}
-
-// review has the lead, and whose word wins over the lead's, look at the results that nobody has accepted yet.
-func (r *unitRun) review() {
-	all := r.results(func(t *unitTask) bool { return t.status == workDone })
-	if len(all) == 0 {
-		r.integrate()
-		return
-	}
-	r.phase, r.reviews = unitReviewing, nil
-	r.putLead(dutyReview, r.reviewOf(all), acceptDecisions(all), func(a *answer) { r.verdicts(a, false) })
-	for _, m := range r.bosses() {
-		some := r.results(func(t *unitTask) bool { return t.status == workDone && r.wins(m, t) })
-		if len(some) == 0 {
-			continue
-		}
-		data, err := marshal(r.reviewOf(some))
-		if err != nil {
-			r.fail(err)
-			return
-		}
-		q := question{name: r.name(dutyReview, string(m)), to: r.member(m), duty: dutyReview, input: data, accept: acceptDecisions(some)}
-		r.put(q, func(a *answer) {
-			r.asked = append(r.asked, a.done())
-			r.verdicts(a, true)
-		})
-	}
-}
-
-func (r *unitRun) reviewOf(results []unitSeen) unitReview {
-	return unitReview{Duty: dutyReview, Objective: r.brief.Objective, Context: r.brief.Context, Mandate: r.cfg.Objective, Results: results}
-}
-
-// bosses lists who has a dotted line that wins, in the order of the configuration.
-func (r *unitRun) bosses() []polity.AgentName {
-	var all []polity.AgentName
-	for _, d := range r.cfg.Reports {
-		for _, line := range d.Dotted {
-			if line.Precedence == PrecedenceDotted {
-				all = addNew(all, line.Manager)
-			}
-		}
-	}
-	return all
-}
-
-// wins says whether a manager's word wins over the lead's, about an assignment.
-func (r *unitRun) wins(m polity.AgentName, t *unitTask) bool {
-	return slices.Contains(r.cfg.Reports[t.by].Dotted, DottedLine{m, PrecedenceDotted})
-}
-
-// verdicts keeps a review.
-func (r *unitRun) verdicts(a *answer, dotted bool) {
-	v := unitVerdicts{by: a.to.Name, dotted: dotted}
-	if !a.good() {
-		r.note("%s could not review: %s", a.to.Name, a.fault.Text)
-		if !dotted {
-			r.leadFailed()
-		}
-		return
-	}
-	var d unitDecisions
-	if err := json.Unmarshal(a.output, &d); err != nil {
-		r.fail(fault.Internal.New("hierarchy: decisions: %w", err)) // they were accepted
-		return
-	}
-	v.list = d.Decisions
-	r.reviews = append(r.reviews, v)
-}
-
-// leadFailed makes a lead that cannot do its duty the problem of the level above, if that is how it is declared.
-func (r *unitRun) leadFailed() {
-	if r.cfg.OnManagerFailure != ManagerDegrade {
-		r.escalated = true
-	}
-}
-
-// reviewed accepts results, and sends back what is not accepted, as often as that may be. What nobody could review is taken as it is.
-func (r *unitRun) reviewed() {
-	r.phase = unitWorking
-	var again []*unitTask
-	for _, t := range r.tasks {
-		if t.status != workDone {
-			continue
-		}
-		d := r.verdict(t)
-		switch {
-		case d == nil: // it stays done: nobody has accepted it
-			t.status = workPartial
-		case *d.Accept:
-			t.status = workAccepted
-		case t.reworks < r.cfg.rework() && !r.leadGone():
-			t.reworks++
-			t.remarks = append(t.remarks, d.Remarks)
-			again = append(again, t)
-		default:
-			t.status = workRefused
-			t.remarks = append(t.remarks, d.Remarks)
-		}
-	}
-	for _, t := range again {
-		r.begin(t)
-	}
-	if len(again) == 0 {
-		r.integrate()
-	}
-}
-
-// verdict is the decision about an assignment that holds; nil if there is none. Of several who win over the lead, one that refuses is enough.
-func (r *unitRun) verdict(t *unitTask) *unitDecision {
-	var lead, won *unitDecision
-	for i := range r.reviews {
-		v := &r.reviews[i]
-		switch d := v.about(t.Report); {
-		case d == nil:
-		case !v.dotted:
-			lead = d
-		case r.wins(v.by, t) && (won == nil || !*d.Accept):
-			won = d
-		}
-	}
-	if won == nil {
-		return lead
-	}
-	if lead != nil && *lead.Accept != *won.Accept {
-		r.note("about the result of %s the dotted line won over %s", t.Report, r.cfg.Lead)
-	}
-	return won
-}
-
-// integrate has the lead put together what there is, or hands it up as it is where the lead failed already.
-func (r *unitRun) integrate() {
-	r.phase = unitIntegrating
-	if !slices.ContainsFunc(r.tasks, func(t *unitTask) bool { return len(t.output) > 0 }) {
-		r.failEmpty()
-		return
-	}
-	if r.leadGone() {
-		r.end(nil, "it was not integrated, since "+string(r.cfg.Lead)+" could not review")
-		return
-	}
-	duty := dutyIntegrate
-	if r.top {
-		duty = dutyFinalize
-	}
-	input := r.reviewOf(r.results(func(*unitTask) bool { return true }))
-	input.Duty, input.Gaps = duty, r.gaps(nil)
-	r.putLead(duty, input, acceptWhole(r.top), func(a *answer) {
-		if !a.good() {
-			r.leadFailed()
-			r.note("%s could not %s: %s", r.cfg.Lead, duty, a.fault.Text)
-			r.end(nil, "it was not integrated, since "+string(r.cfg.Lead)+" could not")
-			return
-		}
-		var w unitWhole
-		if err := json.Unmarshal(a.output, &w); err != nil {
-			r.fail(fault.Internal.New("hierarchy: the whole: %w", err)) // it was accepted
-			return
-		}
-		r.end(&w, "")
-	})
-}
-
-// leadGone says whether the lead failed at the last review, and so is not asked for more.
-func (r *unitRun) leadGone() bool {
-	return r.cfg.OnManagerFailure != ManagerDegrade && slices.ContainsFunc(r.asked, func(d Done) bool {
-		return d.Agent == r.cfg.Lead && d.Fault != nil && strings.HasPrefix(d.Name, dutyReview)
-	})
-}
-
-// failEmpty ends a unit in which nobody could do anything.
-func (r *unitRun) failEmpty() {
-	kind, text := fault.Failed, ""
-	for _, t := range r.tasks {
-		if t.fault != nil {
-			text += fmt.Sprintf("; %s: %s", r.cfg.Reports[t.by].Agent, t.fault.Text)
-			if t.fault.Kind == fault.Unknown {
-				kind = fault.Unknown
-			}
-		}
-	}
-	r.endEmpty(kind, fmt.Sprintf("of %s of %s none could be done%s", plural(len(r.tasks), "assignment"), r.cfg.Lead, clip(text, problemMax)))
-}
-
-// endAtBound ends the run with what there is.
-func (r *unitRun) endAtBound() {
-	if len(r.tasks) == 0 {
-		r.fail(fault.Exceeded(r.exhausted.Bound, "hierarchy: a bound was reached before anything was assigned: %s", r.exhausted.Text))
-		return
-	}
-	r.note("the bound %s was reached: %s", r.exhausted.Bound, r.exhausted.Text)
-	r.end(nil, "it was not integrated, since a bound was reached")
 }
 
 func (r *unitRun) note(format string, args ...any) {
