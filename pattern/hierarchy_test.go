@@ -3,8 +3,6 @@ package pattern_test
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -18,85 +16,11 @@ import (
 
 // unit is a unit of a hierarchy with a lead and workers, whose members can do one thing each.
 func unit(lead polity.AgentName, reports ...polity.AgentName) *pattern.Hierarchy {
-	h := &pattern.Hierarchy{Lead: lead, Members: team(append([]polity.AgentName{lead, "law", "safety"}, reports...)...)}
+	h := &pattern.Hierarchy{Lead: lead, Members: patterntest.Team(append([]polity.AgentName{lead, "law", "safety"}, reports...)...)}
 	for _, r := range reports {
 		h.Reports = append(h.Reports, pattern.DirectReport{Agent: r})
 	}
 	return h
-}
-
-// doesItsDuty answers a question of a hierarchy as an agent may who does what it is asked for.
-func doesItsDuty(r *rand.Rand, c polity.Command) string {
-	var in struct {
-		Duty    string
-		Reports []struct{ Report string }
-		Results []struct{ Report string }
-		Options []string
-		Others  []string
-	}
-	if json.Unmarshal(c.Input, &in) != nil {
-		return `{}`
-	}
-	switch in.Duty {
-	case "assign":
-		var all []string
-		for _, one := range in.Reports {
-			if len(all) == 0 || r.IntN(4) > 0 {
-				all = append(all, fmt.Sprintf(`{"report":%q,"objective":"part %d"}`, one.Report, r.IntN(9)))
-			}
-		}
-		return `{"assignments":[` + strings.Join(all, ",") + `],"strategy":"divide"}`
-	case "review":
-		var all []string
-		for _, one := range in.Results {
-			all = append(all, fmt.Sprintf(`{"report":%q,"accept":%t,"remarks":"more"}`, one.Report, r.IntN(3) > 0))
-		}
-		return `{"decisions":[` + strings.Join(all, ",") + `]}`
-	case "decide":
-		to := ""
-		if len(in.Others) > 0 {
-			to = in.Others[r.IntN(len(in.Others))]
-		}
-		return fmt.Sprintf(`{"action":%q,"to":%q,"guidance":"otherwise"}`, in.Options[r.IntN(len(in.Options))], to)
-	case "advise":
-		return `{"guidance":"mind the law"}`
-	case "integrate", "finalize":
-		return `{"summary":"whole","results":["a"],"recommendations":["b"],"gaps":[]}`
-	default:
-		if r.IntN(8) == 0 {
-			return `{"summary":"half","escalate":"which one is meant?"}`
-		}
-		return fmt.Sprintf(`{"summary":"part %d","gaps":["c"]}`, r.IntN(9))
-	}
-}
-
-func TestHierarchyKeepsItsPromises(t *testing.T) {
-	patterntest.Run(t, patterntest.Pattern{
-		Config: func(r *rand.Rand) pattern.Config {
-			h := unit("boss", []polity.AgentName{"ada", "bob", "cyd", "dan"}[:1+r.IntN(4)]...)
-			h.Rework = new(r.IntN(3))
-			h.OnManagerFailure = []string{"", "degrade", "escalate"}[r.IntN(3)]
-			for i := range h.Reports {
-				h.Reports[i].Unit = r.IntN(3) == 0
-				for _, m := range []polity.AgentName{"law", "safety"} {
-					if r.IntN(3) == 0 {
-						h.Reports[i].Dotted = append(h.Reports[i].Dotted, pattern.DottedLine{Manager: m, Precedence: []string{"solid", "dotted"}[r.IntN(2)]})
-					}
-				}
-			}
-			return h
-		},
-		Sensible: doesItsDuty,
-	})
-}
-
-func TestHierarchyInsideAnother(t *testing.T) {
-	patterntest.Run(t, patterntest.Pattern{
-		Request:  `{"duty":"work","objective":"find out","level":2,"levels":3,"acceptance":["a"],"guidance_from":[{"manager":"law","guidance":"g","precedence":"advice"}]}`,
-		Config:   func(*rand.Rand) pattern.Config { return unit("boss", "ada", "bob") },
-		Sensible: doesItsDuty,
-		Seeds:    200,
-	})
 }
 
 func TestHierarchyCheck(t *testing.T) {
