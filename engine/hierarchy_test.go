@@ -184,7 +184,7 @@ func TestHierarchyGoesOn(t *testing.T) {
 	if r.Status != pattern.UnitCompleted || !strings.HasPrefix(r.Summary, want) || !strings.HasSuffix(r.Summary, "bob did it, cyd did it") {
 		t.Errorf("status %s, summary %q", r.Status, r.Summary)
 	}
-	if below := r.Details.Reports[0].Below; below == nil || below.Lead != "head" || below.Reports[2].Below == nil || below.Reports[2].Below.Level != 3 {
+	if below := r.Details.Reports[0].Under(); below == nil || below.Lead != "head" || below.Reports[2].Under() == nil || below.Reports[2].Under().Level != 3 {
 		t.Errorf("the levels below: %+v", r.Details)
 	}
 	for _, lead := range []polity.AgentName{"ceo", "head", "foreman"} { // all had assigned when bob began
@@ -234,8 +234,8 @@ func TestHierarchyEscalates(t *testing.T) {
 			ladder = append(ladder, fmt.Sprintf("%s about %s: %s", x.By, x.Report, x.Action))
 		}
 		for _, w := range l.Reports {
-			if w.Below != nil {
-				next = w.Below
+			if below := w.Under(); below != nil {
+				next = below
 			}
 		}
 		l = next

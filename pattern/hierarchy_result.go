@@ -67,10 +67,20 @@ type HierarchyWork struct {
 	Took      polity.Duration  `json:"took,omitempty"`
 	Usage     polity.Usage     `json:"usage,omitzero"`
 	Fault     *fault.Error     `json:"fault,omitempty"`
-	// Output is what a report that is no unit handed up, and Below the level of one that is; LeftOut says that it was too long for here.
+	// Output is what a report that is no unit handed up, and Below the HierarchyLevel of one that is, which Under reads; LeftOut says that
+	// it was too long for here.
 	Output  json.RawMessage `json:"output,omitempty"`
-	Below   *HierarchyLevel `json:"below,omitempty"`
+	Below   json.RawMessage `json:"below,omitempty"`
 	LeftOut bool            `json:"left_out,omitempty"`
+}
+
+// Under is the level below a report that is a unit; nil where it is none, or was left out.
+func (w *HierarchyWork) Under() *HierarchyLevel {
+	var l HierarchyLevel
+	if len(w.Below) == 0 || json.Unmarshal(w.Below, &l) != nil {
+		return nil
+	}
+	return &l
 }
 
 // Escalation is a problem that a report could not solve, and what became of it.
@@ -99,7 +109,7 @@ type unitSaid struct {
 	Recommendations []string        `json:"recommendations"`
 	Gaps            []string        `json:"gaps"`
 	Escalate        string          `json:"escalate"`
-	Details         *HierarchyLevel `json:"details"`
+	Details         json.RawMessage `json:"details"`
 }
 
 // saidOf reads what was handed up. Whatever has no summary is its own; what says nothing has none.
@@ -110,6 +120,9 @@ func saidOf(output json.RawMessage) unitSaid {
 	}
 	if s.Pattern != "hierarchy" {
 		s.Details, s.Status, s.Unknown = nil, "", false
+	}
+	if string(s.Details) == "null" {
+		s.Details = nil
 	}
 	if s.Summary = strings.TrimSpace(s.Summary); s.Summary == "" {
 		s.Summary = strings.TrimSpace(textOf(output))

@@ -95,6 +95,7 @@ type unitTask struct {
 	output    json.RawMessage
 	size      int // bytes of what was handed up
 	said      unitSaid
+	heard     unitSaid // the last that was handed up
 	run       polity.RunID
 	tries     int
 	usage     polity.Usage
@@ -295,14 +296,14 @@ func (r *unitRun) work(t *unitTask) {
 	if len(t.remarks) > 0 {
 		brief.Previous = t.said.Summary
 	}
-	q := question{name: r.name(dutyWork, string(d.Agent)), to: r.member(d.Agent), duty: dutyWork, accept: r.fits(d), bounds: d.Bounds}
+	q := question{name: r.name(dutyWork, string(d.Agent)), to: r.member(d.Agent), duty: dutyWork, accept: r.fits(t, d), bounds: d.Bounds}
 	r.put(q, brief, func(a *answer) { r.worked(t, a) })
 }
 
-// fits returns the check of what a report hands up.
-func (r *unitRun) fits(d *DirectReport) func(json.RawMessage) error {
+// fits returns the check of what a report hands up. It keeps what it has read.
+func (r *unitRun) fits(t *unitTask, d *DirectReport) func(json.RawMessage) error {
 	return func(output json.RawMessage) error {
-		if saidOf(output).Summary == "" {
+		if t.heard = saidOf(output); t.heard.Summary == "" {
 			return fault.Invalid.New("it says nothing; answer with an object that has a summary")
 		}
 		if d.Unit {
@@ -317,7 +318,7 @@ func (r *unitRun) worked(t *unitTask, a *answer) {
 	t.run, t.fault, t.usage = a.run, a.fault, t.usage.Plus(a.usage)
 	t.tries += a.tries
 	t.took += polity.Duration(a.took)
-	said := saidOf(a.output)
+	said := t.heard
 	switch {
 	case a.good() && said.Status == UnitFailed: // it could do nothing: what it handed up before stays
 		t.fault = fault.Of(fault.Failed.New("%s", said.Escalate))
@@ -328,11 +329,11 @@ func (r *unitRun) worked(t *unitTask, a *answer) {
 	case a.good():
 		t.output, t.said, t.status, t.size = a.output, said, workDone, len(a.output)
 	}
-	switch why := said.Escalate; {
-	case a.good() && why == "":
+	switch {
+	case a.good() && said.Escalate == "":
 	case !a.good() && r.exhausted != nil: // idle ends the run
 	case a.good():
-		r.problem(t, why)
+		r.problem(t, said.Escalate)
 	case a.fault.Kind == fault.Unknown:
 		t.status, r.escalated, r.unknown = workUnknown, true, true
 		r.escalate(t, "", a.fault.Text, actEscalate, "")

@@ -81,8 +81,8 @@ func handedUp(r pattern.HierarchyResult) []string {
 	for level := []pattern.HierarchyLevel{r.Details}; len(level) > 0; level = level[1:] {
 		for _, w := range level[0].Reports {
 			all = append(all, string(w.Report)+" "+w.Status+" "+w.Summary)
-			if w.Below != nil {
-				level = append(level, *w.Below)
+			if below := w.Under(); below != nil {
+				level = append(level, *below)
 			}
 		}
 		all = append(all, fmt.Sprintf("%d questions of %s", len(level[0].Asked), level[0].Lead))

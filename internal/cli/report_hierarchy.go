@@ -65,8 +65,8 @@ func (w *writer) level(l *pattern.HierarchyLevel, deep int) {
 			said += " (read it in run " + string(one.Run) + ")"
 		}
 		w.f("| %s%s | %s | %s | %d | %s |\n", indent, who, mdText(one.Objective), mdText(one.Status), one.Attempts, mdText(said))
-		if one.Below != nil && deep+1 < hierarchyLevelsShown {
-			w.level(one.Below, deep+1)
+		if below := one.Under(); below != nil && deep+1 < hierarchyLevelsShown {
+			w.level(below, deep+1)
 		}
 	}
 }
@@ -90,8 +90,8 @@ func (w *writer) ladder(l *pattern.HierarchyLevel, above string) {
 		w.f("\n")
 	}
 	for _, one := range l.Reports {
-		if one.Below != nil {
-			w.ladder(one.Below, chain+" → ")
+		if below := one.Under(); below != nil {
+			w.ladder(below, chain+" → ")
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"polity.run"
-	"polity.run/fault"
 	"polity.run/pattern"
 )
 
@@ -20,9 +19,8 @@ func TestHierarchyReport(t *testing.T) {
 			Lead: "boss", Level: 1, Notes: []string{"bob has no assignment"},
 			Escalations: []pattern.Escalation{{Report: "plant", Problem: "no key.", Action: "do_again"}, {Report: "plant", Problem: "no key", Action: "reassign", By: "boss", To: "ada"}},
 			Reports: []pattern.HierarchyWork{
-				{Report: "plant", DoneBy: "ada", Objective: "Check.", Status: "partial", Attempts: 2, Summary: "Half.", Below: &pattern.HierarchyLevel{
-					Lead: "chief", Level: 2, Reports: []pattern.HierarchyWork{{Report: "cyd", Objective: "Count.", Status: "failed", Attempts: 3, Fault: fault.Of(fault.Denied.New("no key"))}},
-				}},
+				{Report: "plant", DoneBy: "ada", Objective: "Check.", Status: "partial", Attempts: 2, Summary: "Half.", Below: json.RawMessage(
+					`{"lead":"chief","level":2,"reports":[{"report":"cyd","objective":"Count.","status":"failed","attempts":3,"fault":{"kind":"denied","text":"no key"}}]}`)},
 				{Report: "big", Objective: "Read.", Status: "accepted", Attempts: 1, Summary: "Long.", LeftOut: true, Run: "0-a/work.big"},
 			},
 		},
