@@ -87,6 +87,7 @@ var owners = map[string][]string{
 	"github.com/modelcontextprotocol/":      {"polity.run/tool/mcp"},
 	"github.com/sashabaranov/go-openai":     {"polity.run/model/openai"},
 	"github.com/cenkalti/backoff":           {"polity.run/model/provider"},
+	"golang.org/x/sys":                      {"polity.run/internal/sandbox"},
 	"golang.org/x/time":                     {"polity.run/model/provider"},
 }
 

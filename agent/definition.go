@@ -78,12 +78,14 @@ type Exec struct {
 	// Files are the files that the program needs, by the name that Command uses: they are pinned
 	// with the release and run from a copy.
 	Files map[string]File `json:"files,omitempty"`
-	// Env lists NAME=value pairs; nothing else of the environment reaches the program but PATH, HOME=the copy's
-	// folder and POLITY_KEY, the effect's key.
+	// Env lists NAME=value pairs; nothing else of the environment reaches the program but PATH, HOME and TMPDIR=the copy's
+	// folder, POLITY_KEY, the effect's key, and POLITY_FOLDER, the path of the run's folder.
 	Env       []string        `json:"env,omitempty"`
 	Effect    polity.Effect   `json:"effect"`
 	Timeout   polity.Duration `json:"timeout"`
 	OutputMax int             `json:"output_max"` // bytes
+	// Sandbox says what the program may reach and use; nil is the strictest.
+	Sandbox *tool.Sandbox `json:"sandbox,omitempty"`
 }
 
 // File is a pinned file.

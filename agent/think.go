@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -605,8 +606,8 @@ func (t *thinker) end(s *thought, a answer) []polity.Command {
 	return []polity.Command{t.parts.Communication.Reply(output)}
 }
 
-// question returns what the input asks: the text of its question and objective with the rest of a brief, or the input itself. An input
-// that names a duty is of an organization's pattern and describes itself: all of its other fields follow, as they are written.
+// question returns what the input asks: the text of its question and objective, then the rest of a brief, then whatever else it holds but
+// the name of the folder; or the input itself, if it has neither.
 func question(input json.RawMessage) string {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(input, &fields) != nil {
@@ -621,8 +622,10 @@ func question(input json.RawMessage) string {
 	if len(parts) == 0 {
 		return plain(input)
 	}
+	worded := []string{"question", "objective", "folder_name"} // what lies in the folder matters, not what it is called
 	var brief Brief
 	if json.Unmarshal(input, &brief) == nil {
+		worded = append(worded, "context", "guidance", "boundaries", "acceptance")
 		for _, part := range []struct{ label, text string }{
 			{"Context", brief.Context}, {"Guidance", brief.Guidance}, {"Boundaries", brief.Boundaries},
 			{"The answer is accepted if", strings.Join(brief.Acceptance, "; ")},
@@ -632,30 +635,12 @@ func question(input json.RawMessage) string {
 			}
 		}
 	}
-	if fields["duty"] != nil {
-		parts = append(parts, described(input)...)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if text := plain(fields[name]); text != "" && !slices.Contains(worded, name) {
+			parts = append(parts, name+": "+text)
+		}
 	}
 	return strings.Join(parts, "\n")
-}
-
-// described lists the fields of an input that question has not read, in their order.
-func described(input json.RawMessage) []string {
-	d := json.NewDecoder(bytes.NewReader(input))
-	if _, err := d.Token(); err != nil {
-		return nil
-	}
-	var parts []string
-	for d.More() {
-		var value json.RawMessage
-		name, err := d.Token()
-		if err != nil || d.Decode(&value) != nil {
-			return parts
-		}
-		if label, ok := name.(string); ok && !slices.Contains([]string{"question", "objective", "context", "guidance", "boundaries", "acceptance"}, label) {
-			parts = append(parts, label+": "+plain(value))
-		}
-	}
-	return parts
 }
 
 // plain returns the text of a JSON string, nothing for null, and other JSON as it is written.

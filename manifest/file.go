@@ -64,6 +64,7 @@ type member struct {
 	Effect    effectWord `json:"effect,omitempty" kind:"exec" jsonschema:"Kind exec: what the program does to the world, which decides what a crash may do to it. Default external, the careful one."`
 	Timeout   duration   `json:"timeout,omitempty" kind:"exec" jsonschema:"Kind exec: most time for one request; default 60s."`
 	OutputMax size       `json:"output_max,omitempty" kind:"exec" jsonschema:"Kind exec: most bytes that the program may write; default 1MiB."`
+	Sandbox   *sandbox   `json:"sandbox,omitempty" kind:"exec" jsonschema:"Kind exec: what the program may reach and use. Left out it is the strictest: no network, its own folder to write, the run's folder to read."`
 
 	HTTP  *service `json:"http,omitempty" kind:"http" tells:"kind" jsonschema:"Kind http: a service that is asked by POST, with JSON both ways."`
 	MCP   string   `json:"mcp,omitempty" kind:"mcp" tells:"kind" jsonschema:"Kind mcp: name of the source whose tools are this agent's skills."`
@@ -107,6 +108,7 @@ type price struct {
 // source is tool.Source.
 type source struct {
 	HTTP    *requests             `json:"http,omitempty" jsonschema:"Requests to a service, each of which is a tool."`
+	Exec    *programs             `json:"exec,omitempty" jsonschema:"Commands, each of which is a tool. They run in the run's folder, in a sandbox."`
 	OpenAPI *described            `json:"openapi,omitempty" jsonschema:"A service that an OpenAPI document describes. Its operations are the tools."`
 	MCP     *server               `json:"mcp,omitempty" jsonschema:"A server of the Model Context Protocol. Its tools are accepted with polity tools accept."`
 	Effects map[string]effectWord `json:"effects,omitempty" jsonschema:"What tools do to the world, by their own names, where that is not what they say themselves."`
@@ -153,6 +155,51 @@ type webTool struct {
 	Effect      effectWord `json:"effect,omitempty" jsonschema:"What the request does to the world. Left out it is none for GET and HEAD, idempotent for PUT and DELETE, else external."`
 	KeyHeader   string     `json:"key_header,omitempty" jsonschema:"Header in which the service takes an idempotency key; the effect is then keyed."`
 	Timeout     duration   `json:"timeout,omitempty" jsonschema:"Most time; default 60s."`
+}
+
+// programs are tool.Exec.
+type programs struct {
+	Allow   []string      `json:"allow" jsonschema:"Programs that may be started: names that are looked up in PATH, or absolute paths."`
+	Env     []string      `json:"env,omitempty" jsonschema:"Variables for the programs: NAME=value, and NAME alone for a variable that is passed on."`
+	Sandbox *sandbox      `json:"sandbox,omitempty" jsonschema:"What the programs may reach and use. Left out it is the strictest: no network, and the run's folder to read."`
+	Tools   []programTool `json:"tools" jsonschema:"The commands."`
+}
+
+// programTool is tool.ExecTool.
+type programTool struct {
+	Name        word       `json:"name" jsonschema:"Name of the tool within its source."`
+	Description string     `json:"description,omitempty" jsonschema:"What it does. The model chooses by it."`
+	Command     []string   `json:"command" jsonschema:"Program and arguments; no shell reads them. {name} in an argument stands for a field of the input. Without any, the input goes to standard input as JSON."`
+	Input       schemaUse  `json:"input,omitempty" jsonschema:"JSON Schema of the input. Left out it is the placeholders of the command, as texts."`
+	Output      schemaUse  `json:"output,omitempty" jsonschema:"JSON Schema of the answer: what the program prints if that is JSON, else {text: ...}. Left out it is any JSON."`
+	Effect      effectWord `json:"effect,omitempty" jsonschema:"What the command does to the world, which decides what a crash may do to it. Default external, the careful one."`
+	Timeout     duration   `json:"timeout,omitempty" jsonschema:"Most time; default 60s."`
+}
+
+// sandbox is tool.Sandbox.
+type sandbox struct {
+	Off       bool             `json:"off,omitempty" jsonschema:"Whether the program runs without a sandbox, with the rights of polity itself."`
+	Network   bool             `json:"network,omitempty" jsonschema:"Whether it may connect to other machines, to any address."`
+	Folder    accessWord       `json:"folder,omitempty" jsonschema:"What it may do with the run's folder; default read."`
+	Read      []string         `json:"read,omitempty" jsonschema:"Absolute paths that it may read as well, with all below them."`
+	Write     []string         `json:"write,omitempty" jsonschema:"Absolute paths that it may read and write as well, with all below them."`
+	Memory    capacity         `json:"memory,omitempty" jsonschema:"Most memory, of all its processes together; default 1GiB."`
+	Disk      capacity         `json:"disk,omitempty" jsonschema:"Most bytes of one file, and of its own folder; default 1GiB."`
+	CPU       duration         `json:"cpu,omitempty" jsonschema:"Most processor time of each process, in whole seconds. Left out it is what the timeout allows."`
+	Processes processes        `json:"processes,omitempty" jsonschema:"Most processes and threads at once; default 256."`
+	Require   []protectionWord `json:"require,omitempty" jsonschema:"What must be protected: where the kernel cannot, the program is not started. Left out it is started with what the kernel can."`
+}
+
+// accessWord is a tool.Access.
+type accessWord string
+
+func (accessWord) choices() []string { return []string{"read", "write"} }
+
+// protectionWord is a tool.Protection.
+type protectionWord string
+
+func (protectionWord) choices() []string {
+	return []string{"files", "network", "limits", "processes"}
 }
 
 // methodWord is an HTTP method.
@@ -222,10 +269,28 @@ func (patternWord) choices() []string { return pattern.Names() }
 // patterned is the pattern of an organization, and what the patterns need. The pattern tag says to which ones a field belongs; the one
 // with an exclamation mark cannot do without it. A field that several patterns have stands in shared.
 type patterned struct {
-	Pattern patternWord `json:"pattern,omitempty" kind:"org" tells:"kind" jsonschema:"Kind org: who acts next. hub: a coordinator asks specialists, verifies their claims and puts the answer together. sequence: stages, one after the other. hierarchy: an executive, departments with managers, and workers."`
+	Pattern patternWord `json:"pattern,omitempty" kind:"org" tells:"kind" jsonschema:"Kind org: who acts next. hub: a coordinator asks specialists, verifies their claims and puts the answer together. sequence: stages, one after the other. router: one of several is asked, by rules or a classifier. handoff: control of one conversation moves from agent to agent. peers: agents that send each other messages. hierarchy: an executive, departments with managers, and workers."`
+	shared
 	hub
 	sequence
+	router
+	handoff
+	peers
 	hierarchy
+}
+
+// shared are the fields of several patterns.
+type shared struct {
+	Fallback word   `json:"fallback,omitempty" kind:"org" pattern:"router,handoff" jsonschema:"Pattern router: agent that is asked where no route is found; left out the run says that it abstains. Pattern handoff: agent that takes over from one that cannot go on."`
+	Links    []link `json:"links,omitempty" kind:"org" pattern:"handoff!,peers" jsonschema:"Pattern handoff: who may hand over to whom. Pattern peers: who may write to whom."`
+}
+
+// link is pattern.Link.
+type link struct {
+	From word   `json:"from" jsonschema:"Agent from which the link leads."`
+	To   []word `json:"to" jsonschema:"Agents to which it leads."`
+	Both bool   `json:"both,omitempty" jsonschema:"Whether it leads the other way as well."`
+	Back bool   `json:"back,omitempty" jsonschema:"Pattern handoff: whether it may lead back at once to whoever handed over."`
 }
 
 // plannerWord names a planner of the hub.
@@ -257,6 +322,104 @@ type stage struct {
 	Objective string `json:"objective,omitempty" jsonschema:"What this stage is for."`
 	Optional  bool   `json:"optional,omitempty" jsonschema:"Whether the sequence goes on without it if it fails."`
 	Bounds    bounds `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the stage."`
+}
+
+// router is pattern.Router.
+type router struct {
+	Routes      []route      `json:"routes,omitempty" kind:"org" pattern:"router!" jsonschema:"Pattern router: where requests may go. The first one with a condition that holds is taken."`
+	Classifier  word         `json:"classifier,omitempty" kind:"org" pattern:"router" jsonschema:"Pattern router: agent that says where a request belongs for which no condition holds."`
+	Least       fraction     `json:"least,omitempty" kind:"org" pattern:"router" jsonschema:"Pattern router: how sure the classifier must be, after calibration; default 0.6."`
+	Calibration []calibrated `json:"calibration,omitempty" kind:"org" pattern:"router" jsonschema:"Pattern router: how often the classifier was right when it said how sure it was. Left out it is believed."`
+}
+
+// route is pattern.Route.
+type route struct {
+	Name        word       `json:"name,omitempty" jsonschema:"Name of the route. Left out it is the agent's."`
+	Agent       word       `json:"agent" jsonschema:"Agent that is asked."`
+	Skill       word       `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
+	Description string     `json:"description,omitempty" jsonschema:"What belongs here, for the classifier. Left out it is the agent's description."`
+	When        conditions `json:"when,omitempty" jsonschema:"Condition of the request, or several of which one is enough. Left out only the classifier comes here."`
+	Bounds      bounds     `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the agent."`
+}
+
+// condition is pattern.Condition.
+type condition struct {
+	Field    string `json:"field" jsonschema:"What is looked at, as in input.kind, or input for the whole request."`
+	Equals   value  `json:"equals,omitempty" jsonschema:"The value that it must be."`
+	Contains string `json:"contains,omitempty" jsonschema:"What its text must contain, in whatever case."`
+	Matches  string `json:"matches,omitempty" jsonschema:"Regular expression (RE2) that its text must match."`
+}
+
+// calibrated is pattern.Calibrated.
+type calibrated struct {
+	Said  fraction `json:"said" jsonschema:"How sure the classifier says it is, 0 to 1."`
+	Right fraction `json:"right" jsonschema:"The share of such answers that were right, 0 to 1."`
+}
+
+// handoff is pattern.Handoff.
+type handoff struct {
+	Owner    word        `json:"owner,omitempty" kind:"org" pattern:"handoff!" jsonschema:"Pattern handoff: agent that is in control first."`
+	Hops     hops        `json:"hops,omitempty" kind:"org" pattern:"handoff" jsonschema:"Pattern handoff: most handovers of the whole conversation; default 10. Then whoever is in control answers."`
+	NoReturn *noReturn   `json:"no_return,omitempty" kind:"org" pattern:"handoff" jsonschema:"Pattern handoff: for how many hops an agent that handed over cannot be handed the conversation again; default 1."`
+	History  historyWord `json:"history,omitempty" kind:"org" pattern:"handoff" jsonschema:"Pattern handoff: what is told of earlier handovers: the last one, the summary of each, or all with the work of each; default summary."`
+}
+
+// historyWord is the history of a pattern.Handoff.
+type historyWord string
+
+func (historyWord) choices() []string { return []string{"last", "summary", "all"} }
+
+// peers is pattern.Peers.
+type peers struct {
+	Peers    []peer     `json:"peers,omitempty" kind:"org" pattern:"peers!" jsonschema:"Pattern peers: the members, in the order of a ring."`
+	Topology topology   `json:"topology,omitempty" kind:"org" pattern:"peers" jsonschema:"Pattern peers: who may write to whom: mesh, ring, star, sparse or links. Left out it is links if there are any, else mesh."`
+	Start    []word     `json:"start,omitempty" kind:"org" pattern:"peers" jsonschema:"Pattern peers: who gets the request. Left out it is everybody who is there from the start."`
+	Goal     *goal      `json:"goal,omitempty" kind:"org" pattern:"peers" jsonschema:"Pattern peers: what ends it, beside quiet and limits."`
+	Limits   peerLimits `json:"limits,omitempty" kind:"org" pattern:"peers" jsonschema:"Pattern peers: limits, beside the bounds."`
+}
+
+// peer is pattern.Peer.
+type peer struct {
+	Agent  word     `json:"agent" jsonschema:"Agent that takes part."`
+	Joins  joinWord `json:"joins,omitempty" jsonschema:"start, or later: when somebody sends it an invite. Default start."`
+	Bounds bounds   `json:"bounds,omitempty" jsonschema:"Limits that are delegated to each of its turns."`
+}
+
+// joinWord is when a peer joins.
+type joinWord string
+
+func (joinWord) choices() []string { return []string{"start", "later"} }
+
+// topology is pattern.Topology.
+type topology struct {
+	Shape  shapeWord `json:"shape" jsonschema:"mesh: everybody to everybody; ring: each to its two neighbours; star: everybody to the center; sparse: each to its degree nearest ones; links: as the links say."`
+	Center word      `json:"center,omitempty" jsonschema:"Shape star: the member in the middle."`
+	Degree count     `json:"degree,omitempty" jsonschema:"Shape sparse: how many others each is linked to."`
+}
+
+// shapeWord is the shape of a topology.
+type shapeWord string
+
+func (shapeWord) choices() []string { return []string{"mesh", "ring", "star", "sparse", "links"} }
+
+// goal is pattern.Goal.
+type goal struct {
+	When *goalState `json:"when,omitempty" jsonschema:"What the state of a member must hold."`
+	Done howMany    `json:"done,omitempty" jsonschema:"How many members say that they are done, or all."`
+}
+
+// goalState is pattern.GoalState.
+type goalState struct {
+	Member word `json:"member,omitempty" jsonschema:"The member. Left out it is any."`
+	condition
+}
+
+// peerLimits are pattern.PeerLimits.
+type peerLimits struct {
+	Turns    count `json:"turns,omitempty" jsonschema:"Most turns of all members together; default 200."`
+	Messages count `json:"messages,omitempty" jsonschema:"Most messages that are delivered; default 1000."`
+	Queue    count `json:"queue,omitempty" jsonschema:"Most messages that wait for one member; default 100. More are returned."`
+	Stall    count `json:"stall,omitempty" jsonschema:"Turns in a row that send something and say nothing new, after which it ends; default 20."`
 }
 
 // hierarchy is pattern.Hierarchy of the executive, and of all units below.

@@ -227,6 +227,7 @@ func (b *builder) exec(at string, m *member) *agent.Exec {
 	e := &agent.Exec{
 		Command: m.Command, Env: b.environ(at+".env", m.Env), Effect: polity.Effect(m.Effect),
 		Timeout: polity.Duration(m.Timeout), OutputMax: int(m.OutputMax), Files: map[string]agent.File{},
+		Sandbox: b.sandbox(at+".sandbox", m.Sandbox),
 	}
 	if e.Effect == "" {
 		e.Effect = polity.EffectExternal

@@ -50,6 +50,12 @@ func (b *builder) config(o *org) pattern.Config {
 		return b.hub(o)
 	case "sequence":
 		return b.sequence(o)
+	case "router":
+		return b.router(o)
+	case "handoff":
+		return b.handoff(o)
+	case "peers":
+		return b.peers(o)
 	case "hierarchy":
 		return b.hierarchy(o)
 	default:

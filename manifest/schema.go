@@ -165,10 +165,15 @@ func (duration) form() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: durationText.String()}
 }
 
-func (size) form() *jsonschema.Schema {
+func (size) form() *jsonschema.Schema { return bytesForm(sizeText.String(), sizeMax) }
+
+func (capacity) form() *jsonschema.Schema { return bytesForm(capacityText.String(), capacityMax) }
+
+// bytesForm is the schema of a number of bytes.
+func bytesForm(pattern string, most int64) *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
-		{Type: "integer", Minimum: new(1.0), Maximum: new(float64(sizeMax))},
-		{Type: "string", Pattern: sizeText.String()},
+		{Type: "integer", Minimum: new(1.0), Maximum: new(float64(most))},
+		{Type: "string", Pattern: pattern},
 	}}
 }
 

@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -182,14 +183,14 @@ func (b *builder) headers(path string, headers map[string]string) {
 func (b *builder) source(name, at string, s *source) *tool.Source {
 	out := &tool.Source{Name: name, Effects: effects(s)}
 	kinds := 0
-	for _, set := range []bool{s.HTTP != nil, s.OpenAPI != nil, s.MCP != nil} {
+	for _, set := range []bool{s.HTTP != nil, s.OpenAPI != nil, s.Exec != nil, s.MCP != nil} {
 		if set {
 			kinds++
 		}
 	}
 	switch {
 	case kinds > 1:
-		b.add(at, "http, openapi and mcp tell different kinds", "keep one of them")
+		b.add(at, "http, openapi, exec and mcp tell different kinds", "keep one of them")
 		return nil
 	case s.MCP != nil:
 		return b.accepted(name, at, b.server(name, at, s))
@@ -197,10 +198,12 @@ func (b *builder) source(name, at string, s *source) *tool.Source {
 		out.HTTP = b.requests(at+".http", s.HTTP)
 	case s.OpenAPI != nil:
 		out.HTTP = b.described(name, at+".openapi", s.OpenAPI)
+	case s.Exec != nil:
+		out.Exec = b.programs(name, at+".exec", s.Exec)
 	case b.at.isMapping(at):
-		b.add(at, "nothing says where these tools come from", `add "http:", "openapi:" or "mcp:"`)
+		b.add(at, "nothing says where these tools come from", `add "http:", "openapi:", "exec:" or "mcp:"`)
 	}
-	if out.HTTP == nil || b.log.doubts(at) {
+	if out.HTTP == nil && out.Exec == nil || b.log.doubts(at) {
 		return nil
 	}
 	if b.env.env.Specs == nil {
@@ -296,6 +299,69 @@ func (b *builder) affected(name, at string, specs []tool.Spec, effects map[strin
 	}
 }
 
+// programs makes the commands of a source. What is wrong with one of them is reported where it stands.
+func (b *builder) programs(name, at string, e *programs) *tool.Exec {
+	out := &tool.Exec{Allow: e.Allow, Env: e.Env, Sandbox: b.sandbox(at+".sandbox", e.Sandbox)}
+	b.secrets(at+".env", e.Env)
+	for i, t := range e.Tools {
+		path := fmt.Sprintf("%s.tools[%d]", at, i)
+		made := tool.ExecTool{
+			Name: string(t.Name), Description: t.Description, Command: t.Command,
+			Input: b.schema(t.Input, path+".input"), Output: b.schema(t.Output, path+".output"),
+			Effect: polity.Effect(t.Effect), Timeout: polity.Duration(t.Timeout),
+		}
+		out.Tools = append(out.Tools, made)
+		if b.log.doubts(path) || b.log.doubts(at+".allow") || b.log.doubts(at+".env") || b.env.env.Specs == nil {
+			continue
+		}
+		alone := tool.Source{Name: name, Exec: &tool.Exec{Allow: e.Allow, Env: e.Env, Tools: []tool.ExecTool{made}}}
+		if _, err := b.env.env.Specs(alone); err != nil {
+			b.add(path, oneLine(err), "")
+		}
+	}
+	return out
+}
+
+// sandbox makes a sandbox, or nil for the default one.
+func (b *builder) sandbox(at string, s *sandbox) *tool.Sandbox {
+	if s == nil {
+		return nil
+	}
+	b.absolute(at+".read", s.Read)
+	b.absolute(at+".write", s.Write)
+	out := &tool.Sandbox{
+		Off: s.Off, Network: s.Network, Folder: tool.Access(s.Folder), Read: s.Read, Write: s.Write, Memory: int64(s.Memory), Disk: int64(s.Disk),
+		CPU: polity.Duration(s.CPU), Processes: int(s.Processes),
+	}
+	for _, r := range s.Require {
+		out.Require = append(out.Require, tool.Protection(r))
+	}
+	if !b.log.doubts(at) {
+		if err := out.Check(); err != nil {
+			b.add(at, strings.TrimPrefix(oneLine(err), "sandbox: "), "")
+		}
+	}
+	return out
+}
+
+// absolute refuses paths that are not absolute. An empty one was reported by the decoder.
+func (b *builder) absolute(at string, paths []string) {
+	for i, p := range paths {
+		if p != "" && !filepath.IsAbs(p) {
+			b.add(fmt.Sprintf("%s[%d]", at, i), shown(p)+" is not an absolute path", "write it from the root, as in /opt/data; for the run's folder write folder: write")
+		}
+	}
+}
+
+// secrets refuses variables that hold a key.
+func (b *builder) secrets(path string, env []string) {
+	for i, pair := range env {
+		if secretText.MatchString(pair) {
+			b.add(fmt.Sprintf("%s[%d]", path, i), "this looks like a key", "write the variable's name alone; its value is passed on")
+		}
+	}
+}
+
 // server makes a source of a server, of which nothing is pinned yet.
 func (b *builder) server(name, at string, s *source) *tool.Source {
 	m := s.MCP
@@ -305,11 +371,7 @@ func (b *builder) server(name, at string, s *source) *tool.Source {
 	if !b.servers {
 		b.address(at+".mcp.url", m.URL)
 		b.headers(at+".mcp.headers", m.Headers)
-		for i, pair := range m.Env {
-			if secretText.MatchString(pair) {
-				b.add(fmt.Sprintf("%s.mcp.env[%d]", at, i), "this looks like a key", "write the variable's name alone; its value is passed on")
-			}
-		}
+		b.secrets(at+".mcp.env", m.Env)
 	}
 	return &tool.Source{Name: name, Effects: effects(s), MCP: &tool.MCP{
 		Command: m.Command, Env: m.Env, URL: m.URL, Headers: m.Headers, Private: m.Private, Timeout: polity.Duration(m.Timeout),

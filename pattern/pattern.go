@@ -44,7 +44,7 @@ type Role struct {
 
 // Names lists the patterns in the order in which they are documented.
 func Names() []string {
-	return []string{"hub", "sequence", "hierarchy"}
+	return []string{"hub", "sequence", "router", "handoff", "peers", "hierarchy"}
 }
 
 // New returns the empty configuration of a pattern, or fault.Invalid naming those that there are.
@@ -54,6 +54,12 @@ func New(name string) (Config, error) {
 		return &Hub{}, nil
 	case "sequence":
 		return &Sequence{}, nil
+	case "router":
+		return &Router{}, nil
+	case "handoff":
+		return &Handoff{}, nil
+	case "peers":
+		return &Peers{}, nil
 	case "hierarchy":
 		return &Hierarchy{}, nil
 	default:

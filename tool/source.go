@@ -6,8 +6,8 @@ import (
 	"polity.run"
 )
 
-// Source declares where tools of a release come from, beside those that are built in. One of MCP and HTTP is
-// set. A tool of it is named SOURCE.TOOL.
+// Source declares where tools of a release come from, beside those that are built in. One of MCP, HTTP and Exec
+// is set. A tool of it is named SOURCE.TOOL.
 type Source struct {
 	Name string `json:"name"` // letters, digits, '-' and '_'
 	// Specs are the tools as they were when the release was made. What a source offers beside them is not offered to
@@ -15,6 +15,7 @@ type Source struct {
 	Specs []Spec `json:"specs"`
 	MCP   *MCP   `json:"mcp,omitempty"`
 	HTTP  *HTTP  `json:"http,omitempty"`
+	Exec  *Exec  `json:"exec,omitempty"`
 	// Effects says of tools, by their own names, what they do to the world, where that is not what they say themselves.
 	Effects map[string]polity.Effect `json:"effects,omitempty"`
 }
@@ -104,3 +105,27 @@ const (
 	// StyleSimple is 1,2 and of an object a,1,b,2 or exploded a=1,b=2.
 	StyleSimple Style = "simple"
 )
+
+// Exec is a set of commands, each of which is a tool. They run in the run's folder, in a sandbox.
+type Exec struct {
+	// Allow lists the programs that may be started: names that are looked up in PATH, and absolute paths.
+	Allow []string `json:"allow"`
+	// Env lists NAME=value pairs, and NAME alone for a variable that is passed on; nothing else but PATH, HOME, TMPDIR, POLITY_KEY and
+	// POLITY_FOLDER reaches the programs.
+	Env     []string   `json:"env,omitempty"`
+	Sandbox *Sandbox   `json:"sandbox,omitempty"` // nil is the strictest
+	Tools   []ExecTool `json:"tools"`
+}
+
+// ExecTool is one command.
+type ExecTool struct {
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+	// Command is the program and its arguments; no shell reads them. {name} in an argument stands for a field of the input. Where no argument
+	// has one, the whole input goes to standard input as JSON.
+	Command []string        `json:"command"`
+	Input   json.RawMessage `json:"input,omitempty"`
+	Output  json.RawMessage `json:"output,omitempty"`
+	Effect  polity.Effect   `json:"effect,omitempty"`  // "" is external
+	Timeout polity.Duration `json:"timeout,omitempty"` // 0 is TimeoutDefault
+}

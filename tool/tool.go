@@ -191,3 +191,30 @@ func ended(name string, err error) error {
 		return err
 	}
 }
+
+// JSON is what a program or a service printed, as JSON: itself if it is that, and else {"text": ...}.
+func JSON(printed []byte) json.RawMessage {
+	if json.Valid(printed) {
+		return printed
+	}
+	return encode(map[string]string{"text": strings.ToValidUTF8(string(printed), "\uFFFD")})
+}
+
+// Texts is the JSON Schema of an object with these fields, all of them texts that are needed, and no others.
+func Texts(names []string) json.RawMessage {
+	properties := map[string]any{}
+	for _, name := range names {
+		properties[name] = map[string]string{"type": "string"}
+	}
+	return encode(map[string]any{
+		"type": "object", "properties": properties, "required": append([]string{}, names...), "additionalProperties": false,
+	})
+}
+
+func encode(v any) json.RawMessage {
+	out, err := json.Marshal(v)
+	if err != nil {
+		panic("tool: texts that are no JSON: " + err.Error()) // cannot be: every text is
+	}
+	return out
+}

@@ -157,6 +157,13 @@ func (d *doctor) variables(r *agent.Release) {
 			os.Expand(value, func(name string) string { add(name, who); return "" })
 		}
 	}
+	passed := func(env []string, who string) {
+		for _, pair := range env {
+			if name, _, given := strings.Cut(pair, "="); !given {
+				add(name, who)
+			}
+		}
+	}
 	for _, s := range r.Models {
 		if s.KeyEnv != "" {
 			add(s.KeyEnv, "model "+s.Name)
@@ -168,11 +175,10 @@ func (d *doctor) variables(r *agent.Release) {
 		}
 		if s.MCP != nil {
 			inHeaders(s.MCP.Headers, "tools "+s.Name)
-			for _, pair := range s.MCP.Env {
-				if name, _, given := strings.Cut(pair, "="); !given {
-					add(name, "tools "+s.Name)
-				}
-			}
+			passed(s.MCP.Env, "tools "+s.Name)
+		}
+		if s.Exec != nil {
+			passed(s.Exec.Env, "tools "+s.Name)
 		}
 	}
 	for _, a := range r.Agents {
@@ -209,6 +215,11 @@ func (d *doctor) programs(r *agent.Release) {
 	for _, s := range r.Sources {
 		if s.MCP != nil && len(s.MCP.Command) > 0 {
 			needs[s.MCP.Command[0]] = "the MCP server " + s.Name
+		}
+		if s.Exec != nil {
+			for _, name := range s.Exec.Allow {
+				needs[name] = "tools " + s.Name
+			}
 		}
 	}
 	for _, name := range sorted(needs) {

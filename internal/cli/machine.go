@@ -16,6 +16,7 @@ import (
 	"polity.run"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/internal/sandbox"
 )
 
 // What doctor finds too little, too slow or too odd.
@@ -54,6 +55,13 @@ func (d *doctor) machine() {
 		d.warn("open files", "ulimit -n 4096", "at most %d at once", limit.Cur)
 	default:
 		d.ok("open files", "at most %d at once", limit.Cur)
+	}
+	for _, o := range sandbox.Support() {
+		if o.Offered {
+			d.ok("sandbox", "%s: %s", o.Protection, o.How)
+		} else {
+			d.warn("sandbox", "name it under require: in the manifest to start no program without it", "%s: programs run without it: %s", o.Protection, o.How)
+		}
 	}
 	if now := time.Now(); now.Before(builtAfter) {
 		d.fail("clock", "set the clock, as with NTP", "it says %s, which is before this program was made", moment(now))

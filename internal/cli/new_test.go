@@ -15,10 +15,12 @@ import (
 	"polity.run"
 	"polity.run/model"
 	"polity.run/model/modeltest/wire"
+	"polity.run/pattern"
 )
 
-// Each template is what its README.md says: every command that it shows does what it should. People say yes to everything.
-func TestTemplates(t *testing.T) {
+// Each template, and each pattern's example, is what its README.md says: every command that it shows first does what it should. People
+// say yes to everything.
+func TestStarters(t *testing.T) {
 	names, _ := templateList()
 	if len(names) < 3 {
 		t.Fatalf("only %d templates", len(names))
@@ -28,23 +30,31 @@ func TestTemplates(t *testing.T) {
 		return
 	}
 	for _, name := range names {
-		t.Run(name, func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), "new")
-			t.Setenv("XDG_STATE_HOME", filepath.Join(filepath.Dir(dir), "state"))
-			try(t, ".", "polity new "+dir+" --template "+name)
-			if _, err := os.Stat(filepath.Join(dir, schemaName)); err != nil {
-				t.Error(err)
-			}
-			lines := nextCommands(name)
-			for _, must := range []string{"polity validate", "polity run", "polity test"} {
-				if !strings.Contains(strings.Join(lines, "\n"), must) {
-					t.Errorf("its README.md does not show %s", must)
-				}
-			}
-			for _, line := range lines {
-				try(t, dir, line)
-			}
-		})
+		t.Run(name, func(t *testing.T) { tryStarter(t, "--template "+name, templateStarter(name)) })
+	}
+	for _, name := range pattern.Names() {
+		t.Run(name, func(t *testing.T) { tryStarter(t, "--pattern "+name, patternStarter(name)) })
+	}
+}
+
+func tryStarter(t *testing.T, flag string, s starter) {
+	dir := filepath.Join(t.TempDir(), "new")
+	t.Setenv("XDG_STATE_HOME", filepath.Join(filepath.Dir(dir), "state"))
+	try(t, ".", "polity new "+dir+" "+flag)
+	if _, err := os.Stat(filepath.Join(dir, schemaName)); err != nil {
+		t.Error(err)
+	}
+	lines := s.next()
+	for _, must := range []string{"polity validate", "polity run", "polity test"} {
+		if !strings.Contains(strings.Join(lines, "\n"), must) {
+			t.Errorf("its README.md does not show %s", must)
+		}
+	}
+	if text := s.readme(); strings.Contains(text, "examples/") || strings.Contains(text, "](../") {
+		t.Errorf("its README.md speaks of another place:\n%s", text)
+	}
+	for _, line := range lines {
+		try(t, dir, line)
 	}
 }
 

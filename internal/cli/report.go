@@ -63,6 +63,12 @@ func (r *report) byPattern() string {
 	switch of.Pattern {
 	case "sequence":
 		err = w.sequence(r)
+	case "router":
+		err = w.router(r)
+	case "handoff":
+		err = w.handoff(r)
+	case "peers":
+		err = w.peers(r)
 	case "hierarchy":
 		err = w.hierarchy(r)
 	default:

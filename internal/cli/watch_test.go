@@ -19,6 +19,7 @@ name: noting
 agents:
   clerk:
     command: [sh, -c, 'name=$(sed "s/.*\"file\":\"\([^\"]*\)\".*/\1/"); [ -n "$name" ] && echo "$name" >> "$POLITY_FOLDER/../began"; echo null']
+    sandbox: {off: true} # it notes outside of the folder that it began
 on:
   - {folder: inbox}
 `

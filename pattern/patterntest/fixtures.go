@@ -12,6 +12,9 @@ import (
 func Fixtures() map[string]Pattern {
 	return map[string]Pattern{
 		"sequence":  sequence(),
+		"router":    router(),
+		"handoff":   handoff(),
+		"peers":     peers(),
 		"hierarchy": hierarchy(""),
 		"hierarchy below": hierarchy(`{"duty":"work","objective":"find out","level":2,"levels":3,"acceptance":["a"],` +
 			`"guidance_from":[{"manager":"law","guidance":"g","precedence":"advice"}]}`),

@@ -60,7 +60,7 @@ func TestDeclarations(t *testing.T) {
 			if diff := cmp.Diff(string(document(t, name+".want")), string(got)+"\n"); diff != "" {
 				t.Errorf("(-want +got; -update rewrites)\n%s", diff)
 			}
-			if _, err := web.Specs(tool.Source{Name: "svc", HTTP: made}); err != nil {
+			if _, err := web.Tools(tool.Source{Name: "svc", HTTP: made}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -37,18 +37,7 @@ const (
 	queryItem = 8 << 10 // bytes of one value in an address
 )
 
-// Specs returns what the tools of a source are. It returns fault.Invalid saying what is wrong with the declaration, all at once. Nothing
-// is connected.
-func Specs(src tool.Source) ([]tool.Spec, error) {
-	made, err := build(src)
-	specs := make([]tool.Spec, len(made))
-	for i, m := range made {
-		specs[i] = m.spec
-	}
-	return specs, err
-}
-
-// Tools returns the tools of a source.
+// Tools returns the tools of a source. It returns fault.Invalid saying what is wrong with the declaration, all at once. Nothing is connected yet.
 func Tools(src tool.Source) ([]tool.Tool, error) {
 	made, err := build(src)
 	tools := make([]tool.Tool, len(made))
@@ -166,18 +155,13 @@ func newRequest(src tool.Source, d tool.HTTPTool) (*request, error) {
 
 // inputOf is the schema of an input that only fills the address.
 func inputOf(address string) json.RawMessage {
-	properties, required := map[string]any{}, []string{}
+	var names []string
 	for _, m := range placeholder.FindAllStringSubmatch(address, -1) {
-		if properties[m[1]] == nil {
-			properties[m[1]] = map[string]string{"type": "string"}
-			required = append(required, m[1])
+		if !slices.Contains(names, m[1]) {
+			names = append(names, m[1])
 		}
 	}
-	out, err := json.Marshal(map[string]any{"type": "object", "properties": properties, "required": required, "additionalProperties": false})
-	if err != nil {
-		panic("web: a schema that is no JSON: " + err.Error())
-	}
-	return out
+	return tool.Texts(names)
 }
 
 func (r *request) Spec() tool.Spec { return r.spec }
@@ -219,14 +203,7 @@ func output(body []byte) json.RawMessage {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return json.RawMessage("null")
 	}
-	if json.Valid(body) {
-		return body
-	}
-	out, err := json.Marshal(map[string]string{"text": strings.ToValidUTF8(string(body), "\uFFFD")})
-	if err != nil {
-		panic("web: a text that is no JSON: " + err.Error())
-	}
-	return out
+	return tool.JSON(body)
 }
 
 // plain is a JSON text's text, and other JSON as it is written; "" for nothing and null.

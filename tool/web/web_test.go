@@ -134,12 +134,12 @@ func TestDeclarations(t *testing.T) {
 		"not allowed in a name": {Name: "a b", URL: "https://x.com"},
 		"input":                 {Name: "a", URL: "https://x.com", Input: json.RawMessage(`{"type":7}`)},
 	} {
-		_, err := Specs(tool.Source{Name: "s", HTTP: &tool.HTTP{Allow: []string{"x.com"}, Tools: []tool.HTTPTool{d}}})
+		_, err := Tools(tool.Source{Name: "s", HTTP: &tool.HTTP{Allow: []string{"x.com"}, Tools: []tool.HTTPTool{d}}})
 		if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: got %v, want %q", d, err, want)
 		}
 	}
-	if _, err := Specs(tool.Source{Name: "s", HTTP: &tool.HTTP{Tools: []tool.HTTPTool{{Name: "a", URL: "https://x.com"}}}}); err == nil {
+	if _, err := Tools(tool.Source{Name: "s", HTTP: &tool.HTTP{Tools: []tool.HTTPTool{{Name: "a", URL: "https://x.com"}}}}); err == nil {
 		t.Error("everything may be reached")
 	}
 }
@@ -200,7 +200,7 @@ func TestFieldsThatCannotGo(t *testing.T) {
 		`content_type "text/plain"`: {ContentType: "text/plain"},
 	} {
 		d.Name, d.URL = "a", "https://x.com/"
-		_, err := Specs(tool.Source{Name: "s", HTTP: &tool.HTTP{Allow: []string{"x.com"}, Tools: []tool.HTTPTool{d}}})
+		_, err := Tools(tool.Source{Name: "s", HTTP: &tool.HTTP{Allow: []string{"x.com"}, Tools: []tool.HTTPTool{d}}})
 		if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: got %v, want %q", d, err, want)
 		}
