@@ -421,7 +421,7 @@ func (b *builder) unreached(main string) {
 	for _, name := range slices.Sorted(maps.Keys(b.defs)) {
 		if !reached[name] {
 			path := "agents" + keyPath(name)
-			b.log.warn(b.at.place(path), path, "no organization asks this agent", "list it under specialists, or delete it")
+			b.log.warn(b.at.place(path), path, "no organization asks this agent", "name it in one, or delete it")
 		}
 	}
 }
