@@ -110,14 +110,14 @@ func (r *debateRun) open(e polity.Event) {
 		r.fail(fault.Invalid.New("debate: the question of %d bytes is longer than %d; put the rest into another field of the request, or into a file", len(r.topic), topicMax))
 		return
 	}
-	if more(e.Data, r.topic) {
+	if beyondTopic(e.Data, r.topic) {
 		r.request = e.Data
 	}
 	r.talk()
 }
 
-// more says whether a request says more than the topic.
-func more(request json.RawMessage, topic string) bool {
+// beyondTopic says whether a request says more than the topic.
+func beyondTopic(request json.RawMessage, topic string) bool {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(request, &fields) != nil {
 		text, _ := scalar(request)

@@ -14,13 +14,13 @@ import (
 
 // Limits of what a debater says; what is beyond them is left out.
 const (
-	argumentsMax = 16       // of one statement
-	quotesMax    = 8        // of one argument
-	saidMax      = 8 << 10  // bytes of a statement, an answer and an argument
-	argueMax     = 32 << 10 // bytes of all arguments of a statement, with what they quote
-	shownMax     = 16 << 10 // bytes of all that the judge sees of one candidate
-	shownLeast   = 2 << 10  // bytes that every candidate may use, even if the shortest uses fewer
-	nestedMax    = 4        // organizations whose results are looked into
+	argumentsMax   = 16       // of one statement
+	quotesMax      = 8        // of one argument
+	saidMax        = 8 << 10  // bytes of a statement, an answer and an argument
+	argueMax       = 32 << 10 // bytes of all arguments of a statement, with what they quote
+	candidateMax   = 16 << 10 // bytes of all that the judge sees of one candidate
+	candidateLeast = 2 << 10  // bytes that every candidate may use, even if the shortest uses fewer
+	nestedMax      = 4        // organizations whose results are looked into
 )
 
 // Said is what a debater says.
@@ -248,7 +248,7 @@ func unformatted(text string) string {
 
 // equalised cuts the texts of candidates so that none has more room than another: that of the shortest, if it is not very short.
 func equalised(all [][]string) [][]string {
-	room := shownMax
+	room := candidateMax
 	for _, texts := range all {
 		n := 0
 		for _, t := range texts {
@@ -256,7 +256,7 @@ func equalised(all [][]string) [][]string {
 		}
 		room = min(room, n)
 	}
-	room = max(room, shownLeast)
+	room = max(room, candidateLeast)
 	out := make([][]string, len(all))
 	for i, texts := range all {
 		left := room

@@ -46,7 +46,7 @@ type Role struct {
 
 // Names lists the patterns in the order in which they are documented.
 func Names() []string {
-	return []string{"hub", "sequence", "router", "handoff", "peers", "debate"}
+	return []string{"hub", "sequence", "router", "handoff", "peers", "hierarchy", "debate"}
 }
 
 // New returns the empty configuration of a pattern, or fault.Invalid naming those that there are.
@@ -62,6 +62,8 @@ func New(name string) (Config, error) {
 		return &Handoff{}, nil
 	case "peers":
 		return &Peers{}, nil
+	case "hierarchy":
+		return &Hierarchy{}, nil
 	case "debate":
 		return &Debate{}, nil
 	default:

@@ -69,6 +69,8 @@ func (r *report) byPattern() string {
 		err = w.handoff(r)
 	case "peers":
 		err = w.peers(r)
+	case "hierarchy":
+		err = w.hierarchy(r)
 	case "debate":
 		err = w.debate(r)
 	default:

@@ -10,7 +10,16 @@ import (
 
 // Fixtures are the patterns as they are played, by name: configurations from seeds, and members that do their duty.
 func Fixtures() map[string]Pattern {
-	return map[string]Pattern{"sequence": sequence(), "router": router(), "handoff": handoff(), "peers": peers(), "debate": debate()}
+	return map[string]Pattern{
+		"sequence":  sequence(),
+		"router":    router(),
+		"handoff":   handoff(),
+		"peers":     peers(),
+		"debate":    debate(),
+		"hierarchy": hierarchy(""),
+		"hierarchy below": hierarchy(`{"duty":"work","objective":"find out","level":2,"levels":3,"acceptance":["a"],` +
+			`"guidance_from":[{"manager":"law","guidance":"g","precedence":"advice"}]}`),
+	}
 }
 
 // Team makes members with one skill each; every other one may be asked twice.
