@@ -82,11 +82,13 @@ func answerOf(response string) answer {
 
 func TestQuestion(t *testing.T) {
 	tests := map[string]struct{ input, want string }{
-		"question":  {`{"question":"Why?","ref":"v1"}`, "Why?"},
+		"question":  {`{"question":"Why?","ref":"v1"}`, "Why?\nref: v1"},
 		"objective": {`{"objective":"Find out why."}`, "Find out why."},
 		"both":      {`{"objective":"Find out.","question":"Why?"}`, "Why?\nFind out."},
 		"brief": {`{"objective":"Find out.","context":"It broke.","guidance":"Look in logs.","boundaries":"Change nothing.","acceptance":["a cause","a line"]}`,
 			"Find out.\nContext: It broke.\nGuidance: Look in logs.\nBoundaries: Change nothing.\nThe answer is accepted if: a cause; a line"},
+		"the rest by name": {`{"objective":"Choose.","duty":"judge","positions":[{"a":1}],"context":["x"],"none":null}`,
+			"Choose.\ncontext: [\"x\"]\nduty: judge\npositions: [{\"a\":1}]"},
 		"question, no text": {`{"question":["a","b"]}`, `["a","b"]`},
 		"null question":     {`{"question":null,"a":1}`, `{"question":null,"a":1}`},
 		"text":              {`"Why?"`, "Why?"},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -586,7 +587,8 @@ func (t *thinker) end(s *thought, a answer) []polity.Command {
 	return []polity.Command{t.parts.Communication.Reply(output)}
 }
 
-// question returns what the input asks: the text of its question and objective with the rest of a brief, or the input itself.
+// question returns what the input asks: the text of its question and objective, then the rest of a brief, then whatever else it holds, by
+// name; or the input itself, if it has neither.
 func question(input json.RawMessage) string {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(input, &fields) != nil {
@@ -601,8 +603,10 @@ func question(input json.RawMessage) string {
 	if len(parts) == 0 {
 		return plain(input)
 	}
+	worded := []string{"question", "objective"}
 	var brief Brief
 	if json.Unmarshal(input, &brief) == nil {
+		worded = append(worded, "context", "guidance", "boundaries", "acceptance")
 		for _, part := range []struct{ label, text string }{
 			{"Context", brief.Context}, {"Guidance", brief.Guidance}, {"Boundaries", brief.Boundaries},
 			{"The answer is accepted if", strings.Join(brief.Acceptance, "; ")},
@@ -610,6 +614,11 @@ func question(input json.RawMessage) string {
 			if part.text != "" {
 				parts = append(parts, part.label+": "+part.text)
 			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if text := plain(fields[name]); text != "" && !slices.Contains(worded, name) {
+			parts = append(parts, name+": "+text)
 		}
 	}
 	return strings.Join(parts, "\n")
