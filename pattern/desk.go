@@ -29,6 +29,7 @@ type question struct {
 	name  string
 	to    *Member
 	duty  string          // "" asks for the member's only skill
+	tool  string          // is called instead of asking a member
 	input json.RawMessage // an object, where accept may refuse the answer
 	// accept says what is wrong with an answer. nil takes every JSON.
 	accept func(json.RawMessage) error
@@ -79,6 +80,7 @@ type pending struct {
 	hedging  bool  // the clock of the second asking runs
 	repairs  int
 	failures int
+	refused  int // times that there was no room for it though nothing else was under way
 	repair   string // what was wrong with the last answer
 }
 
@@ -122,18 +124,26 @@ func (d *desk) send(p *pending) {
 	p.attempt++
 	p.tries++
 	p.live = append(p.live, p.attempt)
+	c := p.command()
+	c.Attempt, c.Bounds = p.attempt, p.bounds
+	d.emit(c)
+	if p.hedge > 0 && p.attempt == 1 && p.to != nil && p.to.Repeatable {
+		p.hedging = true
+		d.emit(polity.Sleep(hedgePrefix+p.name, p.hedge))
+	}
+}
+
+// command is what asks.
+func (p *pending) command() polity.Command {
+	if p.tool != "" {
+		return polity.Call(p.name, p.tool, p.input)
+	}
 	skill, _ := p.to.Can(p.duty)
 	input := p.input
 	if p.repair != "" {
 		input = withField(input, "problem", p.repair)
 	}
-	c := polity.Ask(p.name, p.to.Name, skill, input)
-	c.Attempt, c.Bounds = p.attempt, p.bounds
-	d.emit(c)
-	if p.hedge > 0 && p.attempt == 1 && p.to.Repeatable {
-		p.hedging = true
-		d.emit(polity.Sleep(hedgePrefix+p.name, p.hedge))
-	}
+	return polity.Ask(p.name, p.to.Name, skill, input)
 }
 
 // underWay counts the commands that members work on.
@@ -145,12 +155,18 @@ func (d *desk) underWay() int {
 	return n
 }
 
+// pausing says whether a command is pending that no member works on: a wait, or one that was cancelled.
+func (d *desk) pausing() bool {
+	return len(d.late) > 0 || slices.ContainsFunc(d.open, func(p *pending) bool { return p.waiting || p.hedging })
+}
+
 // take takes a result. It returns an answer if the event settles a question; a result of a command that is not the desk's own is left
 // alone, and false.
 func (d *desk) take(e polity.Event) (*answer, bool) {
 	attempt := max(e.Attempt, 1)
 	if i := slices.Index(d.late, polity.CommandKey(e.Name, e.Attempt)); i >= 0 {
 		d.late = slices.Delete(d.late, i, i+1)
+		d.release()
 		return nil, false
 	}
 	for i, p := range d.open {
@@ -176,6 +192,7 @@ func (d *desk) take(e polity.Event) (*answer, bool) {
 		case p.hedging && e.Name == hedgePrefix+p.name:
 			p.hedging = false
 			d.second(p, e)
+			d.release()
 			return nil, false
 		}
 	}
@@ -255,9 +272,14 @@ func (d *desk) again(p *pending, e polity.Event) bool {
 	switch f := p.fault; {
 	case len(p.live) > 0: // another attempt may still answer
 		return true
-	case f.Kind == fault.Exhausted && f.Bound == boundFanOut && others > 0:
-		d.width = others
+	case f.Kind == fault.Exhausted && f.Bound == boundFanOut && (others > 0 || d.pausing()):
+		d.width = max(others, 1)
 		p.held, p.tries = true, p.tries-1 // it was never begun
+		return true
+	case f.Kind == fault.Exhausted && f.Bound == boundFanOut && p.refused < askRetries: // there was no room, and now there is
+		p.refused++
+		d.width, p.tries = 1, p.tries-1
+		d.send(p)
 		return true
 	case f.Kind == fault.Exhausted:
 		if f.Bound != boundOutput && (p.bounds == (polity.Bounds{}) || e.Usage == (polity.Usage{})) {
@@ -290,11 +312,16 @@ func (d *desk) note(f *fault.Error) {
 
 // second asks a question a second time whose answer is slow, within the budget.
 func (d *desk) second(p *pending, e polity.Event) {
-	if e.Fault != nil || len(p.live) != 1 || d.exhausted != nil || d.hedged*100 >= max(d.asked, 100/hedgePercent)*hedgePercent {
+	if e.Fault != nil || len(p.live) != 1 || d.exhausted != nil || !mayHedge(d.asked, d.hedged) {
 		return
 	}
 	d.hedged++
 	d.send(p)
+}
+
+// mayHedge says whether one more of the questions that were asked may be asked a second time: one in the first few may, then hedgePercent.
+func mayHedge(asked, hedged int) bool {
+	return hedged*100 < max(asked, 100/hedgePercent)*hedgePercent
 }
 
 // cancel cancels a pending command. What it is answered yet is of no interest.
@@ -363,5 +390,9 @@ type Done struct {
 }
 
 func (a *answer) done() Done {
-	return Done{Name: a.name, Agent: a.to.Name, Run: a.run, Attempts: a.tries, Took: polity.Duration(a.took), Usage: a.usage, Fault: a.fault}
+	d := Done{Name: a.name, Run: a.run, Attempts: a.tries, Took: polity.Duration(a.took), Usage: a.usage, Fault: a.fault}
+	if a.to != nil {
+		d.Agent = a.to.Name
+	}
+	return d
 }

@@ -44,7 +44,7 @@ type Role struct {
 
 // Names lists the patterns in the order in which they are documented.
 func Names() []string {
-	return []string{"hub", "sequence"}
+	return []string{"hub", "sequence", "parallel", "loop"}
 }
 
 // New returns the empty configuration of a pattern, or fault.Invalid naming those that there are.
@@ -54,6 +54,10 @@ func New(name string) (Config, error) {
 		return &Hub{}, nil
 	case "sequence":
 		return &Sequence{}, nil
+	case "parallel":
+		return &Parallel{}, nil
+	case "loop":
+		return &Loop{}, nil
 	default:
 		return nil, fault.Invalid.New("pattern %q is not known here; there is %s%s", name, strings.Join(Names(), ", "), among(Names(), name))
 	}

@@ -1,0 +1,131 @@
+package pattern
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"polity.run"
+	"polity.run/fault"
+)
+
+// errand is how the inputs of duties begin: which one it is, and what the run is about.
+type errand struct {
+	Duty      string          `json:"duty"`
+	Objective string          `json:"objective"`
+	Request   json.RawMessage `json:"request,omitempty"` // the run's, if it holds more than the objective
+}
+
+// errandOf is what is said of a request to whoever does a duty.
+func errandOf(duty string, request json.RawMessage) errand {
+	question, text := questionOf(request)
+	e := errand{Duty: duty, Objective: question}
+	if strings.TrimSpace(question) == "" {
+		e.Objective = text
+		return e
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(request, &fields) != nil {
+		return e
+	}
+	for name := range fields {
+		if name != "question" && name != "objective" {
+			e.Request = request
+		}
+	}
+	return e
+}
+
+// fitted returns an object without the fields that a schema refuses.
+func fitted(input json.RawMessage, schema json.RawMessage) json.RawMessage {
+	s, ok := readShape(schema)
+	var fields map[string]json.RawMessage
+	if !ok || !s.closed() || json.Unmarshal(input, &fields) != nil {
+		return input
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if _, known := s.Properties[name]; !known {
+			delete(fields, name)
+		}
+	}
+	out, err := marshal(fields)
+	if err != nil { // it was JSON before
+		return input
+	}
+	return out
+}
+
+// likeness is the same for answers that say the same: white space, case, the order of an object's fields and a full stop at the end
+// make no difference.
+func likeness(answer json.RawMessage) string {
+	d := json.NewDecoder(bytes.NewReader(answer))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) != nil {
+		return string(answer)
+	}
+	v, err := replaceTexts(v, func(s string) (any, error) {
+		return strings.TrimRight(strings.Join(strings.Fields(strings.ToLower(s)), " "), ".! "), nil
+	})
+	if err != nil {
+		return string(answer)
+	}
+	out, err := marshal(v)
+	if err != nil {
+		return string(answer)
+	}
+	return string(out)
+}
+
+// offer is an agent as whoever plans or chooses sees it.
+type offer struct {
+	Name        polity.AgentName `json:"name"`
+	Description string           `json:"description,omitempty"`
+	Skills      []offeredSkill   `json:"skills"`
+}
+
+type offeredSkill struct {
+	Name        string   `json:"name"`
+	Description string   `json:"description,omitempty"`
+	Input       []string `json:"input,omitempty"` // names of the fields that it declares
+	Output      []string `json:"output,omitempty"`
+}
+
+// offersOf describes members to whoever plans or chooses.
+func offersOf(members []Member) []offer {
+	var all []offer
+	for _, m := range members {
+		o := offer{Name: m.Name, Description: m.Description}
+		for _, s := range m.Skills {
+			o.Skills = append(o.Skills, offeredSkill{s.Name, s.Description, fieldNames(s.Input), fieldNames(s.Output)})
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+// fieldNames lists the fields that a schema declares.
+func fieldNames(schema json.RawMessage) []string {
+	s, _ := readShape(schema)
+	return slices.Sorted(maps.Keys(s.Properties))
+}
+
+// errandInput is the schema of what duties are asked with: errand, and more of its own.
+const errandInput = `{"type":"object","required":["duty","objective"],"properties":{"duty":{"type":"string"},"objective":{"type":"string"}}}`
+
+// dutyOf is a duty as a skill, with the schema of its answer.
+func dutyOf(name, description, output string) polity.Skill {
+	return polity.Skill{Name: name, Description: description, Input: json.RawMessage(errandInput), Output: json.RawMessage(output)}
+}
+
+// understand reads an answer to a duty.
+func understand[T any](output json.RawMessage) (T, error) {
+	var v *T
+	if err := json.Unmarshal(output, &v); err != nil || v == nil {
+		var none T
+		return none, fault.Invalid.New("it is not an object as it was asked for")
+	}
+	return *v, nil
+}

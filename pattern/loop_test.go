@@ -1,0 +1,58 @@
+package pattern_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"polity.run"
+	"polity.run/pattern"
+	"polity.run/pattern/patterntest"
+)
+
+func TestLoopKeepsItsPromises(t *testing.T) {
+	patterntest.Run(t, patterntest.Pattern{
+		Config: func(r *rand.Rand) pattern.Config {
+			return &pattern.Loop{
+				Generator: "ada", Evaluator: "bob", Rounds: new(1 + r.IntN(6)), Patience: new(1 + r.IntN(3)), Members: team("ada", "bob"),
+			}
+		},
+		Sensible: func(r *rand.Rand, c polity.Command) string {
+			if strings.HasSuffix(c.Name, "evaluate") {
+				return fmt.Sprintf(`{"score":0.%d,"pass":%t,"critique":"shorter"}`, r.IntN(10), r.IntN(6) == 0)
+			}
+			return fmt.Sprintf(`{"text":"%d"}`, r.IntN(9))
+		},
+		Partial: func(output json.RawMessage) bool {
+			var l pattern.LoopResult
+			return json.Unmarshal(output, &l) == nil && len(l.Best) > 0
+		},
+	})
+}
+
+func TestLoopCheck(t *testing.T) {
+	tests := map[string]struct {
+		change func(*pattern.Loop)
+		want   string // "" is none
+	}{
+		"as it is":        {func(*pattern.Loop) {}, ""},
+		"no rounds":       {func(l *pattern.Loop) { l.Rounds = new(0) }, "rounds: 0 rounds: a loop has a bound, and at least one round; want 1 to 20"},
+		"too many rounds": {func(l *pattern.Loop) { l.Rounds = new(21) }, "rounds: 21 rounds: a loop has a bound, and at least one round; want 1 to 20"},
+		"no patience":     {func(l *pattern.Loop) { l.Patience = new(0) }, "patience: 0 is not within 1 and 20"},
+		"judges itself": {func(l *pattern.Loop) { l.Evaluator = "ada" },
+			"evaluator: ada would judge its own work, which makes it worse; name another agent, or a program that tests it"},
+		"nobody":  {func(l *pattern.Loop) { l.Generator = "" }, "generator: nobody is the generator; name an agent"},
+		"unknown": {func(l *pattern.Loop) { l.Evaluator = "eve" }, `evaluator: there is no agent "eve" to be the evaluator`},
+		"several skills": {func(l *pattern.Loop) { l.Members[1].Skills = []polity.Skill{{Name: "a"}, {Name: "b"}} },
+			"evaluator: bob has several skills and none is called evaluate, which the evaluator is asked for; name one of them so"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := &pattern.Loop{Generator: "ada", Evaluator: "bob", Members: team("ada", "bob")}
+			tt.change(l)
+			checks(t, l, tt.want)
+		})
+	}
+}
