@@ -140,7 +140,7 @@ const (
 func (r *hubRun) finish() {
 	r.phase = ended
 	r.noteSilent()
-	r.settleClaims()
+	r.verify.settleClaims()
 	findings := r.merge()
 	response := HubResponse{
 		Question: r.question,
