@@ -65,6 +65,7 @@ type desk struct {
 	asked     int
 	hedged    int
 	width     int          // most questions that are under way at once, as far as is known
+	beside    int          // questions that are under way and not the desk's
 	exhausted *fault.Error // the bound of this run that was reached: nothing more can be asked
 	ended     bool
 }
@@ -80,7 +81,7 @@ type pending struct {
 	hedging  bool  // the clock of the second asking runs
 	repairs  int
 	failures int
-	refused  int // times that there was no room for it though nothing else was under way
+	refused  int    // times that there was no room for it though nothing else was under way
 	repair   string // what was wrong with the last answer
 }
 
@@ -155,9 +156,9 @@ func (d *desk) underWay() int {
 	return n
 }
 
-// pausing says whether a command is pending that no member works on: a wait, or one that was cancelled.
+// pausing says whether a command is pending that is no open question: a wait, one that was cancelled, or one of somebody else.
 func (d *desk) pausing() bool {
-	return len(d.late) > 0 || slices.ContainsFunc(d.open, func(p *pending) bool { return p.waiting || p.hedging })
+	return d.beside > 0 || len(d.late) > 0 || slices.ContainsFunc(d.open, func(p *pending) bool { return p.waiting || p.hedging })
 }
 
 // take takes a result. It returns an answer if the event settles a question; a result of a command that is not the desk's own is left

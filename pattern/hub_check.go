@@ -40,6 +40,7 @@ func (h Hub) Check() error {
 	h.checkCaps(&p)
 	h.checkJoin(&p)
 	h.checkVerdict(&p)
+	h.checkOthers(&p)
 	if h.Plan != nil {
 		newGraph(&h, h.Plan.Steps, &p)
 	}
@@ -102,9 +103,29 @@ func (h *Hub) checkCaps(p *problems) {
 	if h.Caps.MicroUSD < 0 {
 		p.add(in("caps.micro_usd"), "%d is negative; leave it out for no cap", h.Caps.MicroUSD)
 	}
-	if h.Planner != plannerMatch {
-		p.add(in("planner"), "%q is unknown; use %q", h.Planner, plannerMatch)
+	if h.Hedge < 0 {
+		p.add(in("hedge.after"), "%s is negative", h.Hedge)
 	}
+}
+
+// checkOthers checks who has a role beside the specialists.
+func (h *Hub) checkOthers(p *problems) {
+	if h.planned() && h.specialist(polity.AgentName(h.Planner)) != nil {
+		p.add(in("planner"), "%s is a specialist, and would plan for itself; name another agent, or %q", h.Planner, plannerMatch)
+	}
+	if h.Review != "" && string(h.Review) == h.Planner {
+		p.add(in("review"), "%s would approve its own plan; name another agent", h.Review)
+	}
+	switch {
+	case h.Fallback != "" && h.Fallback != plannerMatch:
+		p.add(in("fallback"), "%q is unknown; use %q, or leave it out", h.Fallback, plannerMatch)
+	case h.Fallback != "" && !h.planned():
+		p.add(in("fallback"), "no agent plans whose plan could be missing; name one as planner, or leave it out")
+	}
+	if h.Ledger != nil {
+		h.Ledger.check(h, p)
+	}
+	checkRoles(h.Roles()[len(h.Specialists):], h.Members, p)
 }
 
 func (h *Hub) checkJoin(p *problems) {

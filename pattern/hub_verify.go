@@ -44,6 +44,7 @@ type verification struct {
 	results   []citation        // as far as they are known
 	attempt   int               // of the last call
 	failures  int               // of the call that is under way
+	again     bool              // it is the second of a run
 	asleep    bool
 	blocked   bool   // until a cancelled command is answered
 	failed    string // why citations could not be looked at
@@ -58,7 +59,7 @@ type citation struct {
 
 // beginVerify collects the claims and has their evidence looked at.
 func (r *hubRun) beginVerify() {
-	r.phase = verifying
+	r.phase, r.marked = verifying, len(r.notes)
 	r.collect()
 	switch {
 	case len(r.verify.citations) == 0:
@@ -80,7 +81,7 @@ func (r *hubRun) collect() {
 		}
 		r.verify.reports = append(r.verify.reports, rep)
 		id := r.plan.Steps[i].ID
-		child := string(r.run.Child(id, s.attempt))
+		child := string(r.run.Child(id, s.kept()))
 		for _, n := range rep.notes {
 			r.note("%s: %s", id, n)
 		}
@@ -158,8 +159,11 @@ func (v *verification) resolve(c *claim, child string, e *polity.Evidence, known
 func (v *verification) chunk() (string, []polity.Evidence) {
 	from := len(v.results)
 	name := verifyName
+	if v.again {
+		name += ".again"
+	}
 	if n := from / citationsInCall; n > 0 {
-		name = fmt.Sprintf("%s.%d", verifyName, n+1)
+		name = fmt.Sprintf("%s.%d", name, n+1)
 	}
 	return name, v.citations[from:min(from+citationsInCall, len(v.citations))]
 }
