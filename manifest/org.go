@@ -48,6 +48,10 @@ func (b *builder) config(o *org) pattern.Config {
 		return b.hub(o)
 	case "sequence":
 		return b.sequence(o)
+	case "parallel":
+		return b.parallel(o)
+	case "loop":
+		return b.loop(o)
 	default:
 		return nil // reported by the decoder, or as missing
 	}
@@ -69,7 +73,7 @@ func (b *builder) belongs(o *org) {
 		switch {
 		case len(of) == 0:
 		case !mine && b.at.has(path):
-			b.add(path, fmt.Sprintf("this belongs to pattern %s; this organization is of pattern %s", of[0], o.as.Pattern), "delete it")
+			b.add(path, fmt.Sprintf("this belongs to pattern %s; this organization is of pattern %s", strings.Join(texts(of), " and "), o.as.Pattern), "delete it")
 		case mine && slices.Contains(needed, o.as.Pattern) && b.at.isMapping(o.path) && !b.at.has(path):
 			b.add(path, "this field is missing; an organization of pattern "+string(o.as.Pattern)+" needs it", fmt.Sprintf("add %q", name+": ..."))
 		}
@@ -252,12 +256,13 @@ func (b *builder) repeatable(d *agent.Definition, above []polity.AgentName) bool
 func (b *builder) hub(o *org) pattern.Config {
 	h := &o.as.hub
 	cfg := &pattern.Hub{
-		Planner: string(h.Planner),
+		Planner: string(h.Planner), Fallback: string(h.Fallback), Review: polity.AgentName(h.Review), Synthesizer: polity.AgentName(h.Synthesizer),
+		Hedge: polity.Duration(o.as.Hedge.After), Ledger: h.Ledger.config(),
 		Caps: pattern.Caps{
 			Steps: int(h.Caps.Steps), Width: int(h.Caps.Width), Depth: int(h.Caps.Depth), MicroUSD: int64(h.Caps.USD),
 		},
 		Retries: (*int)(h.Retries), Replans: (*int)(h.Replans),
-		Join: pattern.Join{Policy: string(h.Join.Policy), K: int(h.Join.K)}, Verdict: verdict(h.Verdict),
+		Join: o.as.Join.config(), Verdict: verdict(h.Verdict),
 	}
 	first := map[word]int{}
 	for i, name := range h.Specialists {
@@ -269,6 +274,21 @@ func (b *builder) hub(o *org) pattern.Config {
 		cfg.Specialists = append(cfg.Specialists, pattern.Member{Name: polity.AgentName(name)})
 	}
 	return cfg
+}
+
+// config is the join as the patterns have it.
+func (j join) config() pattern.Join { return pattern.Join{Policy: string(j.Policy), K: int(j.K)} }
+
+// config is the ledger as the pattern has it.
+func (l *ledger) config() *pattern.Ledger {
+	if l == nil {
+		return nil
+	}
+	out := &pattern.Ledger{Lead: polity.AgentName(l.Lead), Stall: (*int)(l.Stall), Resets: (*int)(l.Resets)}
+	if l.Rounds > 0 {
+		out.Rounds = new(int(l.Rounds))
+	}
+	return out
 }
 
 // sequence makes the configuration of a sequence.

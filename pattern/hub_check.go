@@ -113,6 +113,14 @@ func (h *Hub) checkOthers(p *problems) {
 	if h.planned() && h.specialist(polity.AgentName(h.Planner)) != nil {
 		p.add(in("planner"), "%s is a specialist, and would plan for itself; name another agent, or %q", h.Planner, plannerMatch)
 	}
+	for _, other := range []struct {
+		field string
+		agent polity.AgentName
+	}{{"review", h.Review}, {"synthesizer", h.Synthesizer}} {
+		if other.agent != "" && h.specialist(other.agent) != nil {
+			p.add(in("%s", other.field), "%s is a specialist, and would judge its own work; name another agent", other.agent)
+		}
+	}
 	if h.Review != "" && string(h.Review) == h.Planner {
 		p.add(in("review"), "%s would approve its own plan; name another agent", h.Review)
 	}
@@ -138,6 +146,8 @@ func (h *Hub) checkJoin(p *problems) {
 		if h.Join.K < 1 {
 			p.add(in("join.k"), "policy %s needs the number of steps that must succeed, at least 1", h.Join.Policy)
 		}
+	case joinFirstValid:
+		p.add(in("join.policy"), "first-valid is of pattern parallel; a hub has first")
 	default:
 		p.add(in("join.policy"), "%q is unknown; want all, quorum, best-effort or first%s", h.Join.Policy, among(policies, h.Join.Policy))
 	}

@@ -113,6 +113,9 @@ func (p *Parallel) checkBranch(i int, b Branch, found *problems) {
 	if b.Agent == p.Checker && b.Agent != "" {
 		found.add(in("checker"), "%s is a branch, and would judge its own answer; name another agent", b.Agent)
 	}
+	if b.Agent == p.Merge && b.Agent != "" {
+		found.add(in("merge"), "%s is a branch, and would weigh its own answer; name another agent", b.Agent)
+	}
 	if len(b.Input) > stepInputMax {
 		found.add(in("branches[%d].input", i), "%d bytes are more than %d; put it into a file", len(b.Input), stepInputMax)
 	}

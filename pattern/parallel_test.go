@@ -73,6 +73,7 @@ func TestParallelCheck(t *testing.T) {
 		"nobody":            {func(p *pattern.Parallel) { p.Branches[0].Agent = "" }, "branches[0].agent: nobody is the branch; name an agent"},
 		"unknown":           {func(p *pattern.Parallel) { p.Merge = "eve" }, `merge: there is no agent "eve" to be the merger`},
 		"judges itself":     {func(p *pattern.Parallel) { p.Checker = "ada" }, "checker: ada is a branch, and would judge its own answer; name another agent"},
+		"merges itself":     {func(p *pattern.Parallel) { p.Merge = "ada" }, "merge: ada is a branch, and would weigh its own answer; name another agent"},
 		"policy":            {func(p *pattern.Parallel) { p.Join.Policy = "first" }, `join.policy: "first" is unknown in a parallel; want all, quorum, best-effort or first-valid; did you mean "first-valid"?`},
 		"nothing is valid":  {func(p *pattern.Parallel) { p.Join.Policy = "first-valid" }, "join.policy: nothing says which answer is valid; add valid, a schema, or checker, an agent"},
 		"quorum of nothing": {func(p *pattern.Parallel) { p.Join.Policy = "quorum" }, "join.k: policy quorum needs the number of branches that must succeed, at least 1"},
