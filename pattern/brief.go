@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -57,8 +58,8 @@ func fitted(input json.RawMessage, schema json.RawMessage) json.RawMessage {
 	return out
 }
 
-// likeness is the same for answers that say the same: white space, case, the order of an object's fields and a full stop at the end
-// make no difference.
+// likeness is the same for answers that say the same: white space, case, a full stop at the end, the order of an object's fields and
+// how a number is written make no difference.
 func likeness(answer json.RawMessage) string {
 	d := json.NewDecoder(bytes.NewReader(answer))
 	d.UseNumber()
@@ -66,17 +67,36 @@ func likeness(answer json.RawMessage) string {
 	if d.Decode(&v) != nil {
 		return string(answer)
 	}
-	v, err := replaceTexts(v, func(s string) (any, error) {
-		return strings.TrimRight(strings.Join(strings.Fields(strings.ToLower(s)), " "), ".! "), nil
-	})
-	if err != nil {
-		return string(answer)
-	}
-	out, err := marshal(v)
+	out, err := marshal(evened(v))
 	if err != nil {
 		return string(answer)
 	}
 	return string(out)
+}
+
+// evenedMax is up to where numbers are compared by their value and not as they are written.
+const evenedMax = 1 << 53
+
+// evened is a value without what makes no difference. It may change v.
+func evened(v any) any {
+	switch v := v.(type) {
+	case string:
+		return strings.TrimRight(strings.Join(strings.Fields(strings.ToLower(v)), " "), ".! ")
+	case json.Number:
+		if n, err := v.Float64(); err == nil && math.Abs(n) < evenedMax {
+			return n
+		}
+		return v
+	case []any:
+		for i := range v {
+			v[i] = evened(v[i])
+		}
+	case map[string]any:
+		for name := range v {
+			v[name] = evened(v[name])
+		}
+	}
+	return v
 }
 
 // offer is an agent as whoever plans or chooses sees it.

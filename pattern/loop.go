@@ -272,10 +272,10 @@ func (r *loopRun) answered(a *answer) {
 
 // better says whether a round's candidate is better than the best: one that passed than one that did not, then by the score.
 func (r *loopRun) better(now *round) bool {
-	if r.best < 0 || r.rounds[r.best].Score == nil {
+	best := r.rounds[r.best]
+	if best == now || best.Score == nil {
 		return true
 	}
-	best := r.rounds[r.best]
 	if now.Passed != best.Passed {
 		return now.Passed
 	}

@@ -35,8 +35,15 @@ type ParallelResult struct {
 type ParallelAnswer struct {
 	ID     string          `json:"id"` // as in a1
 	Output json.RawMessage `json:"output"`
-	From   []Branched      `json:"from"`
+	From   []Source        `json:"from"`
 	Used   bool            `json:"used,omitempty"` // by the merger
+}
+
+// Source is who gave an answer, and in which run.
+type Source struct {
+	Branch int              `json:"branch"` // from 1
+	Agent  polity.AgentName `json:"agent"`
+	Run    polity.RunID     `json:"run"`
 }
 
 // Branched is a branch and what became of it.
@@ -64,11 +71,11 @@ type branchRun struct {
 }
 
 const (
-	branchOK       = "ok"
-	branchBest     = "exhausted"
-	branchRefused  = "refused"
-	branchFailed   = "failed"
-	branchCanceled = "cancelled"
+	branchOK        = "ok"
+	branchBest      = "exhausted"
+	branchRefused   = "refused"
+	branchFailed    = "failed"
+	branchCancelled = "cancelled"
 )
 
 func (b *branchRun) good() bool { return b.status == branchOK || b.status == branchBest }
@@ -230,16 +237,27 @@ func (r *parallelRun) settleJoin() {
 	good, open := r.count()
 	switch {
 	case good >= r.cfg.need() && r.cfg.early():
-		r.drop()
-		for _, b := range r.all {
-			if b.status == "" {
-				b.status = branchCanceled
-				b.answer.fault = fault.Of(fault.Cancelled.New("join %s was met without it", r.cfg.Join))
-			}
-		}
+		r.cancelRest()
 	case good+open < r.cfg.need() && r.exhausted == nil:
 		r.lost(good)
 	}
+}
+
+// cancelRest cancels the branches that are not needed any more.
+func (r *parallelRun) cancelRest() {
+	why := fault.Of(fault.Cancelled.New("join %s was met without it", r.cfg.Join))
+	for _, b := range r.all {
+		if b.status != "" {
+			continue
+		}
+		if i := slices.IndexFunc(r.desk.open, func(p *pending) bool { return p.name == b.name }); i >= 0 {
+			p := r.desk.open[i]
+			b.answer = p.answer
+			b.answer.run = r.run.Child(p.name, max(p.attempt, 1))
+		}
+		b.status, b.answer.fault = branchCancelled, why
+	}
+	r.drop()
 }
 
 // lost fails the run: the join cannot be met any more.
@@ -355,7 +373,7 @@ func (r *parallelRun) answers() []ParallelAnswer {
 			place[same] = at
 			list = append(list, ParallelAnswer{ID: fmt.Sprintf("a%d", at+1), Output: b.answer.output})
 		}
-		list[at].From = append(list[at].From, r.branched(i))
+		list[at].From = append(list[at].From, Source{i + 1, r.cfg.Branches[i].Agent, b.answer.run})
 	}
 	return list
 }
