@@ -46,7 +46,7 @@ type magenticRun struct {
 	approved bool
 
 	rounds  []*ledgerRound
-	shown   int // rounds before it are from before the last reset
+	shown   int // rounds before it are not shown to the lead, since they are from before the last reset
 	stall   int
 	resets  int
 	chosen  map[string]int  // how often an instruction was chosen for a specialist since the last reset
@@ -208,6 +208,7 @@ type finalAnswer struct {
 }
 
 func (r *magenticRun) askAnswer() {
+	r.shown = 0
 	in := r.leads(dutyAnswer, "Answer the objective from what was found. List in rests_on the ids of the verified facts that the answer rests on. "+
 		"Say what was not found; do not guess.")
 	in.Task = &r.task
@@ -250,6 +251,9 @@ func (r *magenticRun) answered(a *answer) {
 
 // wrote takes a task ledger. One that cannot be read is a bad round.
 func (r *magenticRun) wrote(a *answer) {
+	if r.why != "" { // what was learnt before a reset stands in the ledger now
+		r.shown = len(r.rounds)
+	}
 	r.why, r.changes = "", ""
 	r.stage = stageProgress
 	if !a.good() {

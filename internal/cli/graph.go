@@ -8,7 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"polity.run"
 	"polity.run/agent"
+	"polity.run/pattern"
 )
 
 const graphHelp = `Draw who asks whom in an organization, and what each agent uses, as it stands in a manifest.
@@ -53,7 +55,7 @@ type graphNode struct {
 type graphEdge struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-	Does string `json:"does"` // asks, gathers, may call, may ask, thinks with
+	Does string `json:"does"` // asks, asks as planner, gathers, may call, may ask, thinks with
 }
 
 // drawing lists what stands in a release, in its order. Names of agents, tools and models do not meet: agents have no dots, and a model gets a prefix.
@@ -73,7 +75,7 @@ func drawing(r *agent.Release) (nodes []graphNode, edges []graphEdge) {
 		link := func(to, does string) { edges = append(edges, graphEdge{name, to, does}) }
 		if o := d.Org; o != nil {
 			for _, m := range o.Members {
-				link(string(m), "asks")
+				link(string(m), does(o, m))
 			}
 			for _, t := range o.Tools {
 				add(t.Name, "tool", "")
@@ -103,6 +105,24 @@ func drawing(r *agent.Release) (nodes []graphNode, edges []graphEdge) {
 		}
 	}
 	return nodes, edges
+}
+
+// does is what an organization asks a member for: to work, or what its role is called.
+func does(o *agent.Org, member polity.AgentName) string {
+	c, err := pattern.Parse(o.Pattern, o.Config)
+	if err != nil { // a release of another version: who asks whom is known all the same
+		return "asks"
+	}
+	var roles []string
+	for _, r := range c.Roles() {
+		if r.Agent == member && !slices.Contains(roles, r.Name) {
+			roles = append(roles, r.Name)
+		}
+	}
+	if len(roles) == 0 || slices.Contains([]string{"specialist", "stage", "branch"}, roles[0]) {
+		return "asks"
+	}
+	return "asks as " + strings.Join(roles, ", ")
 }
 
 // mermaid writes a flowchart. Nodes get numbers, so that no name is taken for syntax.
