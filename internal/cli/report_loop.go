@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"time"
 
 	"polity.run/pattern"
 )
@@ -59,7 +60,7 @@ func score(s *float64) string {
 
 // doneBy writes by whom something was done, and what went wrong.
 func doneBy(d pattern.Done) string {
-	text := mdText(string(d.Agent)) + ", " + d.Took.String()
+	text := mdText(string(d.Agent)) + ", " + seconds(time.Duration(d.Took))
 	if d.Fault != nil {
 		text += ": " + mdText(faultText(d.Fault))
 	}

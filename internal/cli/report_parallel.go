@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"polity.run/pattern"
 )
@@ -38,7 +39,7 @@ func (w *writer) parallel(r *report) error {
 		if b.Fault != nil {
 			status += ": " + mdText(faultText(b.Fault))
 		}
-		w.f("| %d | %s | %s | %d | %s | %s |\n", b.Branch, mdText(string(b.Agent)), status, b.Attempts, b.Took, usage(b.Usage))
+		w.f("| %d | %s | %s | %d | %s | %s |\n", b.Branch, mdText(string(b.Agent)), status, b.Attempts, seconds(time.Duration(b.Took)), usage(b.Usage))
 	}
 	w.f("\n")
 	if p.Merge != nil {

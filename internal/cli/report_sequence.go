@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"strings"
+	"time"
 
 	"polity.run/pattern"
 )
@@ -52,7 +53,7 @@ func (w *writer) done(title string, all []pattern.Done) {
 		if d.Fault != nil {
 			ended = faultText(d.Fault)
 		}
-		w.f("| %s | %s | %d | %s | %s |\n", mdText(d.Name), mdText(string(d.Agent)), d.Attempts, d.Took, mdText(ended))
+		w.f("| %s | %s | %d | %s | %s |\n", mdText(d.Name), mdText(string(d.Agent)), d.Attempts, seconds(time.Duration(d.Took)), mdText(ended))
 	}
 	w.f("\n")
 }
