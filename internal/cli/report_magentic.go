@@ -48,7 +48,11 @@ func (w *writer) facts(m *pattern.MagenticResult) {
 		}
 		w.f("- **%s** %s%s\n", mdText(f.ID), mdText(f.Text), rests)
 		for _, e := range f.Evidence {
-			w.f("  - %s %s\n", mdCode(place(e)), mdCode(e.Text))
+			w.f("  - %s", mdCode(place(e)))
+			if e.Text != "" {
+				w.f(" %s", mdCode(e.Text))
+			}
+			w.f("\n")
 		}
 		w.f("  - from %s in round %d, run %s\n", mdText(string(f.Agent)), f.Round, mdCode(string(f.Run)))
 	}
