@@ -82,7 +82,7 @@ func answerOf(response string) answer {
 
 func TestQuestion(t *testing.T) {
 	tests := map[string]struct{ input, want string }{
-		"question":  {`{"question":"Why?","ref":"v1"}`, "Why?\nref: v1"},
+		"question":  {`{"question":"Why?","ref":"v1","folder_name":"src"}`, "Why?\nref: v1"},
 		"objective": {`{"objective":"Find out why."}`, "Find out why."},
 		"both":      {`{"objective":"Find out.","question":"Why?"}`, "Why?\nFind out."},
 		"brief": {`{"objective":"Find out.","context":"It broke.","guidance":"Look in logs.","boundaries":"Change nothing.","acceptance":["a cause","a line"]}`,

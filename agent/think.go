@@ -587,8 +587,8 @@ func (t *thinker) end(s *thought, a answer) []polity.Command {
 	return []polity.Command{t.parts.Communication.Reply(output)}
 }
 
-// question returns what the input asks: the text of its question and objective, then the rest of a brief, then whatever else it holds, by
-// name; or the input itself, if it has neither.
+// question returns what the input asks: the text of its question and objective, then the rest of a brief, then whatever else it holds but
+// the name of the folder; or the input itself, if it has neither.
 func question(input json.RawMessage) string {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(input, &fields) != nil {
@@ -603,7 +603,7 @@ func question(input json.RawMessage) string {
 	if len(parts) == 0 {
 		return plain(input)
 	}
-	worded := []string{"question", "objective"}
+	worded := []string{"question", "objective", "folder_name"} // what lies in the folder matters, not what it is called
 	var brief Brief
 	if json.Unmarshal(input, &brief) == nil {
 		worded = append(worded, "context", "guidance", "boundaries", "acceptance")

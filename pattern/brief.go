@@ -3,6 +3,7 @@ package pattern
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -31,10 +32,11 @@ func errandOf(duty string, request json.RawMessage) errand {
 	if json.Unmarshal(request, &fields) != nil {
 		return e
 	}
-	for name := range fields {
-		if name != "question" && name != "objective" {
-			e.Request = request
-		}
+	for _, name := range []string{"question", "objective", "folder_name"} { // what lies in the folder matters, not what it is called
+		delete(fields, name)
+	}
+	if len(fields) > 0 {
+		e.Request = request
 	}
 	return e
 }
@@ -97,6 +99,33 @@ func evened(v any) any {
 		}
 	}
 	return v
+}
+
+// gist is what an answer says, without where it comes from: a report's summary and claims, one in a line, or the answer as it is.
+func gist(answer json.RawMessage) string {
+	rep := readReport(answer)
+	if !rep.claimed && !rep.onlySummary {
+		return string(answer)
+	}
+	lines := []string{rep.summary}
+	for _, c := range rep.claims {
+		line := fmt.Sprintf("- %s (%s, %s)", c.Text, c.Stance, c.Severity)
+		for _, e := range c.Evidence[:min(len(c.Evidence), 1)] {
+			if e.File != "" {
+				line += " " + place(e)
+			}
+		}
+		lines = append(lines, line)
+	}
+	return strings.TrimSpace(strings.Join(lines, "\n"))
+}
+
+// artifact is the same for answers that bring nothing new beside each other.
+func artifact(answer json.RawMessage) string {
+	if g := gist(answer); g != string(answer) {
+		return g
+	}
+	return likeness(answer)
 }
 
 // offer is an agent as whoever plans or chooses sees it.

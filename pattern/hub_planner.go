@@ -358,7 +358,7 @@ func (r *hubRun) artifacts() int {
 	seen := map[string]bool{}
 	for _, s := range r.steps {
 		if s.good() {
-			seen[likeness(s.output)] = true
+			seen[artifact(s.output)] = true
 		}
 	}
 	return len(seen)
@@ -441,7 +441,7 @@ func (r *hubRun) askReplan(problem string) {
 		step := r.plan.Steps[i]
 		switch {
 		case s.good():
-			in.Done = append(in.Done, doneStep{step.ID, step.Objective, clip(string(s.output), replanShown)})
+			in.Done = append(in.Done, doneStep{step.ID, step.Objective, clip(gist(s.output), replanShown)})
 		case s.status == stepReplanned:
 			in.Failed = append(in.Failed, failedStep{step, s.fault})
 		case !r.stays(i):

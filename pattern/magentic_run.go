@@ -140,7 +140,7 @@ func (r *magenticRun) leads(duty, guidance string) leading {
 			continue
 		}
 		x := exchange{Round: one.Round, Speaker: one.Speaker, Instruction: one.Instruction, Verified: one.Verified, Refused: one.Refused,
-			Answer: clip(string(one.output), ledgerShown)}
+			Answer: clip(gist(one.output), ledgerShown)}
 		if one.Worked == nil {
 			x.Problem = strings.Join(one.Bad, "; ")
 		} else if one.Worked.Fault != nil {
@@ -406,7 +406,7 @@ func (r *magenticRun) worked(a *answer) {
 		r.dry++
 		return
 	}
-	same := likeness(a.output)
+	same := artifact(a.output)
 	if r.seen[same] {
 		r.dry++
 	} else {
@@ -539,7 +539,7 @@ func (r *magenticRun) bestEffort() string {
 	}
 	for _, one := range slices.Backward(r.rounds) {
 		if len(one.output) > 0 {
-			return fmt.Sprintf("Nothing was verified. %s answered last: %s", one.Speaker, clip(string(one.output), ledgerShown))
+			return fmt.Sprintf("Nothing was verified. %s answered last: %s", one.Speaker, clip(gist(one.output), ledgerShown))
 		}
 	}
 	return ""

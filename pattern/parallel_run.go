@@ -315,8 +315,8 @@ type merged struct {
 	Dissent string   `json:"dissent"`
 }
 
-// askMerge asks for one answer. The answers come without names and in an order that derives from the run, so that neither who said it nor
-// who was declared first weighs.
+// askMerge asks for one answer. The answers come without names and in an order that derives from what they say, so that neither who said it
+// nor who was declared first weighs.
 func (r *parallelRun) askMerge() {
 	r.merging = true
 	in := mergeInput{errand: errandOf(dutyMerge, r.request),
@@ -326,7 +326,7 @@ func (r *parallelRun) askMerge() {
 		in.Answers = append(in.Answers, proposal{a.ID, a.Output, len(a.From)})
 		ids = append(ids, a.ID)
 	}
-	slices.SortFunc(in.Answers, func(a, b proposal) int { return strings.Compare(r.lot(a.ID), r.lot(b.ID)) })
+	slices.SortFunc(in.Answers, func(a, b proposal) int { return strings.Compare(lot(a.Answer), lot(b.Answer)) })
 	input, err := marshal(in)
 	if err != nil {
 		r.fail(err)
@@ -352,9 +352,9 @@ func (r *parallelRun) askMerge() {
 	r.ask(question{name: dutyMerge, to: find(r.cfg.Members, r.cfg.Merge), duty: dutyMerge, input: input, accept: accept, hedge: time.Duration(r.cfg.Hedge)})
 }
 
-// lot is what an ID draws in this run.
-func (r *parallelRun) lot(id string) string {
-	sum := sha256.Sum256([]byte(string(r.run) + "\x00" + id))
+// lot is what an answer draws.
+func lot(answer json.RawMessage) string {
+	sum := sha256.Sum256([]byte(likeness(answer)))
 	return hex.EncodeToString(sum[:])
 }
 
