@@ -43,8 +43,8 @@ func plannerRole(name polity.AgentName) Role {
 	}}
 }
 
-// draft is a plan as a planner writes it. It delegates no bounds: those are declared.
-type draft struct {
+// planDraft is a plan as a planner writes it. It delegates no bounds: those are declared.
+type planDraft struct {
 	Steps []draftStep `json:"steps"`
 }
 
@@ -59,7 +59,7 @@ type draftStep struct {
 }
 
 // steps are the steps that a draft is.
-func (d *draft) steps() []Step {
+func (d *planDraft) steps() []Step {
 	var all []Step
 	for _, s := range d.Steps {
 		if string(s.Input) == "null" {
@@ -70,8 +70,8 @@ func (d *draft) steps() []Step {
 	return all
 }
 
-// planner is how far it is with a plan.
-type planner struct {
+// planState is how far a planner is with a plan.
+type planState struct {
 	asked   int // questions in this run
 	tries   int // of them for the plan that is being made
 	reviews int
@@ -163,8 +163,8 @@ func staffName(duty string, n int) string {
 	return staffPrefix + duty
 }
 
-// planInput is what a planner is asked with.
-type planInput struct {
+// planErrand is what a planner is asked with.
+type planErrand struct {
 	errand
 	Specialists []offer `json:"specialists"`
 	Steps       int     `json:"steps_max"`
@@ -190,7 +190,7 @@ func (r *hubRun) askPlanner(in any, duty string) string {
 
 // askPlan asks for the plan.
 func (r *hubRun) askPlan(problem string) {
-	in := planInput{errand: errandOf(dutyPlan, r.request), Specialists: offersOf(r.cfg.Specialists), Steps: r.cfg.Caps.Steps,
+	in := planErrand{errand: errandOf(dutyPlan, r.request), Specialists: offersOf(r.cfg.Specialists), Steps: r.cfg.Caps.Steps,
 		Changes: r.planner.changes, Problem: clip(problem, problemMax), Guidance: planGuidance}
 	if in.Changes != "" {
 		in.Former = &r.plan
@@ -200,7 +200,7 @@ func (r *hubRun) askPlan(problem string) {
 
 // readDraft reads a plan, and says what is wrong with it together with the steps that stay.
 func (r *hubRun) readDraft(output json.RawMessage, kept []Step) ([]Step, error) {
-	d, err := understand[draft](output)
+	d, err := understand[planDraft](output)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func (r *hubRun) readDraft(output json.RawMessage, kept []Step) ([]Step, error) 
 }
 
 // checked returns the kept steps and those of the draft, if they can be carried out together.
-func (d *draft) checked(h *Hub, kept []Step) ([]Step, error) {
+func (d *planDraft) checked(h *Hub, kept []Step) ([]Step, error) {
 	added := d.steps()
 	all := append(slices.Clone(kept), added...)
 	var p problems
@@ -268,7 +268,7 @@ func (r *hubRun) askReview(plan Plan) {
 		kept = r.keptSteps()
 	}
 	accept := func(output json.RawMessage) error {
-		v, err := readReview(output)
+		v, err := readApproval(output)
 		if err == nil && v.Plan != nil {
 			_, err = v.Plan.checked(r.cfg, kept)
 		}
@@ -287,7 +287,7 @@ func (r *hubRun) askReview(plan Plan) {
 
 // reviewed takes what the reviewer says.
 func (r *hubRun) reviewed(a *answer) {
-	v, err := readReview(a.output)
+	v, err := readApproval(a.output)
 	switch {
 	case r.staff.exhausted != nil && !a.good():
 		r.fail(fault.Exceeded(a.fault.Bound, "hub: a bound was reached before the plan was approved: %s", clip(a.fault.Text, noteMax)))
@@ -321,7 +321,7 @@ func (r *hubRun) unapproved(why error) {
 }
 
 // approved begins the plan, as the reviewer edited it.
-func (r *hubRun) approved(edited *draft) {
+func (r *hubRun) approved(edited *planDraft) {
 	if r.cut != nil {
 		if edited != nil {
 			steps, err := edited.checked(r.cfg, r.keptSteps())
@@ -408,9 +408,9 @@ func (r *hubRun) newCut(missing string) {
 	r.cut = &cut{missing: missing}
 }
 
-// replanInput is what a planner is asked with for a part of a plan.
-type replanInput struct {
-	planInput
+// replanErrand is what a planner is asked with for a part of a plan.
+type replanErrand struct {
+	planErrand
 	Done    []doneStep   `json:"done,omitempty"`    // may be referenced
 	Running []string     `json:"running,omitempty"` // may be referenced
 	Failed  []failedStep `json:"failed,omitempty"`
@@ -434,7 +434,7 @@ const replanShown = 2 << 10
 
 // askReplan asks for steps instead of those that failed or were not begun.
 func (r *hubRun) askReplan(problem string) {
-	in := replanInput{Missing: r.cut.missing, planInput: planInput{errand: errandOf(dutyReplan, r.request), Specialists: offersOf(r.cfg.Specialists),
+	in := replanErrand{Missing: r.cut.missing, planErrand: planErrand{errand: errandOf(dutyReplan, r.request), Specialists: offersOf(r.cfg.Specialists),
 		Steps: r.cfg.Caps.Steps, Changes: r.planner.changes, Problem: clip(problem, problemMax),
 		Guidance: planGuidance + " Steps that are done or running stay, and may be referenced. Your steps replace those that failed and those that wait. Give them new ids, and do not ask again what failed."}}
 	for i, s := range r.steps {

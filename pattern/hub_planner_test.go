@@ -135,3 +135,41 @@ func TestLedgerKeepsItsPromises(t *testing.T) {
 		},
 	})
 }
+
+// FuzzStaff proves that nothing that a planner, a reviewer, a synthesizer or a lead answers breaks a hub.
+func FuzzStaff(f *testing.F) {
+	f.Add([]byte(`{"steps":[{"id":"a","agent":"ada","objective":"o","input":{"x":"$input.question"}}]}`))
+	f.Add([]byte(`{"steps":[{"id":"a","agent":"ada","depends_on":["a"],"input":"$a"}]}`))
+	f.Add([]byte(`{"approve":true,"plan":{"steps":[]}}`))
+	f.Add([]byte(`{"text":"x","used":["f1"],"missing":"y"}`))
+	f.Add([]byte(`{"satisfied":{"answer":false},"in_loop":{"answer":true},"progress":{"answer":false},"next_speaker":{"answer":"ada"},"instruction":{"answer":"x"}}`))
+	f.Add([]byte(`{"pattern":"sequence","output":{"plan":["x"],"text":7}}`))
+	f.Add([]byte("\xff"))
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		for _, h := range []pattern.Hub{
+			{Specialists: team("ada"), Planner: "pam", Review: "rex", Synthesizer: "syn", Members: team("pam", "rex", "syn")},
+			{Specialists: team("ada"), Review: "rex", Ledger: &pattern.Ledger{Lead: "pam"}, Members: team("pam", "rex")},
+		} {
+			d, err := h.Decider()
+			if err != nil {
+				t.Fatal(err)
+			}
+			state, commands := d.Decide(nil, polity.Event{Kind: polity.Opened, Run: testRun, Data: json.RawMessage(`{"question":"?"}`)})
+			for range 60 {
+				if len(commands) == 0 || commands[0].Do == polity.DoFinish || commands[0].Do == polity.DoFail {
+					break
+				}
+				e := polity.Event{Kind: polity.Result, Run: testRun, Name: commands[0].Name, Attempt: max(commands[0].Attempt, 1)}
+				if commands[0].Do == polity.DoAsk {
+					e.Data = answer
+				}
+				if state, commands = d.Decide(state, e); len(commands) == 0 {
+					t.Fatalf("it waits for nothing after %q", answer)
+				}
+			}
+			if len(commands) == 0 || commands[0].Do == polity.DoFinish && !json.Valid(commands[0].Input) {
+				t.Fatalf("commands: %s", commandsText(commands))
+			}
+		}
+	})
+}

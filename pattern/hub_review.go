@@ -28,23 +28,23 @@ func (h *Hub) reviewRole() Role {
 	return Role{"review", "reviewer", h.Review, []polity.Skill{dutyOf(dutyApprove, "Say whether a plan may be carried out.", output)}}
 }
 
-// approval is what a reviewer is asked with.
-type approval struct {
+// approveErrand is what a reviewer is asked with.
+type approveErrand struct {
 	errand
 	Plan     any    `json:"plan"`
 	Guidance string `json:"guidance"`
 }
 
-// review is what a reviewer answers.
-type review struct {
-	Approve *bool  `json:"approve"`
-	Changes string `json:"changes"`
-	Plan    *draft `json:"plan"`
+// approveAnswer is what a reviewer answers.
+type approveAnswer struct {
+	Approve *bool      `json:"approve"`
+	Changes string     `json:"changes"`
+	Plan    *planDraft `json:"plan"`
 }
 
-// readReview reads a review. An edited plan counts with approve only.
-func readReview(output json.RawMessage) (review, error) {
-	v, err := understand[review](output)
+// readApproval reads a review. An edited plan counts with approve only.
+func readApproval(output json.RawMessage) (approveAnswer, error) {
+	v, err := understand[approveAnswer](output)
 	switch {
 	case err != nil:
 	case v.Approve == nil:
@@ -58,7 +58,7 @@ func readReview(output json.RawMessage) (review, error) {
 
 // reviewQuestion asks for a review of a plan.
 func (h *Hub) reviewQuestion(name string, request json.RawMessage, plan any, accept func(json.RawMessage) error) (question, error) {
-	input, err := marshal(approval{errandOf(dutyApprove, request), plan,
+	input, err := marshal(approveErrand{errandOf(dutyApprove, request), plan,
 		"Say whether the plan may be carried out: approve true or false. To have it changed, say in changes what is to be different; without that a refusal ends the run."})
 	return question{name: name, to: find(h.Members, h.Review), duty: dutyApprove, input: input, accept: accept}, err
 }

@@ -69,7 +69,7 @@ type hubRun struct {
 	begun     int // questions to specialists
 	hedged    int // of them those that were asked a second time
 
-	planner planner
+	planner planState
 	cut     *cut         // steps that are being planned anew
 	lost    []string     // what failed for good: the keys of the steps
 	past    []StepResult // steps that another plan replaced

@@ -19,8 +19,8 @@ const synthesizeOutput = `{"type":"object","additionalProperties":false,"require
 // wordsFindings is how many findings a synthesizer is shown, the heaviest first.
 const wordsFindings = 200
 
-// wordsInput is what a synthesizer is asked with.
-type wordsInput struct {
+// wordsErrand is what a synthesizer is asked with.
+type wordsErrand struct {
 	errand
 	Verdict  string        `json:"verdict,omitempty"`
 	Reason   string        `json:"reason,omitempty"`
@@ -46,7 +46,7 @@ type wordsAnswer struct {
 // askWords has the answer worded. Only verified findings are shown.
 func (r *hubRun) askWords(result *HubResult) {
 	r.phase, r.words = wording, result
-	in := wordsInput{errand: errandOf(dutySynthesize, r.request), Verdict: result.Response.Verdict, Reason: result.Response.Reason,
+	in := wordsErrand{errand: errandOf(dutySynthesize, r.request), Verdict: result.Response.Verdict, Reason: result.Response.Reason,
 		Findings: []wordFinding{}, Answers: result.Response.Answers,
 		Guidance: "Word the answer to the objective from the findings and answers alone. The verdict stands; do not change it. List in used the ids of the findings " +
 			"that the answer rests on. If something is not known that would be needed, say in missing what."}

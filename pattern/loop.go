@@ -94,10 +94,10 @@ func (l Loop) Decider() (polity.Decider, error) {
 
 // Why a loop stopped.
 const (
-	stopPassed = "passed"
-	stopStuck  = "no improvement"
-	stopRounds = "rounds"
-	stopBound  = "bound"
+	loopPassed = "passed"
+	loopStuck  = "no improvement"
+	loopRounds = "rounds"
+	loopBound  = "bound"
 )
 
 // LoopResult is what a run of a loop answers.
@@ -127,8 +127,8 @@ type LoopRound struct {
 	Evaluated *Done           `json:"evaluated,omitempty"`
 }
 
-// round is a round with its whole candidate.
-type round struct {
+// loopRound is a round with its whole candidate.
+type loopRound struct {
 	LoopRound
 	candidate json.RawMessage
 }
@@ -138,15 +138,15 @@ type loopRun struct {
 	*desk
 	cfg     *Loop
 	request json.RawMessage
-	rounds  []*round
+	rounds  []*loopRound
 	best    int // index of the best round; -1 for none
 	dry     int // rounds since it
 }
 
 func (r *loopRun) open(e polity.Event) { r.request = e.Data }
 
-// generation is what a generator is asked with.
-type generation struct {
+// generateErrand is what a generator is asked with.
+type generateErrand struct {
 	errand
 	Round    int             `json:"round"`
 	Rounds   int             `json:"rounds"` // that there may be
@@ -159,15 +159,15 @@ type generation struct {
 	Guidance string `json:"guidance"`
 }
 
-// evaluation is what an evaluator is asked with.
-type evaluation struct {
+// evaluateErrand is what an evaluator is asked with.
+type evaluateErrand struct {
 	errand
 	Candidate json.RawMessage `json:"candidate"`
 	Guidance  string          `json:"guidance"`
 }
 
-// judgement is what an evaluator answers.
-type judgement struct {
+// evaluateAnswer is what an evaluator answers.
+type evaluateAnswer struct {
 	Score    *float64 `json:"score"`
 	Pass     *bool    `json:"pass"`
 	Critique string   `json:"critique"`
@@ -175,7 +175,7 @@ type judgement struct {
 }
 
 func acceptJudgement(output json.RawMessage) error {
-	j, err := understand[judgement](output)
+	j, err := understand[evaluateAnswer](output)
 	switch {
 	case err != nil:
 		return err
@@ -190,13 +190,13 @@ func acceptJudgement(output json.RawMessage) error {
 func (r *loopRun) idle() {
 	switch {
 	case r.exhausted != nil:
-		r.end(stopBound)
+		r.end(loopBound)
 	case r.best >= 0 && r.rounds[r.best].Passed:
-		r.end(stopPassed)
+		r.end(loopPassed)
 	case len(r.rounds) == r.cfg.rounds():
-		r.end(stopRounds)
+		r.end(loopRounds)
 	case r.dry >= r.cfg.patience():
-		r.end(stopStuck)
+		r.end(loopStuck)
 	default:
 		r.generate()
 	}
@@ -204,7 +204,7 @@ func (r *loopRun) idle() {
 
 // generate asks for a candidate: the first, or one that is better than the best.
 func (r *loopRun) generate() {
-	in := generation{errand: errandOf(dutyGenerate, r.request), Round: len(r.rounds) + 1, Rounds: r.cfg.rounds(), Guidance: "Make the candidate, whole."}
+	in := generateErrand{errand: errandOf(dutyGenerate, r.request), Round: len(r.rounds) + 1, Rounds: r.cfg.rounds(), Guidance: "Make the candidate, whole."}
 	if r.best >= 0 {
 		b := r.rounds[r.best]
 		in.Best, in.Score, in.Critique, in.Evidence = b.candidate, b.Score, b.Critique, b.Evidence
@@ -217,7 +217,7 @@ func (r *loopRun) generate() {
 }
 
 // failing says what was wrong with a round that brought nothing better.
-func (r *round) failing() string {
+func (r *loopRound) failing() string {
 	switch {
 	case r.Repeats > 0:
 		return fmt.Sprintf("The newest candidate was the same as that of round %d.", r.Repeats)
@@ -253,7 +253,7 @@ func (r *loopRun) answered(a *answer) {
 		r.dry++
 		return
 	}
-	j, err := understand[judgement](a.output)
+	j, err := understand[evaluateAnswer](a.output)
 	if err != nil { // it was accepted
 		r.fail(err)
 		return
@@ -271,7 +271,7 @@ func (r *loopRun) answered(a *answer) {
 }
 
 // better says whether a round's candidate is better than the best: one that passed than one that did not, then by the score.
-func (r *loopRun) better(now *round) bool {
+func (r *loopRun) better(now *loopRound) bool {
 	best := r.rounds[r.best]
 	if best == now || best.Score == nil {
 		return true
@@ -284,9 +284,10 @@ func (r *loopRun) better(now *round) bool {
 
 // made takes a candidate and has it judged, unless it was judged before.
 func (r *loopRun) made(a *answer) {
-	now := &round{LoopRound: LoopRound{Round: len(r.rounds) + 1, Generated: a.done()}, candidate: a.output}
+	candidate := essence(a.output)
+	now := &loopRound{LoopRound: LoopRound{Round: len(r.rounds) + 1, Generated: a.done()}, candidate: candidate}
 	for _, b := range r.rounds {
-		if a.good() && b.candidate != nil && b.Score != nil && string(b.candidate) == string(a.output) {
+		if a.good() && b.candidate != nil && b.Score != nil && string(b.candidate) == string(candidate) {
 			now.Repeats = b.Round
 			break
 		}
@@ -299,7 +300,7 @@ func (r *loopRun) made(a *answer) {
 	if r.best < 0 {
 		r.best = len(r.rounds) - 1 // until one is judged
 	}
-	in := evaluation{errandOf(dutyEvaluate, r.request), a.output,
+	in := evaluateErrand{errandOf(dutyEvaluate, r.request), candidate,
 		"Judge the candidate by the objective alone. Say in critique what is to be made better, with what shows it."}
 	r.put(in, r.cfg.Evaluator, dutyEvaluate, acceptJudgement)
 }

@@ -52,10 +52,10 @@ func (l *Ledger) resets() int { return *cmp.Or(l.Resets, new(ledgerResetsDefault
 
 // The duties of a lead.
 const (
-	dutyLedger   = "ledger"
-	dutyProgress = "progress"
-	dutyAnswer   = "answer"
-	dutyWork     = "work" // of a specialist, by its own skill
+	dutyLedger       = "ledger"
+	dutyProgress     = "progress"
+	dutyLedgerAnswer = "answer"
+	dutyLedgerWork   = "work" // of a specialist, by its own skill
 )
 
 const (
@@ -79,7 +79,7 @@ func (l *Ledger) role() Role {
 	return Role{"ledger.lead", "lead", l.Lead, []polity.Skill{
 		dutyOf(dutyLedger, "Write down what is known, what is not, and a plan.", ledgerOutput),
 		dutyOf(dutyProgress, "Say how far the work is, and who does what next.", progressOutput),
-		dutyOf(dutyAnswer, "Answer from what was found.", answerOutput),
+		dutyOf(dutyLedgerAnswer, "Answer from what was found.", answerOutput),
 	}}
 }
 
@@ -176,14 +176,14 @@ func (t TaskLedger) tidied() TaskLedger {
 	return TaskLedger{cut(t.Given), cut(t.LookUp), cut(t.Derive), cut(t.Guesses), cut(t.Plan)}
 }
 
-// said is one entry of a progress ledger.
-type said[T any] struct {
+// ledgerSaid is one entry of a progress ledger.
+type ledgerSaid[T any] struct {
 	Reason string `json:"reason"`
 	Answer *T     `json:"answer"`
 }
 
 // or is the answer, or what stands for none.
-func (s said[T]) or(none T) T {
+func (s ledgerSaid[T]) or(none T) T {
 	if s.Answer == nil {
 		return none
 	}
@@ -192,12 +192,12 @@ func (s said[T]) or(none T) T {
 
 // progressLedger is what a lead says of a round.
 type progressLedger struct {
-	Satisfied   said[bool]   `json:"satisfied"`
-	InLoop      said[bool]   `json:"in_loop"`
-	Progress    said[bool]   `json:"progress"`
-	NextSpeaker said[string] `json:"next_speaker"`
-	Instruction said[string] `json:"instruction"`
-	Skill       said[string] `json:"skill"`
+	Satisfied   ledgerSaid[bool]   `json:"satisfied"`
+	InLoop      ledgerSaid[bool]   `json:"in_loop"`
+	Progress    ledgerSaid[bool]   `json:"progress"`
+	NextSpeaker ledgerSaid[string] `json:"next_speaker"`
+	Instruction ledgerSaid[string] `json:"instruction"`
+	Skill       ledgerSaid[string] `json:"skill"`
 }
 
 // readProgress reads a progress ledger, and wants it to name a specialist with a skill. Nobody is chosen by default.

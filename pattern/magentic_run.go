@@ -22,10 +22,12 @@ const (
 	stageAnswer
 )
 
-// Why a run with ledgers stopped, beside stopRounds and stopBound.
+// Why a run with ledgers stopped.
 const (
-	stopSatisfied = "satisfied"
-	stopResets    = "resets"
+	ledgerSatisfied = "satisfied"
+	ledgerOver      = "rounds"
+	ledgerResets    = "resets"
+	ledgerBound     = "bound"
 )
 
 // magenticRun is the state of one run.
@@ -80,7 +82,7 @@ func (r *magenticRun) note(format string, args ...any) {
 func (r *magenticRun) idle() {
 	switch {
 	case r.exhausted != nil:
-		r.end(nil, stopBound)
+		r.end(nil, ledgerBound)
 	case r.stage == stageLedger:
 		r.askLedger()
 	case r.stage == stageReview:
@@ -90,15 +92,15 @@ func (r *magenticRun) idle() {
 	case r.stage == stageAnswer:
 		r.askAnswer()
 	case len(r.rounds) == r.cfg.Ledger.rounds():
-		r.stopped, r.stage = stopRounds, stageAnswer
+		r.stopped, r.stage = ledgerOver, stageAnswer
 		r.askAnswer()
 	default:
 		r.askProgress()
 	}
 }
 
-// exchange is a round as the lead is shown it.
-type exchange struct {
+// ledgerExchange is a round as the lead is shown it.
+type ledgerExchange struct {
 	Round       int              `json:"round"`
 	Speaker     polity.AgentName `json:"speaker"`
 	Instruction string           `json:"instruction"`
@@ -108,38 +110,38 @@ type exchange struct {
 	Problem     string           `json:"problem,omitempty"`
 }
 
-// knownFact is a verified fact as the lead is shown it.
-type knownFact struct {
+// leadFact is a verified fact as the lead is shown it.
+type leadFact struct {
 	ID    string           `json:"id"`
 	Text  string           `json:"text"`
 	Agent polity.AgentName `json:"from"`
 }
 
-// leading is what a lead is asked with.
-type leading struct {
+// leadErrand is what a lead is asked with.
+type leadErrand struct {
 	errand
-	Specialists []offer     `json:"specialists,omitempty"`
-	Task        *TaskLedger `json:"task,omitempty"`
-	Verified    []knownFact `json:"verified,omitempty"`
-	History     []exchange  `json:"history,omitempty"`
-	Round       int         `json:"round,omitempty"`
-	Rounds      int         `json:"rounds,omitempty"` // that there may be
-	Why         string      `json:"why,omitempty"`    // the ledger is written anew
-	Changes     string      `json:"changes,omitempty"`
-	Guidance    string      `json:"guidance"`
+	Specialists []offer          `json:"specialists,omitempty"`
+	Task        *TaskLedger      `json:"task,omitempty"`
+	Verified    []leadFact       `json:"verified,omitempty"`
+	History     []ledgerExchange `json:"history,omitempty"`
+	Round       int              `json:"round,omitempty"`
+	Rounds      int              `json:"rounds,omitempty"` // that there may be
+	Why         string           `json:"why,omitempty"`    // the ledger is written anew
+	Changes     string           `json:"changes,omitempty"`
+	Guidance    string           `json:"guidance"`
 }
 
 // leads is what a lead is told for any duty.
-func (r *magenticRun) leads(duty, guidance string) leading {
-	in := leading{errand: errandOf(duty, r.request), Guidance: guidance}
+func (r *magenticRun) leads(duty, guidance string) leadErrand {
+	in := leadErrand{errand: errandOf(duty, r.request), Guidance: guidance}
 	for _, f := range r.facts {
-		in.Verified = append(in.Verified, knownFact{f.ID, f.Text, f.Agent})
+		in.Verified = append(in.Verified, leadFact{f.ID, f.Text, f.Agent})
 	}
 	for _, one := range r.rounds[max(r.shown, len(r.rounds)-ledgerHistory):] {
 		if one.Speaker == "" {
 			continue
 		}
-		x := exchange{Round: one.Round, Speaker: one.Speaker, Instruction: one.Instruction, Verified: one.Verified, Refused: one.Refused,
+		x := ledgerExchange{Round: one.Round, Speaker: one.Speaker, Instruction: one.Instruction, Verified: one.Verified, Refused: one.Refused,
 			Answer: clip(gist(one.output), ledgerShown)}
 		if one.Worked == nil {
 			x.Problem = strings.Join(one.Bad, "; ")
@@ -152,7 +154,7 @@ func (r *magenticRun) leads(duty, guidance string) leading {
 }
 
 // askLead asks the lead for a duty.
-func (r *magenticRun) askLead(name string, in leading, accept func(json.RawMessage) error) {
+func (r *magenticRun) askLead(name string, in leadErrand, accept func(json.RawMessage) error) {
 	input, err := marshal(in)
 	if err != nil {
 		r.fail(err)
@@ -181,7 +183,7 @@ func (r *magenticRun) askLedger() {
 func (r *magenticRun) askReview() {
 	r.reviews++
 	q, err := r.cfg.reviewQuestion(fmt.Sprintf("review%d", r.reviews), r.request, r.task, func(output json.RawMessage) error {
-		_, err := readReview(output)
+		_, err := readApproval(output)
 		return err
 	})
 	if err != nil {
@@ -201,22 +203,22 @@ func (r *magenticRun) askProgress() {
 	})
 }
 
-// finalAnswer is what a lead answers at the end.
-type finalAnswer struct {
+// leadAnswer is what a lead answers at the end.
+type leadAnswer struct {
 	Text    string   `json:"text"`
 	RestsOn []string `json:"rests_on"`
 }
 
 func (r *magenticRun) askAnswer() {
 	r.shown = 0
-	in := r.leads(dutyAnswer, "Answer the objective from what was found. List in rests_on the ids of the verified facts that the answer rests on. "+
+	in := r.leads(dutyLedgerAnswer, "Answer the objective from what was found. List in rests_on the ids of the verified facts that the answer rests on. "+
 		"Say what was not found; do not guess.")
 	in.Task = &r.task
-	if r.stopped != stopSatisfied {
+	if r.stopped != ledgerSatisfied {
 		in.Why = "There are no more rounds (" + r.stopped + "): answer as well as can be."
 	}
-	r.askLead(dutyAnswer, in, func(output json.RawMessage) error {
-		a, err := understand[finalAnswer](output)
+	r.askLead(dutyLedgerAnswer, in, func(output json.RawMessage) error {
+		a, err := understand[leadAnswer](output)
 		if err == nil && strings.TrimSpace(a.Text) == "" {
 			err = fault.Invalid.New("text is empty; want the answer")
 		}
@@ -233,7 +235,7 @@ func (r *magenticRun) answered(a *answer) {
 	switch {
 	case a.tool != "":
 		r.looked(a)
-	case strings.HasPrefix(a.name, dutyWork):
+	case strings.HasPrefix(a.name, dutyLedgerWork):
 		r.worked(a)
 	case a.duty == dutyLedger:
 		r.lead = append(r.lead, a.done())
@@ -278,7 +280,7 @@ func (r *magenticRun) wrote(a *answer) {
 
 // reviewed takes what the reviewer says of the ledger's plan.
 func (r *magenticRun) reviewed(a *answer) {
-	v, err := readReview(a.output)
+	v, err := readApproval(a.output)
 	switch {
 	case a.fault != nil && r.exhausted != nil:
 	case !a.good() || err != nil:
@@ -308,7 +310,7 @@ func (r *magenticRun) led(a *answer) {
 		return
 	case l.Satisfied.or(false):
 		now.Reason, now.Stall = clip(l.Satisfied.Reason, noteMax), r.stall
-		r.stopped, r.stage = stopSatisfied, stageAnswer
+		r.stopped, r.stage = ledgerSatisfied, stageAnswer
 		return
 	default:
 		now.Speaker, now.Skill, now.Instruction = to.Name, skill, clip(l.Instruction.or(""), ledgerShown)
@@ -357,7 +359,7 @@ func (r *magenticRun) test(now *ledgerRound, l *progressLedger) {
 // reset has facts and plan written anew. What was verified stays, and so do the bounds.
 func (r *magenticRun) reset(now *ledgerRound) {
 	if r.resets == r.cfg.Ledger.resets() {
-		r.stopped, r.stage = stopResets, stageAnswer
+		r.stopped, r.stage = ledgerResets, stageAnswer
 		return
 	}
 	r.resets++
@@ -367,15 +369,15 @@ func (r *magenticRun) reset(now *ledgerRound) {
 	clear(r.chosen)
 }
 
-// errandFor is what a specialist is asked with: its instruction and what was verified, and nothing of the conversation.
-type errandFor struct {
+// workErrand is what a specialist is asked with: its instruction and what was verified, and nothing of the conversation.
+type workErrand struct {
 	errand
 	Context string `json:"context"`
 }
 
 // work asks a specialist.
 func (r *magenticRun) work(now *ledgerRound, to *Member) {
-	e := errandOf(dutyWork, r.request)
+	e := errandOf(dutyLedgerWork, r.request)
 	context := "It is a part of this task: " + e.Objective
 	for i, f := range r.facts {
 		if i == 0 {
@@ -387,13 +389,13 @@ func (r *magenticRun) work(now *ledgerRound, to *Member) {
 		context += "\n" + f.line()
 	}
 	e.Objective = now.Instruction
-	input, err := marshal(errandFor{e, context})
+	input, err := marshal(workErrand{e, context})
 	if err != nil {
 		r.fail(err)
 		return
 	}
 	r.ask(question{
-		name: named(fmt.Sprintf("%s%d", dutyWork, now.Round), string(to.Name)), to: to, duty: now.Skill,
+		name: named(fmt.Sprintf("%s%d", dutyLedgerWork, now.Round), string(to.Name)), to: to, duty: now.Skill,
 		input: fitted(input, to.skill(now.Skill).Input), hedge: r.cfg.hedge(),
 	})
 }
@@ -483,11 +485,11 @@ func (r *magenticRun) learn() {
 // end finishes with the lead's answer, or with what is known.
 func (r *magenticRun) end(a *answer, why string) {
 	result := MagenticResult{
-		Pattern: "magentic", Satisfied: r.stopped == stopSatisfied, Stopped: why, Facts: append([]LedgerFact{}, r.facts...), Task: r.task.tidied(),
+		Pattern: "magentic", Satisfied: r.stopped == ledgerSatisfied, Stopped: why, Facts: append([]LedgerFact{}, r.facts...), Task: r.task.tidied(),
 		Resets: r.resets, Lead: append([]Done{}, r.lead...), Rounds: []LedgerRound{},
 	}
 	if a != nil && a.good() {
-		final, err := understand[finalAnswer](a.output)
+		final, err := understand[leadAnswer](a.output)
 		if err != nil { // it was accepted
 			r.fail(err)
 			return

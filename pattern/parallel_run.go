@@ -23,38 +23,38 @@ type ParallelResult struct {
 	// Output is what the merger made of the answers; without one the only answer, if all say the same.
 	Output json.RawMessage `json:"output,omitempty"`
 	// Answers are those that count, equal ones as one, the first branch's first.
-	Answers  []ParallelAnswer `json:"answers"`
-	Refused  []Refusal        `json:"refused,omitempty"`
-	Branches []Branched       `json:"branches"`
-	Checks   []Done           `json:"checks,omitempty"`
-	Merge    *Done            `json:"merge,omitempty"`
-	Notes    []string         `json:"notes,omitempty"`
+	Answers  []ParallelAnswer  `json:"answers"`
+	Refused  []ParallelRefusal `json:"refused,omitempty"`
+	Branches []ParallelBranch  `json:"branches"`
+	Checks   []Done            `json:"checks,omitempty"`
+	Merge    *Done             `json:"merge,omitempty"`
+	Notes    []string          `json:"notes,omitempty"`
 }
 
 // ParallelAnswer is one answer, and who gave it.
 type ParallelAnswer struct {
-	ID     string          `json:"id"` // as in a1
-	Output json.RawMessage `json:"output"`
-	From   []Source        `json:"from"`
-	Used   bool            `json:"used,omitempty"` // by the merger
+	ID     string           `json:"id"` // as in a1
+	Output json.RawMessage  `json:"output"`
+	From   []ParallelSource `json:"from"`
+	Used   bool             `json:"used,omitempty"` // by the merger
 }
 
-// Source is who gave an answer, and in which run.
-type Source struct {
+// ParallelSource is who gave an answer, and in which run.
+type ParallelSource struct {
 	Branch int              `json:"branch"` // from 1
 	Agent  polity.AgentName `json:"agent"`
 	Run    polity.RunID     `json:"run"`
 }
 
-// Branched is a branch and what became of it.
-type Branched struct {
+// ParallelBranch is a branch and what became of it.
+type ParallelBranch struct {
 	Branch int    `json:"branch"` // from 1
 	Status string `json:"status"` // ok, exhausted (a best effort), refused, failed or cancelled
 	Done
 }
 
-// Refusal is an answer that does not count.
-type Refusal struct {
+// ParallelRefusal is an answer that does not count.
+type ParallelRefusal struct {
 	Branch int              `json:"branch"`
 	Agent  polity.AgentName `json:"agent"`
 	Output json.RawMessage  `json:"output"`
@@ -152,21 +152,21 @@ func (r *parallelRun) answered(a *answer) {
 	r.settleJoin()
 }
 
-// candidacy is what a checker is asked with.
-type candidacy struct {
+// checkErrand is what a checker is asked with.
+type checkErrand struct {
 	errand
 	Candidate json.RawMessage `json:"candidate"`
 	Guidance  string          `json:"guidance"`
 }
 
-// verdictOf is what a checker answers.
-type verdictOf struct {
+// checkAnswer is what a checker answers.
+type checkAnswer struct {
 	Valid  *bool  `json:"valid"`
 	Reason string `json:"reason"`
 }
 
 func acceptCheck(output json.RawMessage) error {
-	v, err := understand[verdictOf](output)
+	v, err := understand[checkAnswer](output)
 	if err == nil && v.Valid == nil {
 		err = fault.Invalid.New("valid is missing; want true or false")
 	}
@@ -179,7 +179,7 @@ func (r *parallelRun) check(b *branchRun) {
 		b.status = standing(&b.answer)
 		return
 	}
-	input, err := marshal(candidacy{errandOf(dutyCheck, r.request), b.answer.output,
+	input, err := marshal(checkErrand{errandOf(dutyCheck, r.request), b.answer.output,
 		"Say whether the candidate is a valid answer to the objective. If it is not, say why."})
 	if err == nil {
 		err = r.tooLate()
@@ -208,7 +208,7 @@ func standing(a *answer) string {
 
 // checked takes what the checker says of a branch.
 func (r *parallelRun) checked(b *branchRun, a *answer) {
-	v, err := understand[verdictOf](a.output)
+	v, err := understand[checkAnswer](a.output)
 	switch {
 	case a.fault != nil && !a.good():
 		b.status, b.reason = branchRefused, "not checked: "+a.fault.Text
@@ -294,22 +294,22 @@ func (r *parallelRun) idle() {
 	}
 }
 
-// proposal is an answer as the merger sees it: nobody's.
-type proposal struct {
+// mergeProposal is an answer as the merger sees it: nobody's.
+type mergeProposal struct {
 	ID     string          `json:"id"`
 	Answer json.RawMessage `json:"answer"`
 	Given  int             `json:"given"` // by so many branches
 }
 
-// merging is what a merger is asked with.
-type mergeInput struct {
+// mergeErrand is what a merger is asked with.
+type mergeErrand struct {
 	errand
-	Answers  []proposal `json:"answers"`
-	Guidance string     `json:"guidance"`
+	Answers  []mergeProposal `json:"answers"`
+	Guidance string          `json:"guidance"`
 }
 
-// merged is what a merger answers.
-type merged struct {
+// mergeAnswer is what a merger answers.
+type mergeAnswer struct {
 	Text    string   `json:"text"`
 	Used    []string `json:"used"`
 	Dissent string   `json:"dissent"`
@@ -319,21 +319,21 @@ type merged struct {
 // nor who was declared first weighs.
 func (r *parallelRun) askMerge() {
 	r.merging = true
-	in := mergeInput{errand: errandOf(dutyMerge, r.request),
+	in := mergeErrand{errand: errandOf(dutyMerge, r.request),
 		Guidance: "Make one answer to the objective of these answers. Add nothing that none of them says. List in used the ids of those that it rests on, and in dissent what others say."}
 	var ids []string
 	for _, a := range r.answers() {
-		in.Answers = append(in.Answers, proposal{a.ID, a.Output, len(a.From)})
+		in.Answers = append(in.Answers, mergeProposal{a.ID, a.Output, len(a.From)})
 		ids = append(ids, a.ID)
 	}
-	slices.SortFunc(in.Answers, func(a, b proposal) int { return strings.Compare(lot(a.Answer), lot(b.Answer)) })
+	slices.SortFunc(in.Answers, func(a, b mergeProposal) int { return strings.Compare(lot(a.Answer), lot(b.Answer)) })
 	input, err := marshal(in)
 	if err != nil {
 		r.fail(err)
 		return
 	}
 	accept := func(output json.RawMessage) error {
-		m, err := understand[merged](output)
+		m, err := understand[mergeAnswer](output)
 		switch {
 		case err != nil:
 			return err
@@ -373,12 +373,12 @@ func (r *parallelRun) answers() []ParallelAnswer {
 			place[same] = at
 			list = append(list, ParallelAnswer{ID: fmt.Sprintf("a%d", at+1), Output: b.answer.output})
 		}
-		list[at].From = append(list[at].From, Source{i + 1, r.cfg.Branches[i].Agent, b.answer.run})
+		list[at].From = append(list[at].From, ParallelSource{i + 1, r.cfg.Branches[i].Agent, b.answer.run})
 	}
 	return list
 }
 
-func (r *parallelRun) branched(i int) Branched {
+func (r *parallelRun) branched(i int) ParallelBranch {
 	b := r.all[i]
 	d := b.answer.done()
 	if b.answer.tries == 0 { // it was never answered
@@ -388,7 +388,7 @@ func (r *parallelRun) branched(i int) Branched {
 	if status == "" {
 		status = branchFailed
 	}
-	return Branched{i + 1, status, d}
+	return ParallelBranch{i + 1, status, d}
 }
 
 // end finishes with what there is.
@@ -403,7 +403,7 @@ func (r *parallelRun) end(good int) {
 		}
 		result.Branches = append(result.Branches, r.branched(i))
 		if b.status == branchRefused {
-			result.Refused = append(result.Refused, Refusal{i + 1, r.cfg.Branches[i].Agent, b.answer.output, b.reason})
+			result.Refused = append(result.Refused, ParallelRefusal{i + 1, r.cfg.Branches[i].Agent, b.answer.output, b.reason})
 		}
 	}
 	r.merged(&result)
@@ -425,12 +425,12 @@ func (r *parallelRun) merged(result *ParallelResult) {
 		r.notes = append(r.notes, "the answers were not merged: "+clip(r.merge.fault.Text, noteMax))
 		return
 	}
-	m, err := understand[merged](r.merge.output)
+	m, err := understand[mergeAnswer](r.merge.output)
 	if err != nil { // it was accepted
 		r.notes = append(r.notes, err.Error())
 		return
 	}
-	result.Output = r.merge.output
+	result.Output = essence(r.merge.output)
 	for i := range result.Answers {
 		result.Answers[i].Used = slices.Contains(m.Used, result.Answers[i].ID)
 	}
