@@ -198,13 +198,38 @@ func (r *hubRun) askPlan(problem string) {
 	r.askPlanner(in, dutyPlan)
 }
 
-// readDraft reads a plan, and says what is wrong with it together with the steps that stay.
-func (r *hubRun) readDraft(output json.RawMessage, kept []Step) ([]Step, error) {
+// readSteps reads a plan, or the part of one that is planned anew, and says what is wrong with it.
+func (r *hubRun) readSteps(output json.RawMessage) ([]Step, error) {
 	d, err := understand[planDraft](output)
 	if err != nil {
 		return nil, err
 	}
-	return d.checked(r.cfg, kept)
+	return r.acceptable(&d)
+}
+
+// acceptable returns all steps of the plan that a draft makes, if they can be carried out. Steps that are planned anew must differ from what
+// failed, and may not take the IDs of steps that were asked.
+func (r *hubRun) acceptable(d *planDraft) ([]Step, error) {
+	if r.cut == nil {
+		return d.checked(r.cfg, nil)
+	}
+	kept := r.keptSteps()
+	steps, err := d.checked(r.cfg, kept)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range steps[len(kept):] {
+		if slices.Contains(r.lost, stepKey(&s)) {
+			return nil, fault.Invalid.New("step %q asks again what failed; do it another way, or have another specialist do it", s.ID)
+		}
+		if i, used := r.index[s.ID]; used && !r.stays(i) && r.steps[i].attempt > 0 || slices.ContainsFunc(r.past, func(p StepResult) bool { return p.ID == s.ID }) {
+			return nil, fault.Invalid.New("step %q: the id was used by a step that failed; choose another", s.ID)
+		}
+	}
+	if len(steps) == len(kept) {
+		return nil, fault.Invalid.New("there are no steps; give at least one")
+	}
+	return steps, nil
 }
 
 // checked returns the kept steps and those of the draft, if they can be carried out together.
@@ -234,7 +259,7 @@ func (r *hubRun) planned(a *answer) {
 		r.noPlan(a.fault)
 		return
 	}
-	steps, err := r.readDraft(a.output, nil)
+	steps, err := r.readSteps(a.output)
 	switch {
 	case err == nil:
 		r.planner.tries, r.planner.changes = 0, ""
@@ -263,14 +288,10 @@ func (r *hubRun) noPlan(f *fault.Error) {
 // askReview has a plan approved before anything of it is done.
 func (r *hubRun) askReview(plan Plan) {
 	r.planner.reviews++
-	var kept []Step
-	if r.cut != nil {
-		kept = r.keptSteps()
-	}
 	accept := func(output json.RawMessage) error {
 		v, err := readApproval(output)
 		if err == nil && v.Plan != nil {
-			_, err = v.Plan.checked(r.cfg, kept)
+			_, err = r.acceptable(v.Plan)
 		}
 		return err
 	}
@@ -322,28 +343,23 @@ func (r *hubRun) unapproved(why error) {
 
 // approved begins the plan, as the reviewer edited it.
 func (r *hubRun) approved(edited *planDraft) {
-	if r.cut != nil {
-		if edited != nil {
-			steps, err := edited.checked(r.cfg, r.keptSteps())
-			if err != nil { // it was accepted
-				r.cutFails(err.Error())
-				return
-			}
-			r.cut.plan = steps
-		}
-		r.splice()
-		return
-	}
 	if edited != nil {
-		steps, err := edited.checked(r.cfg, nil)
+		steps, err := r.acceptable(edited)
 		if err != nil { // it was accepted
 			r.fail(err)
 			return
 		}
 		r.note("%s edited the plan", r.cfg.Review)
-		var p problems
-		r.graph = newGraph(r.cfg, steps, &p)
-		r.plan = Plan{steps}
+		if r.cut != nil {
+			r.cut.plan = steps
+		} else {
+			var p problems
+			r.plan, r.graph = Plan{steps}, newGraph(r.cfg, steps, &p) // it was checked
+		}
+	}
+	if r.cut != nil {
+		r.splice()
+		return
 	}
 	r.begin()
 }
@@ -476,7 +492,7 @@ func (r *hubRun) replanned(a *answer) {
 		r.cutFails(fmt.Sprintf("%s: %s", a.fault.Kind, a.fault.Text))
 		return
 	}
-	steps, err := r.readCut(a.output)
+	steps, err := r.readSteps(a.output)
 	switch {
 	case err != nil && r.planner.tries <= planRepairs:
 		r.askReplan(err.Error())
@@ -490,27 +506,6 @@ func (r *hubRun) replanned(a *answer) {
 		}
 		r.splice()
 	}
-}
-
-// readCut reads new steps. They must differ from what failed, and may not take the IDs of steps that were asked.
-func (r *hubRun) readCut(output json.RawMessage) ([]Step, error) {
-	kept := r.keptSteps()
-	steps, err := r.readDraft(output, kept)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range steps[len(kept):] {
-		if slices.Contains(r.lost, stepKey(&s)) {
-			return nil, fault.Invalid.New("step %q asks again what failed; do it another way, or have another specialist do it", s.ID)
-		}
-		if i, used := r.index[s.ID]; used && !r.stays(i) && r.steps[i].attempt > 0 || slices.ContainsFunc(r.past, func(p StepResult) bool { return p.ID == s.ID }) {
-			return nil, fault.Invalid.New("step %q: the id was used by a step that failed; choose another", s.ID)
-		}
-	}
-	if len(steps) == len(kept) {
-		return nil, fault.Invalid.New("there are no steps; give at least one")
-	}
-	return steps, nil
 }
 
 // splice goes on with the new plan.
