@@ -80,13 +80,14 @@ var owners = map[string][]string{
 	"github.com/santhosh-tekuri/jsonschema": {"polity.run/schema"},
 	"github.com/google/jsonschema-go":       {"polity.run/schema", "polity.run/manifest"},
 	"github.com/spf13/cobra":                {"polity.run/internal/cli"},
-	"go.yaml.in/yaml":                       {"polity.run/manifest", "polity.run/internal/scenario"},
+	"go.yaml.in/yaml":                       {"polity.run/manifest", "polity.run/internal/scenario", "polity.run/tool/openapi"},
 	"github.com/google/licensecheck":        {"polity.run/tool/code"},
 	"github.com/pelletier/go-toml":          {"polity.run/tool/code"},
 	"golang.org/x/mod":                      {"polity.run/tool/code"},
 	"github.com/modelcontextprotocol/":      {"polity.run/tool/mcp"},
 	"github.com/sashabaranov/go-openai":     {"polity.run/model/openai"},
 	"github.com/cenkalti/backoff":           {"polity.run/model/provider"},
+	"golang.org/x/sys":                      {"polity.run/internal/sandbox"},
 	"golang.org/x/time":                     {"polity.run/model/provider"},
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 
 	"polity.run"
+	"polity.run/memory"
 	"polity.run/model"
 	"polity.run/tool"
 )
@@ -77,12 +78,14 @@ type Exec struct {
 	// Files are the files that the program needs, by the name that Command uses: they are pinned
 	// with the release and run from a copy.
 	Files map[string]File `json:"files,omitempty"`
-	// Env lists NAME=value pairs; nothing else of the environment reaches the program but PATH, HOME=the copy's
-	// folder and POLITY_KEY, the effect's key.
+	// Env lists NAME=value pairs; nothing else of the environment reaches the program but PATH, HOME and TMPDIR=the copy's
+	// folder, POLITY_KEY, the effect's key, and POLITY_FOLDER, the path of the run's folder.
 	Env       []string        `json:"env,omitempty"`
 	Effect    polity.Effect   `json:"effect"`
 	Timeout   polity.Duration `json:"timeout"`
 	OutputMax int             `json:"output_max"` // bytes
+	// Sandbox says what the program may reach and use; nil is the strictest.
+	Sandbox *tool.Sandbox `json:"sandbox,omitempty"`
 }
 
 // File is a pinned file.
@@ -105,12 +108,31 @@ type Model struct {
 	Steps int `json:"steps,omitempty"`
 	// Repairs is how often the model may correct an answer of another schema; nil is RepairsDefault.
 	Repairs *int `json:"repairs,omitempty"`
+	// Memory says what is remembered from run to run; nil: nothing.
+	Memory *Memory `json:"memory,omitempty"`
 	// Context says what is done before the model's context overflows.
 	Context Context `json:"context,omitzero"`
 	// What is known of the model itself.
 	Price     model.Price `json:"price,omitzero"`
 	OutputMax int64       `json:"output_max,omitempty"` // tokens; 0 is OutputMax
 }
+
+// Memory is how an agent remembers by itself. What its model looks up or writes down goes by the tools that it may call.
+type Memory struct {
+	// Recall is how many records are looked up for each request, by its question; 0 for none.
+	Recall int           `json:"recall,omitempty"`
+	Kinds  []memory.Kind `json:"kinds,omitempty"` // of what is recalled; empty: all
+	// Episodes says that each run with an answer is remembered.
+	Episodes bool `json:"episodes,omitempty"`
+	// Share says that what the agent writes belongs to its organization, and not to itself alone.
+	Share bool      `json:"share,omitempty"`
+	Tools []ToolPin `json:"tools"` // memory.search and memory.keep, as far as they are used
+	// Price is that of the embeddings, where there are some.
+	Price *model.Price `json:"price,omitempty"`
+}
+
+// Limits of a Memory.
+const RecallMax = 20
 
 // Compaction is what is done with a conversation that grows too long.
 type Compaction string
@@ -165,6 +187,15 @@ type Release struct {
 	// Models and Sources are what the agents use beside what is built in, sorted by name.
 	Models  []model.Spec  `json:"models,omitempty"`
 	Sources []tool.Source `json:"sources,omitempty"`
+	// Memory bounds each memory of the organization and its agents, and says by what it is searched beside words.
+	Memory *Memories `json:"memory,omitempty"`
+}
+
+// Memories are the settings of an organization's memories.
+type Memories struct {
+	Embeddings string `json:"embeddings,omitempty"` // the model of Release.Models that makes vectors; "" for words alone
+	Records    int    `json:"records,omitempty"`    // of one memory; 0 is memory.RecordsMax
+	Bytes      int    `json:"bytes,omitempty"`      // of one memory's texts; 0 is memory.BytesMax
 }
 
 // Agent returns the definition with the given name, or nil.

@@ -7,6 +7,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/memory"
 	"polity.run/model"
 )
 
@@ -112,6 +113,15 @@ func (reading) Perceive(p Percept) []model.Message {
 	var r result
 	r.take(e, p.Key)
 	m.Text = r.text
+	if p.Tool == memory.SearchTool && e.Fault == nil {
+		if text, ok := memoryText(e.Data); ok {
+			r.setText(text)
+			m.Text = r.text
+			if text == "" && p.Call != "" {
+				m.Text = "nothing was found"
+			}
+		}
+	}
 	if e.Fault != nil && p.Call != "" { // what failed unasked stands in the notes
 		m.Failed = true
 		m.Text = strings.TrimSpace(fmt.Sprintf("%s: %s\n%s", e.Fault.Kind, e.Fault.Text, m.Text))

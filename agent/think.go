@@ -12,6 +12,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/memory"
 	"polity.run/model"
 	"polity.run/schema"
 )
@@ -67,9 +68,9 @@ type thinker struct {
 
 // NewThinker returns the decider of an agent of kind model:
 //
-//	opened -> gather -> think -> { act -> think } -> answer
+//	opened -> gather, recall -> think -> { act -> think } -> remember -> answer
 //
-// Gathering calls every tool of Model.Gather at once. Then the model
+// Gathering calls every tool of Model.Gather at once, and looks up what Model.Memory says. Then the model
 // is asked, with the tools and agents that it may ask for; what it asks for is done at once and told to it, until it
 // answers. The question is the input's "question" and "objective", or the input's whole text. The answer is the asked
 // skill's output except claims, notes and extractive: those are the tools' own and not the model's to make.
@@ -108,6 +109,8 @@ func Assemble(def *Definition, parts Parts) (polity.Decider, error) {
 		return nil, fault.Invalid.New("agent %s: %d repairs; want 0 to %d", def.Name, t.repairs, RepairsMax)
 	case t.Context.Max < 0 || t.Model.OutputMax < 0:
 		return nil, fault.Invalid.New("agent %s: a limit is negative", def.Name)
+	case t.Memory != nil && (t.Memory.Recall < 0 || t.Memory.Recall > RecallMax):
+		return nil, fault.Invalid.New("agent %s: recall of %d records; want at most %d", def.Name, t.Memory.Recall, RecallMax)
 	case !slices.Contains([]Compaction{"", Drop, Summarise, Refer}, t.Context.Compact):
 		return nil, fault.Invalid.New("agent %s: compact %q: want drop, summarise or refer", def.Name, t.Context.Compact)
 	}
@@ -119,6 +122,9 @@ func Assemble(def *Definition, parts Parts) (polity.Decider, error) {
 	}
 	if t.Model.OutputMax == 0 {
 		t.Model.OutputMax = OutputMax
+	}
+	if t.Memory != nil && t.Memory.Recall > 0 {
+		t.Gather = append(slices.Clone(t.Gather), ToolPin{Name: memory.SearchTool})
 	}
 	for _, tool := range t.Gather {
 		name := callName(tool.Name)
@@ -174,6 +180,8 @@ type thought struct {
 	limit    int64          // tokens of a request
 	same     map[string]int // by tool and input: how often it was done
 	last     bool
+	recalled []memory.Ref    // what it was told of its memory
+	ending   json.RawMessage // the answer, while the run is being remembered
 	notes    []string
 	done     bool
 }
@@ -186,6 +194,11 @@ func (t *thinker) Decide(state any, e polity.Event) (any, []polity.Command) {
 		return t.opened(e)
 	case e.Kind != polity.Result || s == nil || s.done:
 		return state, nil
+	case e.Name == keepName && s.ending != nil: // remembered or not: the answer is the same
+		s.done = true
+		return s, []polity.Command{t.parts.Communication.Reply(s.ending)}
+	case s.ending != nil:
+		return s, nil
 	case e.Name == s.waiting && max(e.Attempt, 1) == s.attempt:
 		return s, t.thought(s, e)
 	default:
@@ -210,11 +223,7 @@ func (t *thinker) opened(e polity.Event) (any, []polity.Command) {
 	var commands []polity.Command
 	for i := range t.Gather {
 		s.results = append(s.results, &result{command: t.calls[i], tool: t.Gather[i].Name, attempt: 1})
-		in := t.Gather[i].Input
-		if len(in) == 0 {
-			in = json.RawMessage("{}")
-		}
-		commands = append(commands, polity.Call(t.calls[i], t.Gather[i].Name, in))
+		commands = append(commands, t.gather(s, i))
 	}
 	for i := range commands {
 		s.results[i].again = commands[i]
@@ -256,6 +265,9 @@ func (t *thinker) called(s *thought, e polity.Event) []polity.Command {
 	}
 	key := polity.EffectKey(s.run, e.Name, r.attempt)
 	r.take(e, key)
+	if r.tool == memory.SearchTool {
+		s.recalled = append(s.recalled, recalled(e.Data)...)
+	}
 	r.said = t.parts.Perception.Perceive(Percept{Event: e, Tool: r.tool, Call: r.call, Key: key})
 	r.again = polity.Command{}
 	if s.open--; s.open > 0 {
@@ -500,6 +512,9 @@ func (t *thinker) command(s *thought, i int, c model.Call) (polity.Command, *tol
 		return polity.Command{}, &told{fmt.Sprintf("not done: %s: %s", f.Kind, f.Text), true}
 	}
 	s.same[same]++
+	if command.Do == polity.DoCall {
+		t.remembers(s, &command)
+	}
 	return command, nil
 }
 
@@ -582,6 +597,10 @@ func (t *thinker) end(s *thought, a answer) []polity.Command {
 	if err != nil {
 		s.done = true
 		return []polity.Command{polity.Fail(fault.Of(err))}
+	}
+	if c, ok := t.keep(s, output); ok && a.fault == nil {
+		s.ending = output
+		return []polity.Command{c}
 	}
 	s.done = true
 	return []polity.Command{t.parts.Communication.Reply(output)}

@@ -24,6 +24,7 @@ import (
 	"polity.run/tool"
 	"polity.run/tool/code"
 	"polity.run/tool/files"
+	"polity.run/tool/remember"
 )
 
 const (
@@ -43,8 +44,9 @@ type catalog struct {
 	cfg    Config
 	people people
 	// shared is what models of the same provider have in common.
-	shared  *provider.Shared
-	servers servers
+	shared   *provider.Shared
+	servers  servers
+	memories *memories // nil outside of a node
 
 	mu       sync.RWMutex
 	releases map[Digest]*release
@@ -118,7 +120,11 @@ func Tools() ([]tool.Tool, error) {
 		return nil, err
 	}
 	b, err := files.Tools()
-	return append(a, b...), err
+	if err != nil {
+		return nil, err
+	}
+	c, err := remember.Tools(nil) // a release has its own
+	return append(append(a, b...), c...), err
 }
 
 // Models returns the built-in models.
@@ -269,7 +275,11 @@ func (c *catalog) compile(r *release, def *agent.Definition) *entry {
 		e.program.Work = run.Work{Class: def.Exec.Effect, Timeout: time.Duration(def.Exec.Timeout)}
 	case agent.KindModel:
 		e.pins = map[string]string{}
-		for _, p := range slices.Concat(def.Model.Gather, def.Model.Tools) {
+		pins := slices.Concat(def.Model.Gather, def.Model.Tools)
+		if def.Model.Memory != nil {
+			pins = append(pins, def.Model.Memory.Tools...)
+		}
+		for _, p := range pins {
 			e.pins[p.Name] = p.Digest
 		}
 		e.program.Decider, e.err = agent.NewThinker(def)
@@ -425,11 +435,32 @@ func (c *catalog) do(ctx context.Context, f *run.Effect) (json.RawMessage, polit
 		if t == nil {
 			return nil, polity.Usage{}, fault.NotFound.New("no tool %q", f.To)
 		}
-		out, err := work.Call(ctx, t.tool, tool.Call{Key: f.Key(), Run: f.Run, Agent: f.Agent, Folder: f.Folder, Input: f.Input}, t.in, t.out)
-		return out, polity.Usage{}, err
+		var used meter
+		out, err := work.Call(ctx, t.tool, tool.Call{
+			Key: f.Key(), Run: f.Run, Agent: f.Agent, Org: r.doc.Name, Folder: f.Folder, Input: f.Input, Used: used.add,
+		}, t.in, t.out)
+		return out, used.sum(), err
 	default:
 		return nil, polity.Usage{}, fault.Internal.New("engine: %s is no effect", f.Verb)
 	}
+}
+
+// meter adds up what a call says that it used, from any goroutine.
+type meter struct {
+	mu   sync.Mutex
+	used polity.Usage
+}
+
+func (m *meter) add(u polity.Usage) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.used = m.used.Plus(u)
+}
+
+func (m *meter) sum() polity.Usage {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.used
 }
 
 func (c *catalog) ask(ctx context.Context, f *run.Effect) (json.RawMessage, error) {

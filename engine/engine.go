@@ -152,6 +152,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if e.bus, err = bus.Open(ctx, bus.Config{Dir: filepath.Join(e.state, "store"), Sync: sync}); err != nil {
 		return err
 	}
+	e.catalog.memories = &memories{bus: e.bus, log: cfg.Log}
 	acks := run.NewAcks()
 	if e.log, err = e.bus.Log(ctx, "p0", acks.Put); err != nil {
 		return err

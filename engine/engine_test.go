@@ -247,7 +247,7 @@ func TestExternalProgramThatFails(t *testing.T) {
 func TestProgramThatRewritesItself(t *testing.T) {
 	e := open(t, t.TempDir())
 	defer stop(t, e)
-	d := script(t, e, "#!/bin/sh\nchmod 700 program.sh\necho 'echo 2' > program.sh\necho 1\nexit 0\n", agent.Exec{Effect: polity.EffectNone, OutputMax: 1 << 10})
+	d := script(t, e, "#!/bin/sh\nrm program.sh\necho 'echo 2' > program.sh || exit 1\necho 1\nexit 0\n", agent.Exec{Effect: polity.EffectNone, OutputMax: 1 << 10})
 	for i := range 2 {
 		o, err := e.Run(t.Context(), engine.Request{Release: d, Seed: fmt.Sprint(i)})
 		if err != nil || string(o.Output) != "1" {
@@ -265,7 +265,7 @@ func TestLaterAttemptsHaveTheSameKey(t *testing.T) {
 	folder := t.TempDir()
 	keys := filepath.Join(folder, "keys")
 	for name, text := range map[string]string{
-		"polity.yaml": "polity: v1\nname: twice\nagents:\n  w: {command: [./w.sh], effect: keyed, env: [\"KEYS=" + keys + "\"]}\n" +
+		"polity.yaml": "polity: v1\nname: twice\nagents:\n  w: {command: [./w.sh], effect: keyed, env: [\"KEYS=" + keys + "\"], sandbox: {write: [\"" + folder + "\"]}}\n" +
 			"org:\n  pattern: hub\n  specialists: [w]\n  retries: 2\n  plan:\n    - {id: post, agent: w}\n",
 		"w.sh": "#!/bin/sh\necho \"$POLITY_KEY\" >> \"$KEYS\"\n[ $(wc -l < \"$KEYS\") -ge 3 ] && echo '{\"summary\":\"done\"}'\n",
 	} {

@@ -15,6 +15,7 @@ import (
 	"polity.run/model/provider"
 	"polity.run/tool"
 	"polity.run/tool/mcp"
+	"polity.run/tool/program"
 	"polity.run/tool/web"
 )
 
@@ -42,7 +43,7 @@ func (c *catalog) equip(r *release) error {
 			}
 		}
 	}
-	return nil
+	return c.equipMemory(r)
 }
 
 // source makes the tools of a source.
@@ -50,6 +51,8 @@ func (c *catalog) source(s tool.Source) ([]tool.Tool, error) {
 	switch {
 	case s.HTTP != nil:
 		return web.Tools(s)
+	case s.Exec != nil:
+		return program.Tools(s)
 	case s.MCP != nil:
 		server, err := c.servers.of(s, c.log)
 		if err != nil {
@@ -63,12 +66,15 @@ func (c *catalog) source(s tool.Source) ([]tool.Tool, error) {
 
 // Specs returns the tools of a source that says itself what they are: not of an MCP server, which is asked by "tools accept".
 func Specs(s tool.Source) ([]tool.Spec, error) {
-	switch {
-	case s.HTTP != nil:
-		return web.Specs(s)
-	default:
+	if s.HTTP == nil && s.Exec == nil {
 		return nil, fault.Invalid.New("tools %s: what they are is not declared", s.Name)
 	}
+	tools, err := (&catalog{}).source(s)
+	specs := make([]tool.Spec, len(tools))
+	for i, t := range tools {
+		specs[i] = t.Spec()
+	}
+	return specs, err
 }
 
 // servers are the MCP servers of this node: one for each declaration, however many releases have it.

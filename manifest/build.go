@@ -47,7 +47,8 @@ type builder struct {
 	models        map[string]*model.Spec // that the manifest declares
 	own           []string               // names of the tools of its sources
 	lock          *Lock
-	servers       bool            // only the servers are of interest
+	servers       bool // only the servers are of interest
+	watched       []On
 	uses          map[string]bool // paths of models and sources that an agent uses
 }
 
@@ -99,6 +100,7 @@ func (b *builder) release() *agent.Release {
 		}
 	}
 	b.organizations()
+	b.watched = b.on(r.Main)
 	b.unreached(r.Main)
 	b.unused()
 	b.lastLook()

@@ -16,8 +16,10 @@ type file struct {
 	Bounds      bounds            `json:"bounds,omitempty" jsonschema:"Limits of one request and all that it causes. What is left out takes the engine's default."`
 	Models      map[word]provider `json:"models,omitempty" jsonschema:"Models of providers, by the name that agents call them."`
 	Tools       map[word]source   `json:"tools,omitempty" jsonschema:"Where tools come from beside those that are built in. A tool of it is named SOURCE.TOOL."`
+	Memory      *memories         `json:"memory,omitempty" jsonschema:"How much the organization and its agents remember, and by what it is searched beside words."`
 	Agents      map[word]member   `json:"agents" jsonschema:"The agents, by name."`
 	Org         *organization     `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
+	On          []occasion        `json:"on,omitempty" jsonschema:"What polity watch watches, each with the agent that is asked about it."`
 }
 
 // bounds are polity.Bounds.
@@ -53,6 +55,7 @@ type member struct {
 	Asks             []agentUse `json:"agents,omitempty" kind:"model" jsonschema:"Kind model: agents that the model may ask, as if they were tools."`
 	Steps            steps      `json:"steps,omitempty" kind:"model" jsonschema:"Kind model: how often the model may think for one request; default 16."`
 	Repairs          *repairs   `json:"repairs,omitempty" kind:"model" jsonschema:"Kind model: how often the model may correct an answer that does not fit; default 2."`
+	Memory           *remembers `json:"memory,omitempty" kind:"model" jsonschema:"Kind model: what the agent remembers from run to run."`
 	Context          *window    `json:"context,omitempty" kind:"model" jsonschema:"Kind model: what is done before the conversation is too long."`
 
 	Command   []string   `json:"command,omitempty" kind:"exec" tells:"kind" jsonschema:"Kind exec: program and arguments; no shell reads them. A word that begins with ./ is a file of the manifest's folder and is pinned."`
@@ -61,6 +64,7 @@ type member struct {
 	Effect    effectWord `json:"effect,omitempty" kind:"exec" jsonschema:"Kind exec: what the program does to the world, which decides what a crash may do to it. Default external, the careful one."`
 	Timeout   duration   `json:"timeout,omitempty" kind:"exec" jsonschema:"Kind exec: most time for one request; default 60s."`
 	OutputMax size       `json:"output_max,omitempty" kind:"exec" jsonschema:"Kind exec: most bytes that the program may write; default 1MiB."`
+	Sandbox   *sandbox   `json:"sandbox,omitempty" kind:"exec" jsonschema:"Kind exec: what the program may reach and use. Left out it is the strictest: no network, its own folder to write, the run's folder to read."`
 
 	HTTP  *service `json:"http,omitempty" kind:"http" tells:"kind" jsonschema:"Kind http: a service that is asked by POST, with JSON both ways."`
 	MCP   string   `json:"mcp,omitempty" kind:"mcp" tells:"kind" jsonschema:"Kind mcp: name of the source whose tools are this agent's skills."`
@@ -104,8 +108,22 @@ type price struct {
 // source is tool.Source.
 type source struct {
 	HTTP    *requests             `json:"http,omitempty" jsonschema:"Requests to a service, each of which is a tool."`
+	Exec    *programs             `json:"exec,omitempty" jsonschema:"Commands, each of which is a tool. They run in the run's folder, in a sandbox."`
+	OpenAPI *described            `json:"openapi,omitempty" jsonschema:"A service that an OpenAPI document describes. Its operations are the tools."`
 	MCP     *server               `json:"mcp,omitempty" jsonschema:"A server of the Model Context Protocol. Its tools are accepted with polity tools accept."`
 	Effects map[string]effectWord `json:"effects,omitempty" jsonschema:"What tools do to the world, by their own names, where that is not what they say themselves."`
+}
+
+// described is openapi.Use.
+type described struct {
+	Document    string            `json:"document" jsonschema:"File with an OpenAPI document of version 3.0 or 3.1, YAML or JSON, relative to the manifest. What is made of it is pinned."`
+	Operations  []string          `json:"operations,omitempty" jsonschema:"Operations that are tools: an operationId, a tool's name, or method and path as in GET /pets. * stands for any text; ! before one leaves it out. Left out it is all."`
+	Server      string            `json:"server,omitempty" jsonschema:"Address that the paths are below. Left out it is the document's own."`
+	Allow       []string          `json:"allow" jsonschema:"Hosts that may be reached, as in api.example.com or 127.0.0.1:8080."`
+	Private     bool              `json:"private,omitempty" jsonschema:"Whether addresses of this machine and of private networks may be reached."`
+	Headers     map[string]string `json:"headers,omitempty" jsonschema:"Headers of each request. $NAME in a value stands for an environment variable. A parameter with such a name is not asked for."`
+	CheckOutput bool              `json:"check_output,omitempty" jsonschema:"Whether answers must be as the document says. Left out they may be any JSON."`
+	Timeout     duration          `json:"timeout,omitempty" jsonschema:"Most time for one call; default 60s."`
 }
 
 // server is tool.MCP.
@@ -139,6 +157,51 @@ type webTool struct {
 	Timeout     duration   `json:"timeout,omitempty" jsonschema:"Most time; default 60s."`
 }
 
+// programs are tool.Exec.
+type programs struct {
+	Allow   []string      `json:"allow" jsonschema:"Programs that may be started: names that are looked up in PATH, or absolute paths."`
+	Env     []string      `json:"env,omitempty" jsonschema:"Variables for the programs: NAME=value, and NAME alone for a variable that is passed on."`
+	Sandbox *sandbox      `json:"sandbox,omitempty" jsonschema:"What the programs may reach and use. Left out it is the strictest: no network, and the run's folder to read."`
+	Tools   []programTool `json:"tools" jsonschema:"The commands."`
+}
+
+// programTool is tool.ExecTool.
+type programTool struct {
+	Name        word       `json:"name" jsonschema:"Name of the tool within its source."`
+	Description string     `json:"description,omitempty" jsonschema:"What it does. The model chooses by it."`
+	Command     []string   `json:"command" jsonschema:"Program and arguments; no shell reads them. {name} in an argument stands for a field of the input. Without any, the input goes to standard input as JSON."`
+	Input       schemaUse  `json:"input,omitempty" jsonschema:"JSON Schema of the input. Left out it is the placeholders of the command, as texts."`
+	Output      schemaUse  `json:"output,omitempty" jsonschema:"JSON Schema of the answer: what the program prints if that is JSON, else {text: ...}. Left out it is any JSON."`
+	Effect      effectWord `json:"effect,omitempty" jsonschema:"What the command does to the world, which decides what a crash may do to it. Default external, the careful one."`
+	Timeout     duration   `json:"timeout,omitempty" jsonschema:"Most time; default 60s."`
+}
+
+// sandbox is tool.Sandbox.
+type sandbox struct {
+	Off       bool             `json:"off,omitempty" jsonschema:"Whether the program runs without a sandbox, with the rights of polity itself."`
+	Network   bool             `json:"network,omitempty" jsonschema:"Whether it may connect to other machines, to any address."`
+	Folder    accessWord       `json:"folder,omitempty" jsonschema:"What it may do with the run's folder; default read."`
+	Read      []string         `json:"read,omitempty" jsonschema:"Absolute paths that it may read as well, with all below them."`
+	Write     []string         `json:"write,omitempty" jsonschema:"Absolute paths that it may read and write as well, with all below them."`
+	Memory    capacity         `json:"memory,omitempty" jsonschema:"Most memory, of all its processes together; default 1GiB."`
+	Disk      capacity         `json:"disk,omitempty" jsonschema:"Most bytes of one file, and of its own folder; default 1GiB."`
+	CPU       duration         `json:"cpu,omitempty" jsonschema:"Most processor time of each process, in whole seconds. Left out it is what the timeout allows."`
+	Processes processes        `json:"processes,omitempty" jsonschema:"Most processes and threads at once; default 256."`
+	Require   []protectionWord `json:"require,omitempty" jsonschema:"What must be protected: where the kernel cannot, the program is not started. Left out it is started with what the kernel can."`
+}
+
+// accessWord is a tool.Access.
+type accessWord string
+
+func (accessWord) choices() []string { return []string{"read", "write"} }
+
+// protectionWord is a tool.Protection.
+type protectionWord string
+
+func (protectionWord) choices() []string {
+	return []string{"files", "network", "limits", "processes"}
+}
+
 // methodWord is an HTTP method.
 type methodWord string
 
@@ -166,6 +229,26 @@ type window struct {
 	Max     count       `json:"max,omitempty" jsonschema:"Most tokens of a request, by estimate. Left out it is what the model's context leaves beside its answer."`
 	Compact compactWord `json:"compact,omitempty" jsonschema:"drop leaves the oldest out, summarise has the model sum it up, refer replaces long results by references; default refer."`
 }
+
+// memories are agent.Memories.
+type memories struct {
+	Embeddings word  `json:"embeddings,omitempty" jsonschema:"Model of this manifest that turns texts into vectors, of api openai. Left out memories are searched by words alone."`
+	Records    count `json:"records,omitempty" jsonschema:"Most records of one memory; default 20000. Then the oldest episodes and notes are forgotten."`
+	Bytes      size  `json:"bytes,omitempty" jsonschema:"Most bytes of one memory's texts; default 32MiB."`
+}
+
+// remembers is agent.Memory.
+type remembers struct {
+	Recall   *recalls     `json:"recall,omitempty" jsonschema:"How many records are looked up for each request, by its question; default 5, 0 for none."`
+	Kinds    []memoryWord `json:"kinds,omitempty" jsonschema:"Of what kinds: episode (past runs), note (what was written down), passage (documents). Left out all."`
+	Episodes bool         `json:"episodes,omitempty" jsonschema:"Whether each run with an answer is remembered."`
+	Share    bool         `json:"share,omitempty" jsonschema:"Whether what this agent remembers belongs to the whole organization."`
+}
+
+// memoryWord is a memory.Kind.
+type memoryWord string
+
+func (memoryWord) choices() []string { return []string{"episode", "note", "passage"} }
 
 // compactWord is an agent.Compaction.
 type compactWord string

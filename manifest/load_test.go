@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"polity.run"
+	"polity.run/engine"
 	"polity.run/fault"
 	"polity.run/manifest"
 	"polity.run/schema"
@@ -29,6 +30,7 @@ func env() manifest.Env {
 		Models: []string{"quote", "large"},
 		Go:     map[string]string{"greeter": "3"},
 		Tools:  map[string]tool.Spec{},
+		Specs:  engine.Specs,
 	}
 	add := func(name, input string) {
 		e.Tools[name] = tool.Spec{Name: name, Version: "1", Effect: polity.EffectNone, Input: json.RawMessage(input)}

@@ -54,6 +54,8 @@ type Manifest struct {
 	Release agent.Release
 	// Blobs holds the contents of the files that the release pins, by hex SHA-256.
 	Blobs map[string][]byte
+	// On are the sources of requests, in the order of the file; their folders are relative to the manifest's.
+	On []On
 	// Path is the manifest's file.
 	Path string
 	// Warnings are oddities that stop nothing, in the order of the file.
@@ -85,7 +87,7 @@ func Load(path string, env Env) (*Manifest, error) {
 	if err := log.problems(); err != nil {
 		return nil, err
 	}
-	return &Manifest{Release: *release, Blobs: b.blobs, Path: path, Warnings: log.warnings()}, nil
+	return &Manifest{Release: *release, Blobs: b.blobs, On: b.watched, Path: path, Warnings: log.warnings()}, nil
 }
 
 // Digest returns the digest that names a release, which is the hex SHA-256 of its JSON, and that JSON.

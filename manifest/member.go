@@ -82,6 +82,7 @@ func (b *builder) model(at string, m *member) *agent.Model {
 	out := &agent.Model{
 		Model: m.Model, Instructions: b.instructions(at, m), Gather: b.tools(at+".gather", m.Gather),
 		Tools: b.offered(at+".tools", m.Tools), Steps: int(m.Steps),
+		Memory: b.remembers(at+".memory", m.Memory),
 	}
 	if m.Repairs != nil {
 		out.Repairs = new(int(*m.Repairs))
@@ -226,6 +227,7 @@ func (b *builder) exec(at string, m *member) *agent.Exec {
 	e := &agent.Exec{
 		Command: m.Command, Env: b.environ(at+".env", m.Env), Effect: polity.Effect(m.Effect),
 		Timeout: polity.Duration(m.Timeout), OutputMax: int(m.OutputMax), Files: map[string]agent.File{},
+		Sandbox: b.sandbox(at+".sandbox", m.Sandbox),
 	}
 	if e.Effect == "" {
 		e.Effect = polity.EffectExternal

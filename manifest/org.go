@@ -401,6 +401,9 @@ func flat(err error) []error {
 func (b *builder) unreached(main string) {
 	reached := map[string]bool{}
 	todo := []string{main}
+	for _, o := range b.watched {
+		todo = append(todo, o.Agent)
+	}
 	for len(todo) > 0 {
 		name := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]

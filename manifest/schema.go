@@ -33,6 +33,10 @@ func Schema() (json.RawMessage, error) {
 	byPattern(agents.AdditionalProperties)
 	s.Properties["org"].Required = []string{"pattern"}
 	byPattern(s.Properties["org"])
+	for _, field := range occasionKinds {
+		on := s.Properties["on"]
+		on.Items.OneOf = append(on.Items.OneOf, &jsonschema.Schema{Required: []string{field}})
+	}
 	raw, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return nil, fault.Internal.New("manifest: schema: write: %w", err)
@@ -155,10 +159,15 @@ func (duration) form() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: durationText.String()}
 }
 
-func (size) form() *jsonschema.Schema {
+func (size) form() *jsonschema.Schema { return bytesForm(sizeText.String(), sizeMax) }
+
+func (capacity) form() *jsonschema.Schema { return bytesForm(capacityText.String(), capacityMax) }
+
+// bytesForm is the schema of a number of bytes.
+func bytesForm(pattern string, most int64) *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
-		{Type: "integer", Minimum: new(1.0), Maximum: new(float64(sizeMax))},
-		{Type: "string", Pattern: sizeText.String()},
+		{Type: "integer", Minimum: new(1.0), Maximum: new(float64(most))},
+		{Type: "string", Pattern: pattern},
 	}}
 }
 

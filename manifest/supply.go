@@ -3,15 +3,20 @@ package manifest
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
 	"polity.run"
 	"polity.run/agent"
+	"polity.run/memory"
 	"polity.run/model"
 	"polity.run/tool"
+	"polity.run/tool/openapi"
 )
+
+const recallDefault = 5
 
 const humanTimeout = polity.Duration(24 * 3600 * 1e9) // a day
 
@@ -31,6 +36,7 @@ func (b *builder) supplies(r *agent.Release) {
 		b.fallbacks(name)
 		r.Models = append(r.Models, *b.models[name])
 	}
+	r.Memory = b.memories()
 	for _, name := range slices.Sorted(maps.Keys(b.file.Tools)) {
 		s := b.file.Tools[name]
 		if made := b.source(string(name), "tools"+keyPath(string(name)), &s); made != nil {
@@ -82,6 +88,59 @@ func (b *builder) provider(name, at string, p *provider) {
 	b.models[name] = s
 }
 
+// memories makes the settings of the organization's memories.
+func (b *builder) memories() *agent.Memories {
+	m := b.file.Memory
+	if m == nil {
+		return nil
+	}
+	spec := b.models[string(m.Embeddings)]
+	switch {
+	case m.Embeddings == "":
+	case spec == nil:
+		if _, wrong := b.file.Models[m.Embeddings]; !wrong {
+			b.unknown("memory.embeddings", "no model of this manifest", string(m.Embeddings), b.declaredModels())
+		}
+	case spec.API != model.OpenAI:
+		b.add("memory.embeddings", "embeddings are asked for with api openai alone", "name a model of that api")
+	default:
+		b.uses["models"+keyPath(spec.Name)] = true
+	}
+	return &agent.Memories{Embeddings: string(m.Embeddings), Records: int(m.Records), Bytes: int(m.Bytes)}
+}
+
+// remembers makes what an agent remembers by itself.
+func (b *builder) remembers(at string, m *remembers) *agent.Memory {
+	if m == nil {
+		return nil
+	}
+	out := &agent.Memory{Recall: recallDefault, Episodes: m.Episodes, Share: m.Share}
+	if m.Recall != nil {
+		out.Recall = int(*m.Recall)
+	}
+	for _, k := range m.Kinds {
+		out.Kinds = append(out.Kinds, memory.Kind(k))
+	}
+	if out.Recall == 0 && !out.Episodes && !out.Share {
+		b.add(at, "this remembers nothing", "delete it, or write {recall: 5, episodes: true}")
+	}
+	pin := func(name string, wanted bool) {
+		if spec, ok := b.tool(name); wanted && ok {
+			out.Tools = append(out.Tools, agent.ToolPin{Name: name, Digest: spec.digest})
+		} else if wanted {
+			b.add(at, "this program has no memory", "")
+		}
+	}
+	pin(memory.SearchTool, out.Recall > 0)
+	pin(memory.KeepTool, out.Episodes)
+	if b.file.Memory != nil {
+		if spec := b.models[string(b.file.Memory.Embeddings)]; spec != nil {
+			out.Price = &spec.Price
+		}
+	}
+	return out
+}
+
 func (b *builder) declaredModels() []string {
 	var names []string
 	for name := range b.file.Models {
@@ -122,29 +181,29 @@ func (b *builder) headers(path string, headers map[string]string) {
 
 // source makes a source of tools, and keeps what its tools are.
 func (b *builder) source(name, at string, s *source) *tool.Source {
+	out := &tool.Source{Name: name, Effects: effects(s)}
+	kinds := 0
+	for _, set := range []bool{s.HTTP != nil, s.OpenAPI != nil, s.Exec != nil, s.MCP != nil} {
+		if set {
+			kinds++
+		}
+	}
 	switch {
-	case s.HTTP != nil && s.MCP != nil:
-		b.add(at, "http and mcp tell different kinds", "delete one of them")
+	case kinds > 1:
+		b.add(at, "http, openapi, exec and mcp tell different kinds", "keep one of them")
 		return nil
 	case s.MCP != nil:
 		return b.accepted(name, at, b.server(name, at, s))
-	case s.HTTP == nil:
-		if b.at.isMapping(at) {
-			b.add(at, "nothing says where these tools come from", `add "http:" or "mcp:"`)
-		}
-		return nil
+	case s.HTTP != nil:
+		out.HTTP = b.requests(at+".http", s.HTTP)
+	case s.OpenAPI != nil:
+		out.HTTP = b.described(name, at+".openapi", s.OpenAPI)
+	case s.Exec != nil:
+		out.Exec = b.programs(name, at+".exec", s.Exec)
+	case b.at.isMapping(at):
+		b.add(at, "nothing says where these tools come from", `add "http:", "openapi:", "exec:" or "mcp:"`)
 	}
-	out := &tool.Source{Name: name, HTTP: &tool.HTTP{Allow: s.HTTP.Allow, Private: s.HTTP.Private, Headers: s.HTTP.Headers}}
-	b.headers(at+".http.headers", s.HTTP.Headers)
-	for i, t := range s.HTTP.Tools {
-		path := fmt.Sprintf("%s.http.tools[%d]", at, i)
-		out.HTTP.Tools = append(out.HTTP.Tools, tool.HTTPTool{
-			Name: string(t.Name), Description: t.Description, Method: string(t.Method), URL: t.URL,
-			Input: b.schema(t.Input, path+".input"), Output: b.schema(t.Output, path+".output"),
-			Effect: polity.Effect(t.Effect), KeyHeader: t.KeyHeader, Timeout: polity.Duration(t.Timeout),
-		})
-	}
-	if b.log.doubts(at) {
+	if out.HTTP == nil && out.Exec == nil || b.log.doubts(at) {
 		return nil
 	}
 	if b.env.env.Specs == nil {
@@ -153,14 +212,154 @@ func (b *builder) source(name, at string, s *source) *tool.Source {
 	}
 	specs, err := b.env.env.Specs(*out)
 	if err != nil {
-		for line := range strings.Lines(err.Error()) {
-			b.add(at, strings.TrimSpace(line), "")
-		}
+		b.lines(at, "", err)
 		return nil
 	}
+	b.affected(name, at, specs, s.Effects)
 	out.Specs = specs
 	b.keep(at, specs)
 	return out
+}
+
+// lines reports each line of an error.
+func (b *builder) lines(at, before string, err error) {
+	for line := range strings.Lines(err.Error()) {
+		b.add(at, before+strings.TrimSpace(line), "")
+	}
+}
+
+// requests makes the requests that stand in the manifest.
+func (b *builder) requests(at string, r *requests) *tool.HTTP {
+	out := &tool.HTTP{Allow: r.Allow, Private: r.Private, Headers: r.Headers}
+	b.headers(at+".headers", r.Headers)
+	for i, t := range r.Tools {
+		path := fmt.Sprintf("%s.tools[%d]", at, i)
+		out.Tools = append(out.Tools, tool.HTTPTool{
+			Name: string(t.Name), Description: t.Description, Method: string(t.Method), URL: t.URL,
+			Input: b.schema(t.Input, path+".input"), Output: b.schema(t.Output, path+".output"),
+			Effect: polity.Effect(t.Effect), KeyHeader: t.KeyHeader, Timeout: polity.Duration(t.Timeout),
+		})
+	}
+	return out
+}
+
+// described makes the requests that a document describes. The document itself is not pinned: what is made of it is.
+func (b *builder) described(name, at string, s *described) *tool.HTTP {
+	b.address(at+".server", s.Server)
+	b.headers(at+".headers", s.Headers)
+	if s.Document == "" || b.log.doubts(at) {
+		return nil // reported
+	}
+	data, _, err := b.dir.read(s.Document, openapi.DocumentMax)
+	if err != nil {
+		b.add(at+".document", err.Error(), "")
+		return nil
+	}
+	out, odd, err := openapi.Read(data, openapi.Use{
+		Source: name, Operations: s.Operations, Server: s.Server, CheckOutput: s.CheckOutput, Timeout: polity.Duration(s.Timeout),
+		Allow: s.Allow, Private: s.Private, Headers: s.Headers,
+	})
+	if err != nil {
+		b.lines(at+".document", shown(s.Document)+": ", err)
+		return nil
+	}
+	for _, text := range odd {
+		b.log.warn(b.at.place(at+".document"), at+".document", text, "")
+	}
+	for _, t := range out.Tools {
+		if !b.spend(len(t.Description)+len(t.Input)+len(t.Output), at) {
+			return nil
+		}
+	}
+	return out
+}
+
+// effects are what a source says of its tools.
+func effects(s *source) map[string]polity.Effect {
+	var out map[string]polity.Effect
+	for name, effect := range s.Effects {
+		if out == nil {
+			out = map[string]polity.Effect{}
+		}
+		out[name] = polity.Effect(effect)
+	}
+	return out
+}
+
+// affected wants each effect to be of a tool that there is.
+func (b *builder) affected(name, at string, specs []tool.Spec, effects map[string]effectWord) {
+	var known []string
+	for _, s := range specs {
+		known = append(known, strings.TrimPrefix(s.Name, name+"."))
+	}
+	for _, of := range slices.Sorted(maps.Keys(effects)) {
+		if !slices.Contains(known, of) {
+			b.unknown(at+".effects"+keyPath(of), "this source has no tool", of, known)
+		}
+	}
+}
+
+// programs makes the commands of a source. What is wrong with one of them is reported where it stands.
+func (b *builder) programs(name, at string, e *programs) *tool.Exec {
+	out := &tool.Exec{Allow: e.Allow, Env: e.Env, Sandbox: b.sandbox(at+".sandbox", e.Sandbox)}
+	b.secrets(at+".env", e.Env)
+	for i, t := range e.Tools {
+		path := fmt.Sprintf("%s.tools[%d]", at, i)
+		made := tool.ExecTool{
+			Name: string(t.Name), Description: t.Description, Command: t.Command,
+			Input: b.schema(t.Input, path+".input"), Output: b.schema(t.Output, path+".output"),
+			Effect: polity.Effect(t.Effect), Timeout: polity.Duration(t.Timeout),
+		}
+		out.Tools = append(out.Tools, made)
+		if b.log.doubts(path) || b.log.doubts(at+".allow") || b.log.doubts(at+".env") || b.env.env.Specs == nil {
+			continue
+		}
+		alone := tool.Source{Name: name, Exec: &tool.Exec{Allow: e.Allow, Env: e.Env, Tools: []tool.ExecTool{made}}}
+		if _, err := b.env.env.Specs(alone); err != nil {
+			b.add(path, oneLine(err), "")
+		}
+	}
+	return out
+}
+
+// sandbox makes a sandbox, or nil for the default one.
+func (b *builder) sandbox(at string, s *sandbox) *tool.Sandbox {
+	if s == nil {
+		return nil
+	}
+	b.absolute(at+".read", s.Read)
+	b.absolute(at+".write", s.Write)
+	out := &tool.Sandbox{
+		Off: s.Off, Network: s.Network, Folder: tool.Access(s.Folder), Read: s.Read, Write: s.Write, Memory: int64(s.Memory), Disk: int64(s.Disk),
+		CPU: polity.Duration(s.CPU), Processes: int(s.Processes),
+	}
+	for _, r := range s.Require {
+		out.Require = append(out.Require, tool.Protection(r))
+	}
+	if !b.log.doubts(at) {
+		if err := out.Check(); err != nil {
+			b.add(at, strings.TrimPrefix(oneLine(err), "sandbox: "), "")
+		}
+	}
+	return out
+}
+
+// absolute refuses paths that are not absolute. An empty one was reported by the decoder.
+func (b *builder) absolute(at string, paths []string) {
+	for i, p := range paths {
+		if p != "" && !filepath.IsAbs(p) {
+			b.add(fmt.Sprintf("%s[%d]", at, i), shown(p)+" is not an absolute path", "write it from the root, as in /opt/data; for the run's folder write folder: write")
+		}
+	}
+}
+
+// secrets refuses variables that hold a key.
+func (b *builder) secrets(path string, env []string) {
+	for i, pair := range env {
+		if secretText.MatchString(pair) {
+			b.add(fmt.Sprintf("%s[%d]", path, i), "this looks like a key", "write the variable's name alone; its value is passed on")
+		}
+	}
 }
 
 // server makes a source of a server, of which nothing is pinned yet.
@@ -172,22 +371,11 @@ func (b *builder) server(name, at string, s *source) *tool.Source {
 	if !b.servers {
 		b.address(at+".mcp.url", m.URL)
 		b.headers(at+".mcp.headers", m.Headers)
-		for i, pair := range m.Env {
-			if secretText.MatchString(pair) {
-				b.add(fmt.Sprintf("%s.mcp.env[%d]", at, i), "this looks like a key", "write the variable's name alone; its value is passed on")
-			}
-		}
+		b.secrets(at+".mcp.env", m.Env)
 	}
-	out := &tool.Source{Name: name, MCP: &tool.MCP{
+	return &tool.Source{Name: name, Effects: effects(s), MCP: &tool.MCP{
 		Command: m.Command, Env: m.Env, URL: m.URL, Headers: m.Headers, Private: m.Private, Timeout: polity.Duration(m.Timeout),
 	}}
-	for tool, effect := range s.Effects {
-		if out.Effects == nil {
-			out.Effects = map[string]polity.Effect{}
-		}
-		out.Effects[tool] = polity.Effect(effect)
-	}
-	return out
 }
 
 // accepted pins a server's tools as the lock has them.
@@ -323,8 +511,12 @@ func (b *builder) offered(at string, names []string) []agent.ToolPin {
 				b.add(path, "tool "+shown(one)+" declares schemas that cannot be used", "tell its maker")
 			default:
 				b.uses[s.at] = true
-				b.spend(len(s.spec.Description)+len(s.spec.Input), path)
-				pins = append(pins, agent.ToolPin{Name: one, Digest: s.digest, Description: s.spec.Description, Schema: s.spec.Input})
+				offer := s.spec.Offer
+				if len(offer) == 0 {
+					offer = s.spec.Input
+				}
+				b.spend(len(s.spec.Description)+len(offer), path)
+				pins = append(pins, agent.ToolPin{Name: one, Digest: s.digest, Description: s.spec.Description, Schema: offer})
 			}
 		}
 	}

@@ -59,12 +59,17 @@ type (
 	repairs  int
 	attempts int
 	atOnce   int
+	recalls  int
+	// processes is how many a program may be.
+	processes int
 )
 
-func (steps) limits() (least, most int64)    { return 1, agent.StepsMax }
-func (repairs) limits() (least, most int64)  { return 0, agent.RepairsMax }
-func (attempts) limits() (least, most int64) { return 1, model.AttemptsMax }
-func (atOnce) limits() (least, most int64)   { return 1, 1000 }
+func (processes) limits() (least, most int64) { return 1, 100_000 }
+func (steps) limits() (least, most int64)     { return 1, agent.StepsMax }
+func (repairs) limits() (least, most int64)   { return 0, agent.RepairsMax }
+func (attempts) limits() (least, most int64)  { return 1, model.AttemptsMax }
+func (atOnce) limits() (least, most int64)    { return 1, 1000 }
+func (recalls) limits() (least, most int64)   { return 0, agent.RecallMax }
 
 // perMillion is a price in thousandths of a US dollar per million tokens, written in dollars.
 type perMillion int64
@@ -178,23 +183,37 @@ type size int
 
 var sizeText = regexp.MustCompile(`^([1-9][0-9]{0,11})(B|KiB|MiB)?$`)
 
-func (s *size) read(d *decoder, n *yaml.Node) {
+func (s *size) read(d *decoder, n *yaml.Node) { *s = size(d.bytes(n, sizeText, sizeMax)) }
+
+// capacity is a number of bytes of memory or of a disk.
+type capacity int64
+
+const capacityMax = 1 << 40 // bytes
+
+var capacityText = regexp.MustCompile(`^([1-9][0-9]{0,12})(B|KiB|MiB|GiB)?$`)
+
+func (c *capacity) read(d *decoder, n *yaml.Node) {
+	*c = capacity(d.bytes(n, capacityText, capacityMax))
+}
+
+// bytes reads a number of bytes that is written as text says. It reports what is wrong and then returns 0.
+func (d *decoder) bytes(n *yaml.Node, text *regexp.Regexp, most int64) int64 {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" && n.ShortTag() != "!!int" {
 		d.mismatch(n, "a number of bytes such as 64KiB or 1MiB", "")
-		return
+		return 0
 	}
-	parts := sizeText.FindStringSubmatch(n.Value)
+	parts := text.FindStringSubmatch(n.Value)
 	if parts == nil {
 		d.add(shown(n.Value)+" is not a number of bytes", "write it as in 65536, 64KiB or 1MiB")
-		return
+		return 0
 	}
-	unit := map[string]int64{"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20}[parts[2]]
+	unit := map[string]int64{"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[parts[2]]
 	v, err := strconv.ParseInt(parts[1], 10, 64)
-	if err != nil || v > sizeMax/unit {
-		d.add(fmt.Sprintf("%s is more than %dMiB", n.Value, sizeMax>>20), "")
-		return
+	if err != nil || v > most/unit {
+		d.add(fmt.Sprintf("%s is more than %dMiB", n.Value, most>>20), "")
+		return 0
 	}
-	*s = size(v * unit)
+	return v * unit
 }
 
 // value is any JSON, written as YAML.

@@ -2,72 +2,12 @@ package pattern_test
 
 import (
 	"encoding/json"
-	"fmt"
-	"math/rand/v2"
-	"strings"
 	"testing"
 
 	"polity.run"
 	"polity.run/pattern"
 	"polity.run/pattern/patterntest"
 )
-
-// plannedHub makes a hub that a planner plans for.
-func plannedHub(r *rand.Rand) pattern.Config {
-	h := &pattern.Hub{
-		Specialists: team("ada", "bob", "cyd"), Planner: "pam", Members: team("pam", "rex", "syn"), Retries: new(r.IntN(2)), Replans: new(r.IntN(3)),
-		Join: []pattern.Join{{}, {Policy: "quorum", K: 1}, {Policy: "best-effort"}, {Policy: "first"}}[r.IntN(4)],
-	}
-	if r.IntN(2) == 0 {
-		h.Review = "rex"
-	}
-	if r.IntN(2) == 0 {
-		h.Synthesizer = "syn"
-	}
-	if r.IntN(2) == 0 {
-		h.Fallback = "match"
-	}
-	if r.IntN(2) == 0 {
-		h.Hedge = 1
-	}
-	if r.IntN(4) == 0 {
-		h.Plan = &pattern.Plan{Steps: []pattern.Step{{ID: "x", Agent: "ada"}, {ID: "y", Agent: "bob"}}}
-	}
-	return h
-}
-
-// sensibleStaff answers for everybody of a hub.
-func sensibleStaff(r *rand.Rand, c polity.Command) string {
-	var asked struct {
-		Duty string `json:"duty"`
-	}
-	if json.Unmarshal(c.Input, &asked) != nil {
-		return `{}`
-	}
-	switch {
-	case c.Do == polity.DoCall:
-		return `{"results":[{"ok":true}]}`
-	case asked.Duty == "plan" || asked.Duty == "replan":
-		n := r.IntN(1000)
-		return fmt.Sprintf(`{"steps":[{"id":"a%d","agent":"ada","objective":"o%d"},{"id":"b%d","agent":"bob","objective":"of %d","input":{"x":"$a%d"}},{"id":"c%d","agent":"cyd","objective":"p"}]}`,
-			n, n, n, n, n, n)
-	case asked.Duty == "approve_plan":
-		return []string{`{"approve":true}`, `{"approve":true}`, `{"approve":false,"changes":"fewer steps"}`, `{"approve":false}`,
-			`{"approve":true,"plan":{"steps":[{"id":"z","agent":"cyd","objective":"only this"}]}}`}[r.IntN(5)]
-	case asked.Duty == "synthesize":
-		return []string{`{"text":"so"}`, `{"text":"so","missing":"the price"}`}[r.IntN(2)]
-	default:
-		return fmt.Sprintf(`{"text":"%d"}`, r.IntN(9))
-	}
-}
-
-func TestPlannedHubKeepsItsPromises(t *testing.T) {
-	patterntest.Run(t, patterntest.Pattern{
-		Config: plannedHub, Sensible: sensibleStaff,
-		Request: `{"question":"Who works?"}`,
-		Grace:   9, // plans, corrections of them and reviews are nothing to finish with
-	})
-}
 
 func TestHubOthersCheck(t *testing.T) {
 	tests := map[string]struct {
@@ -92,48 +32,11 @@ func TestHubOthersCheck(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			h := &pattern.Hub{Specialists: team("ada", "bob"), Planner: "pam", Members: team("pam", "rex")}
+			h := &pattern.Hub{Specialists: patterntest.Team("ada", "bob"), Planner: "pam", Members: patterntest.Team("pam", "rex")}
 			tt.change(h)
 			checks(t, h, tt.want)
 		})
 	}
-}
-
-func TestLedgerKeepsItsPromises(t *testing.T) {
-	patterntest.Run(t, patterntest.Pattern{
-		Config: func(r *rand.Rand) pattern.Config {
-			h := &pattern.Hub{Specialists: team("ada", "bob", "cyd"), Members: team("pam", "rex"),
-				Ledger: &pattern.Ledger{Lead: "pam", Rounds: new(1 + r.IntN(12)), Stall: new(r.IntN(4)), Resets: new(r.IntN(3))}}
-			if r.IntN(3) == 0 {
-				h.Review = "rex"
-			}
-			if r.IntN(2) == 0 {
-				h.Hedge = 1
-			}
-			return h
-		},
-		Sensible: func(r *rand.Rand, c polity.Command) string {
-			switch {
-			case strings.HasPrefix(c.Name, "ledger"):
-				return fmt.Sprintf(`{"given":["a door"],"look_up":[],"derive":[],"guesses":[],"plan":["ada looks %d"]}`, r.IntN(9))
-			case strings.HasPrefix(c.Name, "progress"):
-				return fmt.Sprintf(`{"satisfied":{"reason":"r","answer":%t},"in_loop":{"reason":"r","answer":%t},"progress":{"reason":"r","answer":%t},`+
-					`"next_speaker":{"reason":"r","answer":"%s"},"instruction":{"reason":"r","answer":"look %d"}}`,
-					r.IntN(8) == 0, r.IntN(5) == 0, r.IntN(4) > 0, []string{"ada", "bob", "cyd", "eve"}[r.IntN(4)], r.IntN(4))
-			case strings.HasPrefix(c.Name, "review"):
-				return []string{`{"approve":true}`, `{"approve":false,"changes":"fewer"}`}[r.IntN(2)]
-			case c.Name == "answer":
-				return `{"text":"It is red."}`
-			default:
-				return fmt.Sprintf(`{"summary":"%d","claims":[{"text":"c%d","stance":"for","severity":"low","evidence":[{"call":"0-pattern/%s#call.x"}]}]}`,
-					r.IntN(5), r.IntN(9), polity.CommandKey(c.Name, c.Attempt))
-			}
-		},
-		Partial: func(output json.RawMessage) bool {
-			var m pattern.MagenticResult
-			return json.Unmarshal(output, &m) == nil && (m.Answer != "" || len(m.Task.Plan) > 0)
-		},
-	})
 }
 
 // FuzzStaff proves that nothing that a planner, a reviewer, a synthesizer or a lead answers breaks a hub.
@@ -147,8 +50,8 @@ func FuzzStaff(f *testing.F) {
 	f.Add([]byte("\xff"))
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		for _, h := range []pattern.Hub{
-			{Specialists: team("ada"), Planner: "pam", Review: "rex", Synthesizer: "syn", Members: team("pam", "rex", "syn")},
-			{Specialists: team("ada"), Review: "rex", Ledger: &pattern.Ledger{Lead: "pam"}, Members: team("pam", "rex")},
+			{Specialists: patterntest.Team("ada"), Planner: "pam", Review: "rex", Synthesizer: "syn", Members: patterntest.Team("pam", "rex", "syn")},
+			{Specialists: patterntest.Team("ada"), Review: "rex", Ledger: &pattern.Ledger{Lead: "pam"}, Members: patterntest.Team("pam", "rex")},
 		} {
 			d, err := h.Decider()
 			if err != nil {

@@ -1,36 +1,12 @@
 package pattern_test
 
 import (
-	"encoding/json"
-	"fmt"
-	"math/rand/v2"
-	"strings"
 	"testing"
 
 	"polity.run"
 	"polity.run/pattern"
 	"polity.run/pattern/patterntest"
 )
-
-func TestLoopKeepsItsPromises(t *testing.T) {
-	patterntest.Run(t, patterntest.Pattern{
-		Config: func(r *rand.Rand) pattern.Config {
-			return &pattern.Loop{
-				Generator: "ada", Evaluator: "bob", Rounds: new(1 + r.IntN(6)), Patience: new(1 + r.IntN(3)), Members: team("ada", "bob"),
-			}
-		},
-		Sensible: func(r *rand.Rand, c polity.Command) string {
-			if strings.HasSuffix(c.Name, "evaluate") {
-				return fmt.Sprintf(`{"score":0.%d,"pass":%t,"critique":"shorter"}`, r.IntN(10), r.IntN(6) == 0)
-			}
-			return fmt.Sprintf(`{"text":"%d"}`, r.IntN(9))
-		},
-		Partial: func(output json.RawMessage) bool {
-			var l pattern.LoopResult
-			return json.Unmarshal(output, &l) == nil && len(l.Best) > 0
-		},
-	})
-}
 
 func TestLoopCheck(t *testing.T) {
 	tests := map[string]struct {
@@ -50,7 +26,7 @@ func TestLoopCheck(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			l := &pattern.Loop{Generator: "ada", Evaluator: "bob", Members: team("ada", "bob")}
+			l := &pattern.Loop{Generator: "ada", Evaluator: "bob", Members: patterntest.Team("ada", "bob")}
 			tt.change(l)
 			checks(t, l, tt.want)
 		})

@@ -2,66 +2,14 @@ package pattern_test
 
 import (
 	"encoding/json"
-	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
-	"polity.run"
 	"polity.run/pattern"
 	"polity.run/pattern/patterntest"
 )
-
-// randomParallel makes a configuration that Check accepts.
-func randomParallel(r *rand.Rand) pattern.Config {
-	p := &pattern.Parallel{Members: team("ada", "bob", "cyd", "judge", "pen")}
-	for i := range 1 + r.IntN(6) {
-		b := pattern.Branch{Agent: p.Members[r.IntN(3)].Name, Objective: "look"}
-		if r.IntN(4) == 0 {
-			b.Input = json.RawMessage(fmt.Sprintf(`{"n":%d,"q":"$input.question"}`, i))
-		}
-		p.Branches = append(p.Branches, b)
-	}
-	if r.IntN(2) == 0 {
-		p.Checker = "judge"
-	}
-	if r.IntN(2) == 0 {
-		p.Merge = "pen"
-	}
-	if r.IntN(3) == 0 {
-		p.Valid = json.RawMessage(`{"type":"object","required":["text"]}`)
-	}
-	if r.IntN(2) == 0 {
-		p.Hedge = 1
-	}
-	p.Join = []pattern.Join{{}, {Policy: "quorum", K: 1 + r.IntN(len(p.Branches))}, {Policy: "best-effort"}, {Policy: "first-valid"}}[r.IntN(4)]
-	if p.Join.Policy == "first-valid" && len(p.Valid) == 0 {
-		p.Checker = "judge"
-	}
-	return p
-}
-
-func TestParallelKeepsItsPromises(t *testing.T) {
-	patterntest.Run(t, patterntest.Pattern{
-		Config: randomParallel,
-		Sensible: func(r *rand.Rand, c polity.Command) string {
-			switch {
-			case strings.HasPrefix(c.Name, "check"):
-				return fmt.Sprintf(`{"valid":%t,"reason":"so it is"}`, r.IntN(4) > 0)
-			case c.Name == "merge":
-				return `{"text":"all of it","used":["a1"]}`
-			default:
-				return fmt.Sprintf(`{"text":"%d"}`, r.IntN(3))
-			}
-		},
-		Partial: func(output json.RawMessage) bool {
-			var p pattern.ParallelResult
-			return json.Unmarshal(output, &p) == nil && len(p.Answers)+len(p.Refused) > 0
-		},
-	})
-}
 
 func TestParallelCheck(t *testing.T) {
 	tests := map[string]struct {
@@ -85,7 +33,7 @@ func TestParallelCheck(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			p := &pattern.Parallel{Branches: []pattern.Branch{{Agent: "ada"}, {Agent: "bob"}}, Members: team("ada", "bob", "cyd")}
+			p := &pattern.Parallel{Branches: []pattern.Branch{{Agent: "ada"}, {Agent: "bob"}}, Members: patterntest.Team("ada", "bob", "cyd")}
 			tt.change(p)
 			checks(t, p, tt.want)
 		})

@@ -69,9 +69,9 @@ func (s Sequence) Decider() (polity.Decider, error) {
 
 // SequenceResult is what a run of a sequence answers.
 type SequenceResult struct {
-	Pattern string `json:"pattern"` // sequence
-	Output json.RawMessage `json:"output"` // of the last stage that answered
-	Stages []Done          `json:"stages"`
+	Pattern string          `json:"pattern"` // sequence
+	Output  json.RawMessage `json:"output"`  // of the last stage that answered
+	Stages  []Done          `json:"stages"`
 }
 
 // sequenceRun is the state of one run.

@@ -47,6 +47,8 @@ type Spec struct {
 	OutputMax   int             `json:"output_max,omitempty"` // bytes; 0 is OutputMaxDefault
 	// Remote is the tool's name at its server, where that is another one.
 	Remote string `json:"remote,omitempty"`
+	// Offer is the JSON Schema of what a model may say of the input, where the rest is filled in by its agent; empty: all of Input.
+	Offer json.RawMessage `json:"offer,omitempty"`
 }
 
 // Digest is what a release pins of a tool: the hex SHA-256 of its specification as JSON. A specification whose schemas are
@@ -65,8 +67,11 @@ type Call struct {
 	Key    string          // the effect's key: the same after every crash; pass it to a destination that honours keys
 	Run    polity.RunID    // the run that wants it
 	Agent  string          // the agent that wants it
+	Org    string          // the name of the agent's release
 	Folder string          // absolute path of the only folder that the tool may read; "" for none
 	Input  json.RawMessage // accepted by Spec.Input
+	// Used, if set, is told what the call consumed; several times add up.
+	Used func(polity.Usage)
 }
 
 // Func makes a tool of a function. Schemas that spec leaves empty derive from In and Out. It returns fault.Invalid
@@ -185,4 +190,31 @@ func ended(name string, err error) error {
 	default:
 		return err
 	}
+}
+
+// JSON is what a program or a service printed, as JSON: itself if it is that, and else {"text": ...}.
+func JSON(printed []byte) json.RawMessage {
+	if json.Valid(printed) {
+		return printed
+	}
+	return encode(map[string]string{"text": strings.ToValidUTF8(string(printed), "\uFFFD")})
+}
+
+// Texts is the JSON Schema of an object with these fields, all of them texts that are needed, and no others.
+func Texts(names []string) json.RawMessage {
+	properties := map[string]any{}
+	for _, name := range names {
+		properties[name] = map[string]string{"type": "string"}
+	}
+	return encode(map[string]any{
+		"type": "object", "properties": properties, "required": append([]string{}, names...), "additionalProperties": false,
+	})
+}
+
+func encode(v any) json.RawMessage {
+	out, err := json.Marshal(v)
+	if err != nil {
+		panic("tool: texts that are no JSON: " + err.Error()) // cannot be: every text is
+	}
+	return out
 }

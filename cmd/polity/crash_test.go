@@ -219,6 +219,7 @@ agents:
   worker:
     kind: exec
     command: [./effect.sh]
+    sandbox: {off: true} # it goes on when polity is killed, as a service would
     env: ["COUNT=%s"]
     effect: %s
 org:

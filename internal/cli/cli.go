@@ -103,12 +103,16 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(a.newHelp())
 	root.AddCommand(
+		a.newNew(),
 		a.newRun(),
 		a.newRuns(),
+		a.newWatch(),
 		a.newTest(),
 		a.newTools(),
 		a.newModels(),
+		a.newMemory(),
 		a.newGraph(),
+		a.newDoctor(),
 		a.newValidate(),
 		a.newSchema(),
 		a.newBench(),

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"polity.run"
 	"polity.run/agent"
 	"polity.run/pattern"
 )
@@ -55,7 +54,7 @@ type graphNode struct {
 type graphEdge struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-	Does string `json:"does"` // asks, asks as planner, gathers, may call, may ask, thinks with
+	Does string `json:"does"` // asks, asks as ROLE, gathers, may call, may ask, thinks with
 }
 
 // drawing lists what stands in a release, in its order. Names of agents, tools and models do not meet: agents have no dots, and a model gets a prefix.
@@ -74,8 +73,8 @@ func drawing(r *agent.Release) (nodes []graphNode, edges []graphEdge) {
 		name := string(d.Name)
 		link := func(to, does string) { edges = append(edges, graphEdge{name, to, does}) }
 		if o := d.Org; o != nil {
-			for _, m := range o.Members {
-				link(string(m), does(o, m))
+			for _, l := range members(o) {
+				link(l.to, l.does)
 			}
 			for _, t := range o.Tools {
 				add(t.Name, "tool", "")
@@ -107,22 +106,33 @@ func drawing(r *agent.Release) (nodes []graphNode, edges []graphEdge) {
 	return nodes, edges
 }
 
-// does is what an organization asks a member for: to work, or what its role is called.
-func does(o *agent.Org, member polity.AgentName) string {
+// asking is whom an organization asks, and as what.
+type asking struct{ to, does string }
+
+// members lists whom an organization asks, in the order of its roles; one that is asked in several roles is named once, with all of them.
+func members(o *agent.Org) []asking {
+	var out []asking
 	c, err := pattern.Parse(o.Pattern, o.Config)
-	if err != nil { // a release of another version: who asks whom is known all the same
-		return "asks"
+	if err != nil { // of a pattern that this program does not know
+		for _, m := range o.Members {
+			out = append(out, asking{string(m), "asks"})
+		}
+		return out
 	}
-	var roles []string
 	for _, r := range c.Roles() {
-		if r.Agent == member && !slices.Contains(roles, r.Name) {
-			roles = append(roles, r.Name)
+		does := "asks"
+		if r.Name != "specialist" {
+			does += " as " + r.Name
+		}
+		i := slices.IndexFunc(out, func(a asking) bool { return a.to == string(r.Agent) })
+		switch {
+		case i < 0:
+			out = append(out, asking{string(r.Agent), does})
+		case !slices.Contains(strings.Split(strings.TrimPrefix(out[i].does, "asks as "), " and "), r.Name):
+			out[i].does += " and " + r.Name
 		}
 	}
-	if len(roles) == 0 || slices.Contains([]string{"specialist", "stage", "branch"}, roles[0]) {
-		return "asks"
-	}
-	return "asks as " + strings.Join(roles, ", ")
+	return out
 }
 
 // mermaid writes a flowchart. Nodes get numbers, so that no name is taken for syntax.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -102,19 +103,14 @@ func (a *app) newModelsCheck() *cobra.Command {
 				if one == nil {
 					return fault.NotFound.New("%s declares no model %q", args[0], name)
 				}
-				began := time.Now()
-				out, err := one.Answer(ctx, model.Request{
-					Messages: []model.Message{{Role: model.User, Text: "Answer with the one word: ready"}}, OutputMax: 16,
-				})
-				if err != nil {
+				line := ""
+				if answer, err := tryModel(ctx, one); err != nil {
 					failed++
-					if err := a.outf("FAIL  %s: %s\n", name, clean(err.Error())); err != nil {
-						return err
-					}
-					continue
+					line = fmt.Sprintf("FAIL  %s: %s\n", name, clean(err.Error()))
+				} else {
+					line = fmt.Sprintf("ok    %s: %s\n", name, answer)
 				}
-				if err := a.outf("ok    %s: %s answered %s in %s, %d tokens, $%.6f\n", name, clean(cmp.Or(out.Model, "it")), clean(shorten(string(out.Output), 60)),
-					time.Since(began).Round(time.Millisecond), out.Usage.Tokens(), float64(out.Usage.MicroUSD)/1e6); err != nil {
+				if err := a.out([]byte(line)); err != nil {
 					return err
 				}
 			}
@@ -124,4 +120,17 @@ func (a *app) newModelsCheck() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// tryModel asks a model one small question, and words what came of it.
+func tryModel(ctx context.Context, m model.Model) (string, error) {
+	began := time.Now()
+	out, err := m.Answer(ctx, model.Request{
+		Messages: []model.Message{{Role: model.User, Text: "Answer with the one word: ready"}}, OutputMax: 16,
+	})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s answered %s in %s, %d tokens, $%.6f", clean(cmp.Or(out.Model, "it")), clean(shorten(string(out.Output), 60)),
+		time.Since(began).Round(time.Millisecond), out.Usage.Tokens(), float64(out.Usage.MicroUSD)/1e6), nil
 }

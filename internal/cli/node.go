@@ -34,6 +34,7 @@ type node interface {
 	Resume(ctx context.Context, id polity.RunID) error
 	Questions(ctx context.Context) ([]polity.Question, error)
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
+	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)
 	Close() error
 }
 
@@ -55,6 +56,10 @@ func (l *local) Tail(ctx context.Context, id polity.RunID, each func(polity.Noti
 
 func (l *local) Start(ctx context.Context, q client.Request) (polity.RunID, error) {
 	return rest.Start(ctx, l.Engine, q)
+}
+
+func (l *local) Memory(ctx context.Context, q client.Memory) (client.Remembered, error) {
+	return rest.Memory(ctx, l.Engine, q)
 }
 
 // serve opens the door for other processes until Close.

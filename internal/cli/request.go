@@ -98,14 +98,10 @@ func (a *app) request(ctx context.Context, q asked) (client.Request, error) {
 
 // checkAsked says of an agent or skill that the release does not have what was meant.
 func checkAsked(r *agent.Release, name, skill string) error {
-	def := r.Agent(name)
-	if def == nil {
-		var known []string
-		for i := range r.Agents {
-			known = append(known, string(r.Agents[i].Name))
-		}
-		return fault.NotFound.New("there is no agent %q among %s%s", name, strings.Join(known, ", "), suggest(name, known))
+	if err := checkMember(r, name); err != nil {
+		return err
 	}
+	def := r.Agent(name)
 	var skills []string
 	for _, s := range def.Skills {
 		if s.Name == skill {
@@ -121,6 +117,18 @@ func checkAsked(r *agent.Release, name, skill string) error {
 	default:
 		return nil
 	}
+}
+
+// checkMember says of an agent that the release does not have it.
+func checkMember(r *agent.Release, name string) error {
+	if r.Agent(name) != nil {
+		return nil
+	}
+	var known []string
+	for i := range r.Agents {
+		known = append(known, string(r.Agents[i].Name))
+	}
+	return fault.NotFound.New("there is no agent %q among %s%s", name, strings.Join(known, ", "), suggest(name, known))
 }
 
 // input is the request's input as JSON.

@@ -30,10 +30,15 @@ func (a *app) newRuns() *cobra.Command {
 // with does something with the node that has runs already. If that is another process and it ends, it is done
 // again with what serves the state folder then.
 func (a *app) with(ctx context.Context, do func(ctx context.Context, n node) error) error {
+	return a.withNode(ctx, a.existing, do)
+}
+
+// withNode is with for a node that is found, or made, in another way.
+func (a *app) withNode(ctx context.Context, find func(context.Context) (node, error), do func(ctx context.Context, n node) error) error {
 	ctx, done := a.interruptible(ctx)
 	defer done()
 	for try := 1; ; try++ {
-		err := a.attempt(ctx, do)
+		err := a.attempt(ctx, find, do)
 		var gone processGone
 		switch {
 		case err != nil && ctx.Err() != nil:
@@ -44,8 +49,8 @@ func (a *app) with(ctx context.Context, do func(ctx context.Context, n node) err
 	}
 }
 
-func (a *app) attempt(ctx context.Context, do func(ctx context.Context, n node) error) (err error) {
-	n, err := a.existing(ctx)
+func (a *app) attempt(ctx context.Context, find func(context.Context) (node, error), do func(ctx context.Context, n node) error) (err error) {
+	n, err := find(ctx)
 	if err != nil {
 		return err
 	}

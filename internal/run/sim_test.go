@@ -41,6 +41,10 @@ type world struct {
 	clients []*simClient
 	done    map[string]int // effect key -> how often it was really done
 	stats   simStats
+
+	catalog programs
+	// answers is what an effect answers; the same for the same effect, however often it is done.
+	answers func(e *simEffect) json.RawMessage
 }
 
 type simStats struct {
@@ -209,7 +213,7 @@ func (w *world) claim() {
 	o := &owner{w: w, name: len(w.owners) + 1, alive: true}
 	var epoch [8]byte
 	binary.BigEndian.PutUint64(epoch[:], w.rng.Uint64())
-	o.core = newCore(o, simCatalog, epoch)
+	o.core = newCore(o, w.catalog, epoch)
 	if w.rng.IntN(2) == 0 {
 		o.core.soft = 100 + w.rng.IntN(900) // packs end in the middle of what follows from an input
 	}
@@ -283,10 +287,7 @@ func (w *world) finish(e *simEffect) {
 		res.fault = fault.Of(fault.Unavailable.New("not now"))
 	default:
 		w.do(e)
-		res.data = json.RawMessage(fmt.Sprintf(`{"did":%q}`, e.p.cmd.Name))
-		if n == 1 {
-			res.data = json.RawMessage(`"` + strings.Repeat("x", inlineMax+100) + `"`)
-		}
+		res.data = w.answers(e)
 	}
 	o.core.now = w.now
 	o.core.done(e.p, res)
@@ -552,15 +553,36 @@ func TestSimulatedKernel(t *testing.T) {
 }
 
 func simulate(t *testing.T, seed uint64, print bool) simStats {
-	w := &world{
-		t: t, seed: seed, print: print, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_800_000_000, 0),
-		blobs: map[Digest]json.RawMessage{}, done: map[string]int{},
+	w := newWorld(t, seed, print, simCatalog)
+	w.answers = func(e *simEffect) json.RawMessage {
+		if w.rng.IntN(11) == 0 {
+			return json.RawMessage(`"` + strings.Repeat("x", inlineMax+100) + `"`)
+		}
+		return json.RawMessage(fmt.Sprintf(`{"did":%q}`, e.p.cmd.Name))
 	}
-	for i := range 6 {
+	w.opens("branch", 6)
+	w.live()
+	return w.stats
+}
+
+func newWorld(t *testing.T, seed uint64, print bool, catalog programs) *world {
+	return &world{
+		t: t, seed: seed, print: print, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_800_000_000, 0),
+		blobs: map[Digest]json.RawMessage{}, done: map[string]int{}, catalog: catalog,
+	}
+}
+
+// opens has n clients want a run of the agent.
+func (w *world) opens(agent string, n int) {
+	for i := range n {
 		w.clients = append(w.clients, &simClient{
-			id: polity.NewRunID(0, fmt.Appendf(nil, "%d/%d", seed, i)), agent: "branch", cancel: w.rng.IntN(5) == 0,
+			id: polity.NewRunID(0, fmt.Appendf(nil, "%d/%d", w.seed, i)), agent: agent, cancel: w.rng.IntN(5) == 0,
 		})
 	}
+}
+
+// live lets things happen, and then everything come to its end.
+func (w *world) live() {
 	w.claim()
 	for range 400 {
 		w.step()
@@ -574,7 +596,6 @@ func simulate(t *testing.T, seed uint64, print bool) simStats {
 		w.step()
 	}
 	w.check()
-	return w.stats
 }
 
 // check reads the log as an outsider would.
@@ -664,7 +685,7 @@ func (w *world) checkFolds() {
 
 func (w *world) decisions(n int) string {
 	var b strings.Builder
-	c := newCore(&owner{w: w, alive: true}, simCatalog, [8]byte{})
+	c := newCore(&owner{w: w, alive: true}, w.catalog, [8]byte{})
 	c.decided = func(r polity.RunID, cmd *polity.Command) {
 		fmt.Fprintf(&b, "%s %s %d %s %s\n", r, cmd.Key(), cmd.Do, cmd.To, cmd.Input)
 	}

@@ -1,105 +1,37 @@
 package work
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
-	"time"
 
 	"polity.run/agent"
 	"polity.run/fault"
-)
-
-const (
-	stderrMax   = 4 << 10         // bytes of a program's complaints that go into a fault
-	killGrace   = 2 * time.Second // pipes of a killed program are waited for this long
-	defaultPath = "/usr/local/bin:/usr/bin:/bin"
+	"polity.run/internal/sandbox"
 )
 
 // Program starts a program for each request: the request's input goes to its standard input, and its standard
-// output is its answer, as JSON. It runs in a folder with copies of its pinned files, with an environment of its own,
-// and ends with its whole process group when its time is over or it prints more than it may.
+// output is its answer, as JSON. It runs in dir, a folder of its own with copies of its pinned files, with an environment of its own and in a
+// sandbox, and ends with all that it started when its time is over or it takes more than it may: see sandbox.Run for the faults.
 //
-// Nothing of the run's folder is passed but its path, as POLITY_FOLDER.
+// Nothing of the run's folder is passed but its path, as POLITY_FOLDER, and the right to read it.
 func Program(ctx context.Context, spec *agent.Exec, dir, key, folder string, input json.RawMessage) (json.RawMessage, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	name := spec.Command[0]
-	if _, pinned := spec.Files[strings.TrimPrefix(name, "./")]; pinned {
-		name = filepath.Join(dir, name)
+	args := slices.Clone(spec.Command)
+	if _, pinned := spec.Files[strings.TrimPrefix(args[0], "./")]; pinned {
+		args[0] = filepath.Join(dir, args[0])
 	}
-	cmd := exec.CommandContext(ctx, name, spec.Command[1:]...)
-	cmd.Dir = dir
-	cmd.Env = append([]string{"PATH=" + path(), "HOME=" + dir, "POLITY_KEY=" + key, "POLITY_FOLDER=" + folder}, spec.Env...)
-	cmd.Stdin = bytes.NewReader(input)
-	out := &limited{max: spec.OutputMax, full: func() {
-		cancel(fault.Exceeded("output", "%s: more than %d bytes of output", spec.Command[0], spec.OutputMax))
-	}}
-	complaints := &tail{max: stderrMax}
-	cmd.Stdout, cmd.Stderr = out, complaints
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = killGrace
-	err := cmd.Run()
-	switch {
-	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist):
-		return nil, fault.NotFound.New("%s: no such program: %w", spec.Command[0], err)
-	case errors.Is(err, os.ErrPermission):
-		return nil, fault.Denied.New("%s: cannot be started: %w", spec.Command[0], err)
-	case err != nil:
-		return nil, fault.Failed.New("%s: %w: %s", spec.Command[0], err, strings.TrimSpace(string(complaints.buf)))
+	c := sandbox.Command{
+		Name: spec.Command[0], Args: args, Home: dir, Folder: folder, Env: append([]string{"POLITY_KEY=" + key, "POLITY_FOLDER=" + folder}, spec.Env...),
+		Stdin: input, OutputMax: spec.OutputMax,
 	}
-	return json.RawMessage(bytes.TrimSpace(out.buf.Bytes())), nil
-}
-
-func path() string {
-	if p := os.Getenv("PATH"); p != "" {
-		return p
+	if spec.Sandbox != nil {
+		c.Sandbox = *spec.Sandbox
 	}
-	return defaultPath
-}
-
-// limited keeps the first max bytes, drops the rest, and tells once that there was more.
-type limited struct {
-	buf  bytes.Buffer
-	max  int
-	full func()
-}
-
-func (l *limited) Write(b []byte) (int, error) {
-	room := l.max - l.buf.Len()
-	if len(b) > room {
-		l.buf.Write(b[:max(room, 0)])
-		if l.full != nil {
-			l.full()
-			l.full = nil
-		}
-		return len(b), nil
-	}
-	return l.buf.Write(b)
-}
-
-// tail keeps the last max bytes.
-type tail struct {
-	buf []byte
-	max int
-}
-
-func (t *tail) Write(b []byte) (int, error) {
-	n := len(b)
-	if n > t.max {
-		b = b[n-t.max:]
-	}
-	t.buf = append(t.buf[max(0, len(t.buf)+len(b)-t.max):], b...)
-	return n, nil
+	return sandbox.Run(ctx, c)
 }
 
 // Copy puts the pinned files of a program into a new folder below root, and returns the folder and what removes it. Every

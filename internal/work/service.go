@@ -89,17 +89,6 @@ func status(host string, r *http.Response, body []byte) error {
 	if r.StatusCode >= 200 && r.StatusCode < 300 {
 		return nil
 	}
-	kind := fault.Invalid
-	switch c := r.StatusCode; {
-	case c == http.StatusUnauthorized || c == http.StatusForbidden:
-		kind = fault.Denied
-	case c == http.StatusNotFound || c == http.StatusGone:
-		kind = fault.NotFound
-	case c == http.StatusConflict:
-		kind = fault.Conflict
-	case c == http.StatusRequestTimeout || c == http.StatusTooManyRequests || c >= 500:
-		kind = fault.Unavailable
-	}
 	text := strings.ToValidUTF8(string(body[:min(len(body), serviceErrorMax)]), "\uFFFD")
-	return kind.New("service %s: %s: %s", host, r.Status, strings.Join(strings.Fields(text), " "))
+	return dial.Kind(r.StatusCode).New("service %s: %s: %s", host, r.Status, strings.Join(strings.Fields(text), " "))
 }

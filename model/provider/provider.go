@@ -5,6 +5,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -17,6 +18,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/memory"
 	"polity.run/model"
 	"polity.run/model/anthropic"
 	"polity.run/model/openai"
@@ -166,7 +168,7 @@ func (p *provided) other(name string) (*provided, bool) {
 	return nil, false
 }
 
-// attempts asks until there is an answer, or a fault that asking again does not change.
+// attempts asks as often as the spec allows.
 func (p *provided) attempts(ctx context.Context, r model.Request) (model.Response, error) {
 	most := p.spec.OutputMax
 	if most == 0 {
@@ -175,27 +177,35 @@ func (p *provided) attempts(ctx context.Context, r model.Request) (model.Respons
 	if r.OutputMax == 0 || r.OutputMax > most {
 		r.OutputMax = most
 	}
+	var spent polity.Usage
+	var out model.Response
+	err := persist(ctx, p.spec, func() error {
+		var err error
+		out, err = p.once(ctx, r)
+		spent = spent.Plus(out.Usage)
+		return err
+	})
+	out.Usage = spent
+	return out, err
+}
+
+// persist asks until there is an answer, or a fault that asking again does not change.
+func persist(ctx context.Context, spec model.Spec, once func() error) error {
 	waits := backoff.ExponentialBackOff{
 		InitialInterval: FirstWait, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: MostWait,
 	}
 	waits.Reset()
-	attempts := p.spec.Attempts
-	if attempts == 0 {
-		attempts = model.AttemptsDefault
-	}
-	var spent polity.Usage
+	attempts := cmp.Or(spec.Attempts, model.AttemptsDefault)
 	for n := 1; ; n++ {
-		out, err := p.once(ctx, r)
-		spent = spent.Plus(out.Usage)
-		out.Usage = spent
+		err := once()
 		if err == nil || n >= attempts || ctx.Err() != nil || !errors.Is(err, fault.Unavailable) && !errors.Is(err, fault.Timeout) {
-			return out, err
+			return err
 		}
 		wait := waits.NextBackOff()
 		var later *model.Later
 		if errors.As(err, &later) {
 			if later.After > AfterMax {
-				return out, err
+				return err
 			}
 			wait = later.After + rand.N(FirstWait) // not all at the same moment
 		}
@@ -204,27 +214,73 @@ func (p *provided) attempts(ctx context.Context, r model.Request) (model.Respons
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return out, model.Ended(ctx, p.spec.Name)
+			return model.Ended(ctx, spec.Name)
 		}
 	}
 }
 
 // once asks one time, within the limits and its time.
 func (p *provided) once(ctx context.Context, r model.Request) (model.Response, error) {
-	if err := p.limit.enter(ctx, p.spec.Name); err != nil {
-		return model.Response{}, err
-	}
-	defer p.limit.leave()
-	limit := time.Duration(p.spec.Timeout)
-	if limit == 0 {
-		limit = model.TimeoutDefault
-	}
-	timed, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	out, err := p.asks.Answer(timed, r)
-	if err != nil && ctx.Err() == nil && timed.Err() != nil {
-		err = fault.Timeout.New("model %s: no whole answer within %s", p.spec.Name, limit)
-	}
+	var out model.Response
+	err := p.limit.within(ctx, p.spec, func(ctx context.Context) error {
+		var err error
+		out, err = p.asks.Answer(ctx, r)
+		return err
+	})
 	out.Usage.MicroUSD = p.spec.Price.Cost(out.Usage.InputTokens, out.Usage.OutputTokens, out.Cached, out.CacheWritten)
 	return out, err
+}
+
+// within does something within the limits and a spec's time.
+func (l *limit) within(ctx context.Context, spec model.Spec, do func(context.Context) error) error {
+	if err := l.enter(ctx, spec.Name); err != nil {
+		return err
+	}
+	defer l.leave()
+	most := time.Duration(cmp.Or(spec.Timeout, model.TimeoutDefault))
+	timed, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	err := do(timed)
+	if err != nil && ctx.Err() == nil && timed.Err() != nil {
+		return fault.Timeout.New("model %s: no whole answer within %s", spec.Name, most)
+	}
+	return err
+}
+
+// embedder is an embedder with all that is added to it.
+type embedder struct {
+	spec  model.Spec
+	asks  memory.Embedder
+	limit *limit
+}
+
+var _ memory.Embedder = (*embedder)(nil)
+
+// NewEmbedder returns the embedder that a spec declares, with attempts, limits and prices as a model has them. It returns fault.Invalid for a spec that is
+// wrong, or of a protocol that has none.
+func NewEmbedder(spec model.Spec, shared *Shared) (memory.Embedder, error) {
+	if spec.API != model.OpenAI {
+		return nil, fault.Invalid.New("model %s: embeddings are asked for with api openai alone", spec.Name)
+	}
+	e, err := openai.NewEmbedder(spec)
+	if err != nil {
+		return nil, err
+	}
+	return &embedder{spec, e, shared.of(spec)}, nil
+}
+
+func (e *embedder) Name() string { return e.asks.Name() }
+
+func (e *embedder) Embed(ctx context.Context, texts []string) (vectors [][]float32, spent polity.Usage, err error) {
+	err = persist(ctx, e.spec, func() error {
+		return e.limit.within(ctx, e.spec, func(ctx context.Context) error {
+			var usage polity.Usage
+			var err error
+			vectors, usage, err = e.asks.Embed(ctx, texts)
+			usage.MicroUSD = e.spec.Price.Cost(usage.InputTokens, 0, 0, 0)
+			spent = spent.Plus(usage)
+			return err
+		})
+	})
+	return vectors, spent, err
 }

@@ -47,6 +47,39 @@ type Pattern struct {
 	Seeds int // 0 is SeedsDefault
 }
 
+// Play returns the decider of a seed's configuration, and the names of the members that it may ask.
+func (p Pattern) Play(seed uint64) (polity.Decider, []string, error) {
+	c := p.Config(rand.New(rand.NewPCG(seed, 11)))
+	d, err := c.Decider()
+	if err != nil {
+		return nil, nil, err
+	}
+	may, err := allowed(c)
+	return d, slices.Sorted(maps.Keys(may)), err
+}
+
+// allowed reads who may be asked for which skills from a configuration's JSON.
+func allowed(c pattern.Config) (map[string][]string, error) {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	var known struct {
+		Members     []pattern.Member
+		Specialists []pattern.Member
+	}
+	if err := json.Unmarshal(data, &known); err != nil {
+		return nil, err
+	}
+	may := map[string][]string{}
+	for _, m := range append(known.Members, known.Specialists...) {
+		for _, s := range m.Skills {
+			may[string(m.Name)] = append(may[string(m.Name)], s.Name)
+		}
+	}
+	return may, nil
+}
+
 // The moods of the world: what members answer.
 const (
 	sensible = iota
@@ -114,7 +147,7 @@ func newWorld(t testing.TB, p Pattern, seed uint64) *world {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 11))
 	w := &world{
-		t: t, p: p, r: r, config: p.Config(r), may: map[string][]string{}, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		t: t, p: p, r: r, config: p.Config(r), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		mood: r.IntN(moods), fanOut: []int{1, 2, 5, 64}[r.IntN(4)], names: map[string]bool{},
 	}
 	if r.IntN(3) == 0 {
@@ -124,21 +157,8 @@ func newWorld(t testing.TB, p Pattern, seed uint64) *world {
 	if w.decider, err = w.config.Decider(); err != nil {
 		t.Fatalf("seed %d: the configuration is refused: %v", seed, err)
 	}
-	data, err := json.Marshal(w.config)
-	if err != nil {
+	if w.may, err = allowed(w.config); err != nil {
 		t.Fatal(err)
-	}
-	var known struct {
-		Members     []pattern.Member
-		Specialists []pattern.Member
-	}
-	if err := json.Unmarshal(data, &known); err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range append(known.Members, known.Specialists...) {
-		for _, s := range m.Skills {
-			w.may[string(m.Name)] = append(w.may[string(m.Name)], s.Name)
-		}
 	}
 	return w
 }

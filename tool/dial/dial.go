@@ -59,7 +59,7 @@ func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.User != nil {
 		return nil, fault.Denied.New("%s: no user and password in an address", r.URL.Host)
 	}
-	if len(g.allow) > 0 && !allowed(g.allow, r.URL) {
+	if len(g.allow) > 0 && !Allowed(g.allow, r.URL) {
 		return nil, fault.Denied.New("host %.100q is not among those that are allowed: %s", r.URL.Host, strings.Join(g.allow, ", "))
 	}
 	return g.next.RoundTrip(r)
@@ -72,7 +72,8 @@ func (g *guarded) CloseIdleConnections() {
 	}
 }
 
-func allowed(allow []string, u *url.URL) bool {
+// Allowed says whether the host of an address is among those of allow, as Client does.
+func Allowed(allow []string, u *url.URL) bool {
 	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
 	port := u.Port()
 	usual := port == "" || port == "80" && u.Scheme == "http" || port == "443" && u.Scheme == "https"
@@ -161,4 +162,20 @@ func Expand(value string) (string, error) {
 		return "", fault.Denied.New("the environment has no %s; set it and start again", missing)
 	}
 	return text, nil
+}
+
+// Kind is the kind of fault that an HTTP status from 400 means.
+func Kind(status int) fault.Kind {
+	switch {
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return fault.Denied
+	case status == http.StatusNotFound || status == http.StatusGone:
+		return fault.NotFound
+	case status == http.StatusConflict:
+		return fault.Conflict
+	case status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status >= 500:
+		return fault.Unavailable
+	default:
+		return fault.Invalid
+	}
 }

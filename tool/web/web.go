@@ -30,25 +30,14 @@ import (
 
 // Limits.
 const (
-	ToolsMax  = 200
+	ToolsMax  = tool.HTTPToolsMax
 	errorMax  = 500     // bytes of a service's error that go into a fault
 	bodyMax   = 4 << 20 // bytes of an answer
 	version   = "1"
 	queryItem = 8 << 10 // bytes of one value in an address
 )
 
-// Specs returns what the tools of a source are. It returns fault.Invalid saying what is wrong with the declaration, all at once. Nothing
-// is connected.
-func Specs(src tool.Source) ([]tool.Spec, error) {
-	made, err := build(src)
-	specs := make([]tool.Spec, len(made))
-	for i, m := range made {
-		specs[i] = m.spec
-	}
-	return specs, err
-}
-
-// Tools returns the tools of a source.
+// Tools returns the tools of a source. It returns fault.Invalid saying what is wrong with the declaration, all at once. Nothing is connected yet.
 func Tools(src tool.Source) ([]tool.Tool, error) {
 	made, err := build(src)
 	tools := make([]tool.Tool, len(made))
@@ -117,6 +106,9 @@ func newRequest(src tool.Source, d tool.HTTPTool) (*request, error) {
 	if before, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(d.URL, "https://"), "http://"), "/"); placeholder.MatchString(before) {
 		return nil, fault.Invalid.New("url %q: a placeholder may not stand in the host", d.URL)
 	}
+	if err := checkFields(&d); err != nil {
+		return nil, err
+	}
 	if len(d.Input) == 0 {
 		d.Input = inputOf(d.URL)
 	}
@@ -163,18 +155,13 @@ func newRequest(src tool.Source, d tool.HTTPTool) (*request, error) {
 
 // inputOf is the schema of an input that only fills the address.
 func inputOf(address string) json.RawMessage {
-	properties, required := map[string]any{}, []string{}
+	var names []string
 	for _, m := range placeholder.FindAllStringSubmatch(address, -1) {
-		if properties[m[1]] == nil {
-			properties[m[1]] = map[string]string{"type": "string"}
-			required = append(required, m[1])
+		if !slices.Contains(names, m[1]) {
+			names = append(names, m[1])
 		}
 	}
-	out, err := json.Marshal(map[string]any{"type": "object", "properties": properties, "required": required, "additionalProperties": false})
-	if err != nil {
-		panic("web: a schema that is no JSON: " + err.Error())
-	}
-	return out
+	return tool.Texts(names)
 }
 
 func (r *request) Spec() tool.Spec { return r.spec }
@@ -216,88 +203,7 @@ func output(body []byte) json.RawMessage {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return json.RawMessage("null")
 	}
-	if json.Valid(body) {
-		return body
-	}
-	out, err := json.Marshal(map[string]string{"text": strings.ToValidUTF8(string(body), "\uFFFD")})
-	if err != nil {
-		panic("web: a text that is no JSON: " + err.Error())
-	}
-	return out
-}
-
-func (r *request) make(ctx context.Context, c tool.Call) (*http.Request, error) {
-	var fields map[string]json.RawMessage
-	object := json.Unmarshal(c.Input, &fields) == nil
-	used := map[string]bool{}
-	var wrong error
-	address := placeholder.ReplaceAllStringFunc(r.d.URL, func(m string) string {
-		name := m[1 : len(m)-1]
-		used[name] = true
-		text := plain(fields[name])
-		if text == "" || text == "." || text == ".." || len(text) > queryItem {
-			wrong = fault.Invalid.New("tool %s: input: %q is missing, or cannot stand in an address", r.spec.Name, name)
-		}
-		return url.PathEscape(text)
-	})
-	if wrong != nil {
-		return nil, wrong
-	}
-	u, err := url.Parse(address)
-	if err != nil {
-		return nil, fault.Invalid.New("tool %s: address: %w", r.spec.Name, err)
-	}
-	var body io.Reader
-	bodyless := r.d.Method == http.MethodGet || r.d.Method == http.MethodHead || r.d.Method == http.MethodDelete
-	switch {
-	case bodyless:
-		query := u.Query()
-		for name, raw := range fields {
-			if !used[name] {
-				var list []json.RawMessage
-				if json.Unmarshal(raw, &list) != nil {
-					list = []json.RawMessage{raw}
-				}
-				for _, one := range list {
-					query.Add(name, plain(one))
-				}
-			}
-		}
-		u.RawQuery = query.Encode()
-	case object:
-		rest := map[string]json.RawMessage{}
-		for name, raw := range fields {
-			if !used[name] {
-				rest[name] = raw
-			}
-		}
-		data, err := json.Marshal(rest)
-		if err != nil {
-			return nil, fault.Invalid.New("tool %s: input: %w", r.spec.Name, err)
-		}
-		body = bytes.NewReader(data)
-	default:
-		body = bytes.NewReader(c.Input)
-	}
-	q, err := http.NewRequestWithContext(ctx, r.d.Method, u.String(), body)
-	if err != nil {
-		return nil, fault.Invalid.New("tool %s: %w", r.spec.Name, err)
-	}
-	q.Header.Set("Accept", "application/json")
-	if body != nil {
-		q.Header.Set("Content-Type", "application/json")
-	}
-	if r.d.KeyHeader != "" {
-		q.Header.Set(r.d.KeyHeader, c.Key)
-	}
-	for name, value := range r.headers {
-		text, err := dial.Expand(value)
-		if err != nil {
-			return nil, fault.Denied.New("tool %s: header %s: %w", r.spec.Name, name, err)
-		}
-		q.Header.Set(name, text)
-	}
-	return q, nil
+	return tool.JSON(body)
 }
 
 // plain is a JSON text's text, and other JSON as it is written; "" for nothing and null.
@@ -341,21 +247,10 @@ func (r *request) host() string {
 }
 
 func (r *request) refused(a *http.Response, body []byte) error {
-	kind := fault.Invalid
-	switch c := a.StatusCode; {
-	case c == http.StatusUnauthorized || c == http.StatusForbidden:
-		kind = fault.Denied
-	case c == http.StatusNotFound || c == http.StatusGone:
-		kind = fault.NotFound
-	case c == http.StatusConflict:
-		kind = fault.Conflict
-	case c == http.StatusRequestTimeout || c == http.StatusTooManyRequests || c >= 500:
-		kind = fault.Unavailable
-	}
 	after := ""
 	if v := a.Header.Get("Retry-After"); v != "" {
 		after = fmt.Sprintf(" (retry after %.40q)", v)
 	}
 	text := strings.Join(strings.Fields(strings.ToValidUTF8(string(body[:min(len(body), errorMax)]), "\uFFFD")), " ")
-	return kind.New("tool %s: %s%s: %s", r.spec.Name, a.Status, after, text)
+	return dial.Kind(a.StatusCode).New("tool %s: %s%s: %s", r.spec.Name, a.Status, after, text)
 }

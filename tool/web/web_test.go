@@ -134,12 +134,75 @@ func TestDeclarations(t *testing.T) {
 		"not allowed in a name": {Name: "a b", URL: "https://x.com"},
 		"input":                 {Name: "a", URL: "https://x.com", Input: json.RawMessage(`{"type":7}`)},
 	} {
-		_, err := Specs(tool.Source{Name: "s", HTTP: &tool.HTTP{Allow: []string{"x.com"}, Tools: []tool.HTTPTool{d}}})
+		_, err := Tools(tool.Source{Name: "s", HTTP: &tool.HTTP{Allow: []string{"x.com"}, Tools: []tool.HTTPTool{d}}})
 		if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: got %v, want %q", d, err, want)
 		}
 	}
-	if _, err := Specs(tool.Source{Name: "s", HTTP: &tool.HTTP{Tools: []tool.HTTPTool{{Name: "a", URL: "https://x.com"}}}}); err == nil {
+	if _, err := Tools(tool.Source{Name: "s", HTTP: &tool.HTTP{Tools: []tool.HTTPTool{{Name: "a", URL: "https://x.com"}}}}); err == nil {
 		t.Error("everything may be reached")
+	}
+}
+
+func TestFields(t *testing.T) {
+	tools := serve(t,
+		tool.HTTPTool{Name: "any", Method: "POST", URL: "http://HOST/{p}/{q}", Input: anything, Fields: map[string]tool.HTTPField{
+			"p": {In: tool.InPath, Style: tool.StyleSimple}, "q": {In: tool.InPath, Style: tool.StyleSimple, Explode: true},
+			"auth": {In: tool.InHeader, Name: "Idempotency-Key", Style: tool.StyleSimple},
+			"form": {In: tool.InQuery, Name: "f", Style: tool.StyleForm}, "each": {In: tool.InQuery, Style: tool.StyleForm, Explode: true},
+			"deep": {In: tool.InQuery, Style: tool.StyleDeep}, "json": {In: tool.InQuery, Style: tool.StyleJSON},
+			"b": {In: tool.InBody, Name: "n"},
+		}},
+		tool.HTTPTool{Name: "bare", Method: "POST", URL: "http://HOST/", ContentType: tool.ContentNone},
+		tool.HTTPTool{Name: "form", Method: "DELETE", URL: "http://HOST/", Input: anything, ContentType: typeForm, Fields: map[string]tool.HTTPField{"all": {In: tool.InContent}}},
+		tool.HTTPTool{Name: "whole", Method: "PUT", URL: "http://HOST/", Input: anything, Fields: map[string]tool.HTTPField{"all": {In: tool.InContent}}},
+	)
+	for _, tt := range []struct{ name, input, asked, body, key string }{
+		{"any", `{"p":["a,b","c"],"q":{"y":2,"x":"1/"},"auth":["k","l"],"form":{"b":2,"a":"x&y"},"each":{"k":[1],"l":"m"},"b":[null]}`,
+			"POST /a%2Cb,c/x=1%2F,y=2?f=a,x%26y,b,2&k=%5B1%5D&l=m", `{"n":[null]}`, "k,l"},
+		{"any", `{"p":1,"q":"r","deep":{"a":{"b":[1,2]},"c":null},"json":null,"form":[],"each":null,"other":true}`,
+			"POST /1/r?deep%5Ba%5D%5Bb%5D=1&deep%5Ba%5D%5Bb%5D=2", `{"other":true}`, ""},
+		{"any", `{"p":1,"q":2,"json":{"a":"é"},"each":[1,"b c"],"form":["x,y",2]}`,
+			"POST /1/2?each=1&each=b+c&f=x%2Cy,2&json=%7B%22a%22%3A%22%C3%A9%22%7D", "", ""},
+		{"bare", `{}`, "POST /", "", ""},
+		{"form", `{"all":{"b":[1,2],"a":"x y"}}`, "DELETE /", "a=x+y&b=1&b=2", ""},
+		{"whole", `{"all":[1]}`, "PUT /", "[1]", ""},
+		{"whole", `{}`, "PUT /", "", ""},
+	} {
+		got, err := tools["crm."+tt.name].Call(t.Context(), tool.Call{Input: json.RawMessage(tt.input)})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		var out map[string]string
+		if err := json.Unmarshal(got, &out); err != nil {
+			t.Fatal(err)
+		}
+		if out["asked"] != tt.asked || out["body"] != tt.body || out["key"] != tt.key || out["auth"] != "Bearer secret" {
+			t.Errorf("%s %s: sent %v", tt.name, tt.input, out)
+		}
+	}
+	for _, input := range []string{`{"p":[],"q":1}`, `{"p":["."],"q":1}`, `{"p":1,"q":1,"auth":"a\r\nX: y"}`} {
+		if _, err := tools["crm.any"].Call(t.Context(), tool.Call{Input: json.RawMessage(input)}); !errors.Is(err, fault.Invalid) {
+			t.Errorf("%s: got %v", input, err)
+		}
+	}
+}
+
+func TestFieldsThatCannotGo(t *testing.T) {
+	for want, d := range map[string]tool.HTTPTool{
+		`no {x} stands`:             {Fields: map[string]tool.HTTPField{"x": {In: tool.InPath}}},
+		`want path, query, header`:  {Fields: map[string]tool.HTTPField{"x": {In: "cookie"}}},
+		`"Host" is no header`:       {Fields: map[string]tool.HTTPField{"x": {In: tool.InHeader, Name: "Host"}}},
+		`"a b" is no header`:        {Fields: map[string]tool.HTTPField{"a b": {In: tool.InHeader}}},
+		`"form" does not go with`:   {Fields: map[string]tool.HTTPField{"x": {In: tool.InHeader, Style: tool.StyleForm}}},
+		`"matrix" does not go with`: {Fields: map[string]tool.HTTPField{"x": {In: tool.InQuery, Style: "matrix"}}},
+		`2 of them are the whole`:   {Fields: map[string]tool.HTTPField{"x": {In: tool.InContent}, "y": {In: tool.InContent}}},
+		`content_type "text/plain"`: {ContentType: "text/plain"},
+	} {
+		d.Name, d.URL = "a", "https://x.com/"
+		_, err := Tools(tool.Source{Name: "s", HTTP: &tool.HTTP{Allow: []string{"x.com"}, Tools: []tool.HTTPTool{d}}})
+		if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: got %v, want %q", d, err, want)
+		}
 	}
 }

@@ -51,6 +51,8 @@ type Seen struct {
 type Server struct {
 	// Answer answers what the script does not; nil answers "ok", or an empty object.
 	Answer func(s Seen) Reply
+	// Embeddings answers requests for embeddings, which the script does not: with a Status it refuses them.
+	Embeddings Reply
 
 	mu     sync.Mutex
 	script []Reply
@@ -67,7 +69,7 @@ func (s *Server) Seen() []Seen {
 	return append([]Seen(nil), s.seen...)
 }
 
-// ServeHTTP answers POST .../chat/completions and POST .../messages.
+// ServeHTTP answers POST .../chat/completions, POST .../messages and POST .../embeddings.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	raw, err := io.ReadAll(io.LimitReader(r.Body, requestMax))
 	if err != nil {
@@ -77,17 +79,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := json.Unmarshal(raw, &seen.Body); err != nil {
 		seen.Problem = "not JSON: " + err.Error()
 	}
-	chat := strings.HasSuffix(r.URL.Path, "/chat/completions")
+	chat, embeds := strings.HasSuffix(r.URL.Path, "/chat/completions"), strings.HasSuffix(r.URL.Path, "/embeddings")
+	var texts []string
 	switch {
-	case r.Method != http.MethodPost || !chat && !strings.HasSuffix(r.URL.Path, "/messages"):
+	case r.Method != http.MethodPost || !chat && !embeds && !strings.HasSuffix(r.URL.Path, "/messages"):
 		seen.Problem = "no such address: " + r.Method + " " + r.URL.Path
 	case seen.Problem != "":
 	case chat:
 		seen.Request, seen.Problem = readChat(raw)
+	case embeds:
+		texts, seen.Problem = readEmbeddings(raw)
 	default:
 		seen.Request, seen.Problem = readMessages(raw, r.Header)
 	}
-	reply := s.next(seen)
+	reply := s.next(seen, embeds)
 	if seen.Problem != "" {
 		reply = Reply{Status: http.StatusBadRequest, Text: seen.Problem, Code: "invalid_request_error"}
 	}
@@ -109,10 +114,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(reply.Status)
 		fail := map[string]any{"error": map[string]any{"message": reply.Text, "type": "invalid_request_error", "code": reply.Code}}
-		if !chat {
+		if !chat && !embeds {
 			fail = map[string]any{"type": "error", "error": map[string]any{"type": reply.Code, "message": reply.Text}}
 		}
 		_ = json.NewEncoder(w).Encode(fail)
+	case embeds:
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(embeddings(texts, reply)) // the one who asked may be gone
 	default:
 		var events []string
 		if chat {
@@ -124,10 +132,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) next(seen Seen) Reply {
+func (s *Server) next(seen Seen, embeds bool) Reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen = append(s.seen, seen)
+	if embeds {
+		return s.Embeddings
+	}
 	if len(s.script) > 0 && seen.Problem == "" {
 		reply := s.script[0]
 		s.script = s.script[1:]

@@ -1,0 +1,100 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"polity.run/fault"
+)
+
+// Bucket keeps values by key: the newest value of each key, in a stream with a subject for each. It is safe for concurrent use.
+type Bucket struct {
+	b      *Bus
+	stream jetstream.Stream
+	prefix string
+}
+
+// ValueMax is the largest value of a bucket, in bytes.
+const ValueMax = FrameMax
+
+// Bucket opens the named bucket, and creates it if it is not there.
+func (b *Bus) Bucket(ctx context.Context, name string) (*Bucket, error) {
+	ctx, cancel := context.WithTimeout(ctx, readyMax)
+	defer cancel()
+	stream, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: "BUCKET_" + name, Subjects: []string{"bucket." + name + ".>"}, MaxMsgsPerSubject: 1,
+		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+		Duplicates: dupWindow, AllowDirect: false,
+	})
+	if err != nil {
+		return nil, fault.Unavailable.New("bus: open bucket %s: %w", name, err)
+	}
+	return &Bucket{b: b, stream: stream, prefix: "bucket." + name + "."}, nil
+}
+
+// Put sets a key's value and returns when it is safe. A key is one or more tokens of a subject. After a fault it may be set or not: putting it again is
+// safe.
+func (k *Bucket) Put(ctx context.Context, key string, value []byte) error {
+	if len(value) > ValueMax {
+		return fault.Invalid.New("bus: a value of %d bytes; the most is %d", len(value), ValueMax)
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestMax)
+	defer cancel()
+	if _, err := k.b.js.Publish(ctx, k.prefix+key, value); err != nil {
+		return fault.Unavailable.New("bus: put %s: %w", key, err)
+	}
+	return nil
+}
+
+// Delete removes a key and its value from the disk.
+func (k *Bucket) Delete(ctx context.Context, key string) error {
+	ctx, cancel := context.WithTimeout(ctx, requestMax)
+	defer cancel()
+	if err := k.stream.Purge(ctx, jetstream.WithPurgeSubject(k.prefix+key)); err != nil {
+		return fault.Unavailable.New("bus: delete %s: %w", key, err)
+	}
+	return nil
+}
+
+// Each gives all keys with their values, in the order of putting, and ends early with each's error.
+func (k *Bucket) Each(ctx context.Context, each func(key string, value []byte) error) error {
+	info, err := k.stream.Info(ctx)
+	if err != nil {
+		return fault.Unavailable.New("bus: read bucket: %w", err)
+	}
+	if info.State.Msgs == 0 {
+		return nil
+	}
+	consumer, err := k.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return fault.Unavailable.New("bus: read bucket: %w", err)
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return fault.Unavailable.New("bus: read bucket: %w", err)
+	}
+	defer messages.Stop()
+	for {
+		m, err := messages.Next(jetstream.NextMaxWait(requestMax))
+		if err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = fmt.Errorf("nothing came for %s", time.Duration(requestMax))
+			}
+			return fault.Damaged.New("bus: read bucket: %w", err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return fault.Internal.New("bus: read bucket: %w", err)
+		}
+		if err := each(m.Subject()[len(k.prefix):], m.Data()); err != nil {
+			return err
+		}
+		if meta.NumPending == 0 {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"polity.run/environ"
+)
+
+// OnMax is how many sources of requests a manifest may declare.
+const OnMax = 100
+
+// On is a source of requests: what polity watch watches, and who is asked about it. It is no part of the release: what is
+// watched is not what is run.
+type On struct {
+	Agent string // never ""
+	Skill string // "" is the agent's only one
+	// Input is a JSON object. For a schedule it is the request's input; for the others its fields are added to what was observed,
+	// which it does not replace. Nil for what was observed alone.
+	Input json.RawMessage
+	In    string // folder that the run may read; "" is the watched one, or none
+
+	// One of these is set.
+	Folder   *environ.Folder
+	Schedule *environ.Schedule
+	Lines    bool // of standard input
+}
+
+// catchUpWord is an environ.CatchUp.
+type catchUpWord string
+
+func (catchUpWord) choices() []string {
+	return []string{string(environ.CatchUpNone), string(environ.CatchUpOne)}
+}
+
+// occasion is On.
+type occasion struct {
+	Folder  string      `json:"folder,omitempty" jsonschema:"Folder whose new and changed files are requests, relative to the manifest's folder."`
+	Files   string      `json:"files,omitempty" of:"folder" jsonschema:"Which files of it, as in *.eml; default all but those that begin with a dot."`
+	Deleted bool        `json:"deleted,omitempty" of:"folder" jsonschema:"Whether a file that is gone is a request, too."`
+	SizeMax size        `json:"size_max,omitempty" of:"folder" jsonschema:"Most bytes of a file; a larger one is left out. Default 64MiB."`
+	Every   duration    `json:"every,omitempty" jsonschema:"Time between two requests, as in 1h. They are made at its multiples, counted from a Monday's midnight in UTC."`
+	CatchUp catchUpWord `json:"catch_up,omitempty" of:"every" jsonschema:"What becomes of the times at which nobody watched: none, or one request for the last of them; default none."`
+	Lines   bool        `json:"lines,omitempty" jsonschema:"Whether each line of standard input is a request."`
+	Agent   word        `json:"agent,omitempty" jsonschema:"Agent that is asked; default the one that a request goes to."`
+	Skill   word        `json:"skill,omitempty" jsonschema:"Skill that is asked of it; it may be left out if the agent has one."`
+	Input   value       `json:"input,omitempty" jsonschema:"Object that is asked, with every; with folder and lines its fields are added to what was observed."`
+	In      string      `json:"in,omitempty" jsonschema:"Folder that the run may read, relative to the manifest's folder; default the watched one."`
+}
+
+// occasionKinds are the fields that tell what is watched.
+var occasionKinds = []string{"folder", "every", "lines"}
+
+// on builds what the manifest wants watched, once the agents are known.
+func (b *builder) on(main string) []On {
+	if len(b.file.On) > OnMax {
+		b.add("on", fmt.Sprintf("%d sources are more than %d", len(b.file.On), OnMax), "split the manifest")
+		return nil
+	}
+	var list []On
+	first := map[string]int{}
+	for i := range b.file.On {
+		w, at := &b.file.On[i], fmt.Sprintf("on[%d]", i)
+		if !b.at.isMapping(at) || !b.oneKind(at) {
+			continue
+		}
+		o := b.occasion(w, at, main)
+		key := o.Key()
+		if w.Lines {
+			key = "lines" // there is one standard input
+		}
+		if at0, twice := first[key]; twice && !b.log.doubts(at) {
+			b.add(at, fmt.Sprintf("this is on[%d] again", at0), "delete one")
+		}
+		first[key] = i
+		list = append(list, o)
+	}
+	return list
+}
+
+// oneKind says whether exactly one thing is watched, with no fields of another.
+func (b *builder) oneKind(at string) bool {
+	var told []string
+	for _, field := range occasionKinds {
+		if b.at.has(at + "." + field) {
+			told = append(told, field)
+		}
+	}
+	switch {
+	case len(told) == 0 && b.log.doubts(at):
+		return false // a misspelled one was reported
+	case len(told) == 0:
+		b.add(at, "nothing says what is watched", "add one of "+strings.Join(occasionKinds, ", "))
+		return false
+	case len(told) > 1:
+		b.add(at+"."+told[1], fmt.Sprintf("%s and %s are two things to watch", told[0], told[1]), "write two entries")
+		return false
+	}
+	all := fieldsOf(reflect.TypeFor[occasion]())
+	for _, field := range all.names {
+		if of := all.byName[field].Tag.Get("of"); of != "" && of != told[0] && b.at.has(at+"."+field) {
+			b.add(at+"."+field, fmt.Sprintf("this belongs to %s; here it is %s that is watched", of, told[0]), "delete it")
+		}
+	}
+	return true
+}
+
+func (b *builder) occasion(w *occasion, at, main string) On {
+	o := On{Agent: main, Skill: string(w.Skill), Input: w.Input.json, In: w.In}
+	if w.Agent != "" {
+		o.Agent = string(w.Agent)
+	}
+	b.asked(&o, at)
+	if o.Input != nil && bytes.TrimSpace(o.Input)[0] != '{' {
+		b.add(at+".input", "this is not an object", "write it as in {question: ...}")
+	}
+	switch {
+	case b.at.has(at + ".folder"):
+		if err := environ.CheckFiles(w.Files); err != nil {
+			b.add(at+".files", err.Error(), "")
+		}
+		o.Folder = &environ.Folder{Path: w.Folder, Files: w.Files, Deleted: w.Deleted, SizeMax: int64(w.SizeMax)}
+	case b.at.has(at + ".every"):
+		every := time.Duration(w.Every)
+		if every > 0 && every < environ.EveryMin {
+			b.add(at+".every", fmt.Sprintf("%s is less than %s", every, environ.EveryMin), "wait longer")
+		}
+		o.Schedule = &environ.Schedule{Every: every, CatchUp: environ.CatchUp(w.CatchUp)}
+	default:
+		o.Lines = w.Lines
+		if !w.Lines && !b.log.doubts(at+".lines") {
+			b.add(at+".lines", "this watches nothing", "write true, or delete the entry")
+		}
+	}
+	return o
+}
+
+// asked checks who is asked.
+func (b *builder) asked(o *On, at string) {
+	d := b.defs[o.Agent]
+	if d == nil {
+		if b.at.has(at+".agent") && !b.log.doubts("agents"+keyPath(o.Agent)) {
+			b.unknown(at+".agent", "no agent", o.Agent, slices.Sorted(maps.Keys(b.defs)))
+		}
+		return
+	}
+	var skills []string
+	for _, s := range d.Skills {
+		if s.Name == o.Skill {
+			return
+		}
+		skills = append(skills, s.Name)
+	}
+	switch {
+	case o.Skill != "":
+		b.unknown(at+".skill", "agent "+o.Agent+" has no skill", o.Skill, skills)
+	case len(skills) > 1:
+		b.add(at, fmt.Sprintf("agent %s has %d skills", o.Agent, len(skills)), "add skill: one of "+strings.Join(skills, ", "))
+	}
+}
+
+// Under returns o with its folders as they are seen from where the manifest's folder is dir.
+func (o On) Under(dir string) On {
+	under := func(path string) string {
+		if path == "" || filepath.IsAbs(path) {
+			return path
+		}
+		return filepath.Join(dir, path)
+	}
+	o.In = under(o.In)
+	if o.Folder != nil {
+		f := *o.Folder
+		f.Path = under(f.Path)
+		o.Folder = &f
+	}
+	return o
+}
+
+// Key names what is watched and who is asked what about it. Two sources with the same key would make the same runs.
+func (o On) Key() string {
+	what := "lines"
+	switch {
+	case o.Folder != nil:
+		what = fmt.Sprintf("folder %q files %q deleted %t", o.Folder.Path, o.Folder.Files, o.Folder.Deleted)
+	case o.Schedule != nil:
+		what = "every " + o.Schedule.Every.String()
+	}
+	return fmt.Sprintf("%s agent %q skill %q input %s in %q", what, o.Agent, o.Skill, o.Input, o.In)
+}
