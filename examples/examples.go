@@ -7,5 +7,5 @@ import "embed"
 
 // Files are the examples' folders, each named as its pattern.
 //
-//go:embed sequence
+//go:embed sequence parallel loop
 var Files embed.FS
