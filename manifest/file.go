@@ -269,19 +269,32 @@ func (patternWord) choices() []string { return pattern.Names() }
 // patterned is the pattern of an organization, and what the patterns need. The pattern tag says to which ones a field belongs; the one
 // with an exclamation mark cannot do without it. A field that several patterns have stands in shared.
 type patterned struct {
-	Pattern patternWord `json:"pattern,omitempty" kind:"org" tells:"kind" jsonschema:"Kind org: who acts next. hub: a coordinator asks specialists, verifies their claims and puts the answer together. sequence: stages, one after the other. parallel: agents that are asked at once. loop: one makes what another judges, until it is good enough."`
+	Pattern patternWord `json:"pattern,omitempty" kind:"org" tells:"kind" jsonschema:"Kind org: who acts next. hub: a coordinator asks specialists, verifies their claims and puts the answer together. sequence: stages, one after the other. parallel: agents that are asked at once. loop: one makes what another judges, until it is good enough. router: one of several is asked, by rules or a classifier. handoff: control of one conversation moves from agent to agent. peers: agents that send each other messages."`
+	shared
 	hub
 	sequence
 	parallel
 	loop
-	shared
+	router
+	handoff
+	peers
 }
 
-// shared are the fields that several patterns have.
+// shared are the fields of several patterns.
 type shared struct {
-	Join   join   `json:"join,omitempty" kind:"org" pattern:"hub,parallel" jsonschema:"Patterns hub and parallel: how many steps or branches must succeed; default all."`
-	Hedge  hedge  `json:"hedge,omitempty" kind:"org" pattern:"hub,parallel" jsonschema:"Patterns hub and parallel: a second question where an answer is slow, to agents that may be asked twice without harm, and to at most 5 of 100."`
-	Rounds *tries `json:"rounds,omitempty" kind:"org" pattern:"loop" jsonschema:"Pattern loop: how many candidates there may be; default 3, at most 20."`
+	Join     join   `json:"join,omitempty" kind:"org" pattern:"hub,parallel" jsonschema:"Patterns hub and parallel: how many steps or branches must succeed; default all."`
+	Hedge    hedge  `json:"hedge,omitempty" kind:"org" pattern:"hub,parallel" jsonschema:"Patterns hub and parallel: a second question where an answer is slow, to agents that may be asked twice without harm, and to at most 5 of 100."`
+	Rounds   *tries `json:"rounds,omitempty" kind:"org" pattern:"loop" jsonschema:"Pattern loop: how many candidates there may be; default 3, at most 20."`
+	Fallback word   `json:"fallback,omitempty" kind:"org" pattern:"hub,router,handoff" jsonschema:"Pattern hub: match, if code plans where the planner makes no plan that can be carried out; left out the run fails then. Pattern router: agent that is asked where no route is found; left out the run says that it abstains. Pattern handoff: agent that takes over from one that cannot go on."`
+	Links    []link `json:"links,omitempty" kind:"org" pattern:"handoff!,peers" jsonschema:"Pattern handoff: who may hand over to whom. Pattern peers: who may write to whom."`
+}
+
+// link is pattern.Link.
+type link struct {
+	From word   `json:"from" jsonschema:"Agent from which the link leads."`
+	To   []word `json:"to" jsonschema:"Agents to which it leads."`
+	Both bool   `json:"both,omitempty" jsonschema:"Whether it leads the other way as well."`
+	Back bool   `json:"back,omitempty" jsonschema:"Pattern handoff: whether it may lead back at once to whoever handed over."`
 }
 
 // hedge says when an agent is asked a second time.
@@ -289,24 +302,18 @@ type hedge struct {
 	After duration `json:"after" jsonschema:"How long the first answer is waited for, as in 2s."`
 }
 
-// plannerWord names a planner of the hub that is code.
-type plannerWord string
-
-func (plannerWord) choices() []string { return []string{"match"} }
-
 // hub is pattern.Hub.
 type hub struct {
-	Specialists []word      `json:"specialists,omitempty" kind:"org" pattern:"hub!" jsonschema:"Pattern hub: names of the agents that may be asked."`
-	Plan        []step      `json:"plan,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: the steps. Left out a planner makes them for each request."`
-	Planner     word        `json:"planner,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: who plans where no plan is declared, and plans anew what failed. match, the default: code that matches the request with the skills. Else the name of an agent."`
-	Fallback    plannerWord `json:"fallback,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: who plans where the planner makes no plan that can be carried out. Left out the run fails then."`
-	Review      word        `json:"review,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: agent, as a rule a person, that approves the plan before anything of it is done."`
-	Synthesizer word        `json:"synthesizer,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: agent that words the answer from what was found and verified. Findings and verdict stay as they are."`
-	Ledger      *ledger     `json:"ledger,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: instead of a plan a lead that says round by round who does what."`
-	Caps        caps        `json:"caps,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: limits of every plan."`
-	Retries     *tries      `json:"retries,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how often a failed step is asked again; default 1."`
-	Replans     *tries      `json:"replans,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how often the rest of the plan may be made anew; default 1."`
-	Verdict     []rule      `json:"verdict,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: rules over verified claims; the first that holds is the verdict."`
+	Specialists []word  `json:"specialists,omitempty" kind:"org" pattern:"hub!" jsonschema:"Pattern hub: names of the agents that may be asked."`
+	Plan        []step  `json:"plan,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: the steps. Left out a planner makes them for each request."`
+	Planner     word    `json:"planner,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: who plans where no plan is declared, and plans anew what failed. match, the default: code that matches the request with the skills. Else the name of an agent."`
+	Review      word    `json:"review,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: agent, as a rule a person, that approves the plan before anything of it is done."`
+	Synthesizer word    `json:"synthesizer,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: agent that words the answer from what was found and verified. Findings and verdict stay as they are."`
+	Ledger      *ledger `json:"ledger,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: instead of a plan a lead that says round by round who does what."`
+	Caps        caps    `json:"caps,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: limits of every plan."`
+	Retries     *tries  `json:"retries,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how often a failed step is asked again; default 1."`
+	Replans     *tries  `json:"replans,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how often the rest of the plan may be made anew; default 1."`
+	Verdict     []rule  `json:"verdict,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: rules over verified claims; the first that holds is the verdict."`
 }
 
 // ledger is pattern.Ledger.
@@ -353,6 +360,104 @@ type stage struct {
 	Objective string `json:"objective,omitempty" jsonschema:"What this stage is for."`
 	Optional  bool   `json:"optional,omitempty" jsonschema:"Whether the sequence goes on without it if it fails."`
 	Bounds    bounds `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the stage."`
+}
+
+// router is pattern.Router.
+type router struct {
+	Routes      []route      `json:"routes,omitempty" kind:"org" pattern:"router!" jsonschema:"Pattern router: where requests may go. The first one with a condition that holds is taken."`
+	Classifier  word         `json:"classifier,omitempty" kind:"org" pattern:"router" jsonschema:"Pattern router: agent that says where a request belongs for which no condition holds."`
+	Least       fraction     `json:"least,omitempty" kind:"org" pattern:"router" jsonschema:"Pattern router: how sure the classifier must be, after calibration; default 0.6."`
+	Calibration []calibrated `json:"calibration,omitempty" kind:"org" pattern:"router" jsonschema:"Pattern router: how often the classifier was right when it said how sure it was. Left out it is believed."`
+}
+
+// route is pattern.Route.
+type route struct {
+	Name        word       `json:"name,omitempty" jsonschema:"Name of the route. Left out it is the agent's."`
+	Agent       word       `json:"agent" jsonschema:"Agent that is asked."`
+	Skill       word       `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
+	Description string     `json:"description,omitempty" jsonschema:"What belongs here, for the classifier. Left out it is the agent's description."`
+	When        conditions `json:"when,omitempty" jsonschema:"Condition of the request, or several of which one is enough. Left out only the classifier comes here."`
+	Bounds      bounds     `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the agent."`
+}
+
+// condition is pattern.Condition.
+type condition struct {
+	Field    string `json:"field" jsonschema:"What is looked at, as in input.kind, or input for the whole request."`
+	Equals   value  `json:"equals,omitempty" jsonschema:"The value that it must be."`
+	Contains string `json:"contains,omitempty" jsonschema:"What its text must contain, in whatever case."`
+	Matches  string `json:"matches,omitempty" jsonschema:"Regular expression (RE2) that its text must match."`
+}
+
+// calibrated is pattern.Calibrated.
+type calibrated struct {
+	Said  fraction `json:"said" jsonschema:"How sure the classifier says it is, 0 to 1."`
+	Right fraction `json:"right" jsonschema:"The share of such answers that were right, 0 to 1."`
+}
+
+// handoff is pattern.Handoff.
+type handoff struct {
+	Owner    word        `json:"owner,omitempty" kind:"org" pattern:"handoff!" jsonschema:"Pattern handoff: agent that is in control first."`
+	Hops     hops        `json:"hops,omitempty" kind:"org" pattern:"handoff" jsonschema:"Pattern handoff: most handovers of the whole conversation; default 10. Then whoever is in control answers."`
+	NoReturn *noReturn   `json:"no_return,omitempty" kind:"org" pattern:"handoff" jsonschema:"Pattern handoff: for how many hops an agent that handed over cannot be handed the conversation again; default 1."`
+	History  historyWord `json:"history,omitempty" kind:"org" pattern:"handoff" jsonschema:"Pattern handoff: what is told of earlier handovers: the last one, the summary of each, or all with the work of each; default summary."`
+}
+
+// historyWord is the history of a pattern.Handoff.
+type historyWord string
+
+func (historyWord) choices() []string { return []string{"last", "summary", "all"} }
+
+// peers is pattern.Peers.
+type peers struct {
+	Peers    []peer     `json:"peers,omitempty" kind:"org" pattern:"peers!" jsonschema:"Pattern peers: the members, in the order of a ring."`
+	Topology topology   `json:"topology,omitempty" kind:"org" pattern:"peers" jsonschema:"Pattern peers: who may write to whom: mesh, ring, star, sparse or links. Left out it is links if there are any, else mesh."`
+	Start    []word     `json:"start,omitempty" kind:"org" pattern:"peers" jsonschema:"Pattern peers: who gets the request. Left out it is everybody who is there from the start."`
+	Goal     *goal      `json:"goal,omitempty" kind:"org" pattern:"peers" jsonschema:"Pattern peers: what ends it, beside quiet and limits."`
+	Limits   peerLimits `json:"limits,omitempty" kind:"org" pattern:"peers" jsonschema:"Pattern peers: limits, beside the bounds."`
+}
+
+// peer is pattern.Peer.
+type peer struct {
+	Agent  word     `json:"agent" jsonschema:"Agent that takes part."`
+	Joins  joinWord `json:"joins,omitempty" jsonschema:"start, or later: when somebody sends it an invite. Default start."`
+	Bounds bounds   `json:"bounds,omitempty" jsonschema:"Limits that are delegated to each of its turns."`
+}
+
+// joinWord is when a peer joins.
+type joinWord string
+
+func (joinWord) choices() []string { return []string{"start", "later"} }
+
+// topology is pattern.Topology.
+type topology struct {
+	Shape  shapeWord `json:"shape" jsonschema:"mesh: everybody to everybody; ring: each to its two neighbours; star: everybody to the center; sparse: each to its degree nearest ones; links: as the links say."`
+	Center word      `json:"center,omitempty" jsonschema:"Shape star: the member in the middle."`
+	Degree count     `json:"degree,omitempty" jsonschema:"Shape sparse: how many others each is linked to."`
+}
+
+// shapeWord is the shape of a topology.
+type shapeWord string
+
+func (shapeWord) choices() []string { return []string{"mesh", "ring", "star", "sparse", "links"} }
+
+// goal is pattern.Goal.
+type goal struct {
+	When *goalState `json:"when,omitempty" jsonschema:"What the state of a member must hold."`
+	Done howMany    `json:"done,omitempty" jsonschema:"How many members say that they are done, or all."`
+}
+
+// goalState is pattern.GoalState.
+type goalState struct {
+	Member word `json:"member,omitempty" jsonschema:"The member. Left out it is any."`
+	condition
+}
+
+// peerLimits are pattern.PeerLimits.
+type peerLimits struct {
+	Turns    count `json:"turns,omitempty" jsonschema:"Most turns of all members together; default 200."`
+	Messages count `json:"messages,omitempty" jsonschema:"Most messages that are delivered; default 1000."`
+	Queue    count `json:"queue,omitempty" jsonschema:"Most messages that wait for one member; default 100. More are returned."`
+	Stall    count `json:"stall,omitempty" jsonschema:"Turns in a row that send something and say nothing new, after which it ends; default 20."`
 }
 
 // skill is polity.Skill.

@@ -52,6 +52,12 @@ func (b *builder) config(o *org) pattern.Config {
 		return b.parallel(o)
 	case "loop":
 		return b.loop(o)
+	case "router":
+		return b.router(o)
+	case "handoff":
+		return b.handoff(o)
+	case "peers":
+		return b.peers(o)
 	default:
 		return nil // reported by the decoder, or as missing
 	}
@@ -256,7 +262,7 @@ func (b *builder) repeatable(d *agent.Definition, above []polity.AgentName) bool
 func (b *builder) hub(o *org) pattern.Config {
 	h := &o.as.hub
 	cfg := &pattern.Hub{
-		Planner: string(h.Planner), Fallback: string(h.Fallback), Review: polity.AgentName(h.Review), Synthesizer: polity.AgentName(h.Synthesizer),
+		Planner: string(h.Planner), Fallback: string(o.as.Fallback), Review: polity.AgentName(h.Review), Synthesizer: polity.AgentName(h.Synthesizer),
 		Hedge: polity.Duration(o.as.Hedge.After), Ledger: h.Ledger.config(),
 		Caps: pattern.Caps{
 			Steps: int(h.Caps.Steps), Width: int(h.Caps.Width), Depth: int(h.Caps.Depth), MicroUSD: int64(h.Caps.USD),

@@ -44,7 +44,7 @@ type Role struct {
 
 // Names lists the patterns in the order in which they are documented.
 func Names() []string {
-	return []string{"hub", "sequence", "parallel", "loop"}
+	return []string{"hub", "sequence", "parallel", "loop", "router", "handoff", "peers"}
 }
 
 // New returns the empty configuration of a pattern, or fault.Invalid naming those that there are.
@@ -58,6 +58,12 @@ func New(name string) (Config, error) {
 		return &Parallel{}, nil
 	case "loop":
 		return &Loop{}, nil
+	case "router":
+		return &Router{}, nil
+	case "handoff":
+		return &Handoff{}, nil
+	case "peers":
+		return &Peers{}, nil
 	default:
 		return nil, fault.Invalid.New("pattern %q is not known here; there is %s%s", name, strings.Join(Names(), ", "), among(Names(), name))
 	}

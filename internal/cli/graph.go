@@ -80,6 +80,7 @@ func drawing(r *agent.Release) (nodes []graphNode, edges []graphEdge) {
 				add(t.Name, "tool", "")
 				link(t.Name, "gathers")
 			}
+			edges = append(edges, between(o)...)
 		}
 		if m := d.Model; m != nil {
 			add("model "+m.Model, "model", "")
@@ -133,6 +134,29 @@ func members(o *agent.Org) []asking {
 		}
 	}
 	return out
+}
+
+// linksDrawn is how many links between the members of one organization are drawn; of more nobody would see anything.
+const linksDrawn = 200
+
+// between lists which members of an organization may turn to which others, if its pattern says that.
+func between(o *agent.Org) []graphEdge {
+	c, err := pattern.Parse(o.Pattern, o.Config)
+	linked, ok := c.(pattern.Linked)
+	if err != nil || !ok { // of a pattern that this program does not know, or without links
+		return nil
+	}
+	var edges []graphEdge
+	for _, from := range o.Members {
+		to, does := linked.Reach(from)
+		for _, name := range to {
+			edges = append(edges, graphEdge{string(from), string(name), "may " + does})
+		}
+	}
+	if len(edges) > linksDrawn {
+		return nil
+	}
+	return edges
 }
 
 // mermaid writes a flowchart. Nodes get numbers, so that no name is taken for syntax.

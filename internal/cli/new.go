@@ -79,8 +79,14 @@ func templateStarter(name string) starter {
 	return starter{name, within(templates, path.Join("templates", name)), nil}
 }
 
+// patternHub is the pattern whose example is a template, since the one of this repository looks at source code.
+const patternHub = "hub"
+
 // patternStarter is the example of a pattern. What it says of its place in this repository is made true for the new folder.
 func patternStarter(name string) starter {
+	if name == patternHub {
+		return templateStarter(templateDefault)
+	}
 	return starter{name, within(examples.Files, name), func(file, text string) string {
 		text = strings.ReplaceAll(text, "$schema=../../"+schemaName, "$schema="+schemaName)
 		if path.Ext(file) != ".md" {
@@ -107,7 +113,7 @@ func within(files fs.FS, dir string) fs.FS {
 func patternList() []string {
 	return slices.DeleteFunc(pattern.Names(), func(name string) bool {
 		_, err := fs.Stat(examples.Files, name)
-		return err != nil
+		return err != nil && name != patternHub
 	})
 }
 

@@ -69,6 +69,12 @@ func (r *report) byPattern() string {
 		err = w.loop(r)
 	case "magentic":
 		err = w.magentic(r)
+	case "router":
+		err = w.router(r)
+	case "handoff":
+		err = w.handoff(r)
+	case "peers":
+		err = w.peers(r)
 	default:
 		return ""
 	}

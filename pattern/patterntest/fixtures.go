@@ -12,7 +12,10 @@ import (
 
 // Fixtures are the patterns as they are played, by name: configurations from seeds, and members that do their duty.
 func Fixtures() map[string]Pattern {
-	return map[string]Pattern{"sequence": sequence(), "parallel": parallel(), "loop": loop(), "hub-planned": plannedHub(), "hub-ledger": ledger()}
+	return map[string]Pattern{
+		"hub-planned": plannedHub(), "hub-ledger": ledger(), "sequence": sequence(), "parallel": parallel(), "loop": loop(),
+		"router": router(), "handoff": handoff(), "peers": peers(),
+	}
 }
 
 // Team makes members with one skill each; every other one may be asked twice.
