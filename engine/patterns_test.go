@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -224,4 +225,56 @@ func decoded[T any](t *testing.T, output json.RawMessage) T {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// TestPatternsAtABound gives runs fewer turns than they want: they end with the best that there is, and say at which bound.
+func TestPatternsAtABound(t *testing.T) {
+	tests := map[string]struct {
+		manifest string
+		answers  map[string]string
+		want     func(output json.RawMessage) bool
+	}{
+		"loop": {
+			"bounds: {turns: 3}\nagents: {ada: {use: cast}, judge: {use: cast}}\norg: {pattern: loop, generator: ada, evaluator: judge, rounds: 9}\n",
+			map[string]string{"ada/generate": `{"text":"one"}`, "judge/evaluate": `{"score":0.5,"pass":false,"critique":"longer"}`},
+			func(output json.RawMessage) bool {
+				var r pattern.LoopResult
+				return json.Unmarshal(output, &r) == nil && r.Stopped == "bound" && string(r.Best) == `{"text":"one"}`
+			},
+		},
+		"parallel": {
+			"bounds: {turns: 1}\nagents: {ada: {use: cast}, bob: {use: cast}}\norg: {pattern: parallel, branches: [{agent: ada}, {agent: bob}]}\n",
+			map[string]string{"ada/": `"one"`, "bob/": `"two"`},
+			func(output json.RawMessage) bool {
+				var r pattern.ParallelResult
+				return json.Unmarshal(output, &r) == nil && !r.Met && len(r.Answers) == 1
+			},
+		},
+		"ledger": {
+			"bounds: {turns: 3}\nagents: {ada: {use: cast}, lead: {use: cast}}\norg: {pattern: hub, specialists: [ada], ledger: {lead: lead}}\n",
+			map[string]string{
+				"lead/ledger": `{"given":[],"look_up":[],"derive":[],"guesses":[],"plan":["ada looks"]}`, "ada/work": `"324 m"`,
+				"lead/progress": strings.ReplaceAll(satisfiedNo, `"team"`, `"ada"`),
+			},
+			func(output json.RawMessage) bool {
+				var r pattern.MagenticResult
+				return json.Unmarshal(output, &r) == nil && r.Stopped == "bound" && strings.Contains(r.Answer, "324 m")
+			},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := loadPatterns(t, "polity: v1\nname: main\n"+tt.manifest)
+			e := open(t, t.TempDir(), (&cast{answers: tt.answers, asked: map[string]int{}}).agent())
+			defer stop(t, e)
+			digest, err := e.Install(&m.Release, m.Blobs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := e.Run(t.Context(), engine.Request{Release: digest, Input: json.RawMessage(`{"question":"How high is it?"}`)})
+			if err != nil || out.Status != polity.StatusExhausted || out.Fault == nil || out.Fault.Bound != "turns" || !tt.want(out.Output) {
+				t.Errorf("%v %+v: %s", err, out.Fault, out.Output)
+			}
+		})
+	}
 }

@@ -39,6 +39,39 @@ func (b *builder) configure() {
 	for _, name := range slices.Sorted(maps.Keys(b.orgs)) {
 		b.members(b.orgs[name])
 	}
+	b.torn()
+}
+
+// torn reports agents that declare no skills, have a duty in one role, and are asked for whatever they can do in another: the duty is their
+// only skill then, and does not fit what the other role asks.
+func (b *builder) torn() {
+	duty := map[polity.AgentName]string{}
+	roles := func(fn func(o *org, r pattern.Role)) {
+		for _, name := range slices.Sorted(maps.Keys(b.orgs)) {
+			if o := b.orgs[name]; o.cfg != nil {
+				for _, r := range o.cfg.Roles() {
+					fn(o, r)
+				}
+			}
+		}
+	}
+	roles(func(_ *org, r pattern.Role) {
+		if d := b.defs[string(r.Agent)]; d != nil && len(r.Duties) > 0 && b.obliging(d) {
+			duty[r.Agent] = r.Duties[0].Name
+		}
+	})
+	roles(func(o *org, r pattern.Role) {
+		if name, ok := duty[r.Agent]; ok && len(r.Duties) == 0 {
+			b.add(b.written(o, r.Field), fmt.Sprintf("agent %q has the duty %s in another role, and declares no skill for this one", r.Agent, name),
+				fmt.Sprintf("declare its skills, or name another agent; see agents.%s", r.Agent))
+		}
+	})
+}
+
+// obliging says whether an agent gets its duties as skills: it declares none of its own. An organization keeps its own: what it is asked says
+// the duty.
+func (b *builder) obliging(d *agent.Definition) bool {
+	return d.Kind != agent.KindOrg && d.Kind != agent.KindMCP && !b.at.has("agents"+keyPath(string(d.Name))+".skills")
 }
 
 // config makes the configuration of an organization's pattern, without what is known of its members; nil if nothing tells the pattern.
@@ -129,9 +162,9 @@ func (b *builder) members(o *org) {
 	}
 }
 
-// oblige gives an agent duties as skills, if it declares none of its own. An organization keeps its own: what it is asked says the duty.
+// oblige gives an agent duties as skills, if it declares none of its own.
 func (b *builder) oblige(d *agent.Definition, duties []polity.Skill) {
-	if d.Kind == agent.KindOrg || d.Kind == agent.KindMCP || b.at.has("agents"+keyPath(string(d.Name))+".skills") {
+	if !b.obliging(d) {
 		return
 	}
 	for _, s := range duties {
