@@ -34,8 +34,11 @@ var (
 // errors.Join. Each is a *Problem, and so fault.Invalid. What follows from another problem is not
 // reported; what does not is, whatever else is wrong.
 func (h Hub) Check() error {
-	h = h.withDefaults()
 	var p problems
+	if h.Ledger != nil {
+		h.Ledger.check(&h, &p)
+	}
+	h = h.withDefaults()
 	h.checkSpecialists(&p)
 	h.checkCaps(&p)
 	h.checkJoin(&p)
@@ -129,9 +132,6 @@ func (h *Hub) checkOthers(p *problems) {
 		p.add(in("fallback"), "%q is unknown; use %q, or leave it out", h.Fallback, plannerMatch)
 	case h.Fallback != "" && !h.planned():
 		p.add(in("fallback"), "no agent plans whose plan could be missing; name one as planner, or leave it out")
-	}
-	if h.Ledger != nil {
-		h.Ledger.check(h, p)
 	}
 	checkRoles(h.Roles()[len(h.Specialists):], h.Members, p)
 }

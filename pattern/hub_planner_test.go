@@ -25,6 +25,8 @@ func TestHubOthersCheck(t *testing.T) {
 			"planner: pam has several skills and none is called plan, which the planner is asked for; name one of them so"},
 		"a ledger and a plan": {func(h *pattern.Hub) { h.Ledger = &pattern.Ledger{Lead: "rex"} },
 			"planner: a hub with a ledger has no plan that this could be about; delete it, or the ledger"},
+		"a ledger and retries": {func(h *pattern.Hub) { h.Planner, h.Ledger, h.Retries = "", &pattern.Ledger{Lead: "rex"}, new(1) },
+			"retries: a hub with a ledger has no plan that this could be about; delete it, or the ledger"},
 		"rounds":         {func(h *pattern.Hub) { h.Planner, h.Ledger = "", &pattern.Ledger{Lead: "rex", Rounds: new(0)} }, "ledger.rounds: 0 is not within 1 and 100"},
 		"leads itself":   {func(h *pattern.Hub) { h.Planner, h.Ledger = "", &pattern.Ledger{Lead: "ada"} }, "ledger.lead: ada is a specialist, and would choose itself; name another agent"},
 		"nobody leads":   {func(h *pattern.Hub) { h.Planner, h.Ledger = "", &pattern.Ledger{} }, "ledger.lead: nobody is the lead; name an agent"},

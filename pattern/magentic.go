@@ -100,8 +100,8 @@ func (l *Ledger) check(h *Hub, p *problems) {
 		field string
 		set   bool
 	}{
-		{"plan", h.Plan != nil}, {"planner", h.Planner != "" && h.Planner != plannerMatch}, {"fallback", h.Fallback != ""},
-		{"synthesizer", h.Synthesizer != ""}, {"verdict", len(h.Verdict) > 0}, {"join", h.Join != Join{} && h.Join != Join{Policy: joinAll}},
+		{"plan", h.Plan != nil}, {"planner", h.Planner != ""}, {"fallback", h.Fallback != ""}, {"synthesizer", h.Synthesizer != ""},
+		{"verdict", len(h.Verdict) > 0}, {"join", h.Join != Join{}}, {"caps", h.Caps != Caps{}}, {"retries", h.Retries != nil}, {"replans", h.Replans != nil},
 	} {
 		if other.set {
 			p.add(in("%s", other.field), "a hub with a ledger has no plan that this could be about; delete it, or the ledger")
