@@ -7,5 +7,5 @@ import "embed"
 
 // Files are the examples' folders, each named as its pattern.
 //
-//go:embed sequence parallel loop router handoff peers
+//go:embed sequence parallel loop router handoff peers hierarchy
 var Files embed.FS

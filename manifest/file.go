@@ -269,7 +269,7 @@ func (patternWord) choices() []string { return pattern.Names() }
 // patterned is the pattern of an organization, and what the patterns need. The pattern tag says to which ones a field belongs; the one
 // with an exclamation mark cannot do without it. A field that several patterns have stands in shared.
 type patterned struct {
-	Pattern patternWord `json:"pattern,omitempty" kind:"org" tells:"kind" jsonschema:"Kind org: who acts next. hub: a coordinator asks specialists, verifies their claims and puts the answer together. sequence: stages, one after the other. parallel: agents that are asked at once. loop: one makes what another judges, until it is good enough. router: one of several is asked, by rules or a classifier. handoff: control of one conversation moves from agent to agent. peers: agents that send each other messages."`
+	Pattern patternWord `json:"pattern,omitempty" kind:"org" tells:"kind" jsonschema:"Kind org: who acts next. hub: a coordinator asks specialists, verifies their claims and puts the answer together. sequence: stages, one after the other. parallel: agents that are asked at once. loop: one makes what another judges, until it is good enough. router: one of several is asked, by rules or a classifier. handoff: control of one conversation moves from agent to agent. peers: agents that send each other messages. hierarchy: an executive, departments with managers, and workers."`
 	shared
 	hub
 	sequence
@@ -278,6 +278,7 @@ type patterned struct {
 	router
 	handoff
 	peers
+	hierarchy
 }
 
 // shared are the fields of several patterns.
@@ -458,6 +459,52 @@ type peerLimits struct {
 	Messages count `json:"messages,omitempty" jsonschema:"Most messages that are delivered; default 1000."`
 	Queue    count `json:"queue,omitempty" jsonschema:"Most messages that wait for one member; default 100. More are returned."`
 	Stall    count `json:"stall,omitempty" jsonschema:"Turns in a row that send something and say nothing new, after which it ends; default 20."`
+}
+
+// hierarchy is pattern.Hierarchy of the executive, and of all units below.
+type hierarchy struct {
+	Executive        word         `json:"executive,omitempty" kind:"org" pattern:"hierarchy!" jsonschema:"Pattern hierarchy: agent that assigns to the departments, reviews what they hand up, and finalizes."`
+	Departments      []department `json:"departments,omitempty" kind:"org" pattern:"hierarchy!" jsonschema:"Pattern hierarchy: who reports to the executive: departments, or names of agents."`
+	Mandate          string       `json:"mandate,omitempty" kind:"org" pattern:"hierarchy" jsonschema:"Pattern hierarchy: standing objective of the whole, beside what it is asked."`
+	Dotted           []dottedLine `json:"dotted,omitempty" kind:"org" pattern:"hierarchy" jsonschema:"Pattern hierarchy: second bosses, each with who wins in a conflict."`
+	Rework           *rework      `json:"rework,omitempty" kind:"org" pattern:"hierarchy" jsonschema:"Pattern hierarchy: how often a manager may send a result back; default 1."`
+	Span             span         `json:"span,omitempty" kind:"org" pattern:"hierarchy" jsonschema:"Pattern hierarchy: most reports of one manager, by solid lines; default 7."`
+	Levels           levels       `json:"levels,omitempty" kind:"org" pattern:"hierarchy" jsonschema:"Pattern hierarchy: most levels of managers, the executive's included; default 4."`
+	OnManagerFailure failureWord  `json:"on_manager_failure,omitempty" kind:"org" pattern:"hierarchy" jsonschema:"Pattern hierarchy: where a manager cannot do its duty, escalate ends its unit with what there is and lets the level above decide; degrade goes on by rule, and says so. Default escalate."`
+	ReportUp         schemaUse    `json:"report_up,omitempty" kind:"org" pattern:"hierarchy" jsonschema:"Pattern hierarchy: JSON Schema of what workers hand up. Left out it is an object with a summary."`
+}
+
+// department is a unit of a hierarchy, or the name of an agent that stands for one. It becomes an organization of its own.
+type department struct {
+	Name        word         `json:"name" jsonschema:"Name of the department, which is an agent of its own."`
+	Description string       `json:"description,omitempty" jsonschema:"What it does. The manager above assigns by it."`
+	Manager     word         `json:"manager" jsonschema:"Agent that leads it."`
+	Objective   string       `json:"objective,omitempty" jsonschema:"Standing objective, beside what it is assigned."`
+	Workers     []word       `json:"workers,omitempty" jsonschema:"Agents that report to the manager. One may be an organization."`
+	Teams       []department `json:"teams,omitempty" jsonschema:"Departments below this one, or names of agents."`
+	Span        span         `json:"span,omitempty" jsonschema:"Most reports of this manager. Left out it is the organization's."`
+	Bounds      bounds       `json:"bounds,omitempty" jsonschema:"Limits that are delegated to each assignment of the department."`
+}
+
+// dottedLine is pattern.DottedLine.
+type dottedLine struct {
+	Report     word           `json:"report" jsonschema:"Agent or department that has the second boss."`
+	Manager    word           `json:"manager" jsonschema:"Agent that advises it."`
+	Precedence precedenceWord `json:"precedence" jsonschema:"Who wins in a conflict: solid, the manager that it reports to, or dotted, this one, whose review counts too."`
+}
+
+// precedenceWord is who wins where there are two bosses.
+type precedenceWord string
+
+func (precedenceWord) choices() []string {
+	return []string{pattern.PrecedenceSolid, pattern.PrecedenceDotted}
+}
+
+// failureWord is what a unit does without its manager.
+type failureWord string
+
+func (failureWord) choices() []string {
+	return []string{pattern.ManagerEscalate, pattern.ManagerDegrade}
 }
 
 // skill is polity.Skill.

@@ -25,6 +25,8 @@ type org struct {
 	cfg  pattern.Config
 	// meant are the agents that are probably meant by members that do not exist.
 	meant []string
+	// places says where fields of the configuration are written that are not named as in the configuration.
+	places map[string]string
 }
 
 // configure makes the configurations of all organizations as they are written, and gives their members their duties. It runs after every
@@ -91,6 +93,8 @@ func (b *builder) config(o *org) pattern.Config {
 		return b.handoff(o)
 	case "peers":
 		return b.peers(o)
+	case "hierarchy":
+		return b.hierarchy(o)
 	default:
 		return nil // reported by the decoder, or as missing
 	}
@@ -253,6 +257,9 @@ func (b *builder) organization(o *org) {
 	if h, ok := o.cfg.(*pattern.Hub); ok && b.at.has(o.path+".plan") {
 		h.Plan = b.plan(o)
 	}
+	if h, ok := o.cfg.(*pattern.Hierarchy); ok {
+		b.units(h)
+	}
 	o.cfg.Know(members)
 	data, err := json.Marshal(o.cfg)
 	if err != nil {
@@ -408,6 +415,9 @@ func (b *builder) rests(o *org, p *pattern.Problem) []string {
 
 // written is the path at which a field of the pattern's configuration is written.
 func (b *builder) written(o *org, field string) string {
+	if at, ok := o.places[field]; ok {
+		return at
+	}
 	if i, rest, ok := memberField(field); ok && i < len(o.def.Org.Members) {
 		return "agents" + keyPath(string(o.def.Org.Members[i])) + rest
 	}
@@ -464,7 +474,7 @@ func (b *builder) unreached(main string) {
 	for _, name := range slices.Sorted(maps.Keys(b.defs)) {
 		if !reached[name] {
 			path := "agents" + keyPath(name)
-			b.log.warn(b.at.place(path), path, "no organization asks this agent", "list it under specialists, or delete it")
+			b.log.warn(b.at.place(path), path, "no organization asks this agent", "name it in one, or delete it")
 		}
 	}
 }

@@ -22,6 +22,7 @@ func Schema() (json.RawMessage, error) {
 	if err != nil {
 		return nil, fault.Internal.New("manifest: schema: %w", err)
 	}
+	s.Defs = map[string]*jsonschema.Schema{departmentRef: objectForm(reflect.TypeFor[department]())}
 	tighten(s)
 	s.Schema = "https://json-schema.org/draft/2020-12/schema"
 	s.Title = "Polity manifest"
@@ -107,6 +108,9 @@ func tighten(s *jsonschema.Schema) {
 	for _, p := range s.AnyOf {
 		tighten(p)
 	}
+	for _, p := range s.Defs {
+		tighten(p)
+	}
 	tighten(s.Items)
 	tighten(s.AdditionalProperties)
 }
@@ -182,39 +186,37 @@ func (perMillion) form() *jsonschema.Schema {
 }
 
 func (agentUse) form() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{describeType(reflect.ValueOf(word(""))), objectForm(reflect.TypeFor[agentUse]())}}
+}
+
+func (toolUse) form() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{describeType(reflect.ValueOf("")), objectForm(reflect.TypeFor[toolUse]())}}
+}
+
+// departmentRef is where the schema has what a department is, since it holds others.
+const departmentRef = "department"
+
+func (department) form() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{describeType(reflect.ValueOf(word(""))), {Ref: "#/$defs/" + departmentRef}}}
+}
+
+// objectForm is the schema of a struct of the format whose type says another one of itself, since there is a short way to write it.
+func objectForm(t reflect.Type) *jsonschema.Schema {
+	known := fieldsOf(t)
 	object := &jsonschema.Schema{
 		Type: "object", Properties: map[string]*jsonschema.Schema{}, AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}},
-		Required: []string{"agent"}, PropertyOrder: []string{"agent", "skill", "bounds"},
+		Required: known.required, PropertyOrder: known.names,
 	}
-	known := fieldsOf(reflect.TypeFor[agentUse]())
 	for _, name := range known.names {
 		f := known.byName[name]
-		s := describeType(reflect.New(f.Type).Elem())
-		if s == nil { // bounds
-			types := map[reflect.Type]*jsonschema.Schema{}
-			describeTypes(f.Type, types)
-			made, err := jsonschema.ForType(f.Type, &jsonschema.ForOptions{TypeSchemas: types})
-			if err != nil {
-				panic("manifest: schema: " + err.Error()) // the types are our own
-			}
-			s = made
+		types := map[reflect.Type]*jsonschema.Schema{}
+		describeTypes(f.Type, types)
+		s, err := jsonschema.ForType(f.Type, &jsonschema.ForOptions{TypeSchemas: types})
+		if err != nil {
+			panic("manifest: schema: " + err.Error()) // the types are our own
 		}
 		s.Description = f.Tag.Get("jsonschema")
 		object.Properties[name] = s
 	}
-	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{describeType(reflect.ValueOf(word(""))), object}}
-}
-
-func (toolUse) form() *jsonschema.Schema {
-	object := &jsonschema.Schema{
-		Type: "object", Properties: map[string]*jsonschema.Schema{}, AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}},
-	}
-	known := fieldsOf(reflect.TypeFor[toolUse]())
-	object.Required, object.PropertyOrder = known.required, known.names
-	for _, name := range known.names {
-		f := known.byName[name]
-		object.Properties[name] = describeType(reflect.New(f.Type).Elem())
-		object.Properties[name].Description = f.Tag.Get("jsonschema")
-	}
-	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{describeType(reflect.ValueOf("")), object}}
+	return object
 }

@@ -15,6 +15,7 @@ import (
 	"polity.run"
 	"polity.run/agent"
 	"polity.run/model"
+	"polity.run/pattern"
 )
 
 // Limits of single values.
@@ -71,6 +72,17 @@ func (attempts) limits() (least, most int64)  { return 1, model.AttemptsMax }
 func (atOnce) limits() (least, most int64)    { return 1, 1000 }
 func (recalls) limits() (least, most int64)   { return 0, agent.RecallMax }
 
+// span, levels and rework are what a hierarchy may measure.
+type (
+	span   int
+	levels int
+	rework int
+)
+
+func (span) limits() (least, most int64)   { return 1, pattern.SpanMax }
+func (levels) limits() (least, most int64) { return 1, pattern.LevelsMax }
+func (rework) limits() (least, most int64) { return 0, pattern.ReworkMax }
+
 // perMillion is a price in thousandths of a US dollar per million tokens, written in dollars.
 type perMillion int64
 
@@ -110,6 +122,16 @@ func (a *agentUse) read(d *decoder, n *yaml.Node) {
 	}
 	if d.scalar(n, "the name of an agent", "!!str") {
 		a.Agent = word(n.Value)
+	}
+}
+
+func (t *department) read(d *decoder, n *yaml.Node) {
+	if n.Kind == yaml.MappingNode {
+		d.fields(n, reflect.ValueOf(t).Elem())
+		return
+	}
+	if d.scalar(n, "a department, or the name of an agent", "!!str") {
+		t.Name = word(n.Value)
 	}
 }
 

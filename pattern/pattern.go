@@ -44,7 +44,7 @@ type Role struct {
 
 // Names lists the patterns in the order in which they are documented.
 func Names() []string {
-	return []string{"hub", "sequence", "parallel", "loop", "router", "handoff", "peers"}
+	return []string{"hub", "sequence", "parallel", "loop", "router", "handoff", "peers", "hierarchy"}
 }
 
 // New returns the empty configuration of a pattern, or fault.Invalid naming those that there are.
@@ -64,6 +64,8 @@ func New(name string) (Config, error) {
 		return &Handoff{}, nil
 	case "peers":
 		return &Peers{}, nil
+	case "hierarchy":
+		return &Hierarchy{}, nil
 	default:
 		return nil, fault.Invalid.New("pattern %q is not known here; there is %s%s", name, strings.Join(Names(), ", "), among(Names(), name))
 	}

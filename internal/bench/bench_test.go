@@ -69,3 +69,27 @@ func BenchmarkWaiting(b *testing.B) {
 		b.Logf("%+v", w)
 	}
 }
+
+// TestHierarchy wants every agent to be asked, by the manager that it has.
+func TestHierarchy(t *testing.T) {
+	all, err := Hierarchy(context.Background(), Config{Dir: t.TempDir(), Rounds: 1}, []int{10, 125})
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, large := all[0], all[1]
+	if small.Managers != 1 || small.Levels != 1 || small.Most != spanMeasured+3 || large.Managers != 31 || large.Levels != 3 || large.Most > spanMeasured+3 || len(large.Level) != 3 {
+		t.Errorf("%+v %+v", small, large)
+	}
+}
+
+func BenchmarkHierarchy(b *testing.B) {
+	for b.Loop() {
+		all, err := Hierarchy(context.Background(), Config{Dir: b.TempDir(), Rounds: 1}, []int{1000, 10_000, 100_000})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, c := range all {
+			b.Logf("%+v", c)
+		}
+	}
+}

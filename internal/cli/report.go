@@ -75,6 +75,8 @@ func (r *report) byPattern() string {
 		err = w.handoff(r)
 	case "peers":
 		err = w.peers(r)
+	case "hierarchy":
+		err = w.hierarchy(r)
 	default:
 		return ""
 	}

@@ -13,8 +13,17 @@ import (
 // Fixtures are the patterns as they are played, by name: configurations from seeds, and members that do their duty.
 func Fixtures() map[string]Pattern {
 	return map[string]Pattern{
-		"hub-planned": plannedHub(), "hub-ledger": ledger(), "sequence": sequence(), "parallel": parallel(), "loop": loop(),
-		"router": router(), "handoff": handoff(), "peers": peers(),
+		"hub-planned": plannedHub(),
+		"hub-ledger":  ledger(),
+		"parallel":    parallel(),
+		"loop":        loop(),
+		"sequence":    sequence(),
+		"router":      router(),
+		"handoff":     handoff(),
+		"peers":       peers(),
+		"hierarchy":   hierarchy(""),
+		"hierarchy below": hierarchy(`{"duty":"work","objective":"find out","level":2,"levels":3,"acceptance":["a"],` +
+			`"guidance_from":[{"manager":"law","guidance":"g","precedence":"advice"}]}`),
 	}
 }
 
