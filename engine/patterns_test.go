@@ -110,7 +110,7 @@ org:
   merge: pen
 `,
 			answers: map[string]string{"ada/": `"324 m"`, "bob/": `"high"`, "cyd/": `"330 m"`, "judge/check": `{"valid":true}`, "pen/merge": `{"text":"324 or 330 m","used":["a1","a2"]}`},
-			until:   "cyd/", once: []string{"ada/", "bob/"},
+			until:   "cyd/", once: []string{"bob/"}, // who answered before cyd was asked
 			check: func(t *testing.T, output json.RawMessage) {
 				r := decoded[pattern.ParallelResult](t, output)
 				if !r.Met || len(r.Answers) != 2 || !r.Answers[1].Used || string(r.Output) != `{"text":"324 or 330 m","used":["a1","a2"]}` {
