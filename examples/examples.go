@@ -7,5 +7,5 @@ import "embed"
 
 // Files are the examples' folders, each named as its pattern.
 //
-//go:embed sequence router handoff peers hierarchy debate
+//go:embed sequence parallel loop router handoff peers hierarchy debate
 var Files embed.FS

@@ -269,10 +269,12 @@ func (patternWord) choices() []string { return pattern.Names() }
 // patterned is the pattern of an organization, and what the patterns need. The pattern tag says to which ones a field belongs; the one
 // with an exclamation mark cannot do without it. A field that several patterns have stands in shared.
 type patterned struct {
-	Pattern patternWord `json:"pattern,omitempty" kind:"org" tells:"kind" jsonschema:"Kind org: who acts next. hub: a coordinator asks specialists, verifies their claims and puts the answer together. sequence: stages, one after the other. router: one of several is asked, by rules or a classifier. handoff: control of one conversation moves from agent to agent. peers: agents that send each other messages. hierarchy: an executive, departments with managers, and workers. debate: several answer each other in rounds, and a judge decides."`
+	Pattern patternWord `json:"pattern,omitempty" kind:"org" tells:"kind" jsonschema:"Kind org: who acts next. hub: a coordinator asks specialists, verifies their claims and puts the answer together. sequence: stages, one after the other. parallel: agents that are asked at once. loop: one makes what another judges, until it is good enough. router: one of several is asked, by rules or a classifier. handoff: control of one conversation moves from agent to agent. peers: agents that send each other messages. hierarchy: an executive, departments with managers, and workers. debate: several answer each other in rounds, and a judge decides."`
 	shared
 	hub
 	sequence
+	parallel
+	loop
 	router
 	handoff
 	peers
@@ -282,7 +284,10 @@ type patterned struct {
 
 // shared are the fields of several patterns.
 type shared struct {
-	Fallback word   `json:"fallback,omitempty" kind:"org" pattern:"router,handoff" jsonschema:"Pattern router: agent that is asked where no route is found; left out the run says that it abstains. Pattern handoff: agent that takes over from one that cannot go on."`
+	Join     join   `json:"join,omitempty" kind:"org" pattern:"hub,parallel" jsonschema:"Patterns hub and parallel: how many steps or branches must succeed; default all."`
+	Hedge    hedge  `json:"hedge,omitempty" kind:"org" pattern:"hub,parallel" jsonschema:"Patterns hub and parallel: a second question where an answer is slow, to agents that may be asked twice without harm, and to at most 5 of 100."`
+	Rounds   *tries `json:"rounds,omitempty" kind:"org" pattern:"loop,debate" jsonschema:"Pattern loop: how many candidates there may be; default 3, at most 20. Pattern debate: most rounds after the openings; default 2, at most 10, or 3 in a deliberative debate."`
+	Fallback word   `json:"fallback,omitempty" kind:"org" pattern:"hub,router,handoff" jsonschema:"Pattern hub: match, if code plans where the planner makes no plan that can be carried out; left out the run fails then. Pattern router: agent that is asked where no route is found; left out the run says that it abstains. Pattern handoff: agent that takes over from one that cannot go on."`
 	Links    []link `json:"links,omitempty" kind:"org" pattern:"handoff!,peers" jsonschema:"Pattern handoff: who may hand over to whom. Pattern peers: who may write to whom."`
 }
 
@@ -294,21 +299,55 @@ type link struct {
 	Back bool   `json:"back,omitempty" jsonschema:"Pattern handoff: whether it may lead back at once to whoever handed over."`
 }
 
-// plannerWord names a planner of the hub.
-type plannerWord string
-
-func (plannerWord) choices() []string { return []string{"match"} }
+// hedge says when an agent is asked a second time.
+type hedge struct {
+	After duration `json:"after" jsonschema:"How long the first answer is waited for, as in 2s."`
+}
 
 // hub is pattern.Hub.
 type hub struct {
-	Specialists []word      `json:"specialists,omitempty" kind:"org" pattern:"hub!" jsonschema:"Pattern hub: names of the agents that may be asked."`
-	Plan        []step      `json:"plan,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: the steps. Left out a planner makes them for each request."`
-	Planner     plannerWord `json:"planner,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: who plans where no plan is declared. match: code that matches the request with the skills."`
-	Caps        caps        `json:"caps,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: limits of every plan."`
-	Retries     *tries      `json:"retries,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how often a failed step is asked again; default 1."`
-	Replans     *tries      `json:"replans,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how often the rest of the plan may be made anew; default 1."`
-	Join        join        `json:"join,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how many steps must succeed; default all."`
-	Verdict     []rule      `json:"verdict,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: rules over verified claims; the first that holds is the verdict."`
+	Specialists []word  `json:"specialists,omitempty" kind:"org" pattern:"hub!" jsonschema:"Pattern hub: names of the agents that may be asked."`
+	Plan        []step  `json:"plan,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: the steps. Left out a planner makes them for each request."`
+	Planner     word    `json:"planner,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: who plans where no plan is declared, and plans anew what failed. match, the default: code that matches the request with the skills. Else the name of an agent."`
+	Review      word    `json:"review,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: agent, as a rule a person, that approves the plan before anything of it is done."`
+	Synthesizer word    `json:"synthesizer,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: agent that words the answer from what was found and verified. Findings and verdict stay as they are."`
+	Ledger      *ledger `json:"ledger,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: instead of a plan a lead that says round by round who does what."`
+	Caps        caps    `json:"caps,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: limits of every plan."`
+	Retries     *tries  `json:"retries,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how often a failed step is asked again; default 1."`
+	Replans     *tries  `json:"replans,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: how often the rest of the plan may be made anew; default 1."`
+	Verdict     []rule  `json:"verdict,omitempty" kind:"org" pattern:"hub" jsonschema:"Pattern hub: rules over verified claims; the first that holds is the verdict."`
+}
+
+// ledger is pattern.Ledger.
+type ledger struct {
+	Lead   word   `json:"lead" jsonschema:"Agent that keeps the ledgers and chooses who is asked. It is no specialist."`
+	Rounds count  `json:"rounds,omitempty" jsonschema:"How often somebody is chosen; default 20, at most 100."`
+	Stall  *tries `json:"stall,omitempty" jsonschema:"How high the count of bad rounds may be before facts and plan are written anew; default 3."`
+	Resets *tries `json:"resets,omitempty" jsonschema:"How often they may be; default 2. What was verified stays."`
+}
+
+// parallel is pattern.Parallel.
+type parallel struct {
+	Branches []branch  `json:"branches,omitempty" kind:"org" pattern:"parallel!" jsonschema:"Pattern parallel: who is asked at once."`
+	Valid    schemaUse `json:"valid,omitempty" kind:"org" pattern:"parallel" jsonschema:"Pattern parallel: JSON Schema that an answer must fit to count: written here, or the name of a file in the manifest's folder."`
+	Checker  word      `json:"checker,omitempty" kind:"org" pattern:"parallel" jsonschema:"Pattern parallel: agent that says whether an answer is valid. It is no branch."`
+	Merge    word      `json:"merge,omitempty" kind:"org" pattern:"parallel" jsonschema:"Pattern parallel: agent that makes one answer of several. Left out they stand side by side."`
+}
+
+// branch is pattern.Branch.
+type branch struct {
+	Agent     word   `json:"agent" jsonschema:"Agent that is asked."`
+	Skill     word   `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
+	Objective string `json:"objective,omitempty" jsonschema:"What this branch is for."`
+	Input     value  `json:"input,omitempty" jsonschema:"What is asked instead of the request. A text such as $input.question stands for a value of the request."`
+	Bounds    bounds `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the branch."`
+}
+
+// loop is pattern.Loop.
+type loop struct {
+	Generator word   `json:"generator,omitempty" kind:"org" pattern:"loop!" jsonschema:"Pattern loop: agent that makes candidates."`
+	Evaluator word   `json:"evaluator,omitempty" kind:"org" pattern:"loop!" jsonschema:"Pattern loop: agent that judges them, best a program that tests them. It is not the generator."`
+	Patience  *tries `json:"patience,omitempty" kind:"org" pattern:"loop" jsonschema:"Pattern loop: after how many rounds that brought nothing better it is given up; default 2."`
 }
 
 // sequence is pattern.Sequence.
@@ -475,7 +514,6 @@ type debate struct {
 	Topic    string    `json:"topic,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate: what it is about. Left out it is the request's question."`
 	Debaters []debater `json:"debaters,omitempty" kind:"org" pattern:"debate!" jsonschema:"Pattern debate: those who debate."`
 	Judge    word      `json:"judge,omitempty" kind:"org" pattern:"debate!" jsonschema:"Pattern debate: agent that judges, and takes no part."`
-	Rounds   count     `json:"rounds,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate: most rounds after the openings; default 2, at most 10, or 3 in a deliberative debate."`
 	Degree   count     `json:"degree,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate, deliberative: how many others each is shown in a round; default 2."`
 	Quorum   share     `json:"quorum,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate, deliberative: share of all debaters whose common answer ends it; default 0.8."`
 	Orders   count     `json:"orders,omitempty" kind:"org" pattern:"debate" jsonschema:"Pattern debate: in how many orders the judge sees three candidates or more, an even number; default 4."`
@@ -533,11 +571,13 @@ type caps struct {
 // policyWord is the policy of a pattern.Join.
 type policyWord string
 
-func (policyWord) choices() []string { return []string{"all", "quorum", "best-effort", "first"} }
+func (policyWord) choices() []string {
+	return []string{"all", "quorum", "best-effort", "first", "first-valid"}
+}
 
 // join is pattern.Join.
 type join struct {
-	Policy policyWord `json:"policy,omitempty" jsonschema:"all steps, a quorum of k, best-effort with at least k (default 1), or the first; default all."`
+	Policy policyWord `json:"policy,omitempty" jsonschema:"all, a quorum of k, best-effort with at least k (default 1), the first (hub) or the first-valid (parallel); default all."`
 	K      count      `json:"k,omitempty" jsonschema:"How many steps must succeed, with quorum and best-effort."`
 }
 

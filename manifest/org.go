@@ -41,6 +41,39 @@ func (b *builder) configure() {
 	for _, name := range slices.Sorted(maps.Keys(b.orgs)) {
 		b.members(b.orgs[name])
 	}
+	b.torn()
+}
+
+// torn reports agents that declare no skills, have a duty in one role, and are asked for whatever they can do in another: the duty is their
+// only skill then, and does not fit what the other role asks.
+func (b *builder) torn() {
+	duty := map[polity.AgentName]string{}
+	roles := func(fn func(o *org, r pattern.Role)) {
+		for _, name := range slices.Sorted(maps.Keys(b.orgs)) {
+			if o := b.orgs[name]; o.cfg != nil {
+				for _, r := range o.cfg.Roles() {
+					fn(o, r)
+				}
+			}
+		}
+	}
+	roles(func(_ *org, r pattern.Role) {
+		if d := b.defs[string(r.Agent)]; d != nil && len(r.Duties) > 0 && b.obliging(d) {
+			duty[r.Agent] = r.Duties[0].Name
+		}
+	})
+	roles(func(o *org, r pattern.Role) {
+		if name, ok := duty[r.Agent]; ok && len(r.Duties) == 0 {
+			b.add(b.written(o, r.Field), fmt.Sprintf("agent %q has the duty %s in another role, and declares no skill for this one", r.Agent, name),
+				fmt.Sprintf("declare its skills, or name another agent; see agents.%s", r.Agent))
+		}
+	})
+}
+
+// obliging says whether an agent gets its duties as skills: it declares none of its own. An organization keeps its own: what it is asked says
+// the duty.
+func (b *builder) obliging(d *agent.Definition) bool {
+	return d.Kind != agent.KindOrg && d.Kind != agent.KindMCP && !b.at.has("agents"+keyPath(string(d.Name))+".skills")
 }
 
 // config makes the configuration of an organization's pattern, without what is known of its members; nil if nothing tells the pattern.
@@ -50,6 +83,10 @@ func (b *builder) config(o *org) pattern.Config {
 		return b.hub(o)
 	case "sequence":
 		return b.sequence(o)
+	case "parallel":
+		return b.parallel(o)
+	case "loop":
+		return b.loop(o)
 	case "router":
 		return b.router(o)
 	case "handoff":
@@ -81,7 +118,7 @@ func (b *builder) belongs(o *org) {
 		switch {
 		case len(of) == 0:
 		case !mine && b.at.has(path):
-			b.add(path, fmt.Sprintf("this belongs to pattern %s; this organization is of pattern %s", of[0], o.as.Pattern), "delete it")
+			b.add(path, fmt.Sprintf("this belongs to pattern %s; this organization is of pattern %s", strings.Join(texts(of), " and "), o.as.Pattern), "delete it")
 		case mine && slices.Contains(needed, o.as.Pattern) && b.at.isMapping(o.path) && !b.at.has(path):
 			b.add(path, "this field is missing; an organization of pattern "+string(o.as.Pattern)+" needs it", fmt.Sprintf("add %q", name+": ..."))
 		}
@@ -133,9 +170,9 @@ func (b *builder) members(o *org) {
 	}
 }
 
-// oblige gives an agent duties as skills, if it declares none of its own. An organization keeps its own: what it is asked says the duty.
+// oblige gives an agent duties as skills, if it declares none of its own.
 func (b *builder) oblige(d *agent.Definition, duties []polity.Skill) {
-	if d.Kind == agent.KindOrg || d.Kind == agent.KindMCP || b.at.has("agents"+keyPath(string(d.Name))+".skills") {
+	if !b.obliging(d) {
 		return
 	}
 	for _, s := range duties {
@@ -280,12 +317,13 @@ func (b *builder) repeatable(d *agent.Definition, above []polity.AgentName) bool
 func (b *builder) hub(o *org) pattern.Config {
 	h := &o.as.hub
 	cfg := &pattern.Hub{
-		Planner: string(h.Planner),
+		Planner: string(h.Planner), Fallback: string(o.as.Fallback), Review: polity.AgentName(h.Review), Synthesizer: polity.AgentName(h.Synthesizer),
+		Hedge: polity.Duration(o.as.Hedge.After), Ledger: h.Ledger.config(),
 		Caps: pattern.Caps{
 			Steps: int(h.Caps.Steps), Width: int(h.Caps.Width), Depth: int(h.Caps.Depth), MicroUSD: int64(h.Caps.USD),
 		},
 		Retries: (*int)(h.Retries), Replans: (*int)(h.Replans),
-		Join: pattern.Join{Policy: string(h.Join.Policy), K: int(h.Join.K)}, Verdict: verdict(h.Verdict),
+		Join: o.as.Join.config(), Verdict: verdict(h.Verdict),
 	}
 	first := map[word]int{}
 	for i, name := range h.Specialists {
@@ -297,6 +335,21 @@ func (b *builder) hub(o *org) pattern.Config {
 		cfg.Specialists = append(cfg.Specialists, pattern.Member{Name: polity.AgentName(name)})
 	}
 	return cfg
+}
+
+// config is the join as the patterns have it.
+func (j join) config() pattern.Join { return pattern.Join{Policy: string(j.Policy), K: int(j.K)} }
+
+// config is the ledger as the pattern has it.
+func (l *ledger) config() *pattern.Ledger {
+	if l == nil {
+		return nil
+	}
+	out := &pattern.Ledger{Lead: polity.AgentName(l.Lead), Stall: (*int)(l.Stall), Resets: (*int)(l.Resets)}
+	if l.Rounds > 0 {
+		out.Rounds = new(int(l.Rounds))
+	}
+	return out
 }
 
 // sequence makes the configuration of a sequence.

@@ -100,7 +100,7 @@ func TestCheck(t *testing.T) {
 		"quorum of none": {with(crew(), func(h *pattern.Hub) { h.Join.Policy = "quorum" }), "join.k: policy quorum needs the number of steps that must succeed, at least 1"},
 		"k for all":      {with(crew(), func(h *pattern.Hub) { h.Join.K = 2 }), "join.k: policy all takes none; leave it out, or use quorum or best-effort"},
 		"policy":         {with(crew(), func(h *pattern.Hub) { h.Join.Policy = "quorom" }), `join.policy: "quorom" is unknown; want all, quorum, best-effort or first; did you mean "quorum"?`},
-		"planner":        {with(crew(), func(h *pattern.Hub) { h.Planner = "magic" }), `planner: "magic" is unknown; use "match"`},
+		"planner":        {with(crew(), func(h *pattern.Hub) { h.Planner = "magic" }), `planner: there is no agent "magic" to be the planner`},
 		"caps": {with(crew(), func(h *pattern.Hub) {
 			h.Caps, h.Retries, h.Replans = pattern.Caps{Steps: 501, Width: 65, Depth: -1, MicroUSD: -1}, new(21), new(-1)
 		}), "caps.steps: 501 is not within 1 and 500\ncaps.width: 65 is not within 1 and 64\ncaps.depth: -1 is not within 1 and 100\n" +

@@ -65,6 +65,7 @@ type desk struct {
 	asked     int
 	hedged    int
 	width     int          // most questions that are under way at once, as far as is known
+	beside    int          // questions that are under way and not the desk's
 	exhausted *fault.Error // the bound of this run that was reached: nothing more can be asked
 	ended     bool
 }
@@ -80,6 +81,7 @@ type pending struct {
 	hedging  bool  // the clock of the second asking runs
 	repairs  int
 	failures int
+	refused  int    // times that there was no room for it though nothing else was under way
 	repair   string // what was wrong with the last answer
 }
 
@@ -126,7 +128,7 @@ func (d *desk) send(p *pending) {
 	c := p.command()
 	c.Attempt, c.Bounds = p.attempt, p.bounds
 	d.emit(c)
-	if p.hedge > 0 && p.attempt == 1 && p.to.Repeatable {
+	if p.hedge > 0 && p.attempt == 1 && p.to != nil && p.to.Repeatable {
 		p.hedging = true
 		d.emit(polity.Sleep(hedgePrefix+p.name, p.hedge))
 	}
@@ -154,12 +156,18 @@ func (d *desk) underWay() int {
 	return n
 }
 
+// pausing says whether a command is pending that is no open question: a wait, one that was cancelled, or one of somebody else.
+func (d *desk) pausing() bool {
+	return d.beside > 0 || len(d.late) > 0 || slices.ContainsFunc(d.open, func(p *pending) bool { return p.waiting || p.hedging })
+}
+
 // take takes a result. It returns an answer if the event settles a question; a result of a command that is not the desk's own is left
 // alone, and false.
 func (d *desk) take(e polity.Event) (*answer, bool) {
 	attempt := max(e.Attempt, 1)
 	if i := slices.Index(d.late, polity.CommandKey(e.Name, e.Attempt)); i >= 0 {
 		d.late = slices.Delete(d.late, i, i+1)
+		d.release()
 		return nil, false
 	}
 	for i, p := range d.open {
@@ -185,6 +193,7 @@ func (d *desk) take(e polity.Event) (*answer, bool) {
 		case p.hedging && e.Name == hedgePrefix+p.name:
 			p.hedging = false
 			d.second(p, e)
+			d.release()
 			return nil, false
 		}
 	}
@@ -264,9 +273,14 @@ func (d *desk) again(p *pending, e polity.Event) bool {
 	switch f := p.fault; {
 	case len(p.live) > 0: // another attempt may still answer
 		return true
-	case f.Kind == fault.Exhausted && f.Bound == boundFanOut && others > 0:
-		d.width = others
+	case f.Kind == fault.Exhausted && f.Bound == boundFanOut && (others > 0 || d.pausing()):
+		d.width = max(others, 1)
 		p.held, p.tries = true, p.tries-1 // it was never begun
+		return true
+	case f.Kind == fault.Exhausted && f.Bound == boundFanOut && p.refused < askRetries: // there was no room, and now there is
+		p.refused++
+		d.width, p.tries = 1, p.tries-1
+		d.send(p)
 		return true
 	case f.Kind == fault.Exhausted:
 		if f.Bound != boundOutput && (p.bounds == (polity.Bounds{}) || e.Usage == (polity.Usage{})) {
@@ -299,11 +313,16 @@ func (d *desk) note(f *fault.Error) {
 
 // second asks a question a second time whose answer is slow, within the budget.
 func (d *desk) second(p *pending, e polity.Event) {
-	if e.Fault != nil || len(p.live) != 1 || d.exhausted != nil || d.hedged*100 >= max(d.asked, 100/hedgePercent)*hedgePercent {
+	if e.Fault != nil || len(p.live) != 1 || d.exhausted != nil || !mayHedge(d.asked, d.hedged) {
 		return
 	}
 	d.hedged++
 	d.send(p)
+}
+
+// mayHedge says whether one more of the questions that were asked may be asked a second time: one in the first few may, then hedgePercent.
+func mayHedge(asked, hedged int) bool {
+	return hedged*100 < max(asked, 100/hedgePercent)*hedgePercent
 }
 
 // cancel cancels a pending command. What it is answered yet is of no interest.
@@ -372,5 +391,9 @@ type Done struct {
 }
 
 func (a *answer) done() Done {
-	return Done{Name: a.name, Agent: a.to.Name, Run: a.run, Attempts: a.tries, Took: polity.Duration(a.took), Usage: a.usage, Fault: a.fault}
+	d := Done{Name: a.name, Run: a.run, Attempts: a.tries, Took: polity.Duration(a.took), Usage: a.usage, Fault: a.fault}
+	if a.to != nil {
+		d.Agent = a.to.Name
+	}
+	return d
 }

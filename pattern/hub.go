@@ -12,6 +12,7 @@ package pattern
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"polity.run"
 	"polity.run/fault"
@@ -23,8 +24,19 @@ type Hub struct {
 	Specialists []Member `json:"specialists"`
 	// Plan is the declared plan. Without one, Planner makes it.
 	Plan *Plan `json:"plan,omitempty"`
-	// Planner is "match" (the default): code that matches the request with the specialists' skills.
+	// Planner is "match" (the default): code that matches the request with the specialists' skills. Anything else is an agent that is
+	// asked for a plan, and for another one where a step failed for good. What it answers is checked as a declared plan is.
 	Planner string `json:"planner,omitempty"`
+	// Fallback is "match" if code makes the plan where the planner makes none that can be used; "" fails the run then.
+	Fallback string `json:"fallback,omitempty"`
+	// Review is an agent, as a rule a person, that approves a plan before anything of it is done; "" for nobody.
+	Review polity.AgentName `json:"review,omitempty"`
+	// Synthesizer is an agent that words the answer from what was found and verified; "" for nobody. Claims and verdict stay as they are.
+	Synthesizer polity.AgentName `json:"synthesizer,omitempty"`
+	// Ledger replaces the plan by a lead that chooses who does what, round by round.
+	Ledger *Ledger `json:"ledger,omitempty"`
+	// Hedge is how long a repeatable specialist is waited for before its step is asked a second time; 0 for never.
+	Hedge polity.Duration `json:"hedge,omitempty"`
 	// Caps limit every plan, declared or made.
 	Caps Caps `json:"caps,omitzero"`
 	// Retries is how often a failed step is asked again; default 1.
@@ -35,6 +47,8 @@ type Hub struct {
 	Join    Join `json:"join,omitzero"`
 	// Verdict turns verified claims into an answer by declared rules; the first that holds wins.
 	Verdict []Rule `json:"verdict,omitempty"`
+	// Members are the planner, the reviewer, the synthesizer and the lead.
+	Members []Member `json:"members,omitempty"`
 }
 
 // Plan is a graph of steps. A step whose output no other step references must be a leaf, that is,
@@ -138,20 +152,46 @@ func (h Hub) Decider() (polity.Decider, error) {
 	if err := json.Unmarshal(data, &own); err != nil {
 		return nil, fault.Invalid.New("hub: copy configuration: %w", err)
 	}
+	if own.Ledger != nil {
+		return player{"hub", func(d *desk) play { return newMagenticRun(d, &own) }}, nil
+	}
 	return &hub{own.withDefaults()}, nil
 }
 
-// Roles lists the specialists. They are asked for whatever they can do.
+// planned says whether an agent plans.
+func (h *Hub) planned() bool { return h.Planner != "" && h.Planner != plannerMatch }
+
+// hedge is how long a repeatable specialist is waited for.
+func (h *Hub) hedge() time.Duration { return time.Duration(h.Hedge) }
+
+// Roles lists the specialists, who are asked for whatever they can do, and after them who plans, reviews, words the answer or leads.
 func (h Hub) Roles() []Role {
 	var roles []Role
 	for i := range h.Specialists {
 		roles = append(roles, Role{Field: fmt.Sprintf("specialists[%d]", i), Name: "specialist", Agent: h.Specialists[i].Name})
 	}
+	if h.planned() {
+		roles = append(roles, plannerRole(polity.AgentName(h.Planner)))
+	}
+	if h.Review != "" {
+		roles = append(roles, h.reviewRole())
+	}
+	if h.Synthesizer != "" {
+		roles = append(roles, Role{"synthesizer", "synthesizer", h.Synthesizer, []polity.Skill{
+			dutyOf(dutySynthesize, "Word the answer from what was found and verified.", synthesizeOutput),
+		}})
+	}
+	if h.Ledger != nil {
+		roles = append(roles, h.Ledger.role())
+	}
 	return roles
 }
 
-// Know fills the specialists in.
-func (h *Hub) Know(members []Member) { h.Specialists = known(h.Roles(), members) }
+// Know fills the specialists and the others in.
+func (h *Hub) Know(members []Member) {
+	roles := h.Roles()
+	h.Specialists, h.Members = known(roles[:len(h.Specialists)], members), known(roles[len(h.Specialists):], members)
+}
 
 // withDefaults returns h with its zero fields filled in.
 func (h Hub) withDefaults() Hub {

@@ -34,12 +34,16 @@ var (
 // errors.Join. Each is a *Problem, and so fault.Invalid. What follows from another problem is not
 // reported; what does not is, whatever else is wrong.
 func (h Hub) Check() error {
-	h = h.withDefaults()
 	var p problems
+	if h.Ledger != nil {
+		h.Ledger.check(&h, &p)
+	}
+	h = h.withDefaults()
 	h.checkSpecialists(&p)
 	h.checkCaps(&p)
 	h.checkJoin(&p)
 	h.checkVerdict(&p)
+	h.checkOthers(&p)
 	if h.Plan != nil {
 		newGraph(&h, h.Plan.Steps, &p)
 	}
@@ -102,9 +106,34 @@ func (h *Hub) checkCaps(p *problems) {
 	if h.Caps.MicroUSD < 0 {
 		p.add(in("caps.micro_usd"), "%d is negative; leave it out for no cap", h.Caps.MicroUSD)
 	}
-	if h.Planner != plannerMatch {
-		p.add(in("planner"), "%q is unknown; use %q", h.Planner, plannerMatch)
+	if h.Hedge < 0 {
+		p.add(in("hedge.after"), "%s is negative", h.Hedge)
 	}
+}
+
+// checkOthers checks who has a role beside the specialists.
+func (h *Hub) checkOthers(p *problems) {
+	if h.planned() && h.specialist(polity.AgentName(h.Planner)) != nil {
+		p.add(in("planner"), "%s is a specialist, and would plan for itself; name another agent, or %q", h.Planner, plannerMatch)
+	}
+	for _, other := range []struct {
+		field string
+		agent polity.AgentName
+	}{{"review", h.Review}, {"synthesizer", h.Synthesizer}} {
+		if other.agent != "" && h.specialist(other.agent) != nil {
+			p.add(in("%s", other.field), "%s is a specialist, and would judge its own work; name another agent", other.agent)
+		}
+	}
+	if h.Review != "" && string(h.Review) == h.Planner {
+		p.add(in("review"), "%s would approve its own plan; name another agent", h.Review)
+	}
+	switch {
+	case h.Fallback != "" && h.Fallback != plannerMatch:
+		p.add(in("fallback"), "%q is unknown; use %q, or leave it out", h.Fallback, plannerMatch)
+	case h.Fallback != "" && !h.planned():
+		p.add(in("fallback"), "no agent plans whose plan could be missing; name one as planner, or leave it out")
+	}
+	checkRoles(h.Roles()[len(h.Specialists):], h.Members, p)
 }
 
 func (h *Hub) checkJoin(p *problems) {
@@ -117,6 +146,8 @@ func (h *Hub) checkJoin(p *problems) {
 		if h.Join.K < 1 {
 			p.add(in("join.k"), "policy %s needs the number of steps that must succeed, at least 1", h.Join.Policy)
 		}
+	case joinFirstValid:
+		p.add(in("join.policy"), "first-valid is of pattern parallel; a hub has first")
 	default:
 		p.add(in("join.policy"), "%q is unknown; want all, quorum, best-effort or first%s", h.Join.Policy, among(policies, h.Join.Policy))
 	}

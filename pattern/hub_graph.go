@@ -79,11 +79,7 @@ func (c *check) agent(i int) {
 	s := &c.steps[i]
 	agent := c.hub.specialist(s.Agent)
 	if agent == nil {
-		var names []string
-		for j := range c.hub.Specialists {
-			names = append(names, string(c.hub.Specialists[j].Name))
-		}
-		c.add(s.at(i, ".agent"), "no specialist is named %q%s", s.Agent, c.among(names, string(s.Agent)))
+		c.add(s.at(i, ".agent"), "no specialist is named %q%s", s.Agent, c.among(c.hub.names(), string(s.Agent)))
 		return
 	}
 	if agent.skill(s.Skill) != nil {

@@ -21,6 +21,8 @@ type HubResponse struct {
 	Verdict string `json:"verdict,omitempty"`
 	// Reason states the rule and the counts, or why there is no verdict, and who was not asked if a planner chose.
 	Reason string `json:"reason,omitempty"`
+	// Synthesis is the answer in the words of the synthesizer, if there is one.
+	Synthesis *Synthesis `json:"synthesis,omitempty"`
 	// Decided lists the findings that made the rule hold, at most 50.
 	Decided []string `json:"decided,omitempty"`
 	// Answers are those of the steps that succeeded, in the plan's order.
@@ -78,9 +80,13 @@ type Provenance struct {
 // HubDetails is how a result came about.
 type HubDetails struct {
 	// Plan is the plan as it was executed: made plans, inferred dependencies and replans included.
-	Plan         Plan         `json:"plan"`
-	Steps        []StepResult `json:"steps"`
-	Replans      []Replan     `json:"replans,omitempty"`
+	Plan    Plan         `json:"plan"`
+	Steps   []StepResult `json:"steps"`
+	Replans []Replan     `json:"replans,omitempty"`
+	// Past are steps that did not succeed and were replaced by others of a new plan.
+	Past []StepResult `json:"past,omitempty"`
+	// Staff is what was asked of who plans, reviews and words the answer.
+	Staff        []Done       `json:"staff,omitempty"`
 	Verification Verification `json:"verification"`
 }
 
@@ -101,13 +107,26 @@ type StepResult struct {
 	OutputBytes int `json:"output_bytes,omitempty"`
 }
 
-// Replan is a failed step that was given to another specialist.
+// Synthesis is the answer in an agent's words. It changes neither findings nor verdict.
+type Synthesis struct {
+	Text string `json:"text"`
+	// Used lists the findings that it rests on.
+	Used []string `json:"used,omitempty"`
+	// Missing is what the synthesizer says is not known though it would be needed.
+	Missing string           `json:"missing,omitempty"`
+	Agent   polity.AgentName `json:"agent"`
+	Run     polity.RunID     `json:"run"`
+}
+
+// Replan is a failed step that was given to another specialist, or replaced by other steps. Without a step it is what was missing.
 type Replan struct {
 	Step  string           `json:"step"`
 	From  polity.AgentName `json:"from"`
 	To    polity.AgentName `json:"to"`
 	Skill string           `json:"skill"`
 	Fault *fault.Error     `json:"fault"`
+	// Steps are the new ones, where a planner made them.
+	Steps []string `json:"steps,omitempty"`
 }
 
 // Verification counts the claims before they were merged.
@@ -136,11 +155,20 @@ const (
 	extractivesMax = 5  // different texts that say that an answer only quotes
 )
 
-// finish ends the run with its result.
+// finish ends the run with its result, once it is worded.
 func (r *hubRun) finish() {
-	r.phase = ended
+	result := r.compose()
+	if r.cfg.Synthesizer != "" && r.exhausted == nil {
+		r.askWords(result)
+		return
+	}
+	r.complete(result)
+}
+
+// compose puts the result together.
+func (r *hubRun) compose() *HubResult {
 	r.noteSilent()
-	r.settleClaims()
+	r.verify.settleClaims()
 	findings := r.merge()
 	response := HubResponse{
 		Question: r.question,
@@ -151,12 +179,17 @@ func (r *hubRun) finish() {
 	r.noteCoverage(&response)
 	r.share(&response, findings)
 	response.Extractive = r.extractive()
-	details := HubDetails{Plan: r.plan, Steps: r.stepResults(), Replans: r.replans, Verification: r.verify.counts}
+	return &HubResult{response, HubDetails{Plan: r.plan, Steps: r.stepResults(), Replans: r.replans, Past: r.past, Verification: r.verify.counts}}
+}
+
+// complete ends the run.
+func (r *hubRun) complete(result *HubResult) {
+	r.phase = ended
 	if r.unnoted > 0 {
 		r.notes = append(r.notes, plural(r.unnoted, "more note"))
 	}
-	response.Notes = r.notes
-	output, err := marshal(HubResult{response, details})
+	result.Response.Notes, result.Details.Staff = r.notes, r.done
+	output, err := marshal(result)
 	if err != nil {
 		r.fail(err)
 		return
@@ -238,14 +271,7 @@ func (r *hubRun) stepResults() []StepResult {
 	var list []StepResult
 	total := 0
 	for i, s := range r.steps {
-		step := &r.plan.Steps[i]
-		result := StepResult{
-			ID: step.ID, Agent: step.Agent, Skill: step.Skill, Status: s.status, Attempts: s.attempt,
-			Started: s.started, Ended: s.ended, Usage: s.usage, Fault: s.fault,
-		}
-		if s.attempt > 0 {
-			result.Run = r.run.Child(step.ID, s.attempt)
-		}
+		result := r.stepResult(&r.plan.Steps[i], s)
 		if total+len(s.output) <= outputsMax && len(s.output) <= outputMax {
 			total += len(s.output)
 			result.Output = s.output
@@ -255,6 +281,18 @@ func (r *hubRun) stepResults() []StepResult {
 		list = append(list, result)
 	}
 	return list
+}
+
+// stepResult is what became of a step, without its output.
+func (r *hubRun) stepResult(step *Step, s *stepRun) StepResult {
+	result := StepResult{
+		ID: step.ID, Agent: step.Agent, Skill: step.Skill, Status: s.status, Attempts: s.attempt,
+		Started: s.started, Ended: s.ended, Usage: s.usage, Fault: s.fault,
+	}
+	if s.attempt > 0 {
+		result.Run = r.run.Child(step.ID, s.kept())
+	}
+	return result
 }
 
 // extractive joins what the agents say of answers that only quote.

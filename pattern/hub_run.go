@@ -36,8 +36,10 @@ func backoffName(name string, attempt int) string {
 type phase uint8
 
 const (
-	working phase = iota
+	planning phase = iota
+	working
 	verifying
+	wording
 	ended
 )
 
@@ -48,7 +50,9 @@ type hubRun struct {
 	folder   string
 	request  json.RawMessage
 	question string
+	text     string    // of the request, that skills are matched with
 	now      time.Time // of the event that is being decided
+	staff    desk      // asks who plans, reviews and words the answer
 
 	phase     phase
 	plan      Plan
@@ -62,6 +66,16 @@ type hubRun struct {
 	notes     []string
 	unnoted   int // notes beyond notesMax
 	verify    verification
+	begun     int // questions to specialists
+	hedged    int // of them those that were asked a second time
+
+	planner planState
+	cut     *cut         // steps that are being planned anew
+	lost    []string     // what failed for good: the keys of the steps
+	past    []StepResult // steps that another plan replaced
+	words   *HubResult   // what the synthesizer is asked about
+	marked  int          // notes before verification
+	done    []Done       // what the staff was asked
 
 	out []polity.Command // of the event that is being decided
 }
@@ -69,7 +83,7 @@ type hubRun struct {
 // Decide implements polity.Decider.
 func (d *hub) Decide(state any, e polity.Event) (any, []polity.Command) {
 	if e.Kind == polity.Opened {
-		r := &hubRun{cfg: &d.cfg, run: e.Run, folder: e.Folder, now: e.At, width: d.cfg.Caps.Width}
+		r := &hubRun{cfg: &d.cfg, run: e.Run, folder: e.Folder, now: e.At, width: d.cfg.Caps.Width, staff: desk{run: e.Run, now: e.At}}
 		r.open(e)
 		return r, r.out
 	}
@@ -80,17 +94,22 @@ func (d *hub) Decide(state any, e polity.Event) (any, []polity.Command) {
 	if r.phase == ended || e.Kind != polity.Result {
 		return r, nil
 	}
-	r.out, r.now = nil, e.At
+	r.out, r.now, r.staff.now = nil, e.At, e.At
 	if i := slices.Index(r.late, polity.CommandKey(e.Name, e.Attempt)); i >= 0 {
 		r.late = slices.Delete(r.late, i, i+1)
 		r.verifyAgain()
+		r.recall()
+		return r, r.out
+	}
+	if r.consulted(e) {
 		return r, r.out
 	}
 	if r.phase == verifying {
 		r.verified(e)
-	} else {
+	} else if r.phase == working {
 		r.result(e)
 	}
+	r.recall()
 	return r, r.out
 }
 
@@ -133,51 +152,69 @@ func (r *hubRun) open(e polity.Event) {
 		r.fail(fault.Invalid.New("hub: the request is not JSON"))
 		return
 	}
-	if err := r.makePlan(); err != nil {
+	r.question, r.text = questionOf(r.request)
+	switch {
+	case r.cfg.Plan != nil:
+		r.propose(*r.cfg.Plan)
+	case r.cfg.planned():
+		r.askPlan("")
+	default:
+		r.proposeMatch()
+	}
+}
+
+// proposeMatch proposes the plan that code makes.
+func (r *hubRun) proposeMatch() {
+	plan, err := r.cfg.match(r.text)
+	if err != nil {
 		r.fail(err)
 		return
 	}
+	r.propose(plan)
+}
+
+// propose checks a plan, and begins it unless somebody is to approve it first.
+func (r *hubRun) propose(plan Plan) {
+	var p problems
+	g := newGraph(r.cfg, plan.Steps, &p)
+	if err := p.err(); err != nil {
+		r.fail(fault.Invalid.New("hub: %w", err))
+		return
+	}
+	r.plan, r.graph = Plan{r.cfg.normal(plan.Steps, g)}, g
+	if r.cfg.Review != "" {
+		r.askReview(r.plan)
+		return
+	}
+	r.begin()
+}
+
+// begin begins with the plan.
+func (r *hubRun) begin() {
+	r.phase = working
 	r.index = map[string]int{}
 	for i := range r.plan.Steps {
 		r.index[r.plan.Steps[i].ID] = i
-		r.steps = append(r.steps, &stepRun{status: stepWaiting, tried: []polity.AgentName{r.plan.Steps[i].Agent}})
+		r.steps = append(r.steps, newStepRun(&r.plan.Steps[i]))
 	}
 	r.proceed()
-}
-
-// makePlan takes the declared plan, or makes one, and checks it.
-func (r *hubRun) makePlan() error {
-	var text string
-	r.question, text = questionOf(r.request)
-	if r.cfg.Plan != nil {
-		r.plan = *r.cfg.Plan
-	} else {
-		plan, err := r.cfg.match(text)
-		if err != nil {
-			return err
-		}
-		r.plan = plan
-	}
-	var p problems
-	r.graph = newGraph(r.cfg, r.plan.Steps, &p)
-	if err := p.err(); err != nil {
-		return fault.Invalid.New("hub: %w", err)
-	}
-	r.plan.Steps = r.cfg.normal(r.plan.Steps, r.graph)
-	return nil
 }
 
 // result takes the answer to a step's command.
 func (r *hubRun) result(e polity.Event) {
 	attempt := max(e.Attempt, 1)
 	if i, ok := r.index[e.Name]; ok {
-		if s := r.steps[i]; s.status == stepAsked && s.attempt == attempt {
-			r.answered(i, e)
+		if s := r.steps[i]; s.status == stepAsked && slices.Contains(s.live, attempt) {
+			r.answered(i, e, attempt)
 			r.proceed()
 		}
 		return
 	}
 	for i, s := range r.steps {
+		if s.clock != "" && s.clock == e.Name {
+			r.second(i, e)
+			return
+		}
 		if s.status == stepBackingOff && e.Name == backoffName(r.plan.Steps[i].ID, s.attempt) {
 			r.waited(i, e)
 			r.proceed()
@@ -201,9 +238,9 @@ func (r *hubRun) proceed() {
 	}
 }
 
-// pending counts the commands that will be answered.
+// pending counts what will be answered.
 func (r *hubRun) pending() int {
-	n := 0
+	n := len(r.staff.open)
 	for _, s := range r.steps {
 		if s.status == stepAsked || s.status == stepBackingOff {
 			n++
@@ -212,19 +249,20 @@ func (r *hubRun) pending() int {
 	return n
 }
 
-// asked counts the steps that are being worked on.
+// asked counts the questions that specialists work on.
 func (r *hubRun) asked() int {
 	n := 0
 	for _, s := range r.steps {
-		if s.status == stepAsked {
-			n++
-		}
+		n += len(s.live)
 	}
 	return n
 }
 
 // skipBlocked gives up the steps that wait for one that did not succeed.
 func (r *hubRun) skipBlocked() {
+	if r.cut != nil {
+		return
+	}
 	for _, i := range r.graph.order {
 		s := r.steps[i]
 		if s.status != stepWaiting {
@@ -268,7 +306,7 @@ func (r *hubRun) dispatch() bool {
 	asked := r.asked()
 	gaveUp := false
 	for i, s := range r.steps {
-		if r.exhausted != nil || asked >= r.width {
+		if r.exhausted != nil || r.cut != nil || asked >= r.width {
 			break
 		}
 		if !r.ready(i) {
@@ -294,9 +332,12 @@ func (r *hubRun) ask(i int, input json.RawMessage) {
 	if s.started.IsZero() {
 		s.started = r.now
 	}
+	s.live = append(s.live, s.attempt)
+	r.begun++
 	c := polity.Ask(step.ID, step.Agent, step.Skill, input)
 	c.Attempt, c.Bounds = s.attempt, step.Bounds
 	r.emit(c)
+	r.watch(i)
 }
 
 // inputOf returns the brief of step i: its input with the references replaced, or the request, with

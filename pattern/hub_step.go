@@ -1,6 +1,7 @@
 package pattern
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -11,11 +12,12 @@ import (
 	"polity.run/fault"
 )
 
-// What a step can be. The first three are never part of a result.
+// What a step can be. The first four are never part of a result.
 const (
 	stepWaiting    = "waiting"
 	stepAsked      = "asked"
 	stepBackingOff = "backing off"
+	stepReplanned  = "being planned anew"
 	stepOK         = "ok"
 	stepExhausted  = "exhausted" // with a best effort, which counts as success
 	stepFailed     = "failed"
@@ -26,8 +28,11 @@ const (
 // stepRun is the state of one step.
 type stepRun struct {
 	status         string
-	attempt        int // of the last command
-	tries          int // of the agent that has it now
+	attempt        int    // of the newest command
+	live           []int  // attempts that are under way
+	won            int    // the attempt that was answered; 0 for none
+	clock          string // the command that waits before the step is asked a second time; "" for none
+	tries          int    // of the agent that has it now
 	tried          []polity.AgentName
 	started, ended time.Time
 	usage          polity.Usage
@@ -35,22 +40,38 @@ type stepRun struct {
 	fault          *fault.Error
 }
 
+func newStepRun(s *Step) *stepRun {
+	return &stepRun{status: stepWaiting, tried: []polity.AgentName{s.Agent}}
+}
+
+// kept is the attempt that counts.
+func (s *stepRun) kept() int { return cmp.Or(s.won, s.attempt) }
+
 // good says whether the step has an output.
 func (s *stepRun) good() bool { return s.status == stepOK || s.status == stepExhausted }
 
 // over says whether the step changes no more.
 func (s *stepRun) over() bool {
-	return s.status != stepWaiting && s.status != stepAsked && s.status != stepBackingOff
+	return !slices.Contains([]string{stepWaiting, stepAsked, stepBackingOff, stepReplanned}, s.status)
 }
 
 func (s *stepRun) end(status string, at time.Time, f *fault.Error) {
 	s.status, s.ended, s.fault = status, at, f
 }
 
-// answered takes what step i was answered.
-func (r *hubRun) answered(i int, e polity.Event) {
+// answered takes what an attempt of step i was answered.
+func (r *hubRun) answered(i int, e polity.Event, attempt int) {
 	s := r.steps[i]
 	s.usage = s.usage.Plus(e.Usage)
+	s.live = slices.DeleteFunc(s.live, func(a int) bool { return a == attempt })
+	bestEffort := len(e.Data) > 0 && string(e.Data) != "null" && e.Fault != nil && e.Fault.Kind == fault.Exhausted
+	if e.Fault != nil && !bestEffort && len(s.live) > 0 { // the other attempt may still be answered
+		return
+	}
+	r.stop(i)
+	if e.Fault == nil || bestEffort {
+		s.won = attempt
+	}
 	switch {
 	case e.Fault == nil:
 		r.succeed(i, e.Data, stepOK, nil)
@@ -102,7 +123,7 @@ func (r *hubRun) succeed(i int, output json.RawMessage, status string, f *fault.
 // this run's.
 func (r *hubRun) bounded(i int, e polity.Event) {
 	s, step := r.steps[i], &r.plan.Steps[i]
-	others := r.asked() - 1
+	others := r.asked()
 	switch {
 	case len(e.Data) > 0 && string(e.Data) != "null":
 		r.note("step %s: %s stopped at a bound (%s) and gave its best effort", step.ID, step.Agent, e.Fault.Text)
@@ -137,10 +158,13 @@ func (r *hubRun) exhaust(f *fault.Error) {
 		case stepBackingOff:
 			r.cancel(r.backoffKey(i))
 			s.end(stepFailed, r.now, s.fault)
+		case stepReplanned:
+			s.end(stepFailed, r.now, s.fault)
 		case stepWaiting:
 			s.end(stepSkipped, time.Time{}, f)
 		}
 	}
+	r.dismiss()
 }
 
 func (r *hubRun) backoffKey(i int) string {
@@ -149,16 +173,23 @@ func (r *hubRun) backoffKey(i int) string {
 
 // giveUp ends step i, or plans it anew if that may help.
 func (r *hubRun) giveUp(i int, f *fault.Error) {
-	s := r.steps[i]
-	if r.replan(i, f) {
-		s.status, s.fault, s.tries = stepWaiting, nil, 0
+	if r.cfg.planned() {
+		if r.cutOut(i, f) {
+			return
+		}
+	} else if r.replan(i, f) {
 		return
 	}
+	r.lose(i, f)
+}
+
+// lose ends step i without an answer.
+func (r *hubRun) lose(i int, f *fault.Error) {
 	status := stepFailed
 	if f.Kind == fault.Cancelled {
 		status = stepCancelled
 	}
-	s.end(status, r.now, f)
+	r.steps[i].end(status, r.now, f)
 }
 
 // replan gives step i to another specialist and reports whether it did. What somebody cancelled
@@ -179,7 +210,9 @@ func (r *hubRun) replan(i int, f *fault.Error) bool {
 	r.replans = append(r.replans, Replan{Step: step.ID, From: step.Agent, To: steps[i].Agent, Skill: steps[i].Skill, Fault: f})
 	r.note("step %s: planned anew for %s, since %s failed: %s: %s", step.ID, steps[i].Agent, step.Agent, f.Kind, f.Text)
 	r.plan.Steps, r.graph = steps, g
-	r.steps[i].tried = append(r.steps[i].tried, steps[i].Agent)
+	s := r.steps[i]
+	s.tried = append(s.tried, steps[i].Agent)
+	s.status, s.fault, s.tries = stepWaiting, nil, 0
 	return true
 }
 
@@ -243,8 +276,10 @@ func (r *hubRun) cancelRest(why string) {
 	for i, s := range r.steps {
 		switch s.status {
 		case stepAsked:
-			r.cancel(polity.CommandKey(r.plan.Steps[i].ID, s.attempt))
+			r.stop(i)
 			s.end(stepCancelled, r.now, f)
+		case stepReplanned:
+			s.end(stepFailed, r.now, s.fault)
 		case stepBackingOff:
 			r.cancel(r.backoffKey(i))
 			s.end(stepCancelled, r.now, f)
@@ -252,6 +287,7 @@ func (r *hubRun) cancelRest(why string) {
 			s.end(stepSkipped, time.Time{}, f)
 		}
 	}
+	r.dismiss()
 }
 
 // failJoin cancels the rest and fails the run. It says of each step that failed why. Failed may be

@@ -44,6 +44,7 @@ type verification struct {
 	results   []citation        // as far as they are known
 	attempt   int               // of the last call
 	failures  int               // of the call that is under way
+	again     bool              // it is the second of a run
 	asleep    bool
 	blocked   bool   // until a cancelled command is answered
 	failed    string // why citations could not be looked at
@@ -58,7 +59,7 @@ type citation struct {
 
 // beginVerify collects the claims and has their evidence looked at.
 func (r *hubRun) beginVerify() {
-	r.phase = verifying
+	r.phase, r.marked = verifying, len(r.notes)
 	r.collect()
 	switch {
 	case len(r.verify.citations) == 0:
@@ -80,6 +81,7 @@ func (r *hubRun) collect() {
 		}
 		r.verify.reports = append(r.verify.reports, rep)
 		id := r.plan.Steps[i].ID
+		child := string(r.run.Child(id, s.kept()))
 		for _, n := range rep.notes {
 			r.note("%s: %s", id, n)
 		}
@@ -90,14 +92,14 @@ func (r *hubRun) collect() {
 				break
 			}
 			c.step = i
-			r.judge(c, known)
+			r.verify.judge(c, child, known)
 			r.verify.claims = append(r.verify.claims, c)
 		}
 	}
 }
 
-// judge says of a claim what can be said without a look at a file.
-func (r *hubRun) judge(c *claim, known map[polity.Evidence]int) {
+// judge says of a claim of a child run what can be said without a look at a file.
+func (v *verification) judge(c *claim, child string, known map[polity.Evidence]int) {
 	if c.Severity == "" {
 		c.Severity = polity.Info
 	}
@@ -117,7 +119,7 @@ func (r *hubRun) judge(c *claim, known map[polity.Evidence]int) {
 	default:
 		c.status = findingVerified // unless something speaks against it
 		for i := range c.Evidence {
-			if why := r.resolve(c, &c.Evidence[i], known); why != "" {
+			if why := v.resolve(c, child, &c.Evidence[i], known); why != "" {
 				c.status, c.reason = findingUnverified, fmt.Sprintf("evidence %d: %s", i+1, why)
 				return
 			}
@@ -127,8 +129,7 @@ func (r *hubRun) judge(c *claim, known map[polity.Evidence]int) {
 
 // resolve checks where a piece of evidence comes from and adds what it cites to the citations. It
 // returns what speaks against it.
-func (r *hubRun) resolve(c *claim, e *polity.Evidence, known map[polity.Evidence]int) string {
-	child := string(r.run.Child(r.plan.Steps[c.step].ID, r.steps[c.step].attempt))
+func (v *verification) resolve(c *claim, child string, e *polity.Evidence, known map[polity.Evidence]int) string {
 	switch {
 	case e.File == "" && e.Call == "":
 		return "it names neither a file nor a tool call"
@@ -143,12 +144,12 @@ func (r *hubRun) resolve(c *claim, e *polity.Evidence, known map[polity.Evidence
 	place.Call = ""
 	n, ok := known[place]
 	if !ok {
-		if n = len(r.verify.citations); n == citationsMax {
-			r.verify.counts.LeftOut++
+		if n = len(v.citations); n == citationsMax {
+			v.counts.LeftOut++
 			return fmt.Sprintf("it was not looked at, since there are more than %d citations", citationsMax)
 		}
 		known[place] = n
-		r.verify.citations = append(r.verify.citations, place)
+		v.citations = append(v.citations, place)
 	}
 	c.cites = append(c.cites, n)
 	return ""
@@ -158,8 +159,11 @@ func (r *hubRun) resolve(c *claim, e *polity.Evidence, known map[polity.Evidence
 func (v *verification) chunk() (string, []polity.Evidence) {
 	from := len(v.results)
 	name := verifyName
+	if v.again {
+		name += ".again"
+	}
 	if n := from / citationsInCall; n > 0 {
-		name = fmt.Sprintf("%s.%d", verifyName, n+1)
+		name = fmt.Sprintf("%s.%d", name, n+1)
 	}
 	return name, v.citations[from:min(from+citationsInCall, len(v.citations))]
 }
@@ -217,17 +221,22 @@ func (r *hubRun) verifyAgain() {
 
 // take keeps the results of one call and goes on.
 func (r *hubRun) take(output json.RawMessage, want int) {
-	results, wrong := readCitations(output, want)
-	if wrong != "" {
-		r.cannotVerify(wrong)
+	if why := r.verify.add(output, want); why != "" {
+		r.cannotVerify(why)
 		return
 	}
-	r.verify.results = append(r.verify.results, results...)
 	if len(r.verify.results) < len(r.verify.citations) {
 		r.callVerify(1)
 		return
 	}
 	r.finish()
+}
+
+// add keeps what files.cite answered for so many citations, or says why it cannot.
+func (v *verification) add(output json.RawMessage, want int) (wrong string) {
+	results, wrong := readCitations(output, want)
+	v.results = append(v.results, results...)
+	return wrong
 }
 
 // readCitations reads what files.cite answered for so many citations, or says what is wrong with it.
@@ -257,8 +266,7 @@ func (r *hubRun) cannotVerify(why string) {
 }
 
 // settleClaims says of each claim what the look at its files has shown, and counts.
-func (r *hubRun) settleClaims() {
-	v := &r.verify
+func (v *verification) settleClaims() {
 	v.counts.Fault = v.failed
 	for _, c := range v.claims {
 		if c.status == findingVerified && len(c.cites) > 0 {

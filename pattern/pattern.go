@@ -46,7 +46,7 @@ type Role struct {
 
 // Names lists the patterns in the order in which they are documented.
 func Names() []string {
-	return []string{"hub", "sequence", "router", "handoff", "peers", "hierarchy", "debate"}
+	return []string{"hub", "sequence", "parallel", "loop", "router", "handoff", "peers", "hierarchy", "debate"}
 }
 
 // New returns the empty configuration of a pattern, or fault.Invalid naming those that there are.
@@ -56,6 +56,10 @@ func New(name string) (Config, error) {
 		return &Hub{}, nil
 	case "sequence":
 		return &Sequence{}, nil
+	case "parallel":
+		return &Parallel{}, nil
+	case "loop":
+		return &Loop{}, nil
 	case "router":
 		return &Router{}, nil
 	case "handoff":

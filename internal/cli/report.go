@@ -63,6 +63,12 @@ func (r *report) byPattern() string {
 	switch of.Pattern {
 	case "sequence":
 		err = w.sequence(r)
+	case "parallel":
+		err = w.parallel(r)
+	case "loop":
+		err = w.loop(r)
+	case "magentic":
+		err = w.magentic(r)
 	case "router":
 		err = w.router(r)
 	case "handoff":
@@ -172,6 +178,7 @@ func place(e polity.Evidence) string {
 func (r *report) markdown(h *pattern.HubResult) string {
 	w := &writer{}
 	w.title(r, h)
+	w.synthesis(h.Response.Synthesis)
 	w.findings("Evidence against", h.Response.Against)
 	w.findings("Evidence for", h.Response.For)
 	w.findings("Neutral", h.Response.Neutral)
@@ -210,6 +217,27 @@ func (w *writer) title(r *report, h *pattern.HubResult) {
 		w.f("\nDecided by: %s\n", mdText(strings.Join(h.Response.Decided, ", ")))
 	}
 	w.f("\n")
+}
+
+// synthesis writes the answer in the synthesizer's words.
+func (w *writer) synthesis(s *pattern.Synthesis) {
+	if s == nil {
+		return
+	}
+	for line := range strings.Lines(s.Text) {
+		if line = mdText(line); line != "" {
+			w.f("> %s\n", quoted(line))
+		}
+	}
+	w.f("\nWorded by %s", mdText(string(s.Agent)))
+	if len(s.Used) > 0 {
+		w.f(" from %s", mdText(strings.Join(s.Used, ", ")))
+	}
+	w.f("; findings and verdict are not its own.")
+	if s.Missing != "" {
+		w.f(" It misses: %s", mdText(s.Missing))
+	}
+	w.f("\n\n")
 }
 
 // answers writes what the specialists said.
@@ -287,11 +315,16 @@ func (w *writer) details(h *pattern.HubResult) {
 	}
 	w.f("\n")
 	for _, p := range h.Details.Replans {
+		if len(p.Steps) > 0 {
+			w.f("- %s was planned anew as %s: %s\n", mdCode(cmp.Or(p.Step, "what was missing")), mdCode(strings.Join(p.Steps, ", ")), mdText(faultText(p.Fault)))
+			continue
+		}
 		w.f("- step %s went from %s to %s: %s\n", mdCode(p.Step), mdCode(string(p.From)), mdCode(string(p.To)), mdText(faultText(p.Fault)))
 	}
 	if len(h.Details.Replans) > 0 {
 		w.f("\n")
 	}
+	w.done("Who planned, reviewed and worded", h.Details.Staff)
 	v := h.Details.Verification
 	w.f("Of %s with evidence %d verified and %d refused; %s without evidence.", count(v.Checked, "claim"), v.Verified, v.Refused, count(v.Opinions, "opinion"))
 	if v.LeftOut > 0 {

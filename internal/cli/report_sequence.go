@@ -2,6 +2,8 @@ package cli
 
 import (
 	"encoding/json"
+	"strings"
+	"time"
 
 	"polity.run/pattern"
 )
@@ -18,10 +20,18 @@ func (w *writer) sequence(r *report) error {
 	return nil
 }
 
-// value writes what somebody answered: a text as text, and other JSON as a block.
+// value writes what somebody answered: a text, or an object that is nothing else, as text, and other JSON as a block.
 func (w *writer) value(raw json.RawMessage) {
 	var text string
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(raw, &fields) == nil && len(fields) == 1 && fields["text"] != nil {
+		raw = fields["text"]
+	}
 	if json.Unmarshal(raw, &text) == nil {
+		if strings.Contains(strings.TrimSpace(text), "\n") {
+			w.f("%s\n", mdBlock("", text))
+			return
+		}
 		w.f("%s\n\n", mdText(text))
 		return
 	}
@@ -43,7 +53,7 @@ func (w *writer) done(title string, all []pattern.Done) {
 		if d.Fault != nil {
 			ended = faultText(d.Fault)
 		}
-		w.f("| %s | %s | %d | %s | %s |\n", mdText(d.Name), mdText(string(d.Agent)), d.Attempts, d.Took, mdText(ended))
+		w.f("| %s | %s | %d | %s | %s |\n", mdText(d.Name), mdText(string(d.Agent)), d.Attempts, seconds(time.Duration(d.Took)), mdText(ended))
 	}
 	w.f("\n")
 }
