@@ -169,30 +169,10 @@ func dutyOf(name, description, output string) polity.Skill {
 	return polity.Skill{Name: name, Description: description, Input: json.RawMessage(errandInput), Output: json.RawMessage(output)}
 }
 
-// essence is what an organization answers in the end, where its pattern has one answer: of a sequence or a parallel its output, of a loop
-// its best, of a lead with ledgers its answer. Anything else is as it is. So an organization may fill any role.
-func essence(output json.RawMessage) json.RawMessage {
-	var of struct {
-		Pattern string          `json:"pattern"`
-		Output  json.RawMessage `json:"output"`
-		Best    json.RawMessage `json:"best"`
-		Answer  json.RawMessage `json:"answer"`
-	}
-	if json.Unmarshal(output, &of) != nil || of.Pattern == "" {
-		return output
-	}
-	for _, part := range []json.RawMessage{of.Output, of.Best, of.Answer} {
-		if len(part) > 0 && string(part) != "null" {
-			return part
-		}
-	}
-	return output
-}
-
 // understand reads an answer to a duty.
 func understand[T any](output json.RawMessage) (T, error) {
 	var v *T
-	if err := json.Unmarshal(essence(output), &v); err != nil || v == nil {
+	if err := json.Unmarshal(output, &v); err != nil || v == nil {
 		var none T
 		return none, fault.Invalid.New("it is not an object as it was asked for")
 	}

@@ -301,7 +301,10 @@ func (r *debateRun) judged(a *answer, j int) {
 
 // read returns the ballot with what the judge said, or says what is wrong with that.
 func (b DebateBallot) read(output json.RawMessage) (DebateBallot, error) {
-	fields := ballotFields(output, nestedMax)
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(output, &fields) != nil {
+		fields = nil // what is missing is said below
+	}
 	b.Reasons, b.Conclusion = clip(textOf(fields["reasons"]), saidMax), clip(textOf(fields["conclusion"]), saidMax)
 	switch verdict := strings.ToLower(strings.TrimSpace(textOf(fields["verdict"]))); {
 	case verdict == verdictInsufficient, verdict == verdictTie && len(b.order) > 1:
@@ -324,15 +327,6 @@ func (b DebateBallot) read(output json.RawMessage) (DebateBallot, error) {
 	}
 	b.Sides = b.readSides(fields["sides"])
 	return b, nil
-}
-
-// ballotFields finds the object with the verdict, within the results of organizations.
-func ballotFields(output json.RawMessage, deep int) map[string]json.RawMessage {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(output, &fields) != nil || fields["pattern"] == nil || fields["output"] == nil || deep == 0 {
-		return fields
-	}
-	return ballotFields(fields["output"], deep-1)
 }
 
 // rank takes a ranking of letters; two candidates need none.

@@ -20,7 +20,6 @@ const (
 	argueMax       = 32 << 10 // bytes of all arguments of a statement, with what they quote
 	candidateMax   = 16 << 10 // bytes of all that the judge sees of one candidate
 	candidateLeast = 2 << 10  // bytes that every candidate may use, even if the shortest uses fewer
-	nestedMax      = 4        // organizations whose results are looked into
 )
 
 // Said is what a debater says.
@@ -58,7 +57,7 @@ const (
 // read reads what a debater answered: an object as its duty's schema has it, a report of claims, a text, or the result of an
 // organization that holds one of these. It returns fault.Invalid for what says nothing.
 func (d *Debate) read(output json.RawMessage) (*Said, error) {
-	fields := saidFields(output, nestedMax)
+	fields := saidFields(output)
 	s := &Said{
 		Statement: clip(strings.TrimSpace(cmp.Or(textOf(fields["statement"]), textOf(fields["summary"]))), saidMax),
 		Arguments: limited(append(readArguments(fields["arguments"], "quotes"), readArguments(fields["claims"], "evidence")...)),
@@ -102,22 +101,18 @@ func (d *Debate) choices() []string {
 	return all
 }
 
-// saidFields finds the object that says something, within the results of organizations.
-func saidFields(output json.RawMessage, deep int) map[string]json.RawMessage {
+// saidFields finds the object that says something, within the result of an organization too.
+func saidFields(output json.RawMessage) map[string]json.RawMessage {
 	var text string
 	if json.Unmarshal(output, &text) == nil {
 		return map[string]json.RawMessage{"statement": output}
 	}
 	var fields map[string]json.RawMessage
-	if json.Unmarshal(output, &fields) != nil || deep == 0 {
+	if json.Unmarshal(output, &fields) != nil {
 		return nil
 	}
 	switch {
-	case fields["pattern"] == nil && fields["response"] == nil:
-		return fields
-	case fields["output"] != nil:
-		return saidFields(fields["output"], deep-1)
-	case fields["verdict"] != nil:
+	case fields["pattern"] != nil && fields["verdict"] != nil:
 		return below(fields["verdict"])
 	case fields["response"] != nil:
 		return reported(output)

@@ -21,6 +21,7 @@ const (
 	hedgePrefix  = "hedge." // of the commands that wait before a question is asked a second time
 	nameMax      = 44       // bytes of a question's name: the commands that wait for it have longer ones
 	digestLen    = 8
+	nestedMax    = 4 // organizations in each other whose results are looked into
 	hedgePercent = 5 // most questions of a hundred that are asked a second time because the first answer is slow
 )
 
@@ -244,6 +245,7 @@ func (d *desk) answered(p *pending, e polity.Event, attempt int) bool {
 	case f == nil && len(output) == 0:
 		output = json.RawMessage("null")
 	}
+	output = essence(output)
 	if len(output) > 0 {
 		if wrong := p.wrong(output); wrong == nil {
 			p.output, p.fault = slices.Clone(output), f
@@ -254,6 +256,33 @@ func (d *desk) answered(p *pending, e polity.Event, attempt int) bool {
 	}
 	p.fault = f
 	return !d.again(p, e)
+}
+
+// essence is what an organization answers in the end, where its pattern has one answer: the output of a sequence, a parallel or a
+// router, the best of a loop, the answer of a handoff or of a lead with ledgers. How it came to it stands in its own run. Anything else is
+// as it is. So an organization may fill any role.
+func essence(output json.RawMessage) json.RawMessage {
+	for range nestedMax {
+		var of struct {
+			Pattern string          `json:"pattern"`
+			Output  json.RawMessage `json:"output"`
+			Best    json.RawMessage `json:"best"`
+			Answer  json.RawMessage `json:"answer"`
+		}
+		if json.Unmarshal(output, &of) != nil || of.Pattern != ledgerResult && !slices.Contains(Names(), of.Pattern) {
+			return output
+		}
+		found := false
+		for _, part := range []json.RawMessage{of.Output, of.Best, of.Answer} {
+			if !found && len(part) > 0 && string(part) != "null" {
+				output, found = part, true
+			}
+		}
+		if !found {
+			return output
+		}
+	}
+	return output
 }
 
 // wrong says what is wrong with an output.

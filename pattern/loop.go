@@ -284,7 +284,7 @@ func (r *loopRun) better(now *loopRound) bool {
 
 // made takes a candidate and has it judged, unless it was judged before.
 func (r *loopRun) made(a *answer) {
-	candidate := essence(a.output)
+	candidate := a.output
 	now := &loopRound{LoopRound: LoopRound{Round: len(r.rounds) + 1, Generated: a.done()}, candidate: candidate}
 	for _, b := range r.rounds {
 		if a.good() && b.candidate != nil && b.Score != nil && string(b.candidate) == string(candidate) {

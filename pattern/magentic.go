@@ -109,6 +109,9 @@ func (l *Ledger) check(h *Hub, p *problems) {
 	}
 }
 
+// ledgerResult is what the result of a hub with a ledger calls itself.
+const ledgerResult = "magentic"
+
 // MagenticResult is what a run of a hub with a ledger answers.
 type MagenticResult struct {
 	Pattern string `json:"pattern"` // magentic

@@ -485,7 +485,7 @@ func (r *magenticRun) learn() {
 // end finishes with the lead's answer, or with what is known.
 func (r *magenticRun) end(a *answer, why string) {
 	result := MagenticResult{
-		Pattern: "magentic", Satisfied: r.stopped == ledgerSatisfied, Stopped: why, Facts: append([]LedgerFact{}, r.facts...), Task: r.task.tidied(),
+		Pattern: ledgerResult, Satisfied: r.stopped == ledgerSatisfied, Stopped: why, Facts: append([]LedgerFact{}, r.facts...), Task: r.task.tidied(),
 		Resets: r.resets, Lead: append([]Done{}, r.lead...), Rounds: []LedgerRound{},
 	}
 	if a != nil && a.good() {

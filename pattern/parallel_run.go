@@ -430,7 +430,7 @@ func (r *parallelRun) merged(result *ParallelResult) {
 		r.notes = append(r.notes, err.Error())
 		return
 	}
-	result.Output = essence(r.merge.output)
+	result.Output = r.merge.output
 	for i := range result.Answers {
 		result.Answers[i].Used = slices.Contains(m.Used, result.Answers[i].ID)
 	}
