@@ -13,6 +13,7 @@ import (
 // Fixtures are the patterns as they are played, by name: configurations from seeds, and members that do their duty.
 func Fixtures() map[string]Pattern {
 	return map[string]Pattern{
+		"hub":         hub(),
 		"hub-planned": plannedHub(),
 		"hub-ledger":  ledger(),
 		"parallel":    parallel(),
