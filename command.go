@@ -48,7 +48,7 @@ type Event struct {
 	// Data is the input of an Opened, the output of a Result.
 	Data json.RawMessage
 	// Fault is set on a Result whose command failed. A child that ended at a bound has both: its
-	// best effort in Data and an Exhausted fault.
+	// best effort in Data and an Exhausted fault. With any other fault Data is what a child had done until then, if it says so.
 	Fault *fault.Error
 	// Usage is what the command consumed.
 	Usage Usage
@@ -92,7 +92,7 @@ type Command struct {
 	// To is the agent, tool or model; for DoCancel the CommandKey of the command to cancel.
 	To    string
 	Skill string          // DoAsk: the agent's skill; "" for its only one
-	Input json.RawMessage // DoAsk, DoCall, DoThink: the input; DoFinish: the output
+	Input json.RawMessage // DoAsk, DoCall, DoThink: the input; DoFinish: the output; DoFail: what was done until then, if anything
 
 	After time.Duration // DoSleep: how long
 	// Bounds, with DoAsk, are delegated to the child: reserved from this run's remainder, conserved
@@ -141,6 +141,11 @@ func Finish(output json.RawMessage) Command {
 // Fail returns the command that ends the run with a fault.
 func Fail(f *fault.Error) Command {
 	return Command{Do: DoFail, Name: "fail", Fault: f}
+}
+
+// FailWith returns the command that ends the run with a fault and what was done until then. Nobody checks that against the skill's output.
+func FailWith(f *fault.Error, done json.RawMessage) Command {
+	return Command{Do: DoFail, Name: "fail", Fault: f, Input: done}
 }
 
 // Effect is what a tool, function or program does to the world, which decides what a crash may do to it.

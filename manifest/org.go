@@ -364,11 +364,15 @@ func (l *ledger) config() *pattern.Ledger {
 
 // sequence makes the configuration of a sequence.
 func (b *builder) sequence(o *org) pattern.Config {
-	cfg := &pattern.Sequence{}
+	cfg := &pattern.Sequence{AtOnce: o.as.AtOnce, Stuck: polity.AgentName(o.as.Stuck)}
 	for _, s := range o.as.Stages {
-		cfg.Stages = append(cfg.Stages, pattern.Stage{
+		one := pattern.Stage{
 			Agent: polity.AgentName(s.Agent), Skill: string(s.Skill), Objective: s.Objective, Optional: s.Optional, Bounds: b.bounds(s.Bounds),
-		})
+		}
+		if s.Undo != nil {
+			one.Undo = &pattern.Undo{Agent: polity.AgentName(s.Undo.Agent), Skill: string(s.Undo.Skill)}
+		}
+		cfg.Stages = append(cfg.Stages, one)
 	}
 	return cfg
 }

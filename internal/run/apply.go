@@ -251,7 +251,7 @@ func (c *core) command(r *run, cmd *polity.Command) error {
 		if f == nil {
 			f = fault.Of(fault.Internal.New("decider of %s: failed without a fault", r.agent))
 		}
-		c.close(r, polity.Outcome{Status: polity.StatusFailed, Fault: f}, hashRequest(cmd))
+		c.close(r, polity.Outcome{Status: polity.StatusFailed, Output: cmd.Input, Fault: f}, hashRequest(cmd))
 		return nil
 	case polity.DoCancel:
 		if p := r.find(cmd.To); p != nil {
