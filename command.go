@@ -20,9 +20,17 @@ import (
 // event's Data.
 //
 // A run that has not finished must be waiting for something: if a decider answers with no command
-// and nothing is pending, the kernel fails the run as Internal.
+// and nothing is pending, the kernel fails the run as Internal. So it does if Decide panics; with a *fault.Error, as
+// what that says. One of kind Diverged says that the decider found that it decides otherwise than before: the run is stopped.
 type Decider interface {
 	Decide(state any, e Event) (any, []Command)
+}
+
+// Forgetter is a decider whose states hold more than memory. Forget is told of a state that will not be asked again: the run is ending,
+// or will not go on here. It is called once for each, from the goroutine that decides.
+type Forgetter interface {
+	Decider
+	Forget(state any)
 }
 
 // EventKind says what happened.
@@ -106,6 +114,18 @@ type Command struct {
 
 // Key returns the command's name and attempt as one word. See CommandKey.
 func (c Command) Key() string { return CommandKey(c.Name, c.Attempt) }
+
+// String returns the command as a message names it, as in "fetch (call web.get)".
+func (c Command) String() string {
+	what := c.Do.String()
+	switch {
+	case c.Do == DoSleep:
+		what += " " + c.After.String()
+	case c.To != "":
+		what += " " + c.To
+	}
+	return c.Key() + " (" + what + ")"
+}
 
 // Ask returns the command to ask an agent.
 func Ask(name string, agent AgentName, skill string, input json.RawMessage) Command {
