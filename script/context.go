@@ -77,30 +77,30 @@ func (c *Context) do(cmd polity.Command, input, out any) error {
 // Start begins a command of any kind and does not wait: an ask with a skill or bounds of its own, many calls at once. A command that
 // ends the run or cancels another is refused: return, or call Future.Cancel.
 func (c *Context) Start(cmd polity.Command) *Future {
-	f := &Future{live: c.live, command: cmd}
+	f := &Future{live: c.live, key: cmd.Key()}
 	t, err := c.live.enter("Context.Start")
 	if err == nil {
-		err = c.live.admit(t, &cmd)
+		err = c.live.admit(t, cmd.Do, f.key)
 	}
 	if err != nil {
 		f.done, f.err = true, err
 		return f
 	}
-	c.live.futures[cmd.Key()] = f
+	c.live.futures[f.key] = f
 	c.live.commands = append(c.live.commands, cmd)
 	t.began = append(t.began, f)
 	return f
 }
 
 // admit says why a command cannot be begun.
-func (l *live) admit(t *task, cmd *polity.Command) error {
-	switch cmd.Do {
+func (l *live) admit(t *task, do polity.Verb, key string) error {
+	switch do {
 	case polity.DoAsk, polity.DoCall, polity.DoThink, polity.DoSleep:
 	default:
-		return fault.Internal.New("script: a script does not begin a %s: it returns, or calls Future.Cancel", cmd.Do)
+		return fault.Internal.New("script: a script does not begin a %s: it returns, or calls Future.Cancel", do)
 	}
-	if l.futures[cmd.Key()] != nil {
-		return fault.Internal.New("script: the command name %q is used twice in a run; in a loop use Context.Name", cmd.Key())
+	if l.futures[key] != nil {
+		return fault.Internal.New("script: the command name %q is used twice in a run; in a loop use Context.Name", key)
 	}
 	if t.cancelled {
 		return fault.Cancelled.New("script: the branch was cancelled")

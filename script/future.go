@@ -10,8 +10,8 @@ import (
 // Future is something that was begun: a command, or a branch of the script. Its methods are for the script's own goroutine.
 type Future struct {
 	live    *live
-	command polity.Command
-	task    *task // of a branch
+	key     string // of a command
+	task    *task  // of a branch
 	done    bool
 	data    json.RawMessage
 	err     error
@@ -59,15 +59,16 @@ func (f *Future) Await() error {
 	return f.err
 }
 
-// Decode waits for the end and writes the result of a command to out, a pointer, as json.Unmarshal does; nil drops it. A child that
+// Decode waits for the end and writes the result of a command to out, a pointer, as json.Unmarshal does, and to a
+// *json.RawMessage as it is; nil drops it. A child that
 // ended at a bound gives both: its best effort in out, and its fault.Exhausted.
 func (f *Future) Decode(out any) error {
 	err := f.Await()
 	if out == nil || len(f.data) == 0 {
 		return err
 	}
-	if bad := json.Unmarshal(f.data, out); bad != nil && err == nil {
-		return fault.Invalid.New("script: result of %s: %w", f.command.Key(), bad)
+	if bad := unmarshal(f.data, out); bad != nil && err == nil {
+		return fault.Invalid.New("script: result of %s: %w", f.key, bad)
 	}
 	return err
 }
@@ -92,7 +93,7 @@ func (f *Future) cancel() {
 	}
 	f.stopped = true
 	if f.task == nil {
-		f.live.commands = append(f.live.commands, polity.Cancel(f.command.Key()))
+		f.live.commands = append(f.live.commands, polity.Cancel(f.key))
 		return
 	}
 	f.task.cancelled = true

@@ -65,7 +65,7 @@ func newLive(fn func(*Context, json.RawMessage) (json.RawMessage, error), opened
 
 // step tells of an event, lets everything run that can, and returns what was asked for. At the end that is only how the run ends: what
 // was begun at the same time would be cancelled at once.
-func (l *live) step(s *seen) ([]polity.Command, *fault.Error) {
+func (l *live) step(s seen) ([]polity.Command, *fault.Error) {
 	l.now, l.commands = s.at, nil
 	if f := l.futures[s.key]; f != nil && !f.done {
 		f.data, f.usage = s.data, s.usage

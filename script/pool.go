@@ -20,8 +20,8 @@ type Pool struct {
 
 // seat is a run's place in its pool, guarded by the pool's lock.
 type seat struct {
-	place  *list.Element // nil while it is being decided, or has nothing to drop
-	weight int
+	place *list.Element // nil while it is being decided, or has nothing to drop
+	count int           // of its coroutines
 }
 
 // NewPool makes a pool that keeps so many coroutines; 0 is LiveMax, and below that none.
@@ -49,17 +49,17 @@ func (p *Pool) take(r *record) {
 func (p *Pool) remove(r *record) {
 	if r.place != nil {
 		p.kept.Remove(r.place)
-		p.total -= r.weight
+		p.total -= r.count
 		r.place = nil
 	}
 }
 
 // keep puts a run in, and drops others if there are too many.
-func (p *Pool) keep(r *record, weight int) {
+func (p *Pool) keep(r *record, count int) {
 	p.mu.Lock()
-	r.weight = weight
+	r.count = count
 	r.place = p.kept.PushFront(r)
-	p.total += weight
+	p.total += count
 	var surplus []*record
 	for p.total > p.max && p.kept.Len() > 0 {
 		old := p.kept.Back().Value.(*record)

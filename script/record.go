@@ -85,21 +85,22 @@ func (d *decider) decide(r *record, e polity.Event) ([]polity.Command, int, *fau
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended || (e.Kind == polity.Opened) != (len(r.seen) == 0) {
-		return nil, 0, nil
+		return nil, r.weight(), nil
+	}
+	if f := d.revive(r); f != nil {
+		r.end()
+		return nil, 0, f
 	}
 	s := seen{at: e.At, data: bytes.Clone(e.Data), fault: e.Fault, usage: e.Usage}
 	if e.Kind == polity.Opened {
 		r.opened = e
 		r.opened.Data = s.data
+		r.live = newLive(d.fn, r.opened)
 	} else {
 		s.key = polity.CommandKey(e.Name, e.Attempt)
 	}
-	f := d.revive(r)
-	if f != nil {
-		r.end()
-		return nil, 0, f
-	}
-	commands, f := r.live.step(&s)
+	r.seen = append(r.seen, s)
+	commands, f := r.live.step(s)
 	if f != nil || r.live.over {
 		r.end()
 		return commands, 0, f
@@ -107,9 +108,16 @@ func (d *decider) decide(r *record, e polity.Event) ([]polity.Command, int, *fau
 	for i := range commands {
 		r.asked = append(r.asked, d.mark(&commands[i]))
 	}
-	s.asked = len(r.asked)
-	r.seen = append(r.seen, s)
-	return commands, len(r.live.tasks), nil
+	r.seen[len(r.seen)-1].asked = len(r.asked)
+	return commands, r.weight(), nil
+}
+
+// weight is how many coroutines there are.
+func (r *record) weight() int {
+	if r.live == nil {
+		return 0
+	}
+	return len(r.live.tasks)
 }
 
 // end lets go of everything: the run needs it no more.
@@ -129,14 +137,14 @@ func (r *record) drop() {
 // revive makes the coroutines of a run again if they were dropped, by running the function over what the run has seen. It returns fault.Diverged
 // if the function now asks for something else.
 func (d *decider) revive(r *record) *fault.Error {
-	if r.live != nil {
+	if r.live != nil || len(r.seen) == 0 {
 		return nil
 	}
 	r.live = newLive(d.fn, r.opened)
 	before := 0
 	for i := range r.seen {
 		s := &r.seen[i]
-		commands, f := r.live.step(s)
+		commands, f := r.live.step(*s)
 		if f != nil {
 			return f
 		}

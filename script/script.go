@@ -15,6 +15,7 @@
 package script
 
 import (
+	"bytes"
 	"encoding/json"
 	"hash/maphash"
 
@@ -59,7 +60,7 @@ func Decider[In, Out any](fn func(c *Context, in In) (Out, error), cfg Config) p
 	}
 	return &decider{pool: cfg.Pool, seed: maphash.MakeSeed(), fn: func(c *Context, input json.RawMessage) (json.RawMessage, error) {
 		var in In
-		if err := json.Unmarshal(input, &in); err != nil {
+		if err := unmarshal(input, &in); err != nil {
 			return nil, fault.Invalid.New("script: input: %w", err)
 		}
 		out, err := fn(c, in)
@@ -68,6 +69,15 @@ func Decider[In, Out any](fn func(c *Context, in In) (Out, error), cfg Config) p
 		}
 		return marshal("output", out)
 	}}
+}
+
+// unmarshal reads JSON; a json.RawMessage is given the bytes as they are.
+func unmarshal(data json.RawMessage, out any) error {
+	if raw, ok := out.(*json.RawMessage); ok {
+		*raw = bytes.Clone(data)
+		return nil
+	}
+	return json.Unmarshal(data, out)
 }
 
 func marshal(what string, v any) (json.RawMessage, error) {
