@@ -88,7 +88,7 @@ func (c *Context) Start(cmd polity.Command) *Future {
 	}
 	c.live.futures[f.key] = f
 	c.live.commands = append(c.live.commands, cmd)
-	t.began = append(t.began, f)
+	t.keep(f)
 	return f
 }
 
@@ -120,11 +120,9 @@ func (c *Context) Go(branch func() error) *Future {
 		f.done, f.err = true, err
 		return f
 	}
-	f.task = c.live.begin(func() {
-		err := branch()
-		f.settle(fault.Of(err))
-	})
-	t.began = append(t.began, f)
+	f.task = c.live.begin(func() { f.settle(fault.Of(branch())) })
+	f.task.branch = true
+	t.keep(f)
 	return f
 }
 

@@ -45,8 +45,8 @@ type task struct {
 	blocked bool
 	ended   bool
 
-	result    *Future   // of a branch
-	began     []*Future // by it, to be cancelled with it
+	branch    bool
+	began     []*Future // by a branch, to be cancelled with it
 	cancelled bool
 }
 
@@ -155,6 +155,13 @@ func (t *task) block() {
 	t.blocked = true
 	if !t.yield(struct{}{}) {
 		runtime.Goexit() // it was dropped; unlike a panic this cannot be recovered on the way
+	}
+}
+
+// keep remembers what a branch began.
+func (t *task) keep(f *Future) {
+	if t.branch {
+		t.began = append(t.began, f)
 	}
 }
 

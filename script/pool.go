@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// LiveMax is how many coroutines a pool keeps by default. One that waits costs 3 to 9 KB, mostly its stack.
+// LiveMax is how many coroutines a pool keeps by default. One that waits costs about 10 KB, mostly its stack.
 const LiveMax = 10_000
 
 // Pool bounds how many coroutines are kept between decisions: those of the runs that were decided least lately are dropped, and made again when

@@ -37,6 +37,9 @@ type Config struct {
 // The function's error becomes the run's fault; one of kind fault.Exhausted ends it as exhausted. What it began and did not wait for is
 // cancelled when it returns. If it panics, the run fails as fault.Internal with the first lines of the stack.
 func New[In, Out any](name polity.AgentName, version string, fn func(c *Context, in In) (Out, error), cfg Config) (*agent.Agent, error) {
+	if fn == nil {
+		return nil, fault.Invalid.New("script %s: the function is nil", name)
+	}
 	in, err := schema.For[In]()
 	if err != nil {
 		return nil, fault.Invalid.New("script %s: input: %w", name, err)

@@ -475,8 +475,13 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 		kind: recOpened, run: q.id, release: q.release, agent: q.agent, skill: q.skill, folder: q.folder,
 		bounds: q.bounds, request: q.hash(), data: payload{data: nonNil(q.input)},
 	})
+	t := c.trees[q.id]
+	if t.stopped != nil {
+		opened(t.stopped)
+		return
+	}
 	if ended != nil {
-		c.trees[q.id].ended = append(c.trees[q.id].ended, ended)
+		t.ended = append(t.ended, ended)
 	}
 	c.answer(opened)
 }
