@@ -108,13 +108,20 @@ func (l *live) admit(t *task, do polity.Verb, key string) error {
 	return nil
 }
 
+// BranchesMax is how many branches of a run there may be at once.
+const BranchesMax = 1024
+
 // Go begins a branch: a function that runs beside the script whenever that waits. Branches never run at the same time, and
 // always in the same order, so they may share variables. The future's fault is the function's error.
 func (c *Context) Go(branch func() error) *Future {
 	f := &Future{live: c.live}
 	t, err := c.live.enter("Context.Go")
-	if err == nil && t.cancelled {
+	switch {
+	case err != nil:
+	case t.cancelled:
 		err = fault.Cancelled.New("script: the branch was cancelled")
+	case len(c.live.tasks) > BranchesMax:
+		err = fault.Internal.New("script: more than %d branches at once; begin many commands with Context.Start", BranchesMax)
 	}
 	if err != nil {
 		f.done, f.err = true, err

@@ -2,6 +2,7 @@ package script
 
 import (
 	"encoding/json"
+	"errors"
 
 	"polity.run"
 	"polity.run/fault"
@@ -64,7 +65,7 @@ func (f *Future) Await() error {
 // ended at a bound gives both: its best effort in out, and its fault.Exhausted.
 func (f *Future) Decode(out any) error {
 	err := f.Await()
-	if out == nil || len(f.data) == 0 {
+	if out == nil || len(f.data) == 0 || err != nil && !errors.Is(err, fault.Exhausted) {
 		return err
 	}
 	if bad := unmarshal(f.data, out); bad != nil && err == nil {
@@ -72,6 +73,10 @@ func (f *Future) Decode(out any) error {
 	}
 	return err
 }
+
+// Data returns the result of a command as it is, once it is done: also what an agent that failed had done until then, if it says so. It is not to
+// be changed.
+func (f *Future) Data() json.RawMessage { return f.data }
 
 // Done says whether it has ended.
 func (f *Future) Done() bool { return f.done }

@@ -300,6 +300,16 @@ finish (finish) "told so; script: the branch was cancelled"
 		func(c *script.Context, in string) (any, error) { return nil, c.Ask("a", "x", func() {}, nil) },
 		"", "fail (fail) internal: script: input of a: json: unsupported type: func()\n",
 	},
+	"branches without end": {
+		func(c *script.Context, in string) (any, error) {
+			var last *script.Future
+			for range script.BranchesMax + 1 {
+				last = c.Go(func() error { return c.Sleep("s", 1) })
+			}
+			return nil, last.Await()
+		},
+		"", "fail (fail) internal: script: more than 1024 branches at once; begin many commands with Context.Start\n",
+	},
 	"wait for too many": {
 		func(c *script.Context, in string) (any, error) { return nil, c.Wait(1) },
 		"", "fail (fail) internal: script: wait for 1 of 0 futures\n",
@@ -319,6 +329,34 @@ func TestTranscripts(t *testing.T) {
 					t.Error(diff)
 				}
 			})
+		}
+	}
+}
+
+// TestBestEffort wants what came with a fault to be had: decoded at a bound, as it is otherwise.
+func TestBestEffort(t *testing.T) {
+	for kind, want := range map[fault.Kind]string{fault.Exhausted: `7 [7] exhausted`, fault.Failed: `0 [7] failed`} {
+		p := newPlay(t, nil, func(c *script.Context, in string) (string, error) {
+			var n int
+			f := c.Start(polity.Ask("ask", "oracle", "", nil))
+			err := f.Decode(&n)
+			return fmt.Sprintf("%d [%s] %s", n, f.Data(), fault.Of(err).Kind), nil
+		})
+		p.open()
+		commands := p.tell(polity.Event{Kind: polity.Result, Name: "ask", Data: json.RawMessage(`7`), Fault: &fault.Error{Kind: kind}})
+		if got := string(commands[0].Input); got != fmt.Sprintf("%q", want) {
+			t.Errorf("%s: %s, want %q", kind, got, want)
+		}
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	_, err1 := script.New[string, string]("a", "1", nil, script.Config{})
+	_, err2 := script.New("a", "1", func(*script.Context, chan int) (string, error) { return "", nil }, script.Config{})
+	_, err3 := script.New("a", "", func(*script.Context, string) (string, error) { return "", nil }, script.Config{})
+	for i, err := range []error{err1, err2, err3} {
+		if !errors.Is(err, fault.Invalid) {
+			t.Errorf("%d: %v", i, err)
 		}
 	}
 }
