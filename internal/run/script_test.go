@@ -179,3 +179,30 @@ func TestScriptLeavesNothing(t *testing.T) {
 		}
 	})
 }
+
+// refuses is a decider that cannot decide.
+type refuses struct{ why error }
+
+func (d refuses) Decide(any, polity.Event) (any, []polity.Command) { panic(d.why) }
+
+// TestDeciderThatCannotDecide wants a panic with a fault to be that fault, and one of kind Diverged to stop the run, with whoever waits for it told.
+func TestDeciderThatCannotDecide(t *testing.T) {
+	dir := t.TempDir()
+	bubble(t, func(t *testing.T) {
+		n := openNode(t, dir, bus.SyncOS, Config{Do: noop, Catalog: programs{deciders: map[string]polity.Decider{
+			"denied": refuses{fault.Denied.New("not today")}, "diverged": refuses{fault.Diverged.New("another clock")}, "other": refuses{errors.New("ouch")},
+		}}})
+		defer n.close(t)
+		for i, agent := range []string{"denied", "other"} {
+			o, err := n.Run(t.Context(), Request{ID: rootID(i), Agent: agent, Input: json.RawMessage(`{}`)})
+			want := []string{"denied: decider of denied: not today", "internal: decider of other: panic: ouch"}[i]
+			if err != nil || o.Status != polity.StatusFailed || string(o.Fault.Kind)+": "+o.Fault.Text != want {
+				t.Errorf("%s: %+v %v", agent, o, err)
+			}
+		}
+		_, err := n.Run(t.Context(), Request{ID: rootID(2), Agent: "diverged", Input: json.RawMessage(`{}`)})
+		if !errors.Is(err, fault.Diverged) || !strings.Contains(err.Error(), "decider of diverged: another clock") {
+			t.Errorf("diverged: %v", err)
+		}
+	})
+}
