@@ -110,10 +110,12 @@ func kill(t *testing.T, polity, class string) {
 			done := make(chan error, 1)
 			go func() { done <- cmd.Wait() }()
 			over := false // the run came to its end before the kill
+			working(t, counter, done)
 			select {
-			case <-done:
+			case err := <-done:
 				over = true
-			case <-time.After(time.Duration(60+rng.IntN(200)) * time.Millisecond):
+				done <- err
+			case <-time.After(time.Duration(rng.IntN(120)) * time.Millisecond):
 				if err := cmd.Process.Kill(); err != nil {
 					t.Fatal(err)
 				}
@@ -148,6 +150,23 @@ func kill(t *testing.T, polity, class string) {
 	t.Logf("%s: %d kills, %d raw repeats, %d ended unknown", class, all.kills, all.repeats, all.unknown)
 	if class == "external" && all.unknown == 0 {
 		t.Error("no kill came between an external effect and its result: the test shows nothing")
+	}
+}
+
+// working waits until an effect begins, however slow the machine is, or the program has ended.
+func working(t *testing.T, counter string, done chan error) {
+	t.Helper()
+	before := len(count(t, counter).order)
+	for deadline := time.Now().Add(time.Minute); len(count(t, counter).order) == before; {
+		select {
+		case err := <-done:
+			done <- err
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nothing begins")
+		}
 	}
 }
 
