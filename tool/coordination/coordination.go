@@ -143,7 +143,7 @@ func Tools(open Open) ([]tool.Tool, error) {
 		Name: "leader.who", Effect: polity.EffectNone, Description: "Says who leads.",
 	}, who)
 	declare(&m, tool.Spec{
-		Name: "counter.add", Effect: polity.EffectKeyed, Description: "Adds to a counter and says what it is then. No two calls are told the same, unless they add nothing.",
+		Name: "counter.add", Effect: polity.EffectKeyed, Description: "Adds to a counter and says what it is then.",
 	}, add)
 	declare(&m, tool.Spec{
 		Name: "counter.get", Effect: polity.EffectNone, Description: "Says what a counter is at.",
