@@ -269,7 +269,7 @@ func (s *Store) sweep(ctx context.Context, org string) error {
 			if err != nil {
 				return err
 			}
-			l, revision, err := read[lease](ctx, s, f)
+			l, revision, err := s.lease(ctx, f)
 			if err != nil {
 				return err
 			}

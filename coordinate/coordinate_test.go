@@ -264,3 +264,39 @@ func TestCounterIsLinearizable(t *testing.T) {
 		t.Error("a history that is wrong passes")
 	}
 }
+
+// BenchmarkJetStream measures changes on the node's store: from the call until they are safe.
+func BenchmarkJetStream(b *testing.B) {
+	for _, sync := range []bus.Sync{bus.SyncOS, bus.SyncDisk} {
+		server, err := bus.Open(b.Context(), bus.Config{Dir: b.TempDir(), Sync: sync})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(server.Close)
+		k, err := server.Bucket(b.Context(), "coordinate")
+		if err != nil {
+			b.Fatal(err)
+		}
+		s, n := coordinate.Open(k), 0
+		b.Run("add/"+string(sync), func(b *testing.B) {
+			for b.Loop() {
+				n++
+				if _, err := s.Add(b.Context(), call("ada", fmt.Sprint(n)), "seats", 1); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run("acquire and release/"+string(sync), func(b *testing.B) {
+			for b.Loop() {
+				n++
+				l, mine, err := s.Acquire(b.Context(), call("ada", fmt.Sprint(n)), coordinate.KindLock, "door", time.Minute, 0)
+				if err != nil || !mine {
+					b.Fatal(mine, err)
+				}
+				if _, err := s.Release(b.Context(), call("ada", fmt.Sprint(n, "done")), coordinate.KindLock, "door", l.Token); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -45,6 +45,28 @@ func (l lease) lock(f fact, revision uint64, now time.Time) Lock {
 	return Lock{f.org, f.kind, f.name, l.held(now), l.Holder, l.token(revision), l.Since, l.Until}
 }
 
+// lease reads a lock, and changeLease changes one: a lock, or who leads, and nothing else.
+func (s *Store) lease(ctx context.Context, f fact) (lease, uint64, error) {
+	if err := f.lockable(); err != nil {
+		return lease{}, 0, err
+	}
+	return read[lease](ctx, s, f)
+}
+
+func (s *Store) changeLease(ctx context.Context, f fact, decide func(l lease, revision uint64) (*lease, error)) (lease, uint64, error) {
+	if err := f.lockable(); err != nil {
+		return lease{}, 0, err
+	}
+	return change(ctx, s, f, decide)
+}
+
+func (f fact) lockable() error {
+	if f.kind != KindLock && f.kind != KindLeader {
+		return fault.Invalid.New("coordinate: %.20q is no kind of lock; want %s or %s", f.kind, KindLock, KindLeader)
+	}
+	return nil
+}
+
 func clock() time.Time { return time.Now().UTC().Round(0) } // without what a restart does not know
 
 // Acquire asks for a lock, or to lead, for a time: TTLMin to TTLMax. The lock that is returned is the caller's if mine; else it says who
@@ -76,7 +98,7 @@ func (s *Store) Acquire(ctx context.Context, c Caller, kind Kind, name string, t
 
 func (s *Store) acquire(ctx context.Context, c Caller, f fact, ttl time.Duration) (Lock, bool, error) {
 	now := clock()
-	l, revision, err := change(ctx, s, f, func(l lease, revision uint64) (*lease, error) {
+	l, revision, err := s.changeLease(ctx, f, func(l lease, revision uint64) (*lease, error) {
 		now = clock()
 		switch {
 		case l.held(now) && l.Holder != c.holder():
@@ -100,7 +122,7 @@ func (s *Store) acquire(ctx context.Context, c Caller, f fact, ttl time.Duration
 func (s *Store) Renew(ctx context.Context, c Caller, kind Kind, name string, token uint64) (l Lock, mine bool, err error) {
 	f := fact{kind, c.Org, name}
 	now := clock()
-	found, revision, err := change(ctx, s, f, func(l lease, revision uint64) (*lease, error) {
+	found, revision, err := s.changeLease(ctx, f, func(l lease, revision uint64) (*lease, error) {
 		now, mine = clock(), false
 		if !l.held(now) || l.token(revision) != token {
 			return nil, nil
@@ -119,7 +141,7 @@ func (s *Store) Renew(ctx context.Context, c Caller, kind Kind, name string, tok
 // others came between.
 func (s *Store) Release(ctx context.Context, c Caller, kind Kind, name string, token uint64) (released bool, err error) {
 	f := fact{kind, c.Org, name}
-	_, _, err = change(ctx, s, f, func(l lease, revision uint64) (*lease, error) {
+	_, _, err = s.changeLease(ctx, f, func(l lease, revision uint64) (*lease, error) {
 		now := clock()
 		if released = slices.Contains(l.Released, c.mark()); released {
 			return nil, nil
@@ -158,7 +180,7 @@ func recent[T any](list []T, v T) []T {
 func (s *Store) Break(ctx context.Context, org string, kind Kind, name string) (Lock, error) {
 	f := fact{kind, org, name}
 	now := clock()
-	l, revision, err := change(ctx, s, f, func(l lease, revision uint64) (*lease, error) {
+	l, revision, err := s.changeLease(ctx, f, func(l lease, revision uint64) (*lease, error) {
 		if revision == 0 {
 			return nil, fault.NotFound.New("coordinate: organization %s has no %s", org, f)
 		}
@@ -171,7 +193,7 @@ func (s *Store) Break(ctx context.Context, org string, kind Kind, name string) (
 // Look returns a lock, or who leads: one that nobody has held yet has no token.
 func (s *Store) Look(ctx context.Context, org string, kind Kind, name string) (Lock, error) {
 	f := fact{kind, org, name}
-	l, revision, err := read[lease](ctx, s, f)
+	l, revision, err := s.lease(ctx, f)
 	return l.lock(f, revision, clock()), err
 }
 
@@ -196,7 +218,7 @@ func (s *Store) Locks(ctx context.Context, org string) ([]Lock, error) {
 			if err != nil {
 				return nil, err
 			}
-			l, revision, err := read[lease](ctx, s, f)
+			l, revision, err := s.lease(ctx, f)
 			if err != nil {
 				return nil, err
 			}

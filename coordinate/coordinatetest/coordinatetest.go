@@ -159,23 +159,18 @@ func counter(t *testing.T, again func() coordinate.Shelf) {
 
 func value(t *testing.T, again func() coordinate.Shelf) {
 	ctx, s := context.Background(), coordinate.Open(again())
-	for range 2 {
-		for agent, mine := range map[string]bool{"ada": true, "bob": false} {
-			if agent == "bob" {
-				if v, _, err := s.Agree(ctx, Call("ada", "1"), "colour", json.RawMessage(` "red"`)); err != nil || string(v.Value) != `"red"` {
-					t.Fatalf("%+v, %v", v, err)
-				}
-			}
-			v, got, err := s.Agree(ctx, Call("ada", "1"), "colour", json.RawMessage(`"red"`))
-			if agent == "bob" {
-				v, got, err = s.Agree(ctx, Call("bob", "2"), "colour", json.RawMessage(`"blue"`))
-			}
-			if err != nil || got != mine || string(v.Value) != `"red"` || v.Revision != 1 {
-				t.Errorf("%s: %+v, mine %v, %v", agent, v, got, err)
-			}
+	agree := func(agent, key, text string, mine bool) {
+		t.Helper()
+		v, got, err := s.Agree(ctx, Call(agent, key), "colour", json.RawMessage(text))
+		if err != nil || got != mine || string(v.Value) != `"red"` || v.Revision != 1 {
+			t.Errorf("%s: %+v, mine %v, %v", agent, v, got, err)
 		}
-		s = coordinate.Open(again())
 	}
+	agree("ada", "1", ` "red"`, true)
+	agree("bob", "2", `"blue"`, false)
+	s = coordinate.Open(again())
+	agree("ada", "1", `"red"`, true)
+	agree("bob", "2", `"blue"`, false)
 	if _, _, err := s.Swap(ctx, Call("bob", "3"), "colour", json.RawMessage(`1`), 1); !errors.Is(err, fault.Denied) {
 		t.Errorf("an agreed value: %v", err)
 	}

@@ -76,6 +76,18 @@ func (w *whichLock) one(ctx context.Context, n node) (coordinate.Lock, error) {
 	return list[0], nil
 }
 
+// withLock does something with the one lock that is meant.
+func (a *app) withLock(ctx context.Context, which *whichLock, name string, do func(ctx context.Context, n node, l coordinate.Lock) error) error {
+	which.name = name
+	return a.with(ctx, func(ctx context.Context, n node) error {
+		l, err := which.one(ctx, n)
+		if err != nil {
+			return err
+		}
+		return do(ctx, n, l)
+	})
+}
+
 func (a *app) newLocks() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "locks", Short: "List, show and release locks, and who leads", Long: locksHelp,
@@ -144,12 +156,7 @@ func (a *app) newLocksShow() *cobra.Command {
 	which.flags(cmd)
 	output := outputFlag(cmd, "text", "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return a.with(cmd.Context(), func(ctx context.Context, n node) error {
-			which.name = args[0]
-			l, err := which.one(ctx, n)
-			if err != nil {
-				return err
-			}
+		return a.withLock(cmd.Context(), &which, args[0], func(_ context.Context, _ node, l coordinate.Lock) error {
 			if output.value == "json" {
 				return a.writeJSON(l)
 			}
@@ -180,12 +187,7 @@ func (a *app) newLocksRelease() *cobra.Command {
 	which.flags(cmd)
 	cmd.Flags().BoolVar(&yes, "yes", false, "take it away")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return a.with(cmd.Context(), func(ctx context.Context, n node) error {
-			which.name = args[0]
-			l, err := which.one(ctx, n)
-			if err != nil {
-				return err
-			}
+		return a.withLock(cmd.Context(), &which, args[0], func(ctx context.Context, n node, l coordinate.Lock) error {
 			if !yes {
 				return fault.Denied.New("%s %s is held by %s; it goes on as if it held it until it renews. Give --yes to take it away", l.Kind, clean(l.Name), holder(l))
 			}

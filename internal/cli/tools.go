@@ -222,7 +222,7 @@ func (a *app) newToolsCall() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "call MANIFEST TOOL [INPUT]", Short: "Call one tool outside of any run, with the checks of a run",
 		Long: "Call one tool outside of any run, with the checks of a run. What the tool does, it does.\n\nINPUT is JSON, or @FILE, or @- for stdin; left out it is {}." +
-			"\nThe tools lock, leader, counter and value are called on the node that serves the state folder, each\ntime as a new call of the manifest's organization.",
+			"\nThe tools lock, leader, counter and value are called on the node that serves the state folder, each\ntime as a new call of the manifest's organization, for up to 30s.",
 		Example: "  polity tools call desk.yaml crm.find '{\"name\": \"Ada\"}'\n  polity tools call desk.yaml files.read '{\"path\": \"go.mod\"}' --in .",
 		Args:    args(cobra.RangeArgs(2, 3)),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {

@@ -2,7 +2,9 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"time"
 
 	"polity.run/client"
 	"polity.run/coordinate"
@@ -11,8 +13,10 @@ import (
 	"polity.run/tool"
 )
 
-// byHand is the run that calls outside of any run are made for.
-const byHand = "0-by-hand"
+const (
+	byHand   = "0-by-hand"      // the run that calls outside of any run are made for
+	handWait = 30 * time.Second // of such a call, also if it waits for a lock: whoever asks takes a silent node for gone
+)
 
 func (s *Server) coordinate(w http.ResponseWriter, r *http.Request) {
 	var q client.Coordination
@@ -40,9 +44,14 @@ func Coordinate(ctx context.Context, e *engine.Engine, q client.Coordination) (c
 		if q.Key == "" {
 			return out, fault.Invalid.New("rest: coordinate: a key is needed; the same key is the same call")
 		}
-		out.Output, err = e.Coordinate(ctx, q.Tool, tool.Call{
+		short, cancel := context.WithTimeout(ctx, handWait)
+		defer cancel()
+		out.Output, err = e.Coordinate(short, q.Tool, tool.Call{
 			Key: byHand + "#" + q.Key, Run: byHand, Agent: q.Agent, Org: q.Org, Input: q.Input,
 		})
+		if errors.Is(err, fault.Timeout) {
+			err = fault.Timeout.New("by hand a call has %s, with its wait: %w", handWait, err)
+		}
 	case client.CoordinateList:
 		out.Locks, err = facts.Locks(ctx, q.Org)
 	case client.CoordinateRelease:
