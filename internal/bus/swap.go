@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	swapsMax    = 3 // times that a change without an acknowledgement is sent
-	markHeader  = "Polity-Mark"
-	codeNotLast = 10071 // of JetStream: another message is the last of its subject
+	swapsMax   = 3 // times that a change without an acknowledgement is sent
+	markHeader = "Polity-Mark"
 )
 
 // Get returns a key's value and its revision, as the stream's leader has them; a revision of 0 says that there is none. Revisions
@@ -67,18 +66,24 @@ func (k *Bucket) swap(ctx context.Context, key string, value []byte, revision ui
 		m.Data = value
 		m.Header.Set(markHeader, mark)
 		at, err := k.sendOnce(ctx, m, send)
-		var refused *jetstream.APIError
+		refused, answered := errors.AsType[*jetstream.APIError](err)
 		switch {
 		case err == nil:
 			return at, nil
-		case errors.As(err, &refused) && refused.ErrorCode == codeNotLast && try == 1:
+		case answered && notLast(refused) && try == 1:
 			return 0, fault.Conflict.New("bus: swap %s: revision %d is not the last: %w", key, revision, err)
-		case errors.As(err, &refused) && refused.ErrorCode == codeNotLast:
+		case answered && notLast(refused):
 			return k.whose(ctx, key, mark)
-		case errors.As(err, &refused) || try == swapsMax || ctx.Err() != nil:
+		case answered || try == swapsMax || ctx.Err() != nil:
 			return 0, fault.Unavailable.New("bus: swap %s: %w", key, err)
 		}
 	}
+}
+
+// notLast says whether a change was refused because another message is the last of its subject; streams with replicas have a code of
+// their own for it.
+func notLast(e *jetstream.APIError) bool {
+	return e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant
 }
 
 func (k *Bucket) sendOnce(ctx context.Context, m *nats.Msg, send func(context.Context, *nats.Msg) (uint64, error)) (uint64, error) {
