@@ -91,4 +91,17 @@ type Notice struct {
 	Fault   *fault.Error    `json:"fault,omitempty"`
 	Usage   Usage           `json:"usage,omitzero"`
 	Data    json.RawMessage `json:"data,omitempty"` // with opened, result and finished, in a history
+	// Effect, with began and result in a history, says what was done outside; nil if nothing was, and in logs of versions that did not
+	// keep it.
+	Effect *EffectNotice `json:"effect,omitempty"`
+}
+
+// EffectNotice says what a command did outside of its run.
+type EffectNotice struct {
+	Key     string    `json:"key"` // as its destination was given it
+	Class   Effect    `json:"class"`
+	Verb    string    `json:"verb"`    // ask, call or think
+	To      string    `json:"to"`      // the agent, tool or model
+	Since   time.Time `json:"since"`   // when it was decided; it begins no earlier
+	Request string    `json:"request"` // hex: the beginning of the SHA-256 of what was asked for
 }

@@ -13,6 +13,7 @@ import (
 
 	"polity.run"
 	"polity.run/agent"
+	"polity.run/coordinate"
 	"polity.run/fault"
 	"polity.run/internal/run"
 	"polity.run/internal/work"
@@ -23,6 +24,7 @@ import (
 	"polity.run/schema"
 	"polity.run/tool"
 	"polity.run/tool/code"
+	"polity.run/tool/coordination"
 	"polity.run/tool/files"
 	"polity.run/tool/remember"
 )
@@ -47,6 +49,7 @@ type catalog struct {
 	shared   *provider.Shared
 	servers  servers
 	memories *memories // nil outside of a node
+	facts    *facts    // nil outside of a node
 
 	mu       sync.RWMutex
 	releases map[Digest]*release
@@ -86,12 +89,12 @@ func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 		agents: map[string]*agent.Agent{}, tools: map[string]*toolEntry{}, models: map[string]model.Model{},
 		blobs: blobs, exec: exec, log: cfg.Log, cfg: cfg, shared: provider.NewShared(), releases: map[Digest]*release{}, schemas: map[string]work.Check{},
 	}
-	builtin, err := Tools()
+	tools, err := builtin(func(ctx context.Context) (*coordinate.Store, error) { return c.facts.open(ctx) })
 	if err != nil {
 		return nil, err
 	}
 	var problems []error
-	for _, t := range append(builtin, cfg.Tools...) {
+	for _, t := range append(tools, cfg.Tools...) {
 		problems = append(problems, c.addTool(c.tools, t))
 	}
 	for _, m := range append(Models(), cfg.Models...) {
@@ -114,7 +117,10 @@ func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 }
 
 // Tools returns the built-in tools.
-func Tools() ([]tool.Tool, error) {
+func Tools() ([]tool.Tool, error) { return builtin(nil) }
+
+// builtin makes the built-in tools, for a node whose facts are opened so.
+func builtin(facts coordination.Open) ([]tool.Tool, error) {
 	a, err := code.Tools()
 	if err != nil {
 		return nil, err
@@ -124,7 +130,11 @@ func Tools() ([]tool.Tool, error) {
 		return nil, err
 	}
 	c, err := remember.Tools(nil) // a release has its own
-	return append(append(a, b...), c...), err
+	if err != nil {
+		return nil, err
+	}
+	d, err := coordination.Tools(facts)
+	return slices.Concat(a, b, c, d), err
 }
 
 // Models returns the built-in models.

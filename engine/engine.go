@@ -153,6 +153,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	e.catalog.memories = &memories{bus: e.bus, log: cfg.Log}
+	e.catalog.facts = &facts{bus: e.bus}
 	acks := run.NewAcks()
 	if e.log, err = e.bus.Log(ctx, "p0", acks.Put); err != nil {
 		return err

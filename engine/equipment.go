@@ -43,6 +43,11 @@ func (e *Equipment) Call(ctx context.Context, name string, c tool.Call) (json.Ra
 	if t == nil {
 		return nil, fault.NotFound.New("no tool %q", name)
 	}
+	return callTool(ctx, t, c)
+}
+
+// callTool calls a tool with the checks and the time limit of a run.
+func callTool(ctx context.Context, t *toolEntry, c tool.Call) (json.RawMessage, error) {
 	limit := t.spec.Timeout
 	if limit == 0 {
 		limit = tool.TimeoutDefault

@@ -111,6 +111,8 @@ func (a *app) root() *cobra.Command {
 		a.newTools(),
 		a.newModels(),
 		a.newMemory(),
+		a.newLocks(),
+		a.newEffects(),
 		a.newGraph(),
 		a.newDoctor(),
 		a.newValidate(),

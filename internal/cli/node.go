@@ -35,6 +35,7 @@ type node interface {
 	Questions(ctx context.Context) ([]polity.Question, error)
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
 	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)
+	Coordinate(ctx context.Context, q client.Coordination) (client.Coordinated, error)
 	Close() error
 }
 
@@ -60,6 +61,11 @@ func (l *local) Start(ctx context.Context, q client.Request) (polity.RunID, erro
 
 func (l *local) Memory(ctx context.Context, q client.Memory) (client.Remembered, error) {
 	return rest.Memory(ctx, l.Engine, q)
+}
+
+// Coordinate hides the engine's, which calls tools alone.
+func (l *local) Coordinate(ctx context.Context, q client.Coordination) (client.Coordinated, error) {
+	return rest.Coordinate(ctx, l.Engine, q)
 }
 
 // serve opens the door for other processes until Close.

@@ -58,7 +58,7 @@ func (t *tail) put(n polity.Notice) error {
 		return nil
 	}
 	if t.asJSON {
-		n.Data = nil
+		n.Data, n.Effect = nil, nil
 		data, err := json.Marshal(n)
 		if err != nil {
 			return fault.Internal.New("write JSON: %w", err)

@@ -17,6 +17,7 @@ import (
 	"polity.run/fault"
 	"polity.run/manifest"
 	"polity.run/tool"
+	"polity.run/tool/coordination"
 )
 
 func (a *app) newTools() *cobra.Command {
@@ -217,10 +218,11 @@ func (a *app) confirm(ctx context.Context, question string) error {
 }
 
 func (a *app) newToolsCall() *cobra.Command {
-	var in string
+	var in, as string
 	cmd := &cobra.Command{
 		Use: "call MANIFEST TOOL [INPUT]", Short: "Call one tool outside of any run, with the checks of a run",
-		Long:    "Call one tool outside of any run, with the checks of a run. What the tool does, it does.\n\nINPUT is JSON, or @FILE, or @- for stdin; left out it is {}.",
+		Long: "Call one tool outside of any run, with the checks of a run. What the tool does, it does.\n\nINPUT is JSON, or @FILE, or @- for stdin; left out it is {}." +
+			"\nThe tools lock, leader, counter and value are called on the node that serves the state folder, each\ntime as a new call of the manifest's organization, for up to 30s.",
 		Example: "  polity tools call desk.yaml crm.find '{\"name\": \"Ada\"}'\n  polity tools call desk.yaml files.read '{\"path\": \"go.mod\"}' --in .",
 		Args:    args(cobra.RangeArgs(2, 3)),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -241,6 +243,9 @@ func (a *app) newToolsCall() *cobra.Command {
 					return err
 				}
 			}
+			if slices.Contains(coordination.Names(), args[1]) {
+				return a.coordinate(cmd.Context(), &m.Release, args[1], as, call.Input)
+			}
 			e, err := engine.Equip(&m.Release)
 			if err != nil {
 				return err
@@ -254,5 +259,6 @@ func (a *app) newToolsCall() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&in, "in", "", "folder that the tool may read, and no other")
+	cmd.Flags().StringVar(&as, "as", "", "the agent that locks are asked for, and whose proposal a value is")
 	return cmd
 }

@@ -402,7 +402,7 @@ func (c *core) route(p *pending) {
 		// It counts as a turn, or a decider could ask for what is not there for ever.
 		c.enqueue(p.result(result{fault: p.refused, usage: polity.Usage{Turns: 1}}))
 	case p.work.Class == polity.EffectExternal:
-		c.enqueue(&record{kind: recBegan, run: r.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request})
+		c.enqueue(&record{kind: recBegan, run: r.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request, effect: p.effect()})
 	default:
 		g := c.pack()
 		g.starts = append(g.starts, p)

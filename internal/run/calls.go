@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"time"
@@ -282,6 +283,12 @@ func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, 
 	}
 	if r.kind == recFinished {
 		n.Status = r.status.String()
+	}
+	if e := r.effect; e.class != "" {
+		n.Effect = &polity.EffectNotice{
+			Key: (&Effect{Run: r.run, Name: r.name, Attempt: r.attempt, Class: e.class}).Key(), Class: e.class, Verb: e.verb.String(), To: e.to,
+			Since: e.since, Request: hex.EncodeToString(r.request[:]),
+		}
 	}
 	return n, nil
 }

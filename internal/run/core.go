@@ -568,8 +568,16 @@ func (c *core) done(p *pending, res result) {
 func (p *pending) result(res result) *record {
 	return &record{
 		kind: recResult, run: p.run.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request,
-		data: payload{data: res.data}, fault: res.fault, usage: res.usage,
+		data: payload{data: res.data}, fault: res.fault, usage: res.usage, effect: p.effect(),
 	}
+}
+
+// effect is what the log says of a command that does something outside; zero for one that does not, or was refused.
+func (p *pending) effect() effect {
+	if p.work.Class == "" {
+		return effect{}
+	}
+	return effect{p.work.Class, p.cmd.Do, p.cmd.To, p.since}
 }
 
 // resumeRun goes on with a tree that was left alone when it was found in the log.

@@ -102,6 +102,9 @@ type record struct {
 	reason  string        // cancel
 	status  polity.Status // finished
 
+	// began and result: what was done where, for those who look at effects; zero if it was none, and in older logs
+	effect effect
+
 	// opened
 	release Digest
 	agent   string
@@ -109,6 +112,33 @@ type record struct {
 	from    string
 	folder  string
 	bounds  polity.Bounds
+}
+
+// effect says what a command did outside.
+type effect struct {
+	class polity.Effect
+	verb  polity.Verb
+	to    string    // agent, tool or model
+	since time.Time // when it was decided
+}
+
+// effectClasses are the classes as the log numbers them, from 1.
+func effectClasses() [4]polity.Effect {
+	return [...]polity.Effect{polity.EffectNone, polity.EffectIdempotent, polity.EffectKeyed, polity.EffectExternal}
+}
+
+// appendEffect writes e, and nothing for the zero effect.
+//
+//	effect = class:1  verb:1  to:text  since:8
+func appendEffect(b []byte, e effect) []byte {
+	classes := effectClasses()
+	i := slices.Index(classes[:], e.class)
+	if i < 0 {
+		return b
+	}
+	b = append(b, byte(i+1), byte(e.verb))
+	b = appendText(b, e.to)
+	return binary.BigEndian.AppendUint64(b, uint64(e.since.UnixNano()))
 }
 
 // payload is a user's bytes. Inline bytes alias the frame they were read from.
@@ -195,6 +225,7 @@ func appendRecord(b []byte, r *record) []byte {
 		b = appendText(b, r.name)
 		b = binary.AppendUvarint(b, uint64(r.attempt))
 		b = append(b, r.request[:]...)
+		b = appendEffect(b, r.effect)
 	case recResult:
 		b = appendText(b, r.name)
 		b = binary.AppendUvarint(b, uint64(r.attempt))
@@ -202,6 +233,7 @@ func appendRecord(b []byte, r *record) []byte {
 		b = appendUsage(b, r.usage)
 		b = appendPayload(b, r.data)
 		b = appendFault(b, r.fault)
+		b = appendEffect(b, r.effect)
 	case recCancel:
 		b = appendText(b, r.reason)
 	case recExpired:
@@ -398,6 +430,20 @@ func (r *reader) usage() polity.Usage {
 	return polity.Usage{Turns: int(r.number()), InputTokens: r.number(), OutputTokens: r.number(), MicroUSD: r.number()}
 }
 
+// effect reads what logs have had since effects can be listed.
+func (r *reader) effect() effect {
+	if r.bad || len(r.b) == 0 {
+		return effect{}
+	}
+	class, verb, to, since := r.byte(), r.byte(), r.text(), r.bytes(8)
+	classes := effectClasses()
+	if r.bad || class == 0 || int(class) > len(classes) {
+		r.bad = true
+		return effect{}
+	}
+	return effect{classes[class-1], polity.Verb(verb), to, time.Unix(0, int64(binary.BigEndian.Uint64(since))).UTC()}
+}
+
 func (r *reader) record(rec *record) {
 	rec.kind = recordKind(r.byte())
 	rec.run = polity.RunID(r.text())
@@ -414,11 +460,13 @@ func (r *reader) record(rec *record) {
 		rec.data = r.payload()
 	case recBegan:
 		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
+		rec.effect = r.effect()
 	case recResult:
 		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
 		rec.usage = r.usage()
 		rec.data = r.payload()
 		rec.fault = r.fault()
+		rec.effect = r.effect()
 	case recCancel:
 		rec.reason = r.text()
 	case recFinished:

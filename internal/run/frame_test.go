@@ -87,7 +87,7 @@ func goldenLog() []byte {
 
 func fields() []cmp.Option {
 	return []cmp.Option{
-		cmp.AllowUnexported(frame{}, record{}, payload{}),
+		cmp.AllowUnexported(frame{}, record{}, payload{}, effect{}),
 		cmp.Comparer(func(a, b *fault.Error) bool {
 			return a == b || a != nil && b != nil && a.Kind == b.Kind && a.Text == b.Text && a.Bound == b.Bound
 		}),
@@ -143,7 +143,35 @@ func TestGoldenLog(t *testing.T) {
 	}
 }
 
+// withEffects are records that say what was done outside, as the golden log's do not.
+func withEffects() frame {
+	at := time.Date(2027, 1, 2, 3, 4, 5, 6, time.UTC)
+	return frame{at: at, records: []record{
+		{kind: recBegan, run: "0-r", name: "send", attempt: 1, effect: effect{polity.EffectExternal, polity.DoCall, "mail.send", at}},
+		{kind: recResult, run: "0-r", name: "think", attempt: 2, effect: effect{polity.EffectIdempotent, polity.DoThink, "quote", at}},
+		{kind: recResult, run: "0-r", name: "old", attempt: 1, fault: fault.Of(fault.Failed.New("no"))},
+	}}
+}
+
+func TestEffectsAreRead(t *testing.T) {
+	want := withEffects()
+	data := want.pack(hash{})
+	var got frame
+	if err := got.decode(data); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, fields()...); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	data[bytes.Index(data, []byte("mail.send"))-3] = 9 // a class that there is not
+	if err := got.decode(data); !errors.Is(err, fault.Damaged) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
+	withEffects := withEffects()
+	f.Add(withEffects.pack(hash{}))
 	var prev hash
 	for _, g := range golden() {
 		b := g.pack(prev)

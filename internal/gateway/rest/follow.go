@@ -132,7 +132,7 @@ func (f *follower) live(n polity.Notice) error {
 }
 
 func (f *follower) tell(n polity.Notice) error {
-	n.Data = nil
+	n.Data, n.Effect = nil, nil // which only a history has
 	return f.each(n)
 }
 

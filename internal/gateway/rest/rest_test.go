@@ -380,7 +380,7 @@ func followSlowly(t *testing.T, w *world, let chan<- struct{}, q client.Request,
 		t.Fatalf("the log holds %d notices, want %d", len(want), steps+2)
 	}
 	for i := range want {
-		want[i].Data = nil
+		want[i].Data, want[i].Effect = nil, nil
 	}
 	if diff := cmp.Diff(canonical(t, want), canonical(t, got)); diff != "" {
 		t.Errorf("notices (-log +followed):\n%s", diff)
