@@ -165,7 +165,9 @@ func (t *thinker) decided(s *thought, h *hold, e polity.Event) []polity.Command 
 	var commands []polity.Command
 	if e.Name != h.ask {
 		commands = append(commands, polity.Cancel(polity.CommandKey(h.ask, 1)))
-		e = polity.Event{Fault: fault.Of(fault.Timeout.New("no answer within %s", time.Duration(t.Approve.Timeout)))}
+		if e.Fault == nil { // else there was no room for the timer
+			e.Fault = fault.Of(fault.Timeout.New("no answer within %s", time.Duration(t.Approve.Timeout)))
+		}
 	} else if t.Approve.Timeout > 0 {
 		commands = append(commands, polity.Cancel(polity.CommandKey(h.ask+lateSuffix, 1)))
 	}
