@@ -16,4 +16,6 @@ type Question struct {
 	Input  json.RawMessage `json:"input,omitempty"`
 	Output json.RawMessage `json:"output,omitempty"` // JSON Schema of the answer; empty accepts any
 	Since  time.Time       `json:"since"`            // when this process began to ask
+	// Approval is what is to be let go, if that is what is asked. The answer is then a Decision.
+	Approval *Approval `json:"approval,omitempty"`
 }

@@ -108,6 +108,8 @@ type Model struct {
 	Steps int `json:"steps,omitempty"`
 	// Repairs is how often the model may correct an answer of another schema; nil is RepairsDefault.
 	Repairs *int `json:"repairs,omitempty"`
+	// Approve says what is not done before somebody has approved it; nil: nothing waits.
+	Approve *Approve `json:"approve,omitempty"`
 	// Memory says what is remembered from run to run; nil: nothing.
 	Memory *Memory `json:"memory,omitempty"`
 	// Context says what is done before the model's context overflows.

@@ -60,6 +60,7 @@ func compile(raw json.RawMessage) (check, error) {
 // thinker is the decider of agents of kind model. It is what was pinned, and does not change.
 type thinker struct {
 	Model
+	name    polity.AgentName
 	parts   Parts
 	calls   []string // by gathered tool: the command's name
 	skills  []skill
@@ -94,7 +95,7 @@ func Assemble(def *Definition, parts Parts) (polity.Decider, error) {
 	if def.Kind != KindModel || def.Model == nil {
 		return nil, fault.Invalid.New("agent %s: thinks only with kind %q and a model, not %q", def.Name, KindModel, def.Kind)
 	}
-	t := &thinker{Model: *def.Model, repairs: RepairsDefault}
+	t := &thinker{Model: *def.Model, name: def.Name, repairs: RepairsDefault}
 	if t.Repairs != nil {
 		t.repairs = *t.Repairs
 	}
@@ -113,6 +114,9 @@ func Assemble(def *Definition, parts Parts) (polity.Decider, error) {
 		return nil, fault.Invalid.New("agent %s: recall of %d records; want at most %d", def.Name, t.Memory.Recall, RecallMax)
 	case !slices.Contains([]Compaction{"", Drop, Summarise, Refer}, t.Context.Compact):
 		return nil, fault.Invalid.New("agent %s: compact %q: want drop, summarise or refer", def.Name, t.Context.Compact)
+	}
+	if err := t.Approve.check(def.Name, def.Model); err != nil {
+		return nil, fault.Invalid.New("agent %s: %w", def.Name, err)
 	}
 	if t.Steps == 0 {
 		t.Steps = StepsDefault
@@ -180,8 +184,10 @@ type thought struct {
 	limit    int64          // tokens of a request
 	same     map[string]int // by tool and input: how often it was done
 	last     bool
-	recalled []memory.Ref    // what it was told of its memory
-	ending   json.RawMessage // the answer, while the run is being remembered
+	recalled []memory.Ref       // what it was told of its memory
+	ending   json.RawMessage    // the answer, while the run is being remembered
+	holds    []*hold            // commands that wait, or waited, for approval
+	verdicts map[string]verdict // by the hash of an action
 	notes    []string
 	done     bool
 }
@@ -201,6 +207,8 @@ func (t *thinker) Decide(state any, e polity.Event) (any, []polity.Command) {
 		return s, nil
 	case e.Name == s.waiting && max(e.Attempt, 1) == s.attempt:
 		return s, t.thought(s, e)
+	case s.holdOf(e.Name) != nil:
+		return s, t.decided(s, s.holdOf(e.Name), e)
 	default:
 		return s, t.called(s, e)
 	}
@@ -209,7 +217,7 @@ func (t *thinker) Decide(state any, e polity.Event) (any, []polity.Command) {
 // opened begins: everything is gathered at once.
 func (t *thinker) opened(e polity.Event) (any, []polity.Command) {
 	s := &thought{
-		run: e.Run, question: question(e.Data), memory: t.parts.Memory(), limit: t.Context.Max, same: map[string]int{},
+		run: e.Run, question: question(e.Data), memory: t.parts.Memory(), limit: t.Context.Max, same: map[string]int{}, verdicts: map[string]verdict{},
 	}
 	var err error
 	if s.skill, err = t.asked(e.Skill); err != nil {
@@ -468,13 +476,14 @@ func (t *thinker) act(s *thought, said *model.Response, calls []model.Call) []po
 		if refusal != nil {
 			m.Text, m.Failed = refusal.text, refusal.failed
 		} else {
-			commands = append(commands, command)
+			commands = append(commands, t.begin(s, command, text)...)
 			s.results = append(s.results, &result{command: command.Name, tool: c.Name, call: c.ID, attempt: 1, again: command})
+			s.open++
 		}
 		s.answers = append(s.answers, m)
 	}
 	s.memory.Add(spoken)
-	if s.open = len(commands); s.open == 0 {
+	if s.open == 0 {
 		return t.acted(s)
 	}
 	return commands
@@ -514,6 +523,9 @@ func (t *thinker) command(s *thought, i int, c model.Call) (polity.Command, *tol
 	s.same[same]++
 	if command.Do == polity.DoCall {
 		t.remembers(s, &command)
+	}
+	if refusal := t.guard(s, &command); refusal != nil {
+		return polity.Command{}, refusal
 	}
 	return command, nil
 }

@@ -129,7 +129,11 @@ func show(t *testing.T, commands []polity.Command) []byte {
 		case polity.DoCall:
 			fmt.Fprintf(&b, "%s: call %s with %s\n", c.Key(), c.To, c.Input)
 		case polity.DoAsk:
-			fmt.Fprintf(&b, "%s: ask agent %s with %s\n", c.Key(), c.To, c.Input)
+			fmt.Fprintf(&b, "%s: ask agent %s with %s\n", c.Key(), strings.TrimSpace(c.To+" "+c.Skill), c.Input)
+		case polity.DoSleep:
+			fmt.Fprintf(&b, "%s: wait %s\n", c.Key(), c.After)
+		case polity.DoCancel:
+			fmt.Fprintf(&b, "cancel %s\n", c.To)
 		case polity.DoThink:
 			fmt.Fprintf(&b, "%s: ask %s, at most %d output tokens\n", c.Key(), c.To, c.Reserve.OutputTokens)
 			showRequest(t, &b, c)
@@ -296,7 +300,7 @@ func TestToolTextIsCut(t *testing.T) {
 }
 
 // FuzzDecide has a model that answers anything, and a tool that says anything: the decider never panics, answers the same each
-// time, does only what is offered, and each run ends within its steps.
+// time, does only what is offered, and each run ends within its steps. What waits for approval is done only as somebody approved it.
 func FuzzDecide(f *testing.F) {
 	f.Add(`{"question":"why?"}`, `{"claims":[{"text":"a","evidence":[{"file":"f","line":1}]}]}`, `{"output":{"summary":"x"}}`, "refer")
 	f.Add(`null`, `{"claims":null,"notes":3}`, `{"output":"text","extractive":"e"}`, "drop")
@@ -305,6 +309,9 @@ func FuzzDecide(f *testing.F) {
 	f.Add(`"go on"`, `"`+strings.Repeat("x", 3000)+`"`, `{"output":"hm","calls":[{"id":"1","name":"t","input":{"a":1}},{"name":"context.open","input":{"reference":"r1"}}]}`, "refer")
 	f.Add(`"go on"`, `"`+strings.Repeat("x", 3000)+`"`, `{"output":"hm","calls":[{"name":"t","input":"no"},{"name":"ask.b","input":{"objective":"x"}}]}`, "summarise")
 	f.Add(`"go on"`, `"`+strings.Repeat("x", 3000)+`"`, `{"calls":[{"name":"bank.pay"}]}`, "drop")
+	f.Add(`"go on"`, `{"approve":true,"hash":"HASH"}`, `{"calls":[{"name":"g","input":{"b":1,"a":"<"}},{"name":"g","input":{"a":"<","b":1}},{"name":"g"}]}`, "drop")
+	f.Add(`"go on"`, `{"approve":true,"hash":"HASH","always_for_this_run":true}`, `{"calls":[{"name":"g","input":{"b":1}},{"name":"t"}]}`, "refer")
+	f.Add(`"go on"`, `{"approve":true,"hash":"x"}`, `{"calls":[{"name":"g","input":1},{"name":"ask.c","input":{"objective":"x"}}]}`, "drop")
 	f.Fuzz(func(t *testing.T, input, result, answer, compact string) {
 		var logs [2]string
 		for i := range logs {
@@ -320,8 +327,9 @@ func playFuzzed(t *testing.T, input, result, answer string, compact agent.Compac
 	d, err := agent.NewThinker(&agent.Definition{
 		Name: "critic", Kind: agent.KindModel, Skills: []polity.Skill{{Name: "review"}},
 		Model: &agent.Model{
-			Model: "quote", Gather: []agent.ToolPin{{Name: "a"}}, Tools: []agent.ToolPin{{Name: "t"}}, Agents: []agent.AgentPin{{Agent: "b"}},
-			Steps: 7, Context: agent.Context{Max: 700, Compact: compact},
+			Model: "quote", Gather: []agent.ToolPin{{Name: "a"}}, Tools: []agent.ToolPin{{Name: "t"}, {Name: "g"}}, Agents: []agent.AgentPin{{Agent: "b"}, {Agent: "c"}},
+			Approve: &agent.Approve{By: "boss", Skill: polity.ApproveSkill, Tools: []agent.Guard{{Name: "g"}}, Agents: []agent.Guard{{Name: "c"}}},
+			Steps:   7, Context: agent.Context{Max: 700, Compact: compact},
 		},
 	})
 	if err != nil {
@@ -331,6 +339,7 @@ func playFuzzed(t *testing.T, input, result, answer string, compact agent.Compac
 	events := []polity.Event{{Kind: polity.Opened, Run: runID, Data: json.RawMessage(input)}}
 	var state any
 	thoughts := 0
+	approved := map[string]bool{}
 	for len(events) > 0 {
 		var commands []polity.Command
 		state, commands = d.Decide(state, events[0])
@@ -347,6 +356,16 @@ func playFuzzed(t *testing.T, input, result, answer string, compact agent.Compac
 				}
 				e.Data = json.RawMessage(answer)
 			case c.Do == polity.DoCall && (c.To == "a" || c.To == "t"), c.Do == polity.DoAsk && c.To == "b":
+			case c.Do == polity.DoAsk && c.To == "boss" && c.Skill == polity.ApproveSkill:
+				e.Data = decideFuzzed(t, c.Input, result, approved)
+			case c.To == "g" || c.To == "c":
+				a := polity.Action{Tool: c.To, Input: c.Input}
+				if c.Do == polity.DoAsk {
+					a = polity.Action{Agent: polity.AgentName(c.To), Skill: c.Skill, Input: c.Input}
+				}
+				if hash, err := a.Hash(); err != nil || !approved[hash] {
+					t.Fatalf("nobody has approved %s with %s: %v", c.To, c.Input, err)
+				}
 			default:
 				t.Fatalf("%s %s is not offered", c.Do, c.To)
 			}
@@ -355,4 +374,18 @@ func playFuzzed(t *testing.T, input, result, answer string, compact agent.Compac
 	}
 	t.Fatalf("the run waits for nothing:\n%s", b.String())
 	return ""
+}
+
+// decideFuzzed is what a person answers, in which HASH stands for the hash that was shown. It keeps which hashes were approved.
+func decideFuzzed(t *testing.T, question json.RawMessage, result string, approved map[string]bool) json.RawMessage {
+	var a polity.Approval
+	if err := json.Unmarshal(question, &a); err != nil || a.Check() != nil {
+		t.Fatalf("a question shows another action than it asks about: %s %v %v", question, err, a.Check())
+	}
+	answer := strings.ReplaceAll(result, "HASH", a.Hash)
+	var d polity.Decision
+	if json.Unmarshal([]byte(answer), &d) == nil && d.Approves(a.Hash) == nil {
+		approved[a.Hash] = true
+	}
+	return json.RawMessage(answer)
 }

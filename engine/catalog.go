@@ -299,6 +299,11 @@ func (c *catalog) compile(r *release, def *agent.Definition) *entry {
 		e.handle, e.err = service, err
 	case agent.KindHuman:
 		e.program.Work = run.Work{Class: polity.EffectIdempotent, Timeout: time.Duration(def.Human.Timeout)}
+		var approve skill
+		if approve, e.err = approving(); e.err != nil {
+			return e
+		}
+		e.skills[polity.ApproveSkill] = approve
 		e.begin = func(ctx context.Context, m polity.Message, done func(json.RawMessage, error)) {
 			s, err := e.skill(m.Skill)
 			if err != nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -41,6 +42,12 @@ func (p *people) ask(ctx context.Context, def *agent.Definition, m polity.Messag
 			a.question.Output = s.Output
 		}
 	}
+	if m.Skill == polity.ApproveSkill {
+		if err := a.approval(); err != nil {
+			done(nil, err)
+			return
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.open) >= questionsMax {
@@ -74,6 +81,9 @@ func (p *people) answer(key string, answer json.RawMessage) error {
 		wrong = a.check(answer)
 		return wrong == nil
 	})
+	if errors.Is(wrong, fault.Conflict) {
+		return fault.Conflict.New("approval: %w", wrong)
+	}
 	if wrong != nil {
 		return fault.Invalid.New("answer: %w", wrong)
 	}

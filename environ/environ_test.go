@@ -299,7 +299,7 @@ func TestOpenRefuses(t *testing.T) {
 		"pattern of folders": {Folder{Path: filepath.Dir(file), Files: "a/*"}, fault.Invalid},
 		"negative size":      {Folder{Path: filepath.Dir(file), SizeMax: -1}, fault.Invalid},
 		"too often":          {Schedule{Every: time.Millisecond}, fault.Invalid},
-		"unknown policy":     {Schedule{Every: time.Hour, CatchUp: "all"}, fault.Invalid},
+		"unknown policy":     {Schedule{Every: time.Hour, CatchUp: "some"}, fault.Invalid},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package environ
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"polity.run/fault"
@@ -10,6 +11,8 @@ import (
 const (
 	// EveryMin is the shortest time between two planned times.
 	EveryMin = time.Second
+	// CatchUpMax is how many planned times are made up for at most, the last ones.
+	CatchUpMax = 100
 	// wakeMax is the longest sleep: a machine that slept, or a clock that was set, is noticed then.
 	wakeMax = time.Minute
 )
@@ -21,14 +24,28 @@ type CatchUp string
 const (
 	CatchUpNone CatchUp = "none" // nothing; the default
 	CatchUpOne  CatchUp = "one"  // the last of them is observed at the start, unless it was already
+	// CatchUpAll observes each of them since the schedule began, the last CatchUpMax at most, the oldest first.
+	CatchUpAll CatchUp = "all"
 )
 
-// Schedule is time that passes. Planned times are the multiples of Every since a Monday's midnight in UTC, so that they are the
-// same for whoever counts; an observation's ID is its planned time. While emit holds it back or the machine sleeps, the
-// planned times that pass are one: the last of them.
+// CatchUps are the ways to catch up.
+func CatchUps() []string {
+	return []string{string(CatchUpNone), string(CatchUpOne), string(CatchUpAll)}
+}
+
+// Schedule is time that passes. Planned times are the same for whoever counts; an observation's ID is its planned time. While emit holds it
+// back or the machine sleeps, the planned times that pass are one: the last of them.
 type Schedule struct {
-	Every   time.Duration // at least EveryMin
-	CatchUp CatchUp       // "" is CatchUpNone
+	// One of these is set. Every, of at least EveryMin, plans the multiples since a Monday's midnight in UTC. Cron is a calendar of five
+	// fields (minute, hour, day of the month, month, day of the week), in a time zone; "" is UTC.
+	Every time.Duration
+	Cron  string
+	Zone  string
+
+	CatchUp CatchUp // "" is CatchUpNone
+	// Since says when the schedule began, and that it did at now if it has not yet. It is asked with CatchUpAll alone, once; nil
+	// is CatchUpOne instead.
+	Since func(now time.Time) (time.Time, error)
 }
 
 // dueInput is what an observation of a Schedule says.
@@ -37,59 +54,109 @@ type dueInput struct {
 	Planned time.Time `json:"planned"`
 }
 
-// Open returns the schedule as a source. It returns fault.Invalid for a bad Schedule. Once observes the last planned time with
-// CatchUpOne, else nothing.
-func (s Schedule) Open() (Source, error) {
-	switch {
-	case s.Every < EveryMin:
-		return nil, fault.Invalid.New("schedule: every %s is less than %s", s.Every, EveryMin)
-	case s.CatchUp != "" && s.CatchUp != CatchUpNone && s.CatchUp != CatchUpOne:
-		return nil, fault.Invalid.New("schedule: catch-up %q: want none or one", s.CatchUp)
-	}
-	return &schedule{Schedule: s}, nil
+// calendar plans times.
+type calendar interface {
+	next(t time.Time) time.Time // the first after t; zero if none comes
+	last(t time.Time) time.Time // the last that is not after t; zero if there was none
+	name() string
 }
+
+// Open returns the schedule as a source. It returns fault.Invalid for a bad Schedule. Once observes what is to be caught up with, else
+// nothing.
+func (s Schedule) Open() (Source, error) {
+	out := &schedule{Schedule: s}
+	switch {
+	case (s.Every != 0) == (s.Cron != ""):
+		return nil, fault.Invalid.New("schedule: want one of every and cron")
+	case s.Cron == "" && s.Every < EveryMin:
+		return nil, fault.Invalid.New("schedule: every %s is less than %s", s.Every, EveryMin)
+	case s.Cron == "" && s.Zone != "":
+		return nil, fault.Invalid.New("schedule: a zone goes with cron")
+	case s.CatchUp != "" && !slices.Contains(CatchUps(), string(s.CatchUp)):
+		return nil, fault.Invalid.New("schedule: catch-up %q: want none, one or all", s.CatchUp)
+	case s.Cron == "":
+		out.calendar = every(s.Every)
+		return out, nil
+	}
+	c, err := parseCron(s.Cron, s.Zone)
+	out.calendar = c
+	return out, err
+}
+
+// every is the calendar of Schedule.Every. It goes by the wall clock alone, as planned times do.
+type every time.Duration
+
+func (e every) next(t time.Time) time.Time { return e.last(t).Add(time.Duration(e)) }
+func (e every) last(t time.Time) time.Time { return t.Round(0).UTC().Truncate(time.Duration(e)) }
+func (e every) name() string               { return "every " + time.Duration(e).String() }
 
 type schedule struct {
 	Schedule
-	last time.Time // the planned time that was dealt with last; zero before the first
+	calendar
+	begun  bool
+	dealt  time.Time   // up to here nothing is to be observed any more
+	missed []time.Time // what is still to be made up for
 }
 
-func (s *schedule) Name() string { return "every " + s.Every.String() }
-
-// due is the last planned time. It goes by the wall clock alone, as planned times do.
-func (s *schedule) due(now time.Time) time.Time { return now.Round(0).UTC().Truncate(s.Every) }
+func (s *schedule) Name() string { return s.name() }
 
 func (s *schedule) Run(ctx context.Context, emit Emit) error {
-	if err := s.begin(ctx, emit); err != nil {
+	if err := s.Once(ctx, emit); err != nil {
 		return err
 	}
 	for {
-		next := s.last.Add(s.Every)
-		if wait := min(time.Until(next), wakeMax); wait > 0 {
+		wait := wakeMax
+		if next := s.next(s.dealt); !next.IsZero() {
+			wait = min(time.Until(next), wakeMax)
+		}
+		if wait > 0 {
 			if err := pause(ctx, s.Name(), wait); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := s.tell(ctx, emit, s.due(time.Now())); err != nil {
+		if err := s.tell(ctx, emit, s.last(time.Now())); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *schedule) Once(ctx context.Context, emit Emit) error { return s.begin(ctx, emit) }
+// Once deals with the planned times before the first look.
+func (s *schedule) Once(ctx context.Context, emit Emit) error {
+	if err := s.begin(time.Now()); err != nil {
+		return err
+	}
+	for len(s.missed) > 0 {
+		if err := s.tell(ctx, emit, s.missed[0]); err != nil {
+			return err
+		}
+		s.missed = s.missed[1:]
+	}
+	return nil
+}
 
-// begin deals with the planned times before the first look.
-func (s *schedule) begin(ctx context.Context, emit Emit) error {
-	switch {
-	case !s.last.IsZero():
-		return nil
-	case s.CatchUp == CatchUpOne:
-		return s.tell(ctx, emit, s.due(time.Now()))
-	default:
-		s.last = s.due(time.Now())
+// begin finds out, once, what is to be made up for.
+func (s *schedule) begin(now time.Time) error {
+	if s.begun {
 		return nil
 	}
+	most, since := 0, time.Time{}
+	switch {
+	case s.CatchUp == CatchUpAll && s.Since != nil:
+		var err error
+		if since, err = s.Since(now); err != nil {
+			return err
+		}
+		most = CatchUpMax
+	case s.CatchUp == CatchUpOne, s.CatchUp == CatchUpAll:
+		most = 1
+	}
+	for t := s.last(now); len(s.missed) < most && t.After(since); t = s.last(t.Add(-1)) {
+		s.missed = append(s.missed, t)
+	}
+	slices.Reverse(s.missed)
+	s.begun, s.dealt = true, now.Round(0)
+	return nil
 }
 
 func (s *schedule) tell(ctx context.Context, emit Emit, planned time.Time) error {
@@ -97,8 +164,8 @@ func (s *schedule) tell(ctx context.Context, emit Emit, planned time.Time) error
 	if err == nil {
 		err = emit(ctx, o)
 	}
-	if err == nil {
-		s.last = planned
+	if err == nil && planned.After(s.dealt) {
+		s.dealt = planned
 	}
 	return err
 }

@@ -98,6 +98,7 @@ func (b *builder) release() *agent.Release {
 	for _, name := range b.agentNames() {
 		if def := b.defs[name]; def.Model != nil {
 			b.asks(name, b.file.Agents[word(name)].Asks)
+			b.approves(name, b.file.Agents[word(name)].Approve)
 		}
 	}
 	b.organizations()

@@ -55,6 +55,7 @@ type member struct {
 	Asks             []agentUse `json:"agents,omitempty" kind:"model" jsonschema:"Kind model: agents that the model may ask, as if they were tools."`
 	Steps            steps      `json:"steps,omitempty" kind:"model" jsonschema:"Kind model: how often the model may think for one request; default 16."`
 	Repairs          *repairs   `json:"repairs,omitempty" kind:"model" jsonschema:"Kind model: how often the model may correct an answer that does not fit; default 2."`
+	Approve          *approve   `json:"approve,omitempty" kind:"model" jsonschema:"Kind model: which tools and agents are not used before somebody has approved exactly what is to be done."`
 	Memory           *remembers `json:"memory,omitempty" kind:"model" jsonschema:"Kind model: what the agent remembers from run to run."`
 	Context          *window    `json:"context,omitempty" kind:"model" jsonschema:"Kind model: what is done before the conversation is too long."`
 
@@ -222,6 +223,14 @@ type service struct {
 type person struct {
 	Ask     string   `json:"ask" jsonschema:"What the person is asked, before the request itself."`
 	Timeout duration `json:"timeout,omitempty" jsonschema:"How long the answer is waited for; default 24h. The bound wall holds as well."`
+}
+
+// approve is agent.Approve.
+type approve struct {
+	By      word     `json:"by" jsonschema:"Who decides: an agent of kind human, or one with a skill named approve."`
+	Tools   []string `json:"tools,omitempty" jsonschema:"Tools of this agent that wait for approval. A source's name and .* stand for all of its tools that it may call."`
+	Agents  []word   `json:"agents,omitempty" jsonschema:"Agents that it may ask, and whose questions wait for approval."`
+	Timeout duration `json:"timeout,omitempty" jsonschema:"How long a decision is waited for; then it is not approved. Left out it is as long as whoever decides may take."`
 }
 
 // window is agent.Context.

@@ -37,7 +37,7 @@ type On struct {
 type catchUpWord string
 
 func (catchUpWord) choices() []string {
-	return []string{string(environ.CatchUpNone), string(environ.CatchUpOne)}
+	return environ.CatchUps()
 }
 
 // occasion is On.
@@ -47,16 +47,18 @@ type occasion struct {
 	Deleted bool        `json:"deleted,omitempty" of:"folder" jsonschema:"Whether a file that is gone is a request, too."`
 	SizeMax size        `json:"size_max,omitempty" of:"folder" jsonschema:"Most bytes of a file; a larger one is left out. Default 64MiB."`
 	Every   duration    `json:"every,omitempty" jsonschema:"Time between two requests, as in 1h. They are made at its multiples, counted from a Monday's midnight in UTC."`
-	CatchUp catchUpWord `json:"catch_up,omitempty" of:"every" jsonschema:"What becomes of the times at which nobody watched: none, or one request for the last of them; default none."`
+	Cron    string      `json:"cron,omitempty" jsonschema:"Calendar of five fields: minute, hour, day of the month, month, day of the week, as in 0 9 * * 1-5."`
+	Zone    string      `json:"zone,omitempty" of:"cron" jsonschema:"Time zone of it, as in Europe/Berlin; default UTC."`
+	CatchUp catchUpWord `json:"catch_up,omitempty" of:"every,cron" jsonschema:"What becomes of the times at which nobody watched: none, one request for the last of them, or all since it was first watched, at most 100; default none."`
 	Lines   bool        `json:"lines,omitempty" jsonschema:"Whether each line of standard input is a request."`
 	Agent   word        `json:"agent,omitempty" jsonschema:"Agent that is asked; default the one that a request goes to."`
 	Skill   word        `json:"skill,omitempty" jsonschema:"Skill that is asked of it; it may be left out if the agent has one."`
-	Input   value       `json:"input,omitempty" jsonschema:"Object that is asked, with every; with folder and lines its fields are added to what was observed."`
+	Input   value       `json:"input,omitempty" jsonschema:"Object that is asked, with every and cron; with folder and lines its fields are added to what was observed."`
 	In      string      `json:"in,omitempty" jsonschema:"Folder that the run may read, relative to the manifest's folder; default the watched one."`
 }
 
 // occasionKinds are the fields that tell what is watched.
-var occasionKinds = []string{"folder", "every", "lines"}
+var occasionKinds = []string{"folder", "every", "cron", "lines"}
 
 // on builds what the manifest wants watched, once the agents are known.
 func (b *builder) on(main string) []On {
@@ -105,8 +107,8 @@ func (b *builder) oneKind(at string) bool {
 	}
 	all := fieldsOf(reflect.TypeFor[occasion]())
 	for _, field := range all.names {
-		if of := all.byName[field].Tag.Get("of"); of != "" && of != told[0] && b.at.has(at+"."+field) {
-			b.add(at+"."+field, fmt.Sprintf("this belongs to %s; here it is %s that is watched", of, told[0]), "delete it")
+		if of := all.byName[field].Tag.Get("of"); of != "" && !slices.Contains(strings.Split(of, ","), told[0]) && b.at.has(at+"."+field) {
+			b.add(at+"."+field, fmt.Sprintf("this belongs to %s; here it is %s that is watched", strings.ReplaceAll(of, ",", " and "), told[0]), "delete it")
 		}
 	}
 	return true
@@ -133,6 +135,13 @@ func (b *builder) occasion(w *occasion, at, main string) On {
 			b.add(at+".every", fmt.Sprintf("%s is less than %s", every, environ.EveryMin), "wait longer")
 		}
 		o.Schedule = &environ.Schedule{Every: every, CatchUp: environ.CatchUp(w.CatchUp)}
+	case b.at.has(at + ".cron"):
+		if w.Cron != "" {
+			if err := environ.CheckCron(w.Cron, w.Zone); err != nil {
+				b.add(at+".cron", strings.TrimPrefix(err.Error(), "cron: "), "")
+			}
+		}
+		o.Schedule = &environ.Schedule{Cron: w.Cron, Zone: w.Zone, CatchUp: environ.CatchUp(w.CatchUp)}
 	default:
 		o.Lines = w.Lines
 		if !w.Lines && !b.log.doubts(at+".lines") {
@@ -189,6 +198,8 @@ func (o On) Key() string {
 	switch {
 	case o.Folder != nil:
 		what = fmt.Sprintf("folder %q files %q deleted %t", o.Folder.Path, o.Folder.Files, o.Folder.Deleted)
+	case o.Schedule != nil && o.Schedule.Cron != "":
+		what = fmt.Sprintf("cron %q zone %q", strings.Join(strings.Fields(o.Schedule.Cron), " "), o.Schedule.Zone)
 	case o.Schedule != nil:
 		what = "every " + o.Schedule.Every.String()
 	}

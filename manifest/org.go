@@ -490,6 +490,9 @@ func (b *builder) unreached(main string) {
 		}
 		reached[name] = true
 		if m := b.defs[name].Model; m != nil {
+			if m.Approve != nil {
+				todo = append(todo, string(m.Approve.By))
+			}
 			for _, a := range m.Agents {
 				todo = append(todo, string(a.Agent))
 			}

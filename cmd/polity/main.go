@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"runtime/debug"
+	_ "time/tzdata" // for schedules in a zone, on machines that know none
 
 	"polity.run/internal/cli"
 )

@@ -106,6 +106,7 @@ func (a *app) root() *cobra.Command {
 		a.newNew(),
 		a.newRun(),
 		a.newRuns(),
+		a.newApprovals(),
 		a.newWatch(),
 		a.newTest(),
 		a.newTools(),

@@ -3,10 +3,12 @@ package cli
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"polity.run"
 	"polity.run/environ"
@@ -44,7 +46,11 @@ func (b outbox) put(id polity.RunID, a awaited) (err error) {
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return err
 	}
-	path := filepath.Join(b.dir, string(id))
+	return b.write(filepath.Join(b.dir, string(id)), data)
+}
+
+// write writes a file of a folder that is there, whole or not at all.
+func (b outbox) write(path string, data []byte) error {
 	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -59,7 +65,29 @@ func (b outbox) put(id polity.RunID, a awaited) (err error) {
 	if err := os.Rename(path+".new", path); err != nil || !b.onDisk {
 		return err
 	}
-	return syncFolder(b.dir)
+	return syncFolder(filepath.Dir(path))
+}
+
+// since says when a source was first watched, which is now if it was not yet.
+func (b outbox) since(organization, origin string, now time.Time) (began time.Time, err error) {
+	defer func() {
+		if err != nil {
+			err = fault.Unavailable.New("watch: remember since when: %w", err)
+		}
+	}()
+	dir := filepath.Join(b.dir, "since")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return now, err
+	}
+	path := filepath.Join(dir, string(polity.NewRunID(0, fmt.Appendf(nil, "since\n%s\n%s", organization, origin))))
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return now, b.write(path, now.UTC().AppendFormat(nil, time.RFC3339Nano))
+	}
+	if err != nil {
+		return now, err
+	}
+	return time.Parse(time.RFC3339Nano, string(data))
 }
 
 func syncFolder(path string) error {
@@ -92,7 +120,7 @@ func (b outbox) list(organization string, note func(format string, args ...any))
 	}
 	var list []awaited
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".new") {
+		if e.IsDir() || strings.HasSuffix(e.Name(), ".new") {
 			continue // it was not finished, so nothing rests on it
 		}
 		data, err := os.ReadFile(filepath.Join(b.dir, e.Name()))

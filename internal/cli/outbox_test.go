@@ -81,3 +81,23 @@ func TestAsk(t *testing.T) {
 		})
 	}
 }
+
+// TestSinceWhen remembers when a source was first watched, beside what was seen.
+func TestSinceWhen(t *testing.T) {
+	b := outbox{dir: filepath.Join(t.TempDir(), "watch"), onDisk: true}
+	first := time.Date(2026, 11, 26, 9, 0, 0, 5, time.UTC)
+	for i, origin := range []string{"cron", "cron", "other"} {
+		want := first
+		if i == 2 {
+			want = first.Add(2 * time.Hour)
+		}
+		got, err := b.since("post", origin, first.Add(time.Duration(i)*time.Hour))
+		if err != nil || !got.Equal(want) {
+			t.Errorf("%s: got %s %v, want %s", origin, got, err, want)
+		}
+	}
+	list, err := b.list("post", func(format string, args ...any) { t.Errorf(format, args...) })
+	if err != nil || len(list) > 0 {
+		t.Errorf("got %v %v", list, err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -140,6 +141,9 @@ func reply(ctx context.Context, n node, key string, text []byte) error {
 
 // questionText words a question for a person. What the agents wrote is shown as they wrote it, and not more.
 func questionText(q polity.Question) string {
+	if q.Approval != nil {
+		return clean(string(q.From)) + " asks " + clean(string(q.Agent)) + " for approval:\n" + approvalText(q)
+	}
 	var b strings.Builder
 	b.WriteString(clean(string(q.From)) + " asks " + clean(string(q.Agent)))
 	if q.Ask != "" {
@@ -189,26 +193,30 @@ func (c *running) people(ctx context.Context, n node) {
 			told[q.Key] = true
 			c.screen.say("question: %s", questionText(q))
 			if lines == nil {
-				c.screen.say("note: to answer: polity runs answer '%s' ANSWER", clean(q.Key))
+				c.screen.say("note: to answer: %s", howToAnswer(q))
 				continue
 			}
-			c.screen.say("answer, or leave it empty to answer later with polity runs answer:")
-			c.prompt(ctx, n, q.Key, lines)
+			if q.Approval != nil {
+				c.screen.say("yes, always (the same again in this run) or no, and why; or leave it empty to decide later:")
+			} else {
+				c.screen.say("answer, or leave it empty to answer later with polity runs answer:")
+			}
+			c.prompt(ctx, n, q, lines)
 		}
 	}
 }
 
-func (c *running) prompt(ctx context.Context, n node, key string, lines <-chan string) {
+func (c *running) prompt(ctx context.Context, n node, q polity.Question, lines <-chan string) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case text, more := <-lines:
 			if !more || strings.TrimSpace(text) == "" {
-				c.screen.say("note: to answer: polity runs answer '%s' ANSWER", clean(key))
+				c.screen.say("note: to answer: %s", howToAnswer(q))
 				return
 			}
-			err := reply(ctx, n, key, []byte(text))
+			err := typed(ctx, n, q, text)
 			if err == nil || !errors.Is(err, fault.Invalid) {
 				if err != nil {
 					c.screen.say("note: %s", clean(err.Error()))
@@ -218,6 +226,26 @@ func (c *running) prompt(ctx context.Context, n node, key string, lines <-chan s
 			c.screen.say("that is not accepted: %s", cleanLines(err.Error()))
 		}
 	}
+}
+
+// howToAnswer is the command that answers a question.
+func howToAnswer(q polity.Question) string {
+	if q.Approval != nil {
+		return fmt.Sprintf("polity approvals approve %.*s, or deny %.*s --reason WHY", hashShown, q.Approval.Hash, hashShown, q.Approval.Hash)
+	}
+	return "polity runs answer '" + clean(q.Key) + "' ANSWER"
+}
+
+// typed answers a question with what a person typed.
+func typed(ctx context.Context, n node, q polity.Question, text string) error {
+	if q.Approval == nil {
+		return reply(ctx, n, q.Key, []byte(text))
+	}
+	d, ok := decision(text, q.Approval.Hash)
+	if !ok {
+		return fault.Invalid.New("want yes, always or no, and why")
+	}
+	return decide(ctx, n, q, d)
 }
 
 func readLines(ctx context.Context, from io.Reader, to chan<- string) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"polity.run/model"
 	"polity.run/model/modeltest/wire"
 )
 
@@ -36,7 +38,8 @@ func TestMain(m *testing.M) {
 				os.Exit(1)
 			}
 		},
-		// A provider on an address that is written into a file; it answers "ready" or with what is in its arguments.
+		// A provider on an address that is written into a file; it answers "ready"; with the name of a tool and an input in
+		// its arguments it calls that, and answers with what the tool said.
 		"provider": func() {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -45,7 +48,15 @@ func TestMain(m *testing.M) {
 			if err := os.WriteFile(os.Args[1], []byte("http://"+l.Addr().String()+"/v1"), 0o600); err != nil {
 				os.Exit(1)
 			}
-			s := &wire.Server{Answer: func(s wire.Seen) wire.Reply { return wire.Reply{Text: "ready", Input: 12, Output: 1} }}
+			s := &wire.Server{Answer: func(s wire.Seen) wire.Reply {
+				r := wire.Reply{Text: "ready", Input: 12, Output: 1}
+				if asked := len(s.Request.Messages); len(os.Args) > 2 && s.Request.Messages[asked-1].Role != model.Tool {
+					r.Calls = []model.Call{{ID: "1", Name: os.Args[2], Input: json.RawMessage(os.Args[3])}}
+				} else if len(os.Args) > 2 {
+					r.Text = s.Request.Messages[asked-1].Text
+				}
+				return r
+			}}
 			if err := http.Serve(l, s); err != nil {
 				os.Exit(1)
 			}

@@ -28,7 +28,7 @@ const (
 const watchHelp = `Watch what happens outside, and ask an organization about it.
 
 What is watched stands in the manifest, under "on": new and changed files of a folder, times,
-lines of standard input. --folder, --every or --lines adds one more.
+lines of standard input. --folder, --every, --cron or --lines adds one more.
 
 Each thing that is seen opens one run, whose ID derives from what was seen: a file by its name
 and content, a time by itself. Seen again, by this process or by the next one, it is the same
@@ -46,6 +46,7 @@ the next "polity watch" of the same manifest goes on with them, and so does "pol
 const watchExample = `  polity watch desk.yaml
   polity watch desk.yaml --folder inbox --files '*.eml' --agent clerk
   polity watch report.yaml --every 24h --catch-up one --input '{"question": "What is new?"}'
+  polity watch report.yaml --cron '0 9 * * mon-fri' --zone Europe/Berlin --catch-up all
   tail -f app.log | polity watch triage.yaml --lines -o json
   polity watch desk.yaml --once --timeout 10m`
 
@@ -53,6 +54,8 @@ const watchExample = `  polity watch desk.yaml
 type watchFlags struct {
 	folder  environ.Folder
 	every   time.Duration
+	cron    string
+	zone    string
 	catchUp choice
 	lines   bool
 	on      manifest.On // who is asked
@@ -64,7 +67,7 @@ type watchFlags struct {
 }
 
 func (a *app) newWatch() *cobra.Command {
-	f := watchFlags{catchUp: choice{allowed: []string{string(environ.CatchUpNone), string(environ.CatchUpOne)}}}
+	f := watchFlags{catchUp: choice{allowed: environ.CatchUps()}}
 	cmd := &cobra.Command{
 		Use: "watch MANIFEST", Short: "Watch folders, times and lines, and ask an organization about each", Long: watchHelp,
 		Example: watchExample, Args: args(cobra.ExactArgs(1)),
@@ -74,12 +77,14 @@ func (a *app) newWatch() *cobra.Command {
 	flags.StringVar(&f.folder.Files, "files", "", "which files of it, as in '*.eml' (default all)")
 	flags.BoolVar(&f.folder.Deleted, "deleted", false, "files of it that are gone, too")
 	flags.DurationVar(&f.every, "every", 0, "time between two requests, as in 1h")
+	flags.StringVar(&f.cron, "cron", "", "calendar of five fields, as in '0 9 * * 1-5'")
+	flags.StringVar(&f.zone, "zone", "", "time zone of --cron, as in Europe/Berlin (default UTC)")
 	flags.Var(&f.catchUp, "catch-up", "what becomes of the times at which nobody watched (default none)")
 	flags.BoolVar(&f.lines, "lines", false, "each line of standard input")
 	flags.StringVar(&f.on.Agent, "agent", "", "agent that is asked about what these flags watch (default the manifest's organization)")
 	flags.StringVar(&f.on.Skill, "skill", "", "skill that is asked of it (default its only one)")
 	flags.StringVar(&f.on.In, "in", "", "folder that its runs may read (default the watched one)")
-	flags.StringVar(&f.input, "input", "", "object that is asked with --every, and added to what is seen otherwise; or @FILE")
+	flags.StringVar(&f.input, "input", "", "object that is asked with --every and --cron, and added to what is seen otherwise; or @FILE")
 	flags.StringVar(&f.bounds, "bounds", "", "limits of each run, as in turns=100,usd=0.50,wall=5m")
 	flags.IntVar(&f.atOnce, "at-once", atOnceDefault, "most runs at a time")
 	flags.BoolVar(&f.once, "once", false, "do what there is to do now, and exit")
@@ -138,7 +143,7 @@ func (a *app) watcher(path string, f *watchFlags) (*watcher, error) {
 		}
 	}
 	if len(w.origins) == 0 {
-		return nil, usagef("there is nothing to watch: %s has no \"on:\", and there is none of --folder, --every and --lines", m.Path)
+		return nil, usagef("there is nothing to watch: %s has no \"on:\", and there is none of --folder, --every, --cron and --lines", m.Path)
 	}
 	return w, nil
 }
@@ -155,19 +160,25 @@ func (a *app) flagged(f *watchFlags, m *manifest.Manifest) (*manifest.On, error)
 		kinds++
 		on.Schedule = &environ.Schedule{Every: f.every, CatchUp: environ.CatchUp(f.catchUp.value)}
 	}
+	if f.cron != "" {
+		kinds++
+		on.Schedule = &environ.Schedule{Cron: f.cron, Zone: f.zone, CatchUp: environ.CatchUp(f.catchUp.value)}
+	}
 	if f.lines {
 		kinds++
 		on.Lines = true
 	}
 	switch {
 	case kinds > 1:
-		return nil, usagef("give one of --folder, --every and --lines; more of them belong into the manifest, under \"on:\"")
+		return nil, usagef("give one of --folder, --every, --cron and --lines; more of them belong into the manifest, under \"on:\"")
 	case on.Folder == nil && (f.folder.Files != "" || f.folder.Deleted):
 		return nil, usagef("--files and --deleted go with --folder")
 	case on.Schedule == nil && f.catchUp.value != "":
-		return nil, usagef("--catch-up goes with --every")
+		return nil, usagef("--catch-up goes with --every and --cron")
+	case f.cron == "" && f.zone != "":
+		return nil, usagef("--zone goes with --cron")
 	case kinds == 0 && on.Agent+on.Skill+on.In+f.input != "":
-		return nil, usagef("--agent, --skill, --in and --input go with --folder, --every or --lines; the manifest says under \"on:\" who else is asked")
+		return nil, usagef("--agent, --skill, --in and --input go with --folder, --every, --cron or --lines; the manifest says under \"on:\" who else is asked")
 	case kinds == 0:
 		return nil, nil
 	}
@@ -212,7 +223,9 @@ func (w *watcher) add(on manifest.On, dir string) error {
 		o.source, err = under.Folder.Open()
 		o.folder = under.Folder.Path
 	case on.Schedule != nil:
-		o.source, err = on.Schedule.Open()
+		plan := *on.Schedule
+		plan.Since = func(now time.Time) (time.Time, error) { return w.box.since(w.manifest.Release.Name, o.Key(), now) }
+		o.source, err = plan.Open()
 	default:
 		for _, other := range w.origins {
 			if other.Lines {

@@ -288,7 +288,7 @@ func (s *shift) people(ctx context.Context) {
 			if s.asked[q.Key] = true; earlier[q.Key] {
 				continue
 			}
-			s.screen.say("question: %s\nnote: to answer: polity runs answer '%s' ANSWER", questionText(q), clean(q.Key))
+			s.screen.say("question: %s\nnote: to answer: %s", questionText(q), howToAnswer(q))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -121,7 +122,7 @@ func (h *happened) answer(ctx context.Context, e *engine.Engine, s *Scenario) {
 			h.asked[string(q.Agent)] = append(h.asked[string(q.Agent)], string(q.Input))
 			h.mu.Unlock()
 			value, known := s.Answers[string(q.Agent)]
-			data, err := json.Marshal(value)
+			data, err := json.Marshal(answerTo(q, value))
 			switch {
 			case !known:
 				err = fault.NotFound.New("the scenario has no answer of %s (answers: {%s: ...})", q.Agent, q.Agent)
@@ -133,6 +134,17 @@ func (h *happened) answer(ctx context.Context, e *engine.Engine, s *Scenario) {
 			}
 		}
 	}
+}
+
+// answerTo is what a person answers. One who approves an action approves the one that is shown, whose hash the scenario need not know.
+func answerTo(q polity.Question, value any) any {
+	d, ok := value.(map[string]any)
+	if !ok || q.Approval == nil || d["approve"] != true || d["hash"] != nil {
+		return value
+	}
+	d = maps.Clone(d)
+	d["hash"] = q.Approval.Hash
+	return d
 }
 
 func (h *happened) note(n polity.Notice) error {
