@@ -35,6 +35,7 @@ type node interface {
 	Questions(ctx context.Context) ([]polity.Question, error)
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
 	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)
+	Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error)
 	Close() error
 }
 
@@ -60,6 +61,10 @@ func (l *local) Start(ctx context.Context, q client.Request) (polity.RunID, erro
 
 func (l *local) Memory(ctx context.Context, q client.Memory) (client.Remembered, error) {
 	return rest.Memory(ctx, l.Engine, q)
+}
+
+func (l *local) Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error) {
+	return rest.Replay(ctx, l.Engine, id, q)
 }
 
 // serve opens the door for other processes until Close.

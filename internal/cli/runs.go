@@ -23,7 +23,8 @@ func (a *app) newRuns() *cobra.Command {
 		Example: "  polity runs list --status running\n  polity runs show k3j2\n  polity runs tail k3j2\n  polity runs resume k3j2\n  polity runs cancel k3j2 --reason \"wrong folder\"",
 		Args:    noSubcommand, RunE: help,
 	}
-	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsTail(), a.newRunsResume(), a.newRunsCancel(), a.newRunsQuestions(), a.newRunsAnswer())
+	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsTail(), a.newRunsResume(), a.newRunsCancel(), a.newRunsQuestions(), a.newRunsAnswer(),
+		a.newRunsEvents(), a.newRunsReplay())
 	return cmd
 }
 

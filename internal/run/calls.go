@@ -8,7 +8,6 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
-	"polity.run/internal/bus"
 )
 
 // Request asks for a run.
@@ -241,29 +240,12 @@ func (r *run) underWay(notice func(polity.Notice), commit uint64) {
 
 // History gives everything that the log tells of a run and the runs below it, in order.
 func (p *Partition) History(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error {
-	at, err := p.span(ctx, id)
-	if err != nil {
-		return err
-	}
-	var f frame
-	return p.log.Read(ctx, at.first, at.last, func(e bus.Entry) error {
-		if err := f.decode(e.Data); err != nil {
+	return p.events(ctx, id, func(at time.Time, seq uint64, r *record) error {
+		n, err := p.notice(r, at, seq)
+		if err != nil {
 			return err
 		}
-		for i := range f.records {
-			r := &f.records[i]
-			if r.run.Root() != id {
-				continue
-			}
-			n, err := p.notice(r, f.at, e.Seq)
-			if err != nil {
-				return err
-			}
-			if err := each(n); err != nil {
-				return err
-			}
-		}
-		return nil
+		return each(n)
 	})
 }
 

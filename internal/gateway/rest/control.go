@@ -1,0 +1,39 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+
+	"polity.run"
+	"polity.run/client"
+	"polity.run/engine"
+	"polity.run/fault"
+)
+
+func (s *Server) replay(w http.ResponseWriter, r *http.Request) {
+	var q client.Replay
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	answer, err := Replay(r.Context(), s.engine, id(r), q)
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, answer)
+}
+
+// Replay does a client's replay on an engine: a release that it brings is installed first.
+func Replay(ctx context.Context, e *engine.Engine, id polity.RunID, q client.Replay) (polity.Replay, error) {
+	var release engine.Digest
+	if q.Release != nil {
+		var err error
+		if release, err = e.Install(q.Release, q.Files); err != nil {
+			return polity.Replay{}, err
+		}
+	} else if len(q.Files) > 0 {
+		return polity.Replay{}, fault.Invalid.New("rest: replay: there are files, and no release that pins them")
+	}
+	return e.Replay(ctx, id, release)
+}
