@@ -23,3 +23,24 @@ func (c *Client) Replay(ctx context.Context, id polity.RunID, q Replay) (polity.
 	err := c.call(ctx, http.MethodPost, runPath(id, "/replay"), q, &answer)
 	return answer, err
 }
+
+// File names a file of this machine that a node, which is another process of the same user, writes or reads.
+type File struct {
+	Path string `json:"path"` // absolute
+}
+
+// Export has the node write a run into a new file, as far as the log tells of it now. It returns fault.Conflict if there is such
+// a file, and fault.NotFound if there is no such run.
+func (c *Client) Export(ctx context.Context, id polity.RunID, path string) (polity.Archive, error) {
+	var answer polity.Archive
+	err := c.call(ctx, http.MethodPost, runPath(id, "/export"), File{path}, &answer)
+	return answer, err
+}
+
+// Import has the node take over a run from a file that was exported. It returns fault.Conflict if there is such a run, fault.Invalid for
+// one that has not ended and for what is no archive, and fault.Damaged for an archive that is not whole.
+func (c *Client) Import(ctx context.Context, path string) (polity.Archive, error) {
+	var answer polity.Archive
+	err := c.call(ctx, http.MethodPost, "/v1/import", File{path}, &answer)
+	return answer, err
+}

@@ -372,14 +372,3 @@ func (e *Engine) Watch(ctx context.Context, id polity.RunID, notice func(polity.
 func (e *Engine) History(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error {
 	return e.part.History(ctx, id, each)
 }
-
-// Replay folds a run again from its log, beside the live state and without touching it, and says where the code of now first decides
-// something else than the log tells: the code of the run's own release, or of another one that was installed. See run.Partition.Replay.
-func (e *Engine) Replay(ctx context.Context, id polity.RunID, release Digest) (polity.Replay, error) {
-	if release != (Digest{}) {
-		if _, err := e.catalog.release(release); err != nil {
-			return polity.Replay{}, err
-		}
-	}
-	return e.part.Replay(ctx, id, release)
-}

@@ -36,6 +36,8 @@ type node interface {
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
 	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)
 	Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error)
+	Export(ctx context.Context, id polity.RunID, path string) (polity.Archive, error)
+	Import(ctx context.Context, path string) (polity.Archive, error)
 	Close() error
 }
 

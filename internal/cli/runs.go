@@ -24,7 +24,8 @@ func (a *app) newRuns() *cobra.Command {
 		Args:    noSubcommand, RunE: help,
 	}
 	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsTail(), a.newRunsResume(), a.newRunsCancel(), a.newRunsQuestions(), a.newRunsAnswer(),
-		a.newRunsEvents(), a.newRunsReplay())
+		a.newRunsEvents(), a.newRunsReplay(),
+		a.newRunsExport(), a.newRunsImport(), a.newRunsVerify())
 	return cmd
 }
 

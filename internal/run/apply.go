@@ -21,6 +21,10 @@ func (c *core) apply(rec *record, seq uint64) {
 	if rec.kind == recClaim {
 		return
 	}
+	if rec.kind == recImported {
+		c.imported(rec, seq)
+		return
+	}
 	t := c.trees[rec.run.Root()]
 	if rec.kind == recOpened && rec.run.Parent() == "" {
 		if t != nil {

@@ -100,6 +100,7 @@ type tree struct {
 	request requestHash
 	first   uint64 // its first and last commit
 	last    uint64
+	log     *payload // of a run that was imported; nil for one that ran here
 	parked  bool
 	stopped *fault.Error
 	ended   []func(polity.Outcome, error) // who waits for the end

@@ -15,7 +15,7 @@ import (
 	"polity.run/internal/bus"
 )
 
-// The commit frame, version 1 (ADR-0003). All numbers are big-endian or unsigned varints.
+// The commit frame, versions 1 and 2 (ADR-0003). All numbers are big-endian or unsigned varints.
 //
 //	frame   = version:1  epoch:8  prev:32  time:8  record*
 //	record  = length:uvarint  kind:1  body
@@ -30,6 +30,7 @@ import (
 // chain stays whole. A field may be added at the end of a body: readers of this version skip it.
 const (
 	frameVersion = 1
+	frameImports = 2 // the version of a frame that holds records which version 1 does not know
 	headerSize   = 1 + 8 + sha256.Size + 8
 
 	packSoft    = 256 << 10 // a pack takes no further input beyond this
@@ -87,6 +88,7 @@ const (
 	recCancel   recordKind = 5
 	recExpired  recordKind = 6 // the wall time of a root is over
 	recFinished recordKind = 7
+	recImported recordKind = 8 // a run that ended elsewhere; its log is a blob. Only in frames of version 2
 )
 
 // record is one thing that happened. Which fields are stored depends on the kind.
@@ -100,7 +102,9 @@ type record struct {
 	fault   *fault.Error
 	usage   polity.Usage
 	reason  string        // cancel
-	status  polity.Status // finished
+	status  polity.Status // finished, imported
+	opened  time.Time     // imported
+	ended   time.Time     // imported
 
 	// opened
 	release Digest
@@ -204,6 +208,15 @@ func appendRecord(b []byte, r *record) []byte {
 		b = appendFault(b, r.fault)
 	case recCancel:
 		b = appendText(b, r.reason)
+	case recImported:
+		b = append(b, byte(r.status))
+		b = append(b, r.release[:]...)
+		b = appendText(b, r.agent)
+		b = append(b, r.request[:]...)
+		b = appendUsage(b, r.usage)
+		b = binary.BigEndian.AppendUint64(b, uint64(r.opened.UnixNano()))
+		b = binary.BigEndian.AppendUint64(b, uint64(r.ended.UnixNano()))
+		b = appendPayload(b, r.data)
 	case recExpired:
 	case recFinished:
 		b = append(b, byte(r.status))
@@ -276,7 +289,7 @@ type frame struct {
 // decode reads a frame. It returns fault.Damaged for anything that was not written by appendRecord,
 // and fault.Invalid for a version that this program does not know. Payloads alias data.
 func (f *frame) decode(data []byte) error {
-	if len(data) == 0 || data[0] != frameVersion {
+	if len(data) == 0 || data[0] != frameVersion && data[0] != frameImports {
 		return fault.Invalid.New("run: commit of an unknown format (first byte %d); a newer version of this program wrote it?", first(data))
 	}
 	if len(data) < headerSize {
@@ -284,7 +297,7 @@ func (f *frame) decode(data []byte) error {
 	}
 	copy(f.epoch[:], data[1:9])
 	copy(f.prev[:], data[9:41])
-	f.at = time.Unix(0, int64(binary.BigEndian.Uint64(data[41:49]))).UTC()
+	f.at = timeOf(data[41:49])
 	f.records = f.records[:0]
 	r := reader{b: data[headerSize:]}
 	for len(r.b) > 0 {
@@ -360,6 +373,16 @@ func (r *reader) digest() (d Digest) {
 	return d
 }
 
+func (r *reader) time() time.Time {
+	b := r.bytes(8)
+	if b == nil {
+		return time.Time{}
+	}
+	return timeOf(b)
+}
+
+func timeOf(b []byte) time.Time { return time.Unix(0, int64(binary.BigEndian.Uint64(b))).UTC() }
+
 func (r *reader) payload() (p payload) {
 	switch r.byte() {
 	case 0:
@@ -421,6 +444,13 @@ func (r *reader) record(rec *record) {
 		rec.fault = r.fault()
 	case recCancel:
 		rec.reason = r.text()
+	case recImported:
+		rec.status = polity.Status(r.byte())
+		rec.release = r.digest()
+		rec.agent, rec.request = r.text(), r.hash()
+		rec.usage = r.usage()
+		rec.opened, rec.ended = r.time(), r.time()
+		rec.data = r.payload()
 	case recFinished:
 		rec.status = polity.Status(r.byte())
 		rec.request = r.hash()

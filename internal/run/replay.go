@@ -56,20 +56,44 @@ func (p *Partition) events(ctx context.Context, id polity.RunID, each func(at ti
 	if err != nil {
 		return err
 	}
+	return p.read(ctx, id, at, each)
+}
+
+// read is events for a part of the log. What was imported is read from a log of its own, whose commits are counted from 1.
+func (p *Partition) read(ctx context.Context, id polity.RunID, at span, each func(at time.Time, seq uint64, rec *record) error) error {
 	var f frame
-	return p.log.Read(ctx, at.first, at.last, func(e bus.Entry) error {
-		if err := f.decode(e.Data); err != nil {
+	one := func(seq uint64, data []byte) error {
+		if err := f.decode(data); err != nil {
 			return err
 		}
 		for i := range f.records {
 			if f.records[i].run.Root() != id {
 				continue
 			}
-			if err := each(f.at, e.Seq, &f.records[i]); err != nil {
+			if err := each(f.at, seq, &f.records[i]); err != nil {
 				return err
 			}
 		}
 		return nil
+	}
+	switch {
+	case at.log == nil && at.first == at.last:
+		e, err := p.log.Get(ctx, at.last)
+		if err != nil {
+			return err
+		}
+		return one(e.Seq, e.Data)
+	case at.log == nil:
+		return p.log.Read(ctx, at.first, at.last, func(e bus.Entry) error { return one(e.Seq, e.Data) })
+	}
+	log, err := p.core.read(*at.log)
+	if err != nil {
+		return err
+	}
+	var seq uint64
+	return eachFrame(log, func(data []byte) error {
+		seq++
+		return one(seq, data)
 	})
 }
 

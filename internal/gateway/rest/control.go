@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"net/http"
+	"path/filepath"
 
 	"polity.run"
 	"polity.run/client"
@@ -36,4 +37,32 @@ func Replay(ctx context.Context, e *engine.Engine, id polity.RunID, q client.Rep
 		return polity.Replay{}, fault.Invalid.New("rest: replay: there are files, and no release that pins them")
 	}
 	return e.Replay(ctx, id, release)
+}
+
+func (s *Server) export(w http.ResponseWriter, r *http.Request) {
+	s.withFile(w, r, func(path string) (polity.Archive, error) { return s.engine.Export(r.Context(), id(r), path) })
+}
+
+func (s *Server) importRun(w http.ResponseWriter, r *http.Request) {
+	s.withFile(w, r, func(path string) (polity.Archive, error) { return s.engine.Import(r.Context(), path) })
+}
+
+// withFile does something with a file that the one who asks names: the token says that it is this process's user, who could
+// do it without us.
+func (s *Server) withFile(w http.ResponseWriter, r *http.Request, do func(path string) (polity.Archive, error)) {
+	var q client.File
+	err := read(r.Body, &q)
+	if err == nil && !filepath.IsAbs(q.Path) {
+		err = fault.Invalid.New("rest: path %.200q is not absolute", q.Path)
+	}
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	answer, err := do(q.Path)
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, answer)
 }

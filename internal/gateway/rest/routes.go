@@ -28,6 +28,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/runs/{id}/cancel", s.cancel)
 	mux.HandleFunc("POST /v1/runs/{id}/resume", s.resume)
 	mux.HandleFunc("POST /v1/runs/{id}/replay", s.replay)
+	mux.HandleFunc("POST /v1/runs/{id}/export", s.export)
+	mux.HandleFunc("POST /v1/import", s.importRun)
 	mux.HandleFunc("GET /v1/questions", s.questions)
 	mux.HandleFunc("POST /v1/questions", s.answerQuestion)
 	mux.HandleFunc("POST /v1/memory", s.memory)
