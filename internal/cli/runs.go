@@ -18,14 +18,14 @@ const listDefault = 50
 
 func (a *app) newRuns() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "runs", Short: "List, show, follow, resume and cancel runs",
-		Long:    "List, show, follow, resume and cancel runs.\n\nAn ID may be shortened, with or without the part before its '-', as long as only one run begins so.",
+		Use: "runs", Short: "List, show, follow, resume, cancel, replay, compare and export runs",
+		Long:    "List, show, follow, resume, cancel, replay, compare and export runs.\n\nAn ID may be shortened, with or without the part before its '-', as long as only one run begins so.",
 		Example: "  polity runs list --status running\n  polity runs show k3j2\n  polity runs tail k3j2\n  polity runs resume k3j2\n  polity runs cancel k3j2 --reason \"wrong folder\"",
 		Args:    noSubcommand, RunE: help,
 	}
 	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsTail(), a.newRunsResume(), a.newRunsCancel(), a.newRunsQuestions(), a.newRunsAnswer(),
 		a.newRunsEvents(), a.newRunsReplay(),
-		a.newRunsExport(), a.newRunsImport(), a.newRunsVerify())
+		a.newRunsDiff(), a.newRunsExport(), a.newRunsImport(), a.newRunsVerify())
 	return cmd
 }
 
