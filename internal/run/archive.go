@@ -101,6 +101,7 @@ func (t *telling) put(out *tar.Writer, name string, data []byte) error {
 func (p *Partition) extract(ctx context.Context, id polity.RunID, t *telling) ([]byte, error) {
 	var log, buf []byte
 	var commit uint64
+	var when time.Time
 	flush := func() error {
 		if buf == nil {
 			return nil
@@ -113,11 +114,11 @@ func (p *Partition) extract(ctx context.Context, id polity.RunID, t *telling) ([
 		return t.frame(buf)
 	}
 	err := p.events(ctx, id, func(at time.Time, seq uint64, rec *record) error {
-		if buf == nil || seq != commit {
+		if buf == nil || seq != commit || !at.Equal(when) { // what a fork took over has times of its own
 			if err := flush(); err != nil {
 				return err
 			}
-			commit, buf = seq, beginFrame(nil, [8]byte{}, t.prev, at)
+			commit, when, buf = seq, at, beginFrame(nil, [8]byte{}, t.prev, at)
 		}
 		buf = appendRecord(buf, rec)
 		return nil
@@ -383,7 +384,7 @@ func (t *telling) record(r *record) error {
 			return fault.Damaged.New("archive: event %d opens %.200s again, or below what is not open", t.head.Events, r.run)
 		}
 		t.open[r.run] = true
-	case r.kind == recClaim || r.kind == recImported || !t.open[r.run]:
+	case r.kind == recClaim || r.kind == recImported || r.kind == recForked || !t.open[r.run]:
 		return fault.Damaged.New("archive: event %d tells of %.200s, which is not open", t.head.Events, r.run)
 	case r.kind == recFinished:
 		delete(t.open, r.run)

@@ -89,6 +89,7 @@ const (
 	recExpired  recordKind = 6 // the wall time of a root is over
 	recFinished recordKind = 7
 	recImported recordKind = 8 // a run that ended elsewhere; its log is a blob. Only in frames of version 2
+	recForked   recordKind = 9 // a run begins with what another one's log told up to an event. Only in frames of version 2
 )
 
 // record is one thing that happened. Which fields are stored depends on the kind.
@@ -113,6 +114,11 @@ type record struct {
 	from    string
 	folder  string
 	bounds  polity.Bounds
+	origin  polity.RunID // opened: the run whose ID its decider is told, if that is not its own; forked: of which it is a fork
+
+	// forked
+	event   int  // the last that was taken over
+	effects bool // it may do keyed and external effects
 }
 
 // payload is a user's bytes. Inline bytes alias the frame they were read from.
@@ -166,6 +172,13 @@ func appendFault(b []byte, f *fault.Error) []byte {
 	return appendPayload(b, payload{data: text})
 }
 
+func oneIf(yes bool) byte {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
 func appendUsage(b []byte, u polity.Usage) []byte {
 	b = binary.AppendUvarint(b, uint64(u.Turns))
 	b = binary.AppendUvarint(b, uint64(u.InputTokens))
@@ -195,6 +208,9 @@ func appendRecord(b []byte, r *record) []byte {
 			b = binary.AppendUvarint(b, v)
 		}
 		b = appendPayload(b, r.data)
+		if r.origin != "" {
+			b = appendText(b, string(r.origin))
+		}
 	case recBegan:
 		b = appendText(b, r.name)
 		b = binary.AppendUvarint(b, uint64(r.attempt))
@@ -208,6 +224,14 @@ func appendRecord(b []byte, r *record) []byte {
 		b = appendFault(b, r.fault)
 	case recCancel:
 		b = appendText(b, r.reason)
+	case recForked:
+		b = append(b, r.release[:]...)
+		b = appendText(b, r.agent)
+		b = append(b, r.request[:]...)
+		b = appendText(b, string(r.origin))
+		b = binary.AppendUvarint(b, uint64(r.event))
+		b = append(b, oneIf(r.effects))
+		b = appendPayload(b, r.data)
 	case recImported:
 		b = append(b, byte(r.status))
 		b = append(b, r.release[:]...)
@@ -435,6 +459,9 @@ func (r *reader) record(rec *record) {
 			Depth: int(r.number()), FanOut: int(r.number()), Retries: int(r.number()),
 		}
 		rec.data = r.payload()
+		if len(r.b) > 0 {
+			rec.origin = polity.RunID(r.text())
+		}
 	case recBegan:
 		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
 	case recResult:
@@ -444,6 +471,11 @@ func (r *reader) record(rec *record) {
 		rec.fault = r.fault()
 	case recCancel:
 		rec.reason = r.text()
+	case recForked:
+		rec.release = r.digest()
+		rec.agent, rec.request = r.text(), r.hash()
+		rec.origin, rec.event, rec.effects = polity.RunID(r.text()), int(r.number()), r.byte() == 1
+		rec.data = r.payload()
 	case recImported:
 		rec.status = polity.Status(r.byte())
 		rec.release = r.digest()

@@ -70,7 +70,13 @@ func (p *Partition) read(ctx context.Context, id polity.RunID, at span, each fun
 			if f.records[i].run.Root() != id {
 				continue
 			}
-			if err := each(f.at, seq, &f.records[i]); err != nil {
+			var err error
+			if rec := &f.records[i]; rec.kind == recForked {
+				err = p.core.unfold(rec, func(f *frame, r *record) error { return each(f.at, seq, r) })
+			} else {
+				err = each(f.at, seq, rec)
+			}
+			if err != nil {
 				return err
 			}
 		}
