@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"polity.run"
@@ -43,4 +44,26 @@ func (c *Client) Import(ctx context.Context, path string) (polity.Archive, error
 	var answer polity.Archive
 	err := c.call(ctx, http.MethodPost, "/v1/import", File{path}, &answer)
 	return answer, err
+}
+
+// Fork asks for a run that begins with what another one's log tells up to an event, and then goes on by itself.
+type Fork struct {
+	// ID is the fork's; "" derives it, so that the same fork is the same run.
+	ID    polity.RunID `json:"id,omitempty"`
+	Event int          `json:"event"` // the last that is taken over, from 1
+	// Release is whose code goes on; nil for the origin's.
+	Release *agent.Release `json:"release,omitempty"`
+	// Files are the contents of the files that the release pins, by hex SHA-256.
+	Files   map[string][]byte `json:"files,omitempty"`
+	Input   json.RawMessage   `json:"input,omitempty"`   // in place of the origin's, with event 1
+	Effects bool              `json:"effects,omitempty"` // keyed and external effects may be done
+	Seed    string            `json:"seed,omitempty"`    // makes otherwise equal forks different runs
+}
+
+// Fork opens a fork of a run, or finds it, and returns its ID when that is durable. It returns fault.NotFound if there is no such run,
+// fault.Invalid for an event that cannot be taken over, and fault.Conflict if the release asks for something else than was answered.
+func (c *Client) Fork(ctx context.Context, id polity.RunID, f Fork) (polity.RunID, error) {
+	var answer Started
+	err := c.call(ctx, http.MethodPost, runPath(id, "/fork"), f, &answer)
+	return answer.ID, err
 }

@@ -105,3 +105,35 @@ func pinned(release []byte) ([]Digest, error) {
 	}
 	return list, nil
 }
+
+// Fork asks for a run that begins with what another one's log tells up to an event, and then goes on by itself.
+type Fork struct {
+	// ID is the fork's; "" derives it from everything below, so that the same fork is the same run.
+	ID      polity.RunID
+	Run     polity.RunID    // the origin
+	Event   int             // the last that is taken over, from 1
+	Release Digest          // whose code goes on; zero for the origin's
+	Input   json.RawMessage // in place of the origin's, with Event 1; nil for the origin's
+	Effects bool            // keyed and external effects may be done
+	Seed    string          // makes otherwise equal forks different runs
+}
+
+// Fork opens a fork, or finds it, and returns its ID when that is durable. See run.Partition.Fork for what it takes over, what it does, and
+// what comes back.
+func (e *Engine) Fork(ctx context.Context, f Fork) (polity.RunID, error) {
+	if f.Release != (Digest{}) {
+		if _, err := e.catalog.release(f.Release); err != nil {
+			return "", err
+		}
+	}
+	if f.ID == "" {
+		seed, err := json.Marshal(f)
+		if err != nil {
+			return "", fault.Invalid.New("engine: fork: input: %w", err)
+		}
+		f.ID = polity.NewRunID(0, append([]byte("fork "), seed...))
+	}
+	return f.ID, e.part.Fork(ctx, run.Fork{
+		ID: f.ID, Origin: f.Run, Event: f.Event, Release: f.Release, Input: f.Input, Effects: f.Effects,
+	})
+}

@@ -39,6 +39,9 @@ func (p *Partition) Fork(ctx context.Context, f Fork) error {
 	if n, err := f.ID.Partition(); err != nil || f.ID.Parent() != "" || n != 0 || len(f.ID) > idMax {
 		return fault.Invalid.New("run: fork: %.80q is not the ID of a root run on partition 0", f.ID)
 	}
+	if f.Event < 1 {
+		return fault.Invalid.New("run: fork: event %d: they are counted from 1", f.Event)
+	}
 	if f.Input != nil && f.Event != 1 {
 		return fault.Invalid.New("run: fork: with another input nothing but event 1, the opening, can be taken over")
 	}

@@ -169,7 +169,7 @@ func TestFork(t *testing.T) {
 		text string
 	}{
 		"no such run":         {Fork{Origin: rootID(9), Event: 1}, fault.NotFound, "no run"},
-		"no event":            {Fork{Origin: origin}, fault.Invalid, "event 9 ends"},
+		"no event":            {Fork{Origin: origin}, fault.Invalid, "counted from 1"},
 		"its end":             {Fork{Origin: origin, Event: 9}, fault.Invalid, "event 9 ends"},
 		"after its end":       {Fork{Origin: origin, Event: 10}, fault.Invalid, "the last that can be taken over is 8"},
 		"another release":     {Fork{Origin: origin, Event: 8, Release: two}, fault.Conflict, "event 8 cannot be taken over"},

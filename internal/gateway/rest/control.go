@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"polity.run"
+	"polity.run/agent"
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
@@ -27,16 +28,48 @@ func (s *Server) replay(w http.ResponseWriter, r *http.Request) {
 
 // Replay does a client's replay on an engine: a release that it brings is installed first.
 func Replay(ctx context.Context, e *engine.Engine, id polity.RunID, q client.Replay) (polity.Replay, error) {
-	var release engine.Digest
-	if q.Release != nil {
-		var err error
-		if release, err = e.Install(q.Release, q.Files); err != nil {
-			return polity.Replay{}, err
-		}
-	} else if len(q.Files) > 0 {
-		return polity.Replay{}, fault.Invalid.New("rest: replay: there are files, and no release that pins them")
+	release, err := install(e, q.Release, q.Files)
+	if err != nil {
+		return polity.Replay{}, err
 	}
 	return e.Replay(ctx, id, release)
+}
+
+// install installs a release that came with a request, if one did.
+func install(e *engine.Engine, r *agent.Release, files map[string][]byte) (engine.Digest, error) {
+	if r != nil {
+		return e.Install(r, files)
+	}
+	if len(files) > 0 {
+		return engine.Digest{}, fault.Invalid.New("rest: there are files, and no release that pins them")
+	}
+	return engine.Digest{}, nil
+}
+
+func (s *Server) fork(w http.ResponseWriter, r *http.Request) {
+	var q client.Fork
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	opened, err := Fork(r.Context(), s.engine, id(r), q)
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.serve(opened)
+	s.answer(w, http.StatusOK, client.Started{ID: opened})
+}
+
+// Fork does a client's fork on an engine: a release that it brings is installed first.
+func Fork(ctx context.Context, e *engine.Engine, id polity.RunID, q client.Fork) (polity.RunID, error) {
+	release, err := install(e, q.Release, q.Files)
+	if err != nil {
+		return "", err
+	}
+	return e.Fork(ctx, engine.Fork{
+		ID: q.ID, Run: id, Event: q.Event, Release: release, Input: q.Input, Effects: q.Effects, Seed: q.Seed,
+	})
 }
 
 func (s *Server) export(w http.ResponseWriter, r *http.Request) {
