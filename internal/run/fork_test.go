@@ -3,6 +3,7 @@ package run
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -243,5 +245,104 @@ func TestForkWithInput(t *testing.T) {
 	}
 	if o := endOf(t, n, rootID(2)); string(o.Output) != `"other"` {
 		t.Errorf("%+v", o)
+	}
+}
+
+// TestForkGoesOn stops a node while an effect of a fork's child is in flight and wants the fork to end as its origin did after the next start, at
+// once or when it is asked for.
+func TestForkGoesOn(t *testing.T) {
+	for name, park := range map[string]bool{"at once": false, "when it is asked for": true} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			catalog := teamOf("none")
+			n := openNode(t, dir, bus.SyncOS, Config{Catalog: catalog, Do: noop})
+			origin, id := rootID(1), rootID(2)
+			mustOpen(t, n, origin, "team", polity.Bounds{})
+			ended := endOf(t, n, origin)
+			n.close(t)
+
+			began := make(chan struct{})
+			n = openNode(t, dir, bus.SyncOS, Config{Catalog: catalog, Do: func(ctx context.Context, _ *Effect) (json.RawMessage, polity.Usage, error) {
+				close(began)
+				<-ctx.Done()
+				return nil, polity.Usage{}, ctx.Err()
+			}})
+			if err := n.Fork(t.Context(), Fork{ID: id, Origin: origin, Event: 4}); err != nil {
+				t.Fatal(err)
+			}
+			<-began
+			n.close(t)
+
+			n = openNode(t, dir, bus.SyncOS, Config{Catalog: catalog, Do: noop, Park: park})
+			defer n.close(t)
+			s, err := n.Find(t.Context(), id)
+			if err != nil || s.Parked != park {
+				t.Fatalf("%+v %v", s, err)
+			}
+			if err := n.Resume(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			if got := endOf(t, n, id); !cmp.Equal(got, ended, cmp.Comparer(sameFault)) {
+				t.Errorf("got %+v, want %+v", got, ended)
+			}
+		})
+	}
+}
+
+// TestForkKeepsWhatWasLeftOfTime forks, a day later, a run whose wall time was half over while it slept: the fork sleeps on for what was left
+// of that, and its wall time ends when what was left of it is over.
+func TestForkKeepsWhatWasLeftOfTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		sleeper := func(naps ...time.Duration) decideFunc {
+			return func(done int, e polity.Event) []polity.Command {
+				if done == len(naps) || e.Fault != nil {
+					return []polity.Command{polity.Finish(json.RawMessage(fmt.Sprint(done)))}
+				}
+				return []polity.Command{polity.Sleep(fmt.Sprintf("nap.%d", done), naps[done])}
+			}
+		}
+		n := openNode(t, t.TempDir(), bus.SyncOS, Config{Catalog: programs{deciders: map[string]polity.Decider{"sleeper": sleeper(20*time.Minute, 20*time.Minute, time.Hour)}}, Do: noop})
+		defer n.close(t)
+		mustOpen(t, n, rootID(1), "sleeper", polity.Bounds{Wall: polity.Duration(time.Hour)})
+		if o := endOf(t, n, rootID(1)); o.Status != polity.StatusExhausted {
+			t.Fatalf("%+v", o)
+		}
+		time.Sleep(day)
+		began := time.Now()
+		if err := n.Fork(t.Context(), Fork{ID: rootID(2), Origin: rootID(1), Event: 2}); err != nil { // after the first nap
+			t.Fatal(err)
+		}
+		o := endOf(t, n, rootID(2))
+		if took := time.Since(began).Round(time.Minute); took != 40*time.Minute || o.Status != polity.StatusExhausted || string(o.Output) != "3" {
+			t.Errorf("after %s: %+v %s", took, o, o.Output)
+		}
+	})
+}
+
+// forkedFrame is how version 2 writes a fork, and an opening that names an origin, for good.
+const forkedFrame = "020000000000000000000000000000000000000000000000000000000000000000000000000000000018fae27693b400006a0906302d616263640100000000000000000000000000000000000000000000000000000000000000046e616d650900000000000000000000000000000006302d65666768ac02010200020000000000000000000000000000000000000000000000000000000000000005520206302d616263640000000000000000000000000000000000000000000000000000000000000000046e616d6500000000000000000000000000000000000000000000000000000100013106302d65666768"
+
+func TestForkedRecord(t *testing.T) {
+	want := []record{
+		{
+			kind: recForked, run: "0-abcd", release: Digest{1}, agent: "name", request: requestHash{9}, origin: "0-efgh", event: 300, effects: true,
+			data: payload{blob: Digest{2}, size: 5},
+		},
+		{kind: recOpened, run: "0-abcd", agent: "name", origin: "0-efgh", data: payload{data: json.RawMessage(`1`)}},
+	}
+	b := beginFrame(nil, [8]byte{}, hash{}, time.Unix(1_800_000_000, 0))
+	for i := range want {
+		b = appendRecord(b, &want[i])
+	}
+	b[0] = frameImports
+	if got := hex.EncodeToString(b); got != forkedFrame {
+		t.Errorf("version 2 is written otherwise than it was:\n%s\n%s", got, forkedFrame)
+	}
+	var f frame
+	if err := f.decode(b); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, f.records, fields()...); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -228,7 +228,7 @@ func TestUndecodable(t *testing.T) {
 	}{
 		"nothing":            {nil, fault.Invalid},
 		"version 0":          {[]byte{0}, fault.Invalid},
-		"version 2":          {append([]byte{2}, make([]byte, headerSize)...), fault.Invalid},
+		"version 3":          {append([]byte{frameImports + 1}, make([]byte, headerSize)...), fault.Invalid},
 		"half a header":      {[]byte{frameVersion, 1, 2}, fault.Damaged},
 		"an empty record":    {body(), fault.Damaged},
 		"an unknown kind":    {body(99, 0), fault.Damaged},
