@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -150,6 +151,13 @@ func FuzzDecode(f *testing.F) {
 		f.Add(b)
 		f.Add(b[:len(b)-1])
 		f.Add(append(slices.Clone(b), 0))
+	}
+	for _, text := range []string{importedFrame, forkedFrame} {
+		b, err := hex.DecodeString(text)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
 	}
 	f.Add([]byte{})
 	f.Add(beginFrame(nil, [8]byte{}, hash{}, time.Unix(0, 0)))
