@@ -20,9 +20,17 @@ import (
 // event's Data.
 //
 // A run that has not finished must be waiting for something: if a decider answers with no command
-// and nothing is pending, the kernel fails the run as Internal.
+// and nothing is pending, the kernel fails the run as Internal. So it does if Decide panics; with a *fault.Error, as
+// what that says. One of kind Diverged says that the decider found that it decides otherwise than before: the run is stopped.
 type Decider interface {
 	Decide(state any, e Event) (any, []Command)
+}
+
+// Forgetter is a decider whose states hold more than memory. Forget is told of a state that will not be asked again: the run is ending,
+// or will not go on here. It is called once for each, from the goroutine that decides.
+type Forgetter interface {
+	Decider
+	Forget(state any)
 }
 
 // EventKind says what happened.
@@ -48,7 +56,7 @@ type Event struct {
 	// Data is the input of an Opened, the output of a Result.
 	Data json.RawMessage
 	// Fault is set on a Result whose command failed. A child that ended at a bound has both: its
-	// best effort in Data and an Exhausted fault.
+	// best effort in Data and an Exhausted fault. With any other fault Data is what a child had done until then, if it says so.
 	Fault *fault.Error
 	// Usage is what the command consumed.
 	Usage Usage
@@ -92,7 +100,7 @@ type Command struct {
 	// To is the agent, tool or model; for DoCancel the CommandKey of the command to cancel.
 	To    string
 	Skill string          // DoAsk: the agent's skill; "" for its only one
-	Input json.RawMessage // DoAsk, DoCall, DoThink: the input; DoFinish: the output
+	Input json.RawMessage // DoAsk, DoCall, DoThink: the input; DoFinish: the output; DoFail: what was done until then, if anything
 
 	After time.Duration // DoSleep: how long
 	// Bounds, with DoAsk, are delegated to the child: reserved from this run's remainder, conserved
@@ -106,6 +114,18 @@ type Command struct {
 
 // Key returns the command's name and attempt as one word. See CommandKey.
 func (c Command) Key() string { return CommandKey(c.Name, c.Attempt) }
+
+// String returns the command as a message names it, as in "fetch (call web.get)".
+func (c Command) String() string {
+	what := c.Do.String()
+	switch {
+	case c.Do == DoSleep:
+		what += " " + c.After.String()
+	case c.To != "":
+		what += " " + c.To
+	}
+	return c.Key() + " (" + what + ")"
+}
 
 // Ask returns the command to ask an agent.
 func Ask(name string, agent AgentName, skill string, input json.RawMessage) Command {
@@ -141,6 +161,11 @@ func Finish(output json.RawMessage) Command {
 // Fail returns the command that ends the run with a fault.
 func Fail(f *fault.Error) Command {
 	return Command{Do: DoFail, Name: "fail", Fault: f}
+}
+
+// FailWith returns the command that ends the run with a fault and what was done until then. Nobody checks that against the skill's output.
+func FailWith(f *fault.Error, done json.RawMessage) Command {
+	return Command{Do: DoFail, Name: "fail", Fault: f, Input: done}
 }
 
 // Effect is what a tool, function or program does to the world, which decides what a crash may do to it.

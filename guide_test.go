@@ -3,6 +3,7 @@ package polity_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"polity.run/engine"
 	"polity.run/fault"
 	"polity.run/manifest"
+	"polity.run/script"
 )
 
 // greet is what the guide's Go function does.
@@ -96,6 +98,71 @@ func ExampleDecider() {
 	check(err)
 	fmt.Println(out.Status, string(out.Output), "after", calls, "calls")
 	// Output: completed 42 after 3 calls
+}
+
+// trip is what is booked, and what has been.
+type trip struct {
+	City   string `json:"city"`
+	Flight string `json:"flight,omitempty"`
+	Hotel  string `json:"hotel,omitempty"`
+}
+
+// book books a flight and a hotel side by side, and gives the flight back if there is no bed.
+func book(c *script.Context, in trip) (trip, error) {
+	flight := c.Go(func() error { return c.Ask("flight", "airline", in, &in.Flight) })
+	hotel := c.Go(func() error {
+		return c.Retry(script.Retry{Attempts: 2, Delay: time.Millisecond}).Ask("hotel", "hotel", in, &in.Hotel)
+	})
+	err := c.Wait(2, flight, hotel)
+	if err == nil {
+		return in, c.Sleep("until.the.day.before", time.Millisecond)
+	}
+	flight.Cancel()
+	if flight.Await() == nil {
+		err = errors.Join(err, c.Ask("undo", "airline", in, nil))
+	}
+	return in, err
+}
+
+func Example_script() {
+	state, err := os.MkdirTemp("", "polity-guide-")
+	check(err)
+	defer os.RemoveAll(state)
+	airline, err := agent.Func("airline", "1", func(_ context.Context, in trip) (string, error) {
+		if in.Flight != "" {
+			fmt.Println(in.Flight, "is given back")
+			return "", nil
+		}
+		return "seat 7 to " + in.City, nil
+	})
+	check(err)
+	hotel, err := agent.Func("hotel", "1", func(_ context.Context, in trip) (string, error) {
+		if in.City == "Hay" {
+			return "", fault.Unavailable.New("hotel: no bed")
+		}
+		return "room 3", nil
+	})
+	check(err)
+	booker, err := script.New("booker", "1", book, script.Config{})
+	check(err)
+	e, err := engine.Open(context.Background(), engine.Config{State: state, Agents: []*agent.Agent{airline, hotel, booker}})
+	check(err)
+	defer e.Close()
+	for _, city := range []string{"Ulm", "Hay"} {
+		input, err := json.Marshal(trip{City: city})
+		check(err)
+		out, err := e.Run(context.Background(), engine.Request{Agent: "booker", Input: input})
+		check(err)
+		if out.Fault != nil {
+			fmt.Println(out.Status, out.Fault)
+			continue
+		}
+		fmt.Println(out.Status, string(out.Output))
+	}
+	// Output:
+	// completed {"city":"Ulm","flight":"seat 7 to Ulm","hotel":"room 3"}
+	// seat 7 to Hay is given back
+	// failed hotel: no bed
 }
 
 // An agent that answers later holds no goroutine while it waits.

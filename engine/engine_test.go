@@ -213,6 +213,10 @@ func TestPrograms(t *testing.T) {
 		"no JSON":            {"#!/bin/sh\necho hello\n", polity.StatusFailed, fault.Invalid, "JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			spec := spec
+			if c.kind != fault.Timeout {
+				spec.Timeout = polity.Duration(time.Minute) // a slow machine is no reason to fail
+			}
 			d := script(t, e, c.text, spec)
 			o, err := e.Run(t.Context(), engine.Request{Release: d, Input: json.RawMessage(`{"n":1}`), Folder: folder})
 			if err != nil || o.Status != c.status {

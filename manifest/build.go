@@ -50,6 +50,7 @@ type builder struct {
 	servers       bool // only the servers are of interest
 	watched       []On
 	uses          map[string]bool // paths of models and sources that an agent uses
+	repeats       map[polity.AgentName]bool
 }
 
 // toolSpec is a tool of the Env, as far as it was needed already.
@@ -85,7 +86,7 @@ func (b *builder) spend(n int, path string) bool {
 func (b *builder) release() *agent.Release {
 	b.kinds = memberKinds()
 	b.orgs, b.defs, b.specs = map[string]*org{}, map[string]*agent.Definition{}, map[string]toolSpec{}
-	b.files = map[string]agent.File{}
+	b.files, b.repeats = map[string]agent.File{}, map[polity.AgentName]bool{}
 	r := &agent.Release{Name: string(b.file.Name), Bounds: b.bounds(b.file.Bounds)}
 	b.supplies(r)
 	for _, name := range b.agentNames() {

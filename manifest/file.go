@@ -353,6 +353,8 @@ type loop struct {
 // sequence is pattern.Sequence.
 type sequence struct {
 	Stages []stage `json:"stages,omitempty" kind:"org" pattern:"sequence!" jsonschema:"Pattern sequence: the agents that are asked one after the other, each with what the one before answered."`
+	AtOnce bool    `json:"undo_at_once,omitempty" kind:"org" pattern:"sequence" jsonschema:"Pattern sequence: whether stages are undone all at once instead of the last one first."`
+	Stuck  word    `json:"stuck,omitempty" kind:"org" pattern:"sequence" jsonschema:"Pattern sequence: who is asked, as a person, about what cannot be undone."`
 }
 
 // stage is pattern.Stage.
@@ -362,6 +364,13 @@ type stage struct {
 	Objective string `json:"objective,omitempty" jsonschema:"What this stage is for."`
 	Optional  bool   `json:"optional,omitempty" jsonschema:"Whether the sequence goes on without it if it fails."`
 	Bounds    bounds `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the stage."`
+	Undo      *undo  `json:"undo,omitempty" jsonschema:"Who undoes the stage when a later one fails for good."`
+}
+
+// undo is pattern.Undo.
+type undo struct {
+	Agent word `json:"agent" jsonschema:"Agent that is asked, with the stage's input and output. It must do no harm if it is asked twice."`
+	Skill word `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
 }
 
 // router is pattern.Router.

@@ -255,7 +255,7 @@ func (b *builder) organization(o *org) {
 			return
 		}
 		members = append(members, pattern.Member{
-			Name: d.Name, Description: d.Description, Skills: d.Skills, Repeatable: b.repeatable(d, nil), Model: b.thinksWith(d),
+			Name: d.Name, Description: d.Description, Skills: d.Skills, Repeatable: b.repeatable(d), Model: b.thinksWith(d),
 		})
 	}
 	if h, ok := o.cfg.(*pattern.Hub); ok && b.at.has(o.path+".plan") {
@@ -283,31 +283,41 @@ func (b *builder) thinksWith(d *agent.Definition) string {
 	return d.Model.Model
 }
 
-// repeatable says whether asking an agent twice does no harm: nothing that it does, or has others do, reaches the outside twice.
-func (b *builder) repeatable(d *agent.Definition, above []polity.AgentName) bool {
-	harmless := func(e polity.Effect) bool { return e == polity.EffectNone || e == polity.EffectIdempotent }
+// repeatable says whether asking an agent twice does no harm: nothing that it does, or has others do, reaches the outside twice. Of agents
+// that may ask each other in a circle nobody is.
+func (b *builder) repeatable(d *agent.Definition) bool {
+	if d == nil {
+		return false
+	}
+	known, ok := b.repeats[d.Name]
+	if !ok {
+		b.repeats[d.Name] = false // should it be asked for again below
+		known = b.harmless(d)
+		b.repeats[d.Name] = known
+	}
+	return known
+}
+
+func (b *builder) harmless(d *agent.Definition) bool {
+	none := func(e polity.Effect) bool { return e == polity.EffectNone || e == polity.EffectIdempotent }
 	tools := func(pins []agent.ToolPin) bool {
 		return !slices.ContainsFunc(pins, func(p agent.ToolPin) bool {
 			s, ok := b.tool(p.Name)
-			return !ok || !harmless(s.spec.Effect)
+			return !ok || !none(s.spec.Effect)
 		})
 	}
-	if d == nil || slices.Contains(above, d.Name) {
-		return d != nil
-	}
-	above = append(above, d.Name)
 	switch {
 	case d.Model != nil:
 		return tools(d.Model.Gather) && tools(d.Model.Tools) &&
-			!slices.ContainsFunc(d.Model.Agents, func(a agent.AgentPin) bool { return !b.repeatable(b.defs[string(a.Agent)], above) })
+			!slices.ContainsFunc(d.Model.Agents, func(a agent.AgentPin) bool { return !b.repeatable(b.defs[string(a.Agent)]) })
 	case d.Exec != nil:
-		return harmless(d.Exec.Effect)
+		return none(d.Exec.Effect)
 	case d.HTTP != nil:
-		return harmless(d.HTTP.Effect)
+		return none(d.HTTP.Effect)
 	case d.MCP != nil:
 		return tools(d.MCP.Tools)
 	case d.Org != nil:
-		return !slices.ContainsFunc(d.Org.Members, func(m polity.AgentName) bool { return !b.repeatable(b.defs[string(m)], above) })
+		return !slices.ContainsFunc(d.Org.Members, func(m polity.AgentName) bool { return !b.repeatable(b.defs[string(m)]) })
 	default:
 		return false
 	}
@@ -354,11 +364,15 @@ func (l *ledger) config() *pattern.Ledger {
 
 // sequence makes the configuration of a sequence.
 func (b *builder) sequence(o *org) pattern.Config {
-	cfg := &pattern.Sequence{}
+	cfg := &pattern.Sequence{AtOnce: o.as.AtOnce, Stuck: polity.AgentName(o.as.Stuck)}
 	for _, s := range o.as.Stages {
-		cfg.Stages = append(cfg.Stages, pattern.Stage{
+		one := pattern.Stage{
 			Agent: polity.AgentName(s.Agent), Skill: string(s.Skill), Objective: s.Objective, Optional: s.Optional, Bounds: b.bounds(s.Bounds),
-		})
+		}
+		if s.Undo != nil {
+			one.Undo = &pattern.Undo{Agent: polity.AgentName(s.Undo.Agent), Skill: string(s.Undo.Skill)}
+		}
+		cfg.Stages = append(cfg.Stages, one)
 	}
 	return cfg
 }

@@ -44,10 +44,12 @@ type answer struct {
 	question
 	output json.RawMessage // what was answered; with a fault the best effort, if there is one
 	fault  *fault.Error    // why there is no answer, or only a best effort
-	run    polity.RunID    // of the last attempt
-	usage  polity.Usage    // of all attempts
-	tries  int
-	took   time.Duration
+	// partial is what a run that failed had done until then.
+	partial json.RawMessage
+	run     polity.RunID // of the last attempt
+	usage   polity.Usage // of all attempts
+	tries   int
+	took    time.Duration
 }
 
 // good says whether there is something to go on with.
@@ -244,6 +246,9 @@ func (d *desk) answered(p *pending, e polity.Event, attempt int) bool {
 		f, output = fault.Of(fault.Invalid.New("the answer of %d bytes is longer than %d", len(output), answerMax)), nil
 	case f == nil && len(output) == 0:
 		output = json.RawMessage("null")
+	}
+	if f != nil && f.Kind != fault.Exhausted { // what a run that failed had done is no answer
+		p.partial, output = slices.Clone(output), nil
 	}
 	output = essence(output)
 	if len(output) > 0 {

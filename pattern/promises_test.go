@@ -21,8 +21,20 @@ func TestPatternsKeepTheirPromises(t *testing.T) {
 		t.Run(name, func(t *testing.T) { patterntest.Run(t, p) })
 	}
 	for _, name := range pattern.Names() {
-		if _, ok := all[name]; !ok && name != "hub" { // which has a simulation of its own
+		if _, ok := all[name]; !ok {
 			t.Errorf("pattern %s is not played", name)
 		}
 	}
+}
+
+// FuzzPatterns plays patterns with seeds that nobody thought of.
+func FuzzPatterns(f *testing.F) {
+	all := patterntest.Fixtures()
+	names := slices.Sorted(maps.Keys(all))
+	for i := range names {
+		f.Add(uint8(i), uint64(i))
+	}
+	f.Fuzz(func(t *testing.T, which uint8, seed uint64) {
+		patterntest.Once(t, all[names[int(which)%len(names)]], seed)
+	})
 }

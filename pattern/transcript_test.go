@@ -167,6 +167,9 @@ func commandsText(commands []polity.Command) string {
 			if c.Fault.Bound != "" {
 				fmt.Fprintf(&b, " [%s]", c.Fault.Bound)
 			}
+			if len(c.Input) > 0 {
+				fmt.Fprintf(&b, " %s", c.Input)
+			}
 		case polity.DoFinish:
 			var out bytes.Buffer
 			if err := json.Indent(&out, c.Input, "  ", "  "); err != nil {

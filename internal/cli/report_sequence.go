@@ -15,9 +15,28 @@ func (w *writer) sequence(r *report) error {
 		return err
 	}
 	w.f("# %s\n\n", mdText(r.agent))
-	w.value(s.Output)
+	if s.Saga == nil {
+		w.value(s.Output)
+	} else {
+		w.saga(s.Saga)
+	}
 	w.done("Stages", s.Stages)
 	return nil
+}
+
+// saga writes what became of what had been done.
+func (w *writer) saga(s *pattern.Saga) {
+	w.f("It failed, and what was done is **%s**: %s\n\n", s.Status, mdText(s.Why))
+	for _, l := range s.Left {
+		w.f("- left: %s (%s): %s\n", mdText(l.Stage), mdText(string(l.Agent)), mdText(l.Why))
+		if len(l.Mended) > 0 {
+			w.f("  - put in order: %s\n", mdText(string(l.Mended)))
+		}
+	}
+	if len(s.Left) > 0 {
+		w.f("\n")
+	}
+	w.done("Undone", s.Undone)
 }
 
 // value writes what somebody answered: a text, or an object that is nothing else, as text, and other JSON as a block.

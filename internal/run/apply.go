@@ -3,6 +3,7 @@ package run
 import (
 	"container/heap"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -84,6 +85,27 @@ func (c *core) recordTime() time.Time {
 	return c.now
 }
 
+// instead names what a run's code does where the log has the command with the key.
+func (r *run) instead(key string) string {
+	if r == nil {
+		return ""
+	}
+	if p := r.find(key); p != nil {
+		return fmt.Sprintf(": %s, with another input or a second time", p.cmd)
+	}
+	if r.closing != nil {
+		return ": it has come to its end"
+	}
+	names := make([]string, 0, namedMax)
+	for _, p := range r.pending[:min(len(r.pending), namedMax)] {
+		names = append(names, p.cmd.String())
+	}
+	if len(r.pending) > namedMax {
+		names = append(names, "…")
+	}
+	return ": " + strings.Join(names, ", ")
+}
+
 func (c *core) diverge(t *tree, format string, args ...any) {
 	c.stop(t, fault.Of(fault.Diverged.New("run %s: %s; its decider or its agents changed since it was opened",
 		t.id, fmt.Sprintf(format, args...))))
@@ -112,6 +134,7 @@ func (c *core) endStopped(t *tree, rec *record) {
 
 func (c *core) drop(r *run) {
 	delete(c.runs, r.id)
+	r.forget()
 	for _, p := range r.pending {
 		if p.child != nil {
 			c.drop(p.child)
@@ -174,7 +197,7 @@ func (c *core) openChild(t *tree, rec *record) {
 		p = parent.find(string(rec.run[len(parent.id)+1:]))
 	}
 	if p == nil || p.cmd.Do != polity.DoAsk || p.request != rec.request || p.child != nil {
-		c.diverge(t, "the log opens %s, and this code does not", rec.run)
+		c.diverge(t, "the log opens %s, and this code does not%s", rec.run, parent.instead(string(rec.run[len(rec.run.Parent())+1:])))
 		return
 	}
 	program, err := c.catalog.Program(parent.release, rec.agent)
@@ -211,6 +234,10 @@ func (c *core) openChild(t *tree, rec *record) {
 func (c *core) decide(r *run, e polity.Event) {
 	e.Run, e.At = r.told(), c.lastAt
 	commands, err := r.decide(e)
+	if errors.Is(err, fault.Diverged) {
+		c.diverge(r.tree, "%s", err)
+		return
+	}
 	if err == nil && len(commands) > commandsMax {
 		err = fault.Internal.New("decider of %s: %d commands in one answer; the most is %d", r.agent, len(commands), commandsMax)
 	}
@@ -249,12 +276,24 @@ func kindWord(k polity.EventKind) string {
 // and the partition lives.
 func (r *run) decide(e polity.Event) (commands []polity.Command, err error) {
 	defer func() {
-		if x := recover(); x != nil {
+		switch x := recover().(type) {
+		case nil:
+		case *fault.Error:
+			commands, err = nil, x.Kind.New("decider of %s: %w", r.agent, x)
+		default:
 			commands, err = nil, fault.Internal.New("decider of %s: panic: %v", r.agent, x)
 		}
 	}()
 	r.state, commands = r.program.Decider.Decide(r.state, e)
 	return commands, nil
+}
+
+// forget tells the decider that it will not be asked again.
+func (r *run) forget() {
+	if f, ok := r.program.Decider.(polity.Forgetter); ok && r.state != nil {
+		f.Forget(r.state)
+	}
+	r.state = nil
 }
 
 func (c *core) command(r *run, cmd *polity.Command) error {
@@ -267,7 +306,7 @@ func (c *core) command(r *run, cmd *polity.Command) error {
 		if f == nil {
 			f = fault.Of(fault.Internal.New("decider of %s: failed without a fault", r.agent))
 		}
-		c.close(r, polity.Outcome{Status: polity.StatusFailed, Fault: f}, hashRequest(cmd))
+		c.close(r, polity.Outcome{Status: polity.StatusFailed, Output: cmd.Input, Fault: f}, hashRequest(cmd))
 		return nil
 	case polity.DoCancel:
 		if p := r.find(cmd.To); p != nil {
@@ -405,7 +444,7 @@ func (c *core) ask(p *pending, program *Program) error {
 func (c *core) began(r *run, rec *record) {
 	p := r.find(polity.CommandKey(rec.name, rec.attempt))
 	if p == nil || p.request != rec.request {
-		c.diverge(r.tree, "the log began %s of %s, and this code does not", rec.name, r.id)
+		c.diverge(r.tree, "the log began %s of %s, and this code does not%s", rec.name, r.id, r.instead(polity.CommandKey(rec.name, rec.attempt)))
 		return
 	}
 	p.began, p.routed, p.work.Class = true, true, polity.EffectExternal
@@ -438,7 +477,7 @@ func (r *run) remove(p *pending) {
 func (c *core) gotResult(r *run, rec *record) {
 	p := r.find(polity.CommandKey(rec.name, rec.attempt))
 	if p == nil || p.request != rec.request || p.child != nil {
-		c.diverge(r.tree, "the log has a result of %s of %s, and this code asks for something else there", rec.name, r.id)
+		c.diverge(r.tree, "the log has a result of %s of %s, and this code asks for something else there%s", rec.name, r.id, r.instead(polity.CommandKey(rec.name, rec.attempt)))
 		return
 	}
 	data, err := c.read(rec.data)
@@ -480,6 +519,7 @@ func (c *core) close(r *run, o polity.Outcome, request requestHash) {
 		return
 	}
 	r.closing, r.closeHash = &o, request
+	r.forget()
 	for _, p := range slices.Clone(r.pending) {
 		why := fault.Of(fault.Cancelled.New("%s ended", r.agent))
 		if o.Status == polity.StatusCancelled {
@@ -572,7 +612,7 @@ func (c *core) finish(r *run) {
 
 func (c *core) finished(r *run, rec *record) {
 	if r.closing == nil || len(r.pending) > 0 || r.closeHash != rec.request {
-		c.diverge(r.tree, "the log ends %s otherwise than this code does", r.id)
+		c.diverge(r.tree, "the log ends %s otherwise than this code does%s", r.id, r.instead("finish"))
 		return
 	}
 	delete(c.runs, r.id)

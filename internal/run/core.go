@@ -16,6 +16,7 @@ const (
 	commandsMax = 1024 // commands in one answer of a decider
 	nameMax     = 64   // bytes of a command's name
 	refusalsMax = 64   // commands of one run refused at a bound before the run is ended
+	namedMax    = 3    // pending commands that a report of a divergence names
 )
 
 // Catalog tells the kernel what a release holds. It is called from the partition's goroutine: what it
@@ -390,6 +391,7 @@ func (c *core) giveUp(err error) {
 		t.ended = nil
 	}
 	for _, r := range c.runs {
+		r.forget()
 		for _, p := range r.pending {
 			if p.started && !p.done {
 				c.host.stop(p)
@@ -476,8 +478,13 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 		kind: recOpened, run: q.id, release: q.release, agent: q.agent, skill: q.skill, folder: q.folder,
 		bounds: q.bounds, request: q.hash(), data: payload{data: nonNil(q.input)},
 	})
+	t := c.trees[q.id]
+	if t.stopped != nil {
+		opened(t.stopped)
+		return
+	}
 	if ended != nil {
-		c.trees[q.id].ended = append(c.trees[q.id].ended, ended)
+		t.ended = append(t.ended, ended)
 	}
 	c.answer(opened)
 }

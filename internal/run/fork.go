@@ -65,6 +65,7 @@ var errTaken = fault.Cancelled.New("run: taken over")
 func (p *Partition) takeOver(ctx context.Context, f *Fork) (*record, error) {
 	rec := &record{kind: recForked, run: f.ID, release: f.Release, origin: f.Origin, event: f.Event, effects: f.Effects}
 	try := &replay{now: newShadow(p.cfg.Catalog, p.load, f.Release)}
+	defer try.now.forget()
 	var log []byte
 	err := p.events(ctx, f.Origin, func(at time.Time, seq uint64, r *record) error {
 		one := *r
@@ -138,6 +139,10 @@ func (c *core) fork(rec *record, answer func(error)) {
 	case t == nil:
 		c.pack().raise()
 		c.write(rec)
+		if t = c.trees[rec.run]; t.stopped != nil {
+			answer(t.stopped)
+			return
+		}
 	case t.request != rec.request:
 		answer(fault.Conflict.New("run: %s exists with another input", rec.run))
 		return

@@ -7,9 +7,11 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"polity.run"
 	"polity.run/pattern/patterntest"
+	"polity.run/script"
 )
 
 // TestSimulatedPatterns runs every pattern in the simulated kernel: crashes at any moment, owners that take each other's log, lost and late
@@ -35,6 +37,60 @@ func TestSimulatedPatterns(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSimulatedScripts does the same with scripts, whose coroutines are dropped after some decisions or after all.
+func TestSimulatedScripts(t *testing.T) {
+	seeds := max(*simSeeds/5, 1)
+	for name, live := range map[string]int{"kept": script.LiveMax, "some dropped": 2, "all dropped": -1} {
+		t.Run(name, func(t *testing.T) {
+			var sum simStats
+			ended := map[polity.Status]int{}
+			for seed := range uint64(seeds) {
+				w := newWorld(t, seed+1, false, programs{
+					deciders: map[string]polity.Decider{"org": script.Decider(errand, script.Config{Pool: script.NewPool(live)})},
+					effects:  map[string]polity.Effect{"ada": polity.EffectIdempotent, "bob": polity.EffectNone, "cyd": polity.EffectExternal},
+				})
+				w.answers = func(e *simEffect) json.RawMessage { return json.RawMessage(`"` + e.p.key + `"`) }
+				w.opens("org", 3)
+				w.live()
+				sum.crashes += w.stats.crashes
+				for _, c := range w.clients {
+					ended[c.outcome.Status]++
+				}
+			}
+			t.Logf("%d seeds, %d crashes: runs %v", seeds, sum.crashes, ended)
+			if sum.crashes == 0 || ended[polity.StatusCompleted] == 0 {
+				t.Error("nothing happened, or nothing was completed")
+			}
+		})
+	}
+}
+
+// errand is a script that waits in every way.
+func errand(c *script.Context, _ json.RawMessage) (string, error) {
+	patient := c.Retry(script.Retry{Attempts: 9, Delay: time.Millisecond})
+	err := c.Parallel(
+		func() error { return patient.Ask("left", "bob", c.Run(), nil) },
+		func() error {
+			if err := c.Sleep("rest", time.Duration(1+c.Random().IntN(9))*time.Millisecond); err != nil {
+				return err
+			}
+			return patient.Ask("right", "ada", c.Now(), nil)
+		})
+	if err != nil {
+		return "", err
+	}
+	a, b := c.Start(polity.Ask("a", "ada", "", nil)), c.Start(polity.Ask("b", "ada", "", nil))
+	first, err := c.First(a, b)
+	if err != nil {
+		return "", err
+	}
+	if first == a {
+		b.Cancel()
+	}
+	c.Start(polity.Sleep("left.behind", time.Hour)) // cancelled by the end
+	return "done", c.Ask("last", "cyd", first == a, nil)
 }
 
 // patternWorld is a world in which two clients want runs of a pattern's organization, whose members are functions.

@@ -32,13 +32,16 @@ func (p *Partition) Replay(ctx context.Context, id polity.RunID, release Digest)
 		return polity.Replay{}, err
 	}
 	r := replay{now: newShadow(p.cfg.Catalog, p.load, Digest{})}
+	defer r.now.forget()
 	err = p.events(ctx, id, r.event)
 	if release != (Digest{}) && (err == nil || err == errDiffers) {
 		own := newShadow(p.cfg.Catalog, p.load, Digest{})
+		defer own.forget()
 		if err != nil {
 			own = nil // what its commands were nobody can say
 		}
 		r = replay{own: own, now: newShadow(p.cfg.Catalog, p.load, release)}
+		defer r.now.forget()
 		r.out.Release = hex.EncodeToString(release[:])
 		err = p.events(ctx, id, r.event)
 	}
@@ -220,6 +223,13 @@ func (s *shadow) fault() *fault.Error {
 		return fault.Of(s.core.dead)
 	}
 	return s.tree.stopped
+}
+
+// forget tells the deciders that they will not be asked again.
+func (s *shadow) forget() {
+	for _, r := range s.core.runs {
+		r.forget()
+	}
 }
 
 // The host of a shadow has nothing to do: a kernel that folds sends nothing and starts nothing.

@@ -13,6 +13,7 @@ import (
 // Fixtures are the patterns as they are played, by name: configurations from seeds, and members that do their duty.
 func Fixtures() map[string]Pattern {
 	return map[string]Pattern{
+		"hub":         hub(),
 		"hub-planned": plannedHub(),
 		"hub-ledger":  ledger(),
 		"parallel":    parallel(),
@@ -41,8 +42,17 @@ func sequence() Pattern {
 	return Pattern{
 		Config: func(r *rand.Rand) pattern.Config {
 			s := &pattern.Sequence{Members: Team("ada", "bob", "cyd")}
-			for range 1 + r.IntN(6) {
-				s.Stages = append(s.Stages, pattern.Stage{Agent: s.Members[r.IntN(3)].Name, Objective: "go on", Optional: r.IntN(3) == 0})
+			saga := r.IntN(2) == 0
+			for i := range 1 + r.IntN(6) {
+				one := pattern.Stage{Agent: s.Members[r.IntN(3)].Name, Objective: "go on", Optional: r.IntN(3) == 0}
+				if saga && (i == 0 || r.IntN(2) == 0) {
+					one.Undo = &pattern.Undo{Agent: s.Members[r.IntN(3)].Name}
+				}
+				s.Stages = append(s.Stages, one)
+			}
+			s.AtOnce = saga && r.IntN(2) == 0
+			if saga && r.IntN(2) == 0 {
+				s.Stuck = "cyd"
 			}
 			return s
 		},

@@ -43,10 +43,31 @@ type Pattern struct {
 	Sensible func(r *rand.Rand, c polity.Command) string
 	// Partial says whether an output that a run ended with at a bound holds anything. nil: it must be more than {} and null.
 	Partial func(output json.RawMessage) bool
+	// Sound, if set, says what is wrong with an output that a run finished with, in whatever mood the members were.
+	Sound func(output json.RawMessage) error
 	// Grace is how many answers there may be before a bound without leaving anything to finish with; 0 is 1: with one answer of a
 	// member in hand a run must not fail when a bound is reached.
 	Grace int
 	Seeds int // 0 is SeedsDefault
+}
+
+// Once plays one seed, as Run plays many.
+func Once(t testing.TB, p Pattern, seed uint64) {
+	t.Helper()
+	newWorld(t, p.orDefault(), seed).run()
+}
+
+func (p Pattern) orDefault() Pattern {
+	if p.Seeds == 0 {
+		p.Seeds = SeedsDefault
+	}
+	if p.Grace == 0 {
+		p.Grace = 1
+	}
+	if p.Request == "" {
+		p.Request = `{"question":"What is to be done about the red door?"}`
+	}
+	return p
 }
 
 // Play returns the decider of a seed's configuration, and the names of the members that it may ask.
@@ -96,15 +117,7 @@ const (
 // Run checks a pattern with many seeds.
 func Run(t *testing.T, p Pattern) {
 	t.Helper()
-	if p.Seeds == 0 {
-		p.Seeds = SeedsDefault
-	}
-	if p.Request == "" {
-		p.Request = `{"question":"What is to be done about the red door?"}`
-	}
-	if p.Grace == 0 {
-		p.Grace = 1
-	}
+	p = p.orDefault()
 	ended := map[string]int{}
 	for seed := range uint64(p.Seeds) {
 		w := newWorld(t, p, seed)
@@ -323,6 +336,11 @@ func (w *world) judge() {
 	}
 	if !json.Valid(w.end.Input) {
 		w.t.Fatalf("it finished with what is no JSON: %q", w.end.Input)
+	}
+	if w.p.Sound != nil {
+		if err := w.p.Sound(w.end.Input); err != nil {
+			w.t.Fatalf("its result is not sound: %v", err)
+		}
 	}
 	if len(w.over) > 0 && w.good > w.p.Grace && w.mood == sensible {
 		some := w.p.Partial

@@ -1,0 +1,192 @@
+package script
+
+import (
+	"hash/fnv"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"polity.run"
+	"polity.run/fault"
+	"polity.run/model"
+)
+
+// Context is what a script has of the world. Its methods are called by the script itself and its branches (see Go), never
+// from another goroutine: that is found, and fails the run as fault.Internal.
+//
+// Each command has a name, which says what it is for and is unique in the run; in a loop see Name. A name that is used twice is
+// fault.Internal. Names are 1 to 64 of A-Z a-z 0-9 . _ -.
+type Context struct {
+	live  *live
+	retry Retry
+}
+
+// Run returns the run's ID.
+func (c *Context) Run() polity.RunID { return c.live.opened.Run }
+
+// Opened returns the event that opened the run: who asked for which skill, and the folder that the run may read. Its data is not to be changed.
+func (c *Context) Opened() polity.Event { return c.live.opened }
+
+// Now returns when the event was accepted that the script runs for. It stands still until the script waits.
+func (c *Context) Now() time.Time { return c.live.now }
+
+// Random returns the run's random numbers: the same each time it is run again.
+func (c *Context) Random() *rand.Rand {
+	if c.live.random == nil {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(c.live.opened.Run)) // a hash does not fail
+		c.live.random = rand.New(rand.NewPCG(h.Sum64(), 0))
+	}
+	return c.live.random
+}
+
+// Name returns the name of the i-th command of a loop, as in fetch.3.
+func (c *Context) Name(base string, i int) string { return base + "." + strconv.Itoa(i) }
+
+// Ask asks an agent for its only skill and waits for what it answers, which is written to out as Future.Decode does. It returns the answer's fault.
+func (c *Context) Ask(name string, agent polity.AgentName, input, out any) error {
+	return c.do(polity.Ask(name, agent, "", nil), input, out)
+}
+
+// Call calls a tool and waits, as Ask does.
+func (c *Context) Call(name, tool string, input, out any) error {
+	return c.do(polity.Call(name, tool, nil), input, out)
+}
+
+// Think asks a model and waits for its response. reserve is the most that the answer may consume, which the run's bounds must still allow.
+func (c *Context) Think(name, by string, request model.Request, reserve polity.Usage) (model.Response, error) {
+	var response model.Response
+	err := c.do(polity.Think(name, by, nil, reserve), request, &response)
+	return response, err
+}
+
+// Sleep waits. A day is as good as a second: it survives restarts and costs nothing meanwhile. A failure is fault.Cancelled, or that a bound was
+// reached.
+func (c *Context) Sleep(name string, d time.Duration) error {
+	return c.Start(polity.Sleep(name, d)).Await()
+}
+
+func (c *Context) do(cmd polity.Command, input, out any) error {
+	var err error
+	if cmd.Input, err = marshal("input of "+cmd.Name, input); err != nil {
+		return err
+	}
+	return c.Do(cmd, out)
+}
+
+// Start begins a command of any kind and does not wait: an ask with a skill or bounds of its own, many calls at once. A command that
+// ends the run or cancels another is refused: return, or call Future.Cancel.
+func (c *Context) Start(cmd polity.Command) *Future {
+	f := &Future{live: c.live, key: cmd.Key()}
+	t, err := c.live.enter("Context.Start")
+	if err == nil {
+		err = c.live.admit(t, cmd.Do, f.key)
+	}
+	if err != nil {
+		f.done, f.err = true, err
+		return f
+	}
+	c.live.futures[f.key] = f
+	c.live.commands = append(c.live.commands, cmd)
+	t.keep(f)
+	return f
+}
+
+// admit says why a command cannot be begun.
+func (l *live) admit(t *task, do polity.Verb, key string) error {
+	switch do {
+	case polity.DoAsk, polity.DoCall, polity.DoThink, polity.DoSleep:
+	default:
+		return fault.Internal.New("script: a script does not begin a %s: it returns, or calls Future.Cancel", do)
+	}
+	if l.futures[key] != nil {
+		return fault.Internal.New("script: the command name %q is used twice in a run; in a loop use Context.Name", key)
+	}
+	if t.cancelled {
+		return fault.Cancelled.New("script: the branch was cancelled")
+	}
+	return nil
+}
+
+// BranchesMax is how many branches of a run there may be at once.
+const BranchesMax = 1024
+
+// Go begins a branch: a function that runs beside the script whenever that waits. Branches never run at the same time, and
+// always in the same order, so they may share variables. The future's fault is the function's error.
+func (c *Context) Go(branch func() error) *Future {
+	f := &Future{live: c.live}
+	t, err := c.live.enter("Context.Go")
+	switch {
+	case err != nil:
+	case t.cancelled:
+		err = fault.Cancelled.New("script: the branch was cancelled")
+	case len(c.live.tasks) > BranchesMax:
+		err = fault.Internal.New("script: more than %d branches at once; begin many commands with Context.Start", BranchesMax)
+	}
+	if err != nil {
+		f.done, f.err = true, err
+		return f
+	}
+	f.task = c.live.begin(func() { f.settle(fault.Of(branch())) })
+	f.task.branch = true
+	t.keep(f)
+	return f
+}
+
+// Parallel runs branches side by side and waits for all. When one fails, the others are cancelled, and its error is returned once they have ended.
+func (c *Context) Parallel(branches ...func() error) error {
+	futures := make([]*Future, len(branches))
+	for i, b := range branches {
+		futures[i] = c.Go(b)
+	}
+	err := c.Wait(len(futures), futures...)
+	if err == nil {
+		return nil
+	}
+	for _, f := range futures {
+		f.Cancel()
+	}
+	for _, f := range futures {
+		if waited := c.live.wait(1, f); waited != nil {
+			return waited
+		}
+	}
+	return err
+}
+
+// Wait waits until k of the futures have succeeded: all of them, a quorum, or the first. If that can no longer be, it returns the fault of
+// the first one in the list that failed. It cancels nothing.
+func (c *Context) Wait(k int, futures ...*Future) error {
+	if k < 0 || k > len(futures) {
+		return fault.Internal.New("script: wait for %d of %d futures", k, len(futures))
+	}
+	if err := c.live.wait(k, futures...); err != nil {
+		return err
+	}
+	var first error
+	for _, f := range futures {
+		switch {
+		case f.done && f.err == nil:
+			k--
+		case f.done && first == nil:
+			first = f.err
+		}
+	}
+	if k <= 0 {
+		return nil
+	}
+	return first
+}
+
+// First waits until one of the futures has succeeded, and returns it: the first one in the list if several have. It cancels nothing.
+func (c *Context) First(futures ...*Future) (*Future, error) {
+	if err := c.Wait(1, futures...); err != nil {
+		return nil, err
+	}
+	for _, f := range futures {
+		if f.done && f.err == nil {
+			return f, nil
+		}
+	}
+	return nil, fault.Internal.New("script: no future has succeeded")
+}

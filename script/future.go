@@ -1,0 +1,137 @@
+package script
+
+import (
+	"encoding/json"
+	"errors"
+
+	"polity.run"
+	"polity.run/fault"
+)
+
+// Future is something that was begun: a command, or a branch of the script. Its methods are for the script's own goroutine.
+type Future struct {
+	live    *live
+	key     string // of a command
+	task    *task  // of a branch
+	done    bool
+	data    json.RawMessage
+	err     error
+	usage   polity.Usage
+	stopped bool
+	waiters []*waiter
+}
+
+// waiter is a task that waits until enough of its futures have succeeded, or cannot.
+type waiter struct {
+	task              *task
+	enough, spare     int // successes that are wanted, and failures that can be borne
+	succeeded, failed int
+}
+
+func (w *waiter) over() bool { return w.succeeded >= w.enough || w.failed > w.spare }
+
+func (w *waiter) count(f *Future) {
+	if f.err == nil {
+		w.succeeded++
+	} else {
+		w.failed++
+	}
+}
+
+// settle ends a future, and wakes who waits for it.
+func (f *Future) settle(failed *fault.Error) {
+	f.done = true
+	if failed != nil {
+		f.err = failed
+	}
+	for _, w := range f.waiters {
+		if w.count(f); w.over() {
+			w.task.wake()
+		}
+	}
+	f.waiters = nil
+}
+
+// Await waits for the end and returns the fault, if it failed.
+func (f *Future) Await() error {
+	if err := f.live.wait(1, f); err != nil {
+		return err
+	}
+	return f.err
+}
+
+// Decode waits for the end and writes the result of a command to out, a pointer, as json.Unmarshal does, and to a
+// *json.RawMessage as it is; nil drops it. A child that
+// ended at a bound gives both: its best effort in out, and its fault.Exhausted.
+func (f *Future) Decode(out any) error {
+	err := f.Await()
+	if out == nil || len(f.data) == 0 || err != nil && !errors.Is(err, fault.Exhausted) {
+		return err
+	}
+	if bad := unmarshal(f.data, out); bad != nil && err == nil {
+		return fault.Invalid.New("script: result of %s: %w", f.key, bad)
+	}
+	return err
+}
+
+// Data returns the result of a command as it is, once it is done: also what an agent that failed had done until then, if it says so. It is not to
+// be changed.
+func (f *Future) Data() json.RawMessage { return f.data }
+
+// Done says whether it has ended.
+func (f *Future) Done() bool { return f.done }
+
+// Usage is what a command has consumed, once it is done.
+func (f *Future) Usage() polity.Usage { return f.usage }
+
+// Cancel asks it to end, which it does later: as fault.Cancelled, or as it happened to end before that. Cancelling a branch cancels
+// the commands and branches that it began and lets it begin nothing more. What has ended stays as it is.
+func (f *Future) Cancel() {
+	if _, err := f.live.enter("Future.Cancel"); err == nil { // else the run fails by itself
+		f.cancel()
+	}
+}
+
+func (f *Future) cancel() {
+	if f.done || f.stopped {
+		return
+	}
+	f.stopped = true
+	if f.task == nil {
+		f.live.commands = append(f.live.commands, polity.Cancel(f.key))
+		return
+	}
+	f.task.cancelled = true
+	for _, b := range f.task.began {
+		b.cancel()
+	}
+}
+
+// wait waits until so many of the futures have succeeded, or cannot. It returns only an error of its use.
+func (l *live) wait(enough int, futures ...*Future) error {
+	t, err := l.enter("waiting")
+	if err != nil {
+		return err
+	}
+	w := &waiter{task: t, enough: enough, spare: len(futures) - enough}
+	for _, f := range futures {
+		switch {
+		case f.live != l:
+			return fault.Internal.New("script: a future of another run was waited for")
+		case f.task == t:
+			return fault.Internal.New("script: a branch waits for itself")
+		case f.done:
+			w.count(f)
+		}
+	}
+	if w.over() {
+		return nil
+	}
+	for _, f := range futures {
+		if !f.done {
+			f.waiters = append(f.waiters, w)
+		}
+	}
+	t.block()
+	return nil
+}
