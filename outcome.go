@@ -73,6 +73,14 @@ type Summary struct {
 	Ended  time.Time    `json:"ended,omitzero"`
 	Usage  Usage        `json:"usage"`
 	Fault  *fault.Error `json:"fault,omitempty"` // with StatusStopped
+	// Fork says of a fork where it began.
+	Fork *ForkOf `json:"fork,omitempty"`
+}
+
+// ForkOf is where a fork began: it took over what the log of a run tells up to an event.
+type ForkOf struct {
+	Run   RunID `json:"run"`
+	Event int   `json:"event"` // the last that was taken over, from 1
 }
 
 // Notice is one thing that happened to a run, for people: what tail and the live view show. Notices of

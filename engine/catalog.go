@@ -519,11 +519,20 @@ func (c *catalog) program(e *entry, folder string) work.Handle {
 }
 
 func (c *catalog) file(digest string) ([]byte, error) {
-	var d Digest
-	if n, err := hex.Decode(d[:], []byte(digest)); err != nil || n != len(d) {
-		return nil, fault.Invalid.New("digest %q: want 64 hex digits", digest)
+	d, err := parseDigest(digest)
+	if err != nil {
+		return nil, err
 	}
 	return c.blobs.Get(d)
+}
+
+// parseDigest reads a digest as hex.
+func parseDigest(text string) (d Digest, err error) {
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) != len(d) {
+		return d, fault.Invalid.New("digest %.80q: want 64 hex digits", text)
+	}
+	return Digest(raw), nil
 }
 
 // answerCheck compiles the schema that a model was asked to fill. Few different ones are asked, and often.

@@ -36,6 +36,10 @@ type node interface {
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
 	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)
 	Coordinate(ctx context.Context, q client.Coordination) (client.Coordinated, error)
+	Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error)
+	Fork(ctx context.Context, id polity.RunID, q client.Fork) (polity.RunID, error)
+	Export(ctx context.Context, id polity.RunID, path string) (polity.Archive, error)
+	Import(ctx context.Context, path string) (polity.Archive, error)
 	Close() error
 }
 
@@ -66,6 +70,14 @@ func (l *local) Memory(ctx context.Context, q client.Memory) (client.Remembered,
 // Coordinate hides the engine's, which calls tools alone.
 func (l *local) Coordinate(ctx context.Context, q client.Coordination) (client.Coordinated, error) {
 	return rest.Coordinate(ctx, l.Engine, q)
+}
+
+func (l *local) Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error) {
+	return rest.Replay(ctx, l.Engine, id, q)
+}
+
+func (l *local) Fork(ctx context.Context, id polity.RunID, q client.Fork) (polity.RunID, error) {
+	return rest.Fork(ctx, l.Engine, id, q)
 }
 
 // serve opens the door for other processes until Close.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -18,12 +19,14 @@ const listDefault = 50
 
 func (a *app) newRuns() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "runs", Short: "List, show, follow, resume and cancel runs",
-		Long:    "List, show, follow, resume and cancel runs.\n\nAn ID may be shortened, with or without the part before its '-', as long as only one run begins so.",
+		Use: "runs", Short: "List, show, follow, resume, cancel, replay, compare and export runs",
+		Long:    "List, show, follow, resume, cancel, replay, compare and export runs.\n\nAn ID may be shortened, with or without the part before its '-', as long as only one run begins so.",
 		Example: "  polity runs list --status running\n  polity runs show k3j2\n  polity runs tail k3j2\n  polity runs resume k3j2\n  polity runs cancel k3j2 --reason \"wrong folder\"",
 		Args:    noSubcommand, RunE: help,
 	}
-	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsTail(), a.newRunsResume(), a.newRunsCancel(), a.newRunsQuestions(), a.newRunsAnswer())
+	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsTail(), a.newRunsResume(), a.newRunsCancel(), a.newRunsQuestions(), a.newRunsAnswer(),
+		a.newRunsEvents(), a.newRunsReplay(),
+		a.newRunsDiff(), a.newRunsFork(), a.newRunsRetry(), a.newRunsExport(), a.newRunsImport(), a.newRunsVerify())
 	return cmd
 }
 
@@ -216,6 +219,9 @@ func (a *app) show(s polity.Summary, t *tree, form string) error {
 	}
 	rows := [][]string{
 		{"run", string(s.ID)}, {"agent", s.Agent}, {"status", standing(s)}, {"opened", moment(s.Opened)},
+	}
+	if s.Fork != nil {
+		rows = append(rows, []string{"fork of", fmt.Sprintf("%s at event %d", s.Fork.Run, s.Fork.Event)})
 	}
 	if !s.Ended.IsZero() {
 		rows = append(rows, []string{"ended", moment(s.Ended) + " (" + seconds(s.Ended.Sub(s.Opened)) + ")"})

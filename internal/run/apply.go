@@ -22,6 +22,14 @@ func (c *core) apply(rec *record, seq uint64) {
 	if rec.kind == recClaim {
 		return
 	}
+	switch rec.kind {
+	case recImported:
+		c.imported(rec, seq)
+		return
+	case recForked:
+		c.forked(rec, seq)
+		return
+	}
 	t := c.trees[rec.run.Root()]
 	if rec.kind == recOpened && rec.run.Parent() == "" {
 		if t != nil {
@@ -143,7 +151,7 @@ func (c *core) drop(r *run) {
 
 func (c *core) openRoot(rec *record, seq uint64) {
 	t := &tree{
-		id: rec.run, request: rec.request, first: seq, last: seq, parked: c.parks && !c.live,
+		id: rec.run, origin: rec.origin, request: rec.request, first: seq, last: seq, parked: c.parks && !c.live,
 		summary: polity.Summary{ID: rec.run, Agent: rec.agent, Opened: c.lastAt},
 	}
 	c.trees[rec.run] = t
@@ -224,7 +232,7 @@ func (c *core) openChild(t *tree, rec *record) {
 // --- deciding
 
 func (c *core) decide(r *run, e polity.Event) {
-	e.Run, e.At = r.id, c.lastAt
+	e.Run, e.At = r.told(), c.lastAt
 	commands, err := r.decide(e)
 	if errors.Is(err, fault.Diverged) {
 		c.diverge(r.tree, "%s", err)
@@ -247,6 +255,14 @@ func (c *core) decide(r *run, e polity.Event) {
 	if err != nil {
 		c.close(r, polity.Outcome{Status: polity.StatusFailed, Fault: fault.Of(err)}, requestHash{})
 	}
+}
+
+// told is the ID that a run's decider is told: in a fork that of the run which it is a fork of, so that it decides the same.
+func (r *run) told() polity.RunID {
+	if r.tree.origin == "" {
+		return r.id
+	}
+	return r.tree.origin + r.id[len(r.tree.id):]
 }
 
 func kindWord(k polity.EventKind) string {
@@ -400,6 +416,9 @@ func (c *core) route(p *pending) {
 	case err != nil:
 		p.refused = fault.Of(err)
 		// It counts as a turn, or a decider could ask for what is not there for ever.
+		c.enqueue(p.result(result{fault: p.refused, usage: polity.Usage{Turns: 1}}))
+	case r.tree.simulates && (p.work.Class == polity.EffectKeyed || p.work.Class == polity.EffectExternal):
+		p.refused = fault.Of(fault.Denied.New("%s: simulated: a fork does no %s effects unless it is allowed to", p.cmd.To, p.work.Class))
 		c.enqueue(p.result(result{fault: p.refused, usage: polity.Usage{Turns: 1}}))
 	case p.work.Class == polity.EffectExternal:
 		c.enqueue(&record{kind: recBegan, run: r.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request, effect: p.effect()})

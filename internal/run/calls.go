@@ -9,7 +9,6 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
-	"polity.run/internal/bus"
 )
 
 // Request asks for a run.
@@ -127,21 +126,25 @@ func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome
 	if err != nil {
 		return polity.Outcome{}, err
 	}
-	e, err := p.log.Get(ctx, at.last)
+	if at.log == nil {
+		at.first = at.last // it holds the end
+	}
+	var out *polity.Outcome
+	err = p.read(ctx, id, at, func(_ time.Time, _ uint64, r *record) error {
+		if r.kind != recFinished || r.run != id {
+			return nil
+		}
+		data, err := p.core.read(r.data)
+		out = &polity.Outcome{Status: r.status, Output: data, Fault: r.fault, Usage: r.usage}
+		return err
+	})
+	if err == nil && out == nil {
+		err = fault.Damaged.New("run: commit %d does not hold the end of %s", at.last, id)
+	}
 	if err != nil {
 		return polity.Outcome{}, err
 	}
-	var f frame
-	if err := f.decode(e.Data); err != nil {
-		return polity.Outcome{}, err
-	}
-	for _, r := range f.records {
-		if r.kind == recFinished && r.run == id {
-			data, err := p.core.read(r.data)
-			return polity.Outcome{Status: r.status, Output: data, Fault: r.fault, Usage: r.usage}, err
-		}
-	}
-	return polity.Outcome{}, fault.Damaged.New("run: commit %d does not hold the end of %s", at.last, id)
+	return *out, nil
 }
 
 // Resume goes on with a run that is parked; one that is not stays as it is. It returns fault.NotFound if there is no such
@@ -191,8 +194,11 @@ func (p *Partition) Find(ctx context.Context, id polity.RunID) (polity.Summary, 
 	})
 }
 
-// span is a run's first and last commit.
-type span struct{ first, last uint64 }
+// span is where the log tells of a run: from its first to its last commit, or in a log of its own.
+type span struct {
+	first, last uint64
+	log         *payload // of a run that was imported
+}
 
 func (p *Partition) span(ctx context.Context, id polity.RunID) (span, error) {
 	return ask(ctx, p, func(c *core, reply func(span, error)) {
@@ -201,7 +207,7 @@ func (p *Partition) span(ctx context.Context, id polity.RunID) (span, error) {
 			reply(span{}, fault.NotFound.New("run: no run %q", id))
 			return
 		}
-		found := span{t.first, t.last}
+		found := span{t.first, t.last, t.log}
 		c.answer(func(err error) { reply(found, err) })
 	})
 }
@@ -242,29 +248,12 @@ func (r *run) underWay(notice func(polity.Notice), commit uint64) {
 
 // History gives everything that the log tells of a run and the runs below it, in order.
 func (p *Partition) History(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error {
-	at, err := p.span(ctx, id)
-	if err != nil {
-		return err
-	}
-	var f frame
-	return p.log.Read(ctx, at.first, at.last, func(e bus.Entry) error {
-		if err := f.decode(e.Data); err != nil {
+	return p.events(ctx, id, func(at time.Time, seq uint64, r *record) error {
+		n, err := p.notice(r, at, seq)
+		if err != nil {
 			return err
 		}
-		for i := range f.records {
-			r := &f.records[i]
-			if r.run.Root() != id {
-				continue
-			}
-			n, err := p.notice(r, f.at, e.Seq)
-			if err != nil {
-				return err
-			}
-			if err := each(n); err != nil {
-				return err
-			}
-		}
-		return nil
+		return each(n)
 	})
 }
 

@@ -95,16 +95,19 @@ type core struct {
 
 // tree is a root run and all below it.
 type tree struct {
-	id      polity.RunID
-	root    *run // nil once it ended
-	summary polity.Summary
-	request requestHash
-	first   uint64 // its first and last commit
-	last    uint64
-	parked  bool
-	stopped *fault.Error
-	ended   []func(polity.Outcome, error) // who waits for the end
-	watch   []*watcher
+	id        polity.RunID
+	root      *run // nil once it ended
+	summary   polity.Summary
+	request   requestHash
+	first     uint64 // its first and last commit
+	last      uint64
+	log       *payload     // of a run that was imported; nil for one that ran here
+	origin    polity.RunID // of a fork: the run whose ID deciders are told; "" for any other
+	simulates bool         // keyed and external effects are not done: it is a fork
+	parked    bool
+	stopped   *fault.Error
+	ended     []func(polity.Outcome, error) // who waits for the end
+	watch     []*watcher
 }
 
 type watcher struct {

@@ -189,7 +189,7 @@ func TestDamageIsFound(t *testing.T) {
 		"a commit of a later version": {
 			func(t *testing.T, dir string, log []memEntry) {
 				b := bytes.Clone(last(log).data)
-				b[0] = 2
+				b[0] = frameImports + 1
 				appendRaw(t, dir, b)
 			},
 			fault.Invalid, []string{"commit 26", "unknown format", "newer version"},

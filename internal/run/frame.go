@@ -15,7 +15,7 @@ import (
 	"polity.run/internal/bus"
 )
 
-// The commit frame, version 1 (ADR-0003). All numbers are big-endian or unsigned varints.
+// The commit frame, versions 1 and 2 (ADR-0003). All numbers are big-endian or unsigned varints.
 //
 //	frame   = version:1  epoch:8  prev:32  time:8  record*
 //	record  = length:uvarint  kind:1  body
@@ -30,6 +30,7 @@ import (
 // chain stays whole. A field may be added at the end of a body: readers of this version skip it.
 const (
 	frameVersion = 1
+	frameImports = 2 // the version of a frame that holds records which version 1 does not know
 	headerSize   = 1 + 8 + sha256.Size + 8
 
 	packSoft    = 256 << 10 // a pack takes no further input beyond this
@@ -87,6 +88,8 @@ const (
 	recCancel   recordKind = 5
 	recExpired  recordKind = 6 // the wall time of a root is over
 	recFinished recordKind = 7
+	recImported recordKind = 8 // a run that ended elsewhere; its log is a blob. Only in frames of version 2
+	recForked   recordKind = 9 // a run begins with what another one's log told up to an event. Only in frames of version 2
 )
 
 // record is one thing that happened. Which fields are stored depends on the kind.
@@ -100,7 +103,9 @@ type record struct {
 	fault   *fault.Error
 	usage   polity.Usage
 	reason  string        // cancel
-	status  polity.Status // finished
+	status  polity.Status // finished, imported
+	opened  time.Time     // imported
+	ended   time.Time     // imported
 
 	// began and result: what was done where, for those who look at effects; zero if it was none, and in older logs
 	effect effect
@@ -112,6 +117,11 @@ type record struct {
 	from    string
 	folder  string
 	bounds  polity.Bounds
+	origin  polity.RunID // opened: the run whose ID its decider is told, if that is not its own; forked: of which it is a fork
+
+	// forked
+	event   int  // the last that was taken over
+	effects bool // it may do keyed and external effects
 }
 
 // effect says what a command did outside.
@@ -192,6 +202,13 @@ func appendFault(b []byte, f *fault.Error) []byte {
 	return appendPayload(b, payload{data: text})
 }
 
+func oneIf(yes bool) byte {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
 func appendUsage(b []byte, u polity.Usage) []byte {
 	b = binary.AppendUvarint(b, uint64(u.Turns))
 	b = binary.AppendUvarint(b, uint64(u.InputTokens))
@@ -221,6 +238,9 @@ func appendRecord(b []byte, r *record) []byte {
 			b = binary.AppendUvarint(b, v)
 		}
 		b = appendPayload(b, r.data)
+		if r.origin != "" {
+			b = appendText(b, string(r.origin))
+		}
 	case recBegan:
 		b = appendText(b, r.name)
 		b = binary.AppendUvarint(b, uint64(r.attempt))
@@ -236,6 +256,23 @@ func appendRecord(b []byte, r *record) []byte {
 		b = appendEffect(b, r.effect)
 	case recCancel:
 		b = appendText(b, r.reason)
+	case recForked:
+		b = append(b, r.release[:]...)
+		b = appendText(b, r.agent)
+		b = append(b, r.request[:]...)
+		b = appendText(b, string(r.origin))
+		b = binary.AppendUvarint(b, uint64(r.event))
+		b = append(b, oneIf(r.effects))
+		b = appendPayload(b, r.data)
+	case recImported:
+		b = append(b, byte(r.status))
+		b = append(b, r.release[:]...)
+		b = appendText(b, r.agent)
+		b = append(b, r.request[:]...)
+		b = appendUsage(b, r.usage)
+		b = binary.BigEndian.AppendUint64(b, uint64(r.opened.UnixNano()))
+		b = binary.BigEndian.AppendUint64(b, uint64(r.ended.UnixNano()))
+		b = appendPayload(b, r.data)
 	case recExpired:
 	case recFinished:
 		b = append(b, byte(r.status))
@@ -308,7 +345,7 @@ type frame struct {
 // decode reads a frame. It returns fault.Damaged for anything that was not written by appendRecord,
 // and fault.Invalid for a version that this program does not know. Payloads alias data.
 func (f *frame) decode(data []byte) error {
-	if len(data) == 0 || data[0] != frameVersion {
+	if len(data) == 0 || data[0] != frameVersion && data[0] != frameImports {
 		return fault.Invalid.New("run: commit of an unknown format (first byte %d); a newer version of this program wrote it?", first(data))
 	}
 	if len(data) < headerSize {
@@ -316,7 +353,7 @@ func (f *frame) decode(data []byte) error {
 	}
 	copy(f.epoch[:], data[1:9])
 	copy(f.prev[:], data[9:41])
-	f.at = time.Unix(0, int64(binary.BigEndian.Uint64(data[41:49]))).UTC()
+	f.at = timeOf(data[41:49])
 	f.records = f.records[:0]
 	r := reader{b: data[headerSize:]}
 	for len(r.b) > 0 {
@@ -392,6 +429,16 @@ func (r *reader) digest() (d Digest) {
 	return d
 }
 
+func (r *reader) time() time.Time {
+	b := r.bytes(8)
+	if b == nil {
+		return time.Time{}
+	}
+	return timeOf(b)
+}
+
+func timeOf(b []byte) time.Time { return time.Unix(0, int64(binary.BigEndian.Uint64(b))).UTC() }
+
 func (r *reader) payload() (p payload) {
 	switch r.byte() {
 	case 0:
@@ -458,6 +505,9 @@ func (r *reader) record(rec *record) {
 			Depth: int(r.number()), FanOut: int(r.number()), Retries: int(r.number()),
 		}
 		rec.data = r.payload()
+		if len(r.b) > 0 {
+			rec.origin = polity.RunID(r.text())
+		}
 	case recBegan:
 		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
 		rec.effect = r.effect()
@@ -469,6 +519,18 @@ func (r *reader) record(rec *record) {
 		rec.effect = r.effect()
 	case recCancel:
 		rec.reason = r.text()
+	case recForked:
+		rec.release = r.digest()
+		rec.agent, rec.request = r.text(), r.hash()
+		rec.origin, rec.event, rec.effects = polity.RunID(r.text()), int(r.number()), r.byte() == 1
+		rec.data = r.payload()
+	case recImported:
+		rec.status = polity.Status(r.byte())
+		rec.release = r.digest()
+		rec.agent, rec.request = r.text(), r.hash()
+		rec.usage = r.usage()
+		rec.opened, rec.ended = r.time(), r.time()
+		rec.data = r.payload()
 	case recFinished:
 		rec.status = polity.Status(r.byte())
 		rec.request = r.hash()

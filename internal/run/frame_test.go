@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -179,6 +180,13 @@ func FuzzDecode(f *testing.F) {
 		f.Add(b[:len(b)-1])
 		f.Add(append(slices.Clone(b), 0))
 	}
+	for _, text := range []string{importedFrame, forkedFrame} {
+		b, err := hex.DecodeString(text)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
 	f.Add([]byte{})
 	f.Add(beginFrame(nil, [8]byte{}, hash{}, time.Unix(0, 0)))
 	f.Add(append(beginFrame(nil, [8]byte{}, hash{}, time.Unix(0, 0)), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01))
@@ -256,7 +264,7 @@ func TestUndecodable(t *testing.T) {
 	}{
 		"nothing":            {nil, fault.Invalid},
 		"version 0":          {[]byte{0}, fault.Invalid},
-		"version 2":          {append([]byte{2}, make([]byte, headerSize)...), fault.Invalid},
+		"version 3":          {append([]byte{frameImports + 1}, make([]byte, headerSize)...), fault.Invalid},
 		"half a header":      {[]byte{frameVersion, 1, 2}, fault.Damaged},
 		"an empty record":    {body(), fault.Damaged},
 		"an unknown kind":    {body(99, 0), fault.Damaged},

@@ -206,3 +206,40 @@ func TestDeciderThatCannotDecide(t *testing.T) {
 		}
 	})
 }
+
+// TestReplayOfScripts folds a script again in the middle of its run, with its own code and with another, and wants no coroutine to be left of it.
+func TestReplayOfScripts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		pool := script.NewPool(0)
+		other := scripted(pool, func(c *script.Context, i int) error { return c.Call(c.Name("step", i), "noop", i+1, nil) })
+		catalog := byRelease{Digest{1}: scripted(pool, goodStep), Digest{2}: other}
+		n := openNode(t, t.TempDir(), bus.SyncOS, Config{Catalog: catalog, Do: func(ctx context.Context, e *Effect) (json.RawMessage, polity.Usage, error) {
+			if e.Name == "step.3" {
+				<-ctx.Done()
+				return nil, polity.Usage{}, ctx.Err()
+			}
+			return json.RawMessage(`{}`), polity.Usage{}, nil
+		}})
+		id := rootID(1)
+		if err := n.Open(t.Context(), Request{ID: id, Release: Digest{1}, Agent: "script"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		live := pool.Live()
+		for range 3 {
+			if got, err := n.Replay(t.Context(), id, Digest{}); err != nil || got.Difference != nil || got.Events != 4 {
+				t.Errorf("%+v %v", got, err)
+			}
+			if got, err := n.Replay(t.Context(), id, Digest{2}); err != nil || got.Difference == nil || got.Difference.Event != 1 {
+				t.Errorf("%+v %v", got, err)
+			}
+		}
+		if now := pool.Live(); now != live {
+			t.Errorf("%d coroutines before, %d after", live, now)
+		}
+		n.close(t)
+		if pool.Live() != 0 {
+			t.Errorf("%d coroutines are left", pool.Live())
+		}
+	})
+}

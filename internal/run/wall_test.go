@@ -100,7 +100,7 @@ func (c timed) Work(d Digest, agent string, verb polity.Verb, to string) (Work, 
 func tool(name, tool string) polity.Command { return polity.Call(name, tool, json.RawMessage(`{}`)) }
 
 // ending is what a run in a bubble ended with.
-func endOf(t *testing.T, n *node, id polity.RunID) polity.Outcome {
+func endOf(t testing.TB, n *node, id polity.RunID) polity.Outcome {
 	t.Helper()
 	o, err := n.Wait(t.Context(), id)
 	if err != nil {

@@ -27,6 +27,10 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/runs/{id}/wait", s.wait)
 	mux.HandleFunc("POST /v1/runs/{id}/cancel", s.cancel)
 	mux.HandleFunc("POST /v1/runs/{id}/resume", s.resume)
+	mux.HandleFunc("POST /v1/runs/{id}/replay", s.replay)
+	mux.HandleFunc("POST /v1/runs/{id}/fork", s.fork)
+	mux.HandleFunc("POST /v1/runs/{id}/export", s.export)
+	mux.HandleFunc("POST /v1/import", s.importRun)
 	mux.HandleFunc("GET /v1/questions", s.questions)
 	mux.HandleFunc("POST /v1/questions", s.answerQuestion)
 	mux.HandleFunc("POST /v1/memory", s.memory)
@@ -161,13 +165,9 @@ func (s *Server) serve(run polity.RunID) {
 // that is durable.
 func Start(ctx context.Context, e *engine.Engine, q client.Request) (polity.RunID, error) {
 	r := engine.Request{ID: q.ID, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder, Bounds: q.Bounds, Seed: q.Seed}
-	if q.Release != nil {
-		var err error
-		if r.Release, err = e.Install(q.Release, q.Files); err != nil {
-			return "", err
-		}
-	} else if len(q.Files) > 0 {
-		return "", fault.Invalid.New("rest: start: there are files, and no release that pins them")
+	var err error
+	if r.Release, err = install(e, q.Release, q.Files); err != nil {
+		return "", err
 	}
 	return e.Start(ctx, r)
 }

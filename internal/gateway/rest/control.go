@@ -1,0 +1,101 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+
+	"polity.run"
+	"polity.run/agent"
+	"polity.run/client"
+	"polity.run/engine"
+	"polity.run/fault"
+)
+
+func (s *Server) replay(w http.ResponseWriter, r *http.Request) {
+	var q client.Replay
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	answer, err := Replay(r.Context(), s.engine, id(r), q)
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, answer)
+}
+
+// Replay does a client's replay on an engine: a release that it brings is installed first.
+func Replay(ctx context.Context, e *engine.Engine, id polity.RunID, q client.Replay) (polity.Replay, error) {
+	release, err := install(e, q.Release, q.Files)
+	if err != nil {
+		return polity.Replay{}, err
+	}
+	return e.Replay(ctx, id, release)
+}
+
+// install installs a release that came with a request, if one did.
+func install(e *engine.Engine, r *agent.Release, files map[string][]byte) (engine.Digest, error) {
+	if r != nil {
+		return e.Install(r, files)
+	}
+	if len(files) > 0 {
+		return engine.Digest{}, fault.Invalid.New("rest: there are files, and no release that pins them")
+	}
+	return engine.Digest{}, nil
+}
+
+func (s *Server) fork(w http.ResponseWriter, r *http.Request) {
+	var q client.Fork
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	opened, err := Fork(r.Context(), s.engine, id(r), q)
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.serve(opened)
+	s.answer(w, http.StatusOK, client.Started{ID: opened})
+}
+
+// Fork does a client's fork on an engine: a release that it brings is installed first.
+func Fork(ctx context.Context, e *engine.Engine, id polity.RunID, q client.Fork) (polity.RunID, error) {
+	release, err := install(e, q.Release, q.Files)
+	if err != nil {
+		return "", err
+	}
+	return e.Fork(ctx, engine.Fork{
+		ID: q.ID, Run: id, Event: q.Event, Release: release, Input: q.Input, Effects: q.Effects, Seed: q.Seed,
+	})
+}
+
+func (s *Server) export(w http.ResponseWriter, r *http.Request) {
+	s.withFile(w, r, func(path string) (polity.Archive, error) { return s.engine.Export(r.Context(), id(r), path) })
+}
+
+func (s *Server) importRun(w http.ResponseWriter, r *http.Request) {
+	s.withFile(w, r, func(path string) (polity.Archive, error) { return s.engine.Import(r.Context(), path) })
+}
+
+// withFile does something with a file that the one who asks names: the token says that it is this process's user, who could
+// do it without us.
+func (s *Server) withFile(w http.ResponseWriter, r *http.Request, do func(path string) (polity.Archive, error)) {
+	var q client.File
+	err := read(r.Body, &q)
+	if err == nil && !filepath.IsAbs(q.Path) {
+		err = fault.Invalid.New("rest: path %.200q is not absolute", q.Path)
+	}
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	answer, err := do(q.Path)
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, answer)
+}

@@ -1,0 +1,79 @@
+package rest_test
+
+import (
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"polity.run"
+	"polity.run/client"
+	"polity.run/engine"
+	"polity.run/fault"
+)
+
+// TestControl replays, forks, exports and imports through the door.
+func TestControl(t *testing.T) {
+	w := open(t, echo())
+	id := w.start(client.Request{Agent: "echo", Input: json.RawMessage(`1`)})
+	if _, err := w.client.Wait(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.client.Replay(t.Context(), id, client.Replay{})
+	if diff := cmp.Diff(polity.Replay{Run: id, Status: polity.StatusCompleted, Events: 3, Commands: 2}, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	forked, err := w.client.Fork(t.Context(), id, client.Fork{Event: 1, Input: json.RawMessage(`2`)})
+	if err != nil || forked == id {
+		t.Fatal(forked, err)
+	}
+	if o, err := w.client.Wait(t.Context(), forked); err != nil || string(o.Output) != `2` {
+		t.Errorf("%+v %v", o, err)
+	}
+	if again, err := w.client.Fork(t.Context(), id, client.Fork{Event: 1, Input: json.RawMessage(`2`)}); err != nil || again != forked {
+		t.Errorf("the same fork again is %s, want %s: %v", again, forked, err)
+	}
+	if s, err := w.client.Find(t.Context(), forked); err != nil || s.Fork == nil || s.Fork.Run != id {
+		t.Errorf("%+v %v", s, err)
+	}
+	path := filepath.Join(t.TempDir(), "run.polity")
+	written, err := w.client.Export(t.Context(), forked, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.client.Export(t.Context(), forked, path); !errors.Is(err, fault.Conflict) {
+		t.Errorf("over a file that is there: %v", err)
+	}
+	if _, err := w.client.Export(t.Context(), forked, "run.polity"); !errors.Is(err, fault.Invalid) {
+		t.Errorf("a path that is not absolute: %v", err)
+	}
+	if whole, err := engine.Verify(path); err != nil || whole.Head != written.Head {
+		t.Errorf("%+v %v", whole, err)
+	}
+	there := open(t)
+	taken, err := there.client.Import(t.Context(), path)
+	if diff := cmp.Diff(written, taken); diff != "" || err != nil {
+		t.Errorf("%v (-exported +imported):\n%s", err, diff)
+	}
+	if o, err := there.client.Wait(t.Context(), forked); err != nil || string(o.Output) != `2` {
+		t.Errorf("%+v %v", o, err)
+	}
+	// The program there has no such agent.
+	if got, err := there.client.Replay(t.Context(), forked, client.Replay{}); err != nil || got.Difference == nil || got.Difference.Event != 1 {
+		t.Errorf("%+v %v", got, err)
+	}
+	for name, err := range map[string]error{
+		"files without a release": func() error {
+			_, err := w.client.Replay(t.Context(), id, client.Replay{Files: map[string][]byte{"x": nil}})
+			return err
+		}(),
+		"a path that is not absolute": func() error { _, err := w.client.Import(t.Context(), "x"); return err }(),
+		"an event that is not there":  func() error { _, err := w.client.Fork(t.Context(), id, client.Fork{}); return err }(),
+	} {
+		if !errors.Is(err, fault.Invalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
