@@ -105,6 +105,9 @@ func (s *compared) plainEvent(n polity.Notice) polity.Notice {
 	n.Run = polity.RunID("RUN" + strings.TrimPrefix(string(n.Run), string(s.run.ID)))
 	n.Data = s.plain(n.Data)
 	n.Fault = s.plainFault(n.Fault)
+	if e := n.Effect; e != nil { // its key, its time, and what it asked about itself are the run's own
+		n.Effect = &polity.EffectNotice{Class: e.Class, Verb: e.Verb, To: e.To}
+	}
 	return n
 }
 

@@ -83,7 +83,7 @@ func TestCalls(t *testing.T) {
 
 func TestConformance(t *testing.T) {
 	inputs := map[string]string{
-		"lock.acquire": `{"name":"x","ttl":"1m"}`, "lock.renew": `{"name":"x","token":1}`, "lock.release": `{"name":"x","token":1}`,
+		"lock.acquire": `{"name":"x","ttl":"1m"}`, "lock.renew": `{"name":"never held","token":1}`, "lock.release": `{"name":"x","token":1}`,
 		"leader.campaign": `{"name":"x","ttl":"1m"}`, "leader.who": `{"name":"x"}`, "counter.add": `{"name":"x","by":1}`,
 		"counter.get": `{"name":"x"}`, "value.agree": `{"name":"x","value":1}`, "value.get": `{"name":"x"}`, "value.swap": `{"name":"y","value":1,"revision":0}`,
 	}
