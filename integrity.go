@@ -1,0 +1,38 @@
+package polity
+
+import "time"
+
+// Integrity is what a check of a whole state, or of a backup of one, found.
+type Integrity struct {
+	Commits   uint64    `json:"commits"` // that were read
+	Events    uint64    `json:"events"`  // in them
+	Bytes     uint64    `json:"bytes"`   // of them
+	At        time.Time `json:"at,omitzero"`
+	Head      string    `json:"head,omitempty"` // hex: the hash of the last sound commit; it stands for all before it
+	Sound     uint64    `json:"sound"`          // up to this commit the log is one chain
+	Runs      int       `json:"runs"`           // roots
+	Live      int       `json:"live"`           // of these have not ended
+	Documents int       `json:"documents"`      // that the log names, and that are what their digests say
+	Unnamed   int       `json:"unnamed"`        // documents that it does not name: of commits that were not written, or not yet
+	Records   int       `json:"records"`        // of memories and facts
+	Damage    []Damage  `json:"damage,omitempty"`
+	More      int       `json:"more,omitempty"` // damages that are not listed
+}
+
+// Damage is one thing that is not as it was written.
+type Damage struct {
+	What string `json:"what"` // commit, anchor, document, record or file
+	Name string `json:"name"` // which one
+	Text string `json:"text"`
+	// Runs are the roots that are concerned, as far as that can be told; More is how many others.
+	Runs []RunID `json:"runs,omitempty"`
+	More int     `json:"more,omitempty"`
+}
+
+// Progress is how far long work has come.
+type Progress struct {
+	Stage string // what is being done, as in "commits"
+	Done  int64
+	Total int64  // 0 for not known
+	Unit  string // of both: "" for a number of things, or "bytes"
+}
