@@ -36,3 +36,29 @@ type Progress struct {
 	Total int64  // 0 for not known
 	Unit  string // of both: "" for a number of things, or "bytes"
 }
+
+// Backup says what a backup holds. It stands at the end of the file.
+type Backup struct {
+	Format  string    `json:"format"`  // BackupFormat
+	Version int       `json:"version"` // BackupVersion
+	Made    time.Time `json:"made"`
+	Commit  uint64    `json:"commit"` // the last one that is in it
+	Head    string    `json:"head"`   // hex: its hash
+	Runs    int       `json:"runs"`
+	Live    int       `json:"live"` // of these have not ended
+	// Documents, Records and Files count what it holds beside the log: documents, records of memories and facts, and files of watches.
+	Documents int   `json:"documents"`
+	Records   int   `json:"records"`
+	Files     int   `json:"files"`
+	Bytes     int64 `json:"bytes"` // of all of it, unpacked
+	// Digest is the hex SHA-256 of the names and digests of everything in it, in order.
+	Digest string `json:"digest"`
+	// Damage is what was wrong with the state, of which this is the sound part; empty for a whole one.
+	Damage []Damage `json:"damage,omitempty"`
+}
+
+// What a Backup calls itself.
+const (
+	BackupFormat  = "polity backup"
+	BackupVersion = 1
+)

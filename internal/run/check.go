@@ -71,8 +71,8 @@ func (c *Checker) damaged(d polity.Damage) {
 	c.found.Damage = append(c.found.Damage, d)
 }
 
-// Sound says whether nothing was found to be wrong so far.
-func (c *Checker) Sound() bool { return len(c.found.Damage) == 0 && c.broken == nil }
+// Chained says whether the commits so far are one chain.
+func (c *Checker) Chained() bool { return c.broken == nil }
 
 // Commit takes the commit at a position. damage says that its bytes are known to be wrong.
 func (c *Checker) Commit(seq uint64, data []byte, damage error) {
