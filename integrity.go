@@ -31,10 +31,10 @@ type Damage struct {
 
 // Progress is how far long work has come.
 type Progress struct {
-	Stage string // what is being done, as in "commits"
-	Done  int64
-	Total int64  // 0 for not known
-	Unit  string // of both: "" for a number of things, or "bytes"
+	Stage string `json:"stage"` // what is being done, as in "commits"
+	Done  int64  `json:"done"`
+	Total int64  `json:"total,omitempty"` // 0 for not known
+	Unit  string `json:"unit,omitempty"`  // of both: "" for a number of things, or "bytes"
 }
 
 // Backup says what a backup holds. It stands at the end of the file.

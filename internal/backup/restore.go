@@ -91,7 +91,10 @@ func read(ctx context.Context, file io.Reader, pinned run.Pinned, to taker, t *t
 }
 
 func (r *reader) format() error {
-	if err := r.next(); err != nil || r.name != formatEntry {
+	if err := r.next(); err != nil && !errors.Is(err, zstd.ErrMagicMismatch) {
+		return err
+	}
+	if r.name != formatEntry {
 		return fault.Invalid.New("backup: this is not a backup of a state")
 	}
 	if !bytes.Equal(r.data, formatText()) {
@@ -113,7 +116,7 @@ func (r *reader) next() error {
 		return nil
 	}
 	if err != nil {
-		return fault.Damaged.New("backup: it cannot be read after %q: %w", r.name, err)
+		return fault.Damaged.New("backup: it is cut or damaged after %q: %w", r.name, err)
 	}
 	if h.Typeflag != tar.TypeReg || h.Size > entryMax || h.Name == "" {
 		return fault.Damaged.New("backup: entry %.100q is none that a backup has", h.Name)
