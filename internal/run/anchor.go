@@ -44,11 +44,17 @@ func readAnchor(path string) (anchor, error) {
 	return a, nil
 }
 
-// mark remembers the log's acknowledged end for the next writing.
+// mark remembers the log's acknowledged end for the next writing, and nudges those who read the log.
 func (p *Partition) mark() {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.tip = anchor{p.core.seq, p.core.head}
-	p.mu.Unlock()
+	for _, news := range p.feeds {
+		select {
+		case news <- struct{}{}:
+		default: // it was nudged already
+		}
+	}
 }
 
 func (p *Partition) keepAnchor() {
