@@ -13,16 +13,16 @@ import (
 // metrics are the instruments. Their attributes are names of the release (agents, models, tools) and words of Polity's own, never a run's ID: their
 // number is bounded by what was installed.
 type metrics struct {
-	opened, ended, tokensUsed metric.Int64Counter
-	effects                   metric.Int64Counter
-	commits, events           metric.Int64Counter
-	exported, failures        metric.Int64Counter
-	cost                      metric.Float64Counter
-	runTime, toolTime         metric.Float64Histogram
-	chatTime                  metric.Float64Histogram
-	tokens                    metric.Int64Histogram
-	live                      metric.Int64Gauge
-	lag                       metric.Float64Gauge
+	opened, ended      metric.Int64Counter
+	effects            metric.Int64Counter
+	commits, events    metric.Int64Counter
+	exported, failures metric.Int64Counter
+	cost               metric.Float64Counter
+	runTime, toolTime  metric.Float64Histogram
+	chatTime           metric.Float64Histogram
+	tokens             metric.Int64Histogram
+	live               metric.Int64Gauge
+	lag                metric.Float64Gauge
 }
 
 func newMetrics(m metric.Meter) (*metrics, error) {

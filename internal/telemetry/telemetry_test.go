@@ -156,7 +156,7 @@ func TestSpansFollowFromIDs(t *testing.T) {
 		for _, s := range tel.spans.ended {
 			all.WriteString(s.Name() + " " + s.SpanContext().SpanID().String() + " < " + s.Parent().SpanID().String() + " " + s.EndTime().Sub(s.StartTime()).String() + " " + s.Status().Code.String())
 			for _, a := range s.Attributes() {
-				all.WriteString(" " + string(a.Key) + "=" + a.Value.Emit())
+				all.WriteString(" " + string(a.Key) + "=" + a.Value.String())
 			}
 			all.WriteString("\n")
 		}
