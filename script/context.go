@@ -45,18 +45,21 @@ func (c *Context) Name(base string, i int) string { return base + "." + strconv.
 
 // Ask asks an agent for its only skill and waits for what it answers, which is written to out as Future.Decode does. It returns the answer's fault.
 func (c *Context) Ask(name string, agent polity.AgentName, input, out any) error {
-	return c.do(polity.Ask(name, agent, "", nil), input, out)
+	cmd := polity.Ask(name, agent, "", nil)
+	return c.with(&cmd, input, out)
 }
 
 // Call calls a tool and waits, as Ask does.
 func (c *Context) Call(name, tool string, input, out any) error {
-	return c.do(polity.Call(name, tool, nil), input, out)
+	cmd := polity.Call(name, tool, nil)
+	return c.with(&cmd, input, out)
 }
 
 // Think asks a model and waits for its response. reserve is the most that the answer may consume, which the run's bounds must still allow.
 func (c *Context) Think(name, by string, request model.Request, reserve polity.Usage) (model.Response, error) {
 	var response model.Response
-	err := c.do(polity.Think(name, by, nil, reserve), request, &response)
+	cmd := polity.Think(name, by, nil, reserve)
+	err := c.with(&cmd, request, &response)
 	return response, err
 }
 
@@ -66,28 +69,30 @@ func (c *Context) Sleep(name string, d time.Duration) error {
 	return c.Start(polity.Sleep(name, d)).Await()
 }
 
-func (c *Context) do(cmd polity.Command, input, out any) error {
+// with does a command with an input. Commands are large: they are handed on by pointer, so that a coroutine's first stack suffices.
+func (c *Context) with(cmd *polity.Command, input, out any) error {
 	var err error
-	if cmd.Input, err = marshal("input of "+cmd.Name, input); err != nil {
-		return err
+	if cmd.Input, err = marshal(input); err != nil {
+		return fault.Internal.New("script: input of %s: %w", cmd.Name, err)
 	}
-	return c.Do(cmd, out)
+	return c.do(cmd, out)
 }
 
 // Start begins a command of any kind and does not wait: an ask with a skill or bounds of its own, many calls at once. A command that
 // ends the run or cancels another is refused: return, or call Future.Cancel.
-func (c *Context) Start(cmd polity.Command) *Future {
-	f := &Future{live: c.live, key: cmd.Key()}
-	t, err := c.live.enter("Context.Start")
+func (c *Context) Start(cmd polity.Command) *Future { return c.live.start(&cmd) }
+
+func (l *live) start(cmd *polity.Command) *Future {
+	key := cmd.Key()
+	t, err := l.enter("Context.Start")
 	if err == nil {
-		err = c.live.admit(t, cmd.Do, f.key)
+		err = l.admit(t, cmd.Do, key)
 	}
 	if err != nil {
-		f.done, f.err = true, err
-		return f
+		return &Future{live: l, key: key, done: true, err: err}
 	}
-	c.live.futures[f.key] = f
-	c.live.commands = append(c.live.commands, cmd)
+	f := l.futures.add(l, key)
+	l.commands = append(l.commands, *cmd)
 	t.keep(f)
 	return f
 }
@@ -99,7 +104,7 @@ func (l *live) admit(t *task, do polity.Verb, key string) error {
 	default:
 		return fault.Internal.New("script: a script does not begin a %s: it returns, or calls Future.Cancel", do)
 	}
-	if l.futures[key] != nil {
+	if l.futures.find(key) != nil {
 		return fault.Internal.New("script: the command name %q is used twice in a run; in a loop use Context.Name", key)
 	}
 	if t.cancelled {

@@ -3,6 +3,7 @@ package script
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"polity.run"
 	"polity.run/fault"
@@ -14,16 +15,61 @@ type Future struct {
 	key     string // of a command
 	task    *task  // of a branch
 	done    bool
+	stopped bool
 	data    json.RawMessage
 	err     error
 	usage   polity.Usage
-	stopped bool
-	waiters []*waiter
+	waiter  *task   // who waits for it; nearly always it is one
+	waiters []*task // further ones
 }
 
-// waiter is a task that waits until enough of its futures have succeeded, or cannot.
+// futures are those of all commands of a run, to be found by key.
+type futures struct {
+	all   []*Future
+	free  []Future           // made with the one before, to allocate seldom
+	byKey map[string]*Future // of all, if they are more than scanMax
+}
+
+// The futures of short runs are looked through, latest first; that many at most are made at once.
+const (
+	scanMax = 16
+	slabMax = 16
+)
+
+func (s *futures) find(key string) *Future {
+	if s.byKey != nil {
+		return s.byKey[key]
+	}
+	for i := len(s.all) - 1; i >= 0; i-- {
+		if s.all[i].key == key {
+			return s.all[i]
+		}
+	}
+	return nil
+}
+
+func (s *futures) add(l *live, key string) *Future {
+	if len(s.free) == 0 {
+		s.free = make([]Future, min(len(s.all)+1, slabMax))
+	}
+	f := &s.free[0]
+	s.free = s.free[1:]
+	f.live, f.key = l, key
+	s.all = append(s.all, f)
+	switch {
+	case s.byKey != nil:
+		s.byKey[key] = f
+	case len(s.all) > scanMax:
+		s.byKey = make(map[string]*Future, 2*scanMax)
+		for _, f := range s.all {
+			s.byKey[f.key] = f
+		}
+	}
+	return f
+}
+
+// waiter is what a task waits for: that enough of some futures have succeeded, or cannot.
 type waiter struct {
-	task              *task
 	enough, spare     int // successes that are wanted, and failures that can be borne
 	succeeded, failed int
 }
@@ -44,12 +90,39 @@ func (f *Future) settle(failed *fault.Error) {
 	if failed != nil {
 		f.err = failed
 	}
-	for _, w := range f.waiters {
-		if w.count(f); w.over() {
-			w.task.wake()
-		}
+	if f.waiter != nil {
+		f.waiter.told(f)
 	}
-	f.waiters = nil
+	for _, t := range f.waiters {
+		t.told(f)
+	}
+	f.waiter, f.waiters = nil, nil
+}
+
+// told counts a future that the task waits for.
+func (t *task) told(f *Future) {
+	if t.waiter.count(f); t.waiter.over() {
+		t.wake()
+	}
+}
+
+func (f *Future) await(t *task) {
+	if f.waiter == nil {
+		f.waiter = t
+	} else {
+		f.waiters = append(f.waiters, t)
+	}
+}
+
+// leave says that a task waits no longer.
+func (f *Future) leave(t *task) {
+	if f.waiter == t {
+		f.waiter = nil
+		return
+	}
+	if i := slices.Index(f.waiters, t); i >= 0 {
+		f.waiters = slices.Delete(f.waiters, i, i+1)
+	}
 }
 
 // Await waits for the end and returns the fault, if it failed.
@@ -113,7 +186,8 @@ func (l *live) wait(enough int, futures ...*Future) error {
 	if err != nil {
 		return err
 	}
-	w := &waiter{task: t, enough: enough, spare: len(futures) - enough}
+	w := &t.waiter
+	*w = waiter{enough: enough, spare: len(futures) - enough}
 	for _, f := range futures {
 		switch {
 		case f.live != l:
@@ -129,9 +203,14 @@ func (l *live) wait(enough int, futures ...*Future) error {
 	}
 	for _, f := range futures {
 		if !f.done {
-			f.waiters = append(f.waiters, w)
+			f.await(t)
 		}
 	}
 	t.block()
+	for _, f := range futures {
+		if !f.done {
+			f.leave(t)
+		}
+	}
 	return nil
 }

@@ -22,9 +22,9 @@ type live struct {
 	opened  polity.Event
 	now     time.Time
 	random  *rand.Rand
-	futures map[string]*Future // of all commands so far, by key
-	tasks   []*task            // that have not ended; the first is the function itself
-	ready   []*task            // in the order in which they will run
+	futures futures // of all commands so far
+	tasks   []*task // that have not ended; the first is the function itself
+	ready   []*task // in the order in which they will run
 	running *task
 
 	commands []polity.Command // of the answer that is being decided
@@ -43,6 +43,7 @@ type task struct {
 	stop    func()
 	yield   func(struct{}) bool
 	blocked bool
+	waiter  waiter // while it is blocked
 	ended   bool
 
 	branch    bool
@@ -51,7 +52,7 @@ type task struct {
 }
 
 func newLive(fn func(*Context, json.RawMessage) (json.RawMessage, error), opened polity.Event) *live {
-	l := &live{opened: opened, futures: map[string]*Future{}}
+	l := &live{opened: opened}
 	l.begin(func() {
 		out, err := fn(&Context{live: l}, opened.Data)
 		l.over = true
@@ -65,17 +66,16 @@ func newLive(fn func(*Context, json.RawMessage) (json.RawMessage, error), opened
 
 // step tells of an event, lets everything run that can, and returns what was asked for. At the end that is only how the run ends: what
 // was begun at the same time would be cancelled at once.
-func (l *live) step(s seen) ([]polity.Command, *fault.Error) {
+func (l *live) step(s *seen) ([]polity.Command, *fault.Error) {
 	l.now, l.commands = s.at, nil
-	if f := l.futures[s.key]; f != nil && !f.done {
+	if f := l.futures.find(s.key); f != nil && !f.done {
 		f.data, f.usage = s.data, s.usage
 		f.settle(s.fault)
 	}
-	for len(l.ready) > 0 && !l.over && l.broken == nil {
-		t := l.ready[0]
-		l.ready = l.ready[1:]
-		l.resume(t)
+	for i := 0; i < len(l.ready) && !l.over && l.broken == nil; i++ { // it grows meanwhile
+		l.resume(l.ready[i])
 	}
+	l.ready = l.ready[:0]
 	if f := l.stray.Load(); f != nil {
 		return nil, f
 	}

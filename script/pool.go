@@ -1,9 +1,6 @@
 package script
 
-import (
-	"container/list"
-	"sync"
-)
+import "sync"
 
 // LiveMax is how many coroutines a pool keeps by default. One that waits costs about 10 KB, mostly its stack.
 const LiveMax = 10_000
@@ -13,15 +10,17 @@ const LiveMax = 10_000
 type Pool struct {
 	max int
 
-	mu    sync.Mutex
-	kept  list.List // of *record, the latest first
-	total int       // coroutines of kept
+	mu    sync.Mutex // may be taken by who holds a record's
+	kept  seat       // of the ring: next is the run that was decided last, prev the one decided least lately
+	runs  int        // in the ring
+	total int        // coroutines of those
 }
 
-// seat is a run's place in its pool, guarded by the pool's lock.
+// seat is a run's place in its pool's ring, guarded by the pool's lock.
 type seat struct {
-	place *list.Element // nil while it is being decided, or has nothing to drop
-	count int           // of its coroutines
+	prev, next *seat
+	record     *record
+	count      int // of its coroutines
 }
 
 // NewPool makes a pool that keeps so many coroutines; 0 is LiveMax, and below that none.
@@ -29,7 +28,9 @@ func NewPool(live int) *Pool {
 	if live == 0 {
 		live = LiveMax
 	}
-	return &Pool{max: live}
+	p := &Pool{max: live}
+	p.kept.prev, p.kept.next = &p.kept, &p.kept
+	return p
 }
 
 // Live returns how many coroutines are kept now.
@@ -39,37 +40,50 @@ func (p *Pool) Live() int {
 	return p.total
 }
 
-// take takes a run out, so that nobody drops it.
-func (p *Pool) take(r *record) {
+// keep notes how many coroutines a run has that was just decided, and drops those of others, or of itself, if there are too many. The caller holds the run's lock.
+func (p *Pool) keep(r *record, count int) {
+	for _, old := range p.put(r, count) { // with no lock of the pool: what is deferred in scripts may take its time
+		old.drop()
+		if old != r {
+			old.mu.Unlock()
+		}
+	}
+}
+
+// put returns the runs to drop, which are locked. It waits for none: a run that is being decided elsewhere is in use, and stays.
+func (p *Pool) put(r *record, count int) (surplus []*record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.remove(r)
+	if r.next != nil {
+		p.remove(&r.seat)
+	}
+	if count == 0 {
+		return nil
+	}
+	r.record, r.count = r, count
+	p.front(&r.seat)
+	for i := p.runs; p.total > p.max && i > 0; i-- {
+		s := p.kept.prev
+		p.remove(s)
+		if s.record != r && !s.record.mu.TryLock() {
+			p.front(s)
+			continue
+		}
+		surplus = append(surplus, s.record)
+	}
+	return surplus
 }
 
-func (p *Pool) remove(r *record) {
-	if r.place != nil {
-		p.kept.Remove(r.place)
-		p.total -= r.count
-		r.place = nil
-	}
+func (p *Pool) front(s *seat) {
+	s.prev, s.next = &p.kept, p.kept.next
+	s.prev.next, s.next.prev = s, s
+	p.runs++
+	p.total += s.count
 }
 
-// keep puts a run in, and drops others if there are too many.
-func (p *Pool) keep(r *record, count int) {
-	p.mu.Lock()
-	r.count = count
-	r.place = p.kept.PushFront(r)
-	p.total += count
-	var surplus []*record
-	for p.total > p.max && p.kept.Len() > 0 {
-		old := p.kept.Back().Value.(*record)
-		p.remove(old)
-		surplus = append(surplus, old)
-	}
-	p.mu.Unlock()
-	for _, old := range surplus { // with no lock but its own: it may be being decided elsewhere
-		old.mu.Lock()
-		old.drop()
-		old.mu.Unlock()
-	}
+func (p *Pool) remove(s *seat) {
+	s.prev.next, s.next.prev = s.next, s.prev
+	s.prev, s.next = nil, nil
+	p.runs--
+	p.total -= s.count
 }

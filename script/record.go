@@ -59,13 +59,9 @@ func (d *decider) Decide(state any, e polity.Event) (any, []polity.Command) {
 	if !ok {
 		r = &record{}
 	}
-	d.pool.take(r)
-	commands, weight, f := d.decide(r, e)
+	commands, f := d.decide(r, &e)
 	if f != nil {
 		panic(f) // what a decider does that cannot decide: see polity.Decider
-	}
-	if weight > 0 {
-		d.pool.keep(r, weight)
 	}
 	return r, commands
 }
@@ -73,43 +69,47 @@ func (d *decider) Decide(state any, e polity.Event) (any, []polity.Command) {
 // Forget lets the coroutines of a run go that nobody will ask again.
 func (d *decider) Forget(state any) {
 	if r, ok := state.(*record); ok {
-		d.pool.take(r)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.end()
+		d.pool.keep(r, 0)
 	}
 }
 
-// decide returns the commands and how many coroutines the run now has.
-func (d *decider) decide(r *record, e polity.Event) ([]polity.Command, int, *fault.Error) {
+func (d *decider) decide(r *record, e *polity.Event) ([]polity.Command, *fault.Error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended || (e.Kind == polity.Opened) != (len(r.seen) == 0) {
-		return nil, r.weight(), nil
+		return nil, nil
 	}
-	if f := d.revive(r); f != nil {
+	commands, f := d.step(r, e)
+	if f != nil || r.live.over {
 		r.end()
-		return nil, 0, f
 	}
-	s := seen{at: e.At, data: bytes.Clone(e.Data), fault: e.Fault, usage: e.Usage}
+	d.pool.keep(r, r.weight())
+	return commands, f
+}
+
+// step takes in an event and returns the commands.
+func (d *decider) step(r *record, e *polity.Event) ([]polity.Command, *fault.Error) {
+	if f := d.revive(r); f != nil {
+		return nil, f
+	}
+	r.seen = append(r.seen, seen{at: e.At, data: bytes.Clone(e.Data), fault: e.Fault, usage: e.Usage})
+	s := &r.seen[len(r.seen)-1]
 	if e.Kind == polity.Opened {
-		r.opened = e
+		r.opened = *e
 		r.opened.Data = s.data
 		r.live = newLive(d.fn, r.opened)
 	} else {
 		s.key = polity.CommandKey(e.Name, e.Attempt)
 	}
-	r.seen = append(r.seen, s)
 	commands, f := r.live.step(s)
-	if f != nil || r.live.over {
-		r.end()
-		return commands, 0, f
-	}
 	for i := range commands {
 		r.asked = append(r.asked, d.mark(&commands[i]))
 	}
-	r.seen[len(r.seen)-1].asked = len(r.asked)
-	return commands, r.weight(), nil
+	s.asked = len(r.asked)
+	return commands, f
 }
 
 // weight is how many coroutines there are.
@@ -144,7 +144,7 @@ func (d *decider) revive(r *record) *fault.Error {
 	before := 0
 	for i := range r.seen {
 		s := &r.seen[i]
-		commands, f := r.live.step(*s)
+		commands, f := r.live.step(s)
 		if f != nil {
 			return f
 		}

@@ -70,7 +70,11 @@ func Decider[In, Out any](fn func(c *Context, in In) (Out, error), cfg Config) p
 		if err != nil {
 			return nil, err
 		}
-		return marshal("output", out)
+		data, err := marshal(out)
+		if err != nil {
+			return nil, fault.Internal.New("script: output: %w", err)
+		}
+		return data, nil
 	}}
 }
 
@@ -83,13 +87,9 @@ func unmarshal(data json.RawMessage, out any) error {
 	return json.Unmarshal(data, out)
 }
 
-func marshal(what string, v any) (json.RawMessage, error) {
+func marshal(v any) (json.RawMessage, error) {
 	if raw, ok := v.(json.RawMessage); ok {
 		return raw, nil
 	}
-	data, err := json.Marshal(v)
-	if err != nil {
-		return nil, fault.Internal.New("script: %s: %w", what, err)
-	}
-	return data, nil
+	return json.Marshal(v)
 }
