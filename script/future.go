@@ -16,9 +16,8 @@ type Future struct {
 	task    *task  // of a branch
 	done    bool
 	stopped bool
-	data    json.RawMessage
+	result  *seen // of a command that is done
 	err     error
-	usage   polity.Usage
 	waiter  *task   // who waits for it; nearly always it is one
 	waiters []*task // further ones
 }
@@ -30,11 +29,8 @@ type futures struct {
 	byKey map[string]*Future // of all, if they are more than scanMax
 }
 
-// The futures of short runs are looked through, latest first; that many at most are made at once.
-const (
-	scanMax = 16
-	slabMax = 16
-)
+// scanMax is how many futures are looked through, latest first, before they are found by key.
+const scanMax = 16
 
 func (s *futures) find(key string) *Future {
 	if s.byKey != nil {
@@ -138,10 +134,11 @@ func (f *Future) Await() error {
 // ended at a bound gives both: its best effort in out, and its fault.Exhausted.
 func (f *Future) Decode(out any) error {
 	err := f.Await()
-	if out == nil || len(f.data) == 0 || err != nil && !errors.Is(err, fault.Exhausted) {
+	data := f.Data()
+	if out == nil || len(data) == 0 || err != nil && !errors.Is(err, fault.Exhausted) {
 		return err
 	}
-	if bad := unmarshal(f.data, out); bad != nil && err == nil {
+	if bad := unmarshal(data, out); bad != nil && err == nil {
 		return fault.Invalid.New("script: result of %s: %w", f.key, bad)
 	}
 	return err
@@ -149,13 +146,23 @@ func (f *Future) Decode(out any) error {
 
 // Data returns the result of a command as it is, once it is done: also what an agent that failed had done until then, if it says so. It is not to
 // be changed.
-func (f *Future) Data() json.RawMessage { return f.data }
+func (f *Future) Data() json.RawMessage {
+	if f.result == nil {
+		return nil
+	}
+	return f.result.data
+}
 
 // Done says whether it has ended.
 func (f *Future) Done() bool { return f.done }
 
 // Usage is what a command has consumed, once it is done.
-func (f *Future) Usage() polity.Usage { return f.usage }
+func (f *Future) Usage() polity.Usage {
+	if f.result == nil || f.result.usage == nil {
+		return polity.Usage{}
+	}
+	return *f.result.usage
+}
 
 // Cancel asks it to end, which it does later: as fault.Cancelled, or as it happened to end before that. Cancelling a branch cancels
 // the commands and branches that it began and lets it begin nothing more. What has ended stays as it is.

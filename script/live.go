@@ -67,9 +67,9 @@ func newLive(fn func(*Context, json.RawMessage) (json.RawMessage, error), opened
 // step tells of an event, lets everything run that can, and returns what was asked for. At the end that is only how the run ends: what
 // was begun at the same time would be cancelled at once.
 func (l *live) step(s *seen) ([]polity.Command, *fault.Error) {
-	l.now, l.commands = s.at, nil
+	l.now, l.commands = s.at, l.commands[:0]
 	if f := l.futures.find(s.key); f != nil && !f.done {
-		f.data, f.usage = s.data, s.usage
+		f.result = s
 		f.settle(s.fault)
 	}
 	for i := 0; i < len(l.ready) && !l.over && l.broken == nil; i++ { // it grows meanwhile
@@ -80,7 +80,7 @@ func (l *live) step(s *seen) ([]polity.Command, *fault.Error) {
 		return nil, f
 	}
 	if l.over {
-		l.commands = []polity.Command{l.end}
+		l.commands = append(l.commands[:0], l.end)
 	}
 	return l.commands, l.broken
 }

@@ -20,7 +20,7 @@ type Pool struct {
 type seat struct {
 	prev, next *seat
 	record     *record
-	count      int // of its coroutines
+	weight     int // of its coroutines
 }
 
 // NewPool makes a pool that keeps so many coroutines; 0 is LiveMax, and below that none.
@@ -41,8 +41,8 @@ func (p *Pool) Live() int {
 }
 
 // keep notes how many coroutines a run has that was just decided, and drops those of others, or of itself, if there are too many. The caller holds the run's lock.
-func (p *Pool) keep(r *record, count int) {
-	for _, old := range p.put(r, count) { // with no lock of the pool: what is deferred in scripts may take its time
+func (p *Pool) keep(r *record, weight int) {
+	for _, old := range p.put(r, weight) { // with no lock of the pool: what is deferred in scripts may take its time
 		old.drop()
 		if old != r {
 			old.mu.Unlock()
@@ -51,16 +51,16 @@ func (p *Pool) keep(r *record, count int) {
 }
 
 // put returns the runs to drop, which are locked. It waits for none: a run that is being decided elsewhere is in use, and stays.
-func (p *Pool) put(r *record, count int) (surplus []*record) {
+func (p *Pool) put(r *record, weight int) (surplus []*record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if r.next != nil {
 		p.remove(&r.seat)
 	}
-	if count == 0 {
+	if weight == 0 {
 		return nil
 	}
-	r.record, r.count = r, count
+	r.record, r.weight = r, weight
 	p.front(&r.seat)
 	for i := p.runs; p.total > p.max && i > 0; i-- {
 		s := p.kept.prev
@@ -78,12 +78,12 @@ func (p *Pool) front(s *seat) {
 	s.prev, s.next = &p.kept, p.kept.next
 	s.prev.next, s.next.prev = s, s
 	p.runs++
-	p.total += s.count
+	p.total += s.weight
 }
 
 func (p *Pool) remove(s *seat) {
 	s.prev.next, s.next.prev = s.next, s.prev
 	s.prev, s.next = nil, nil
 	p.runs--
-	p.total -= s.count
+	p.total -= s.weight
 }
