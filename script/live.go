@@ -127,10 +127,19 @@ func (l *live) unwind() {
 // run is the body of the coroutine.
 func (t *task) run(yield func(struct{}) bool) {
 	debug.SetPanicOnFault(true) // marks this goroutine: see enter
+	makeRoom(0)
 	t.yield = yield
 	defer t.leave()
 	t.do()
 	t.ended = true
+}
+
+// makeRoom has the stack grow to what most scripts need, 8 KB, at once: here few frames are to be moved, and in the middle of a call many, twice.
+//
+//go:noinline
+func makeRoom(i int) byte {
+	var room [4 << 10]byte
+	return room[i]
 }
 
 // exited is what a coroutine panics with that ended by runtime.Goexit: else whoever resumed it would end, too.
