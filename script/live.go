@@ -3,7 +3,6 @@ package script
 import (
 	"encoding/json"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"path"
 	"runtime"
@@ -19,6 +18,7 @@ import (
 
 // live is the coroutines of a run and what they share. Only one of them runs at a time, and only while the run is decided.
 type live struct {
+	pool    *Pool // of coroutines
 	opened  polity.Event
 	now     time.Time
 	random  *rand.Rand
@@ -35,24 +35,8 @@ type live struct {
 	stray    atomic.Pointer[fault.Error]
 }
 
-// task is a coroutine.
-type task struct {
-	live    *live
-	do      func()
-	next    func() (struct{}, bool)
-	stop    func()
-	yield   func(struct{}) bool
-	blocked bool
-	waiter  waiter // while it is blocked
-	ended   bool
-
-	branch    bool
-	began     []*Future // by a branch, to be cancelled with it
-	cancelled bool
-}
-
-func newLive(fn func(*Context, json.RawMessage) (json.RawMessage, error), opened polity.Event) *live {
-	l := &live{opened: opened}
+func newLive(pool *Pool, fn func(*Context, json.RawMessage) (json.RawMessage, error), opened polity.Event) *live {
+	l := &live{pool: pool, opened: opened}
 	l.begin(func() {
 		out, err := fn(&Context{live: l}, opened.Data)
 		l.over = true
@@ -85,99 +69,36 @@ func (l *live) step(s *seen) ([]polity.Command, *fault.Error) {
 	return l.commands, l.broken
 }
 
-// begin makes a coroutine that will run after those that are ready.
+// begin makes a task that will run after those that are ready.
 func (l *live) begin(do func()) *task {
-	t := &task{live: l, do: do}
-	t.next, t.stop = iter.Pull(t.run)
+	t := &task{live: l, do: do, on: l.pool.coroutine()}
+	t.on.task = t
 	l.tasks = append(l.tasks, t)
 	l.ready = append(l.ready, t)
 	return t
 }
 
-// resume lets a coroutine run until it waits or ends.
+// resume lets a task run until it waits or ends.
 func (l *live) resume(t *task) {
 	l.running = t
-	defer l.paused(t)
-	t.next()
-}
-
-func (l *live) paused(t *task) {
-	l.running = nil
-	if x := recover(); x != nil && x != any(exited{}) {
-		panic(x) // not one of the script's: run has recovered those
+	defer func() { l.running = nil }()
+	more := t.on.resume()
+	if !t.ended {
+		return
 	}
-	if t.ended {
-		l.tasks = slices.DeleteFunc(l.tasks, func(o *task) bool { return o == t })
+	l.tasks = slices.DeleteFunc(l.tasks, func(o *task) bool { return o == t })
+	if more {
+		l.pool.rest(t.on)
 	}
 }
 
-// unwind ends all coroutines where they stand; what their functions deferred is done, and can ask for nothing.
+// unwind ends all tasks where they stand; what their functions deferred is done, and can ask for nothing.
 func (l *live) unwind() {
 	l.unwound = true
 	for len(l.tasks) > 0 {
 		t := l.tasks[len(l.tasks)-1]
 		l.tasks = l.tasks[:len(l.tasks)-1]
-		func() {
-			defer l.paused(t)
-			t.stop()
-		}()
-	}
-}
-
-// run is the body of the coroutine.
-func (t *task) run(yield func(struct{}) bool) {
-	debug.SetPanicOnFault(true) // marks this goroutine: see enter
-	makeRoom(0)
-	t.yield = yield
-	defer t.leave()
-	t.do()
-	t.ended = true
-}
-
-// makeRoom has the stack grow to what most scripts need, 8 KB, at once: here few frames are to be moved, and in the middle of a call many, twice.
-//
-//go:noinline
-func makeRoom(i int) byte {
-	var room [4 << 10]byte
-	return room[i]
-}
-
-// exited is what a coroutine panics with that ended by runtime.Goexit: else whoever resumed it would end, too.
-type exited struct{}
-
-func (t *task) leave() {
-	if t.ended {
-		return
-	}
-	t.ended = true
-	x := recover()
-	if !t.live.unwound && t.live.broken == nil {
-		t.live.broken = panicked(x)
-	}
-	if x == nil {
-		panic(exited{})
-	}
-}
-
-// block gives way until the task is made ready.
-func (t *task) block() {
-	t.blocked = true
-	if !t.yield(struct{}{}) {
-		runtime.Goexit() // it was dropped; unlike a panic this cannot be recovered on the way
-	}
-}
-
-// keep remembers what a branch began.
-func (t *task) keep(f *Future) {
-	if t.branch {
-		t.began = append(t.began, f)
-	}
-}
-
-func (t *task) wake() {
-	if t.blocked {
-		t.blocked = false
-		t.live.ready = append(t.live.ready, t)
+		t.on.end()
 	}
 }
 

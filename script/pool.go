@@ -5,6 +5,9 @@ import "sync"
 // LiveMax is how many coroutines a pool keeps by default. One that waits costs about 10 KB, mostly its stack.
 const LiveMax = 10_000
 
+// idleMax is how many coroutines that run nothing a pool keeps for the next run, as long as any of its runs has not ended.
+const idleMax = 64
+
 // Pool bounds how many coroutines are kept between decisions: those of the runs that were decided least lately are dropped, and made again when
 // they are needed. A run has one, and one more for each branch that has not ended. It is safe for concurrent use.
 type Pool struct {
@@ -14,12 +17,15 @@ type Pool struct {
 	kept  seat       // of the ring: next is the run that was decided last, prev the one decided least lately
 	runs  int        // in the ring
 	total int        // coroutines of those
+	open  int        // runs that have not ended, with and without coroutines
+	idle  []*coroutine
 }
 
 // seat is a run's place in its pool's ring, guarded by the pool's lock.
 type seat struct {
 	prev, next *seat
 	record     *record
+	open       bool
 	weight     int // of its coroutines
 }
 
@@ -41,8 +47,13 @@ func (p *Pool) Live() int {
 }
 
 // keep notes how many coroutines a run has that was just decided, and drops those of others, or of itself, if there are too many. The caller holds the run's lock.
+// A run without any has ended.
 func (p *Pool) keep(r *record, weight int) {
-	for _, old := range p.put(r, weight) { // with no lock of the pool: what is deferred in scripts may take its time
+	surplus, idle := p.put(r, weight)
+	for _, c := range idle {
+		c.end()
+	}
+	for _, old := range surplus { // with no lock of the pool: what is deferred in scripts may take its time
 		old.drop()
 		if old != r {
 			old.mu.Unlock()
@@ -51,14 +62,25 @@ func (p *Pool) keep(r *record, weight int) {
 }
 
 // put returns the runs to drop, which are locked. It waits for none: a run that is being decided elsewhere is in use, and stays.
-func (p *Pool) put(r *record, weight int) (surplus []*record) {
+func (p *Pool) put(r *record, weight int) (surplus []*record, idle []*coroutine) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if r.next != nil {
 		p.remove(&r.seat)
 	}
+	switch {
+	case weight > 0 && !r.open:
+		r.open = true
+		p.open++
+	case weight == 0 && r.open:
+		r.open = false
+		p.open--
+	}
+	if p.open == 0 {
+		idle, p.idle = p.idle, nil
+	}
 	if weight == 0 {
-		return nil
+		return nil, idle
 	}
 	r.record, r.weight = r, weight
 	p.front(&r.seat)
@@ -71,7 +93,38 @@ func (p *Pool) put(r *record, weight int) (surplus []*record) {
 		}
 		surplus = append(surplus, s.record)
 	}
-	return surplus
+	return surplus, nil
+}
+
+// coroutine returns one that has nothing to do.
+func (p *Pool) coroutine() *coroutine {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.idle) - 1
+	if n < 0 {
+		return newCoroutine()
+	}
+	c := p.idle[n]
+	p.idle = p.idle[:n]
+	return c
+}
+
+// rest takes a coroutine that has nothing to do any more.
+func (p *Pool) rest(c *coroutine) {
+	c.task = nil
+	if !p.lies(c) {
+		c.end()
+	}
+}
+
+func (p *Pool) lies(c *coroutine) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open == 0 || len(p.idle) >= idleMax {
+		return false
+	}
+	p.idle = append(p.idle, c)
+	return true
 }
 
 func (p *Pool) front(s *seat) {

@@ -400,12 +400,19 @@ func (passByHand) Decide(state any, e polity.Event) (any, []polity.Command) {
 // BenchmarkDecide compares a script with the same logic as a hand-written decider: x-hand is how much longer a run takes, decisions alone. "typed" reads and
 // writes JSON; "raw" passes it on, so that nearly nothing but the script's own cost is left.
 func BenchmarkDecide(b *testing.B) {
-	b.Run("typed", func(b *testing.B) { against(b, byHand{}, script.Decider(byScript, script.Config{})) })
-	b.Run("raw", func(b *testing.B) { against(b, passByHand{}, script.Decider(passOn, script.Config{})) })
+	for _, others := range []bool{true, false} {
+		how := map[bool]string{true: "beside another", false: "alone"}[others]
+		b.Run("typed/"+how, func(b *testing.B) { against(b, byHand{}, script.Decider(byScript, script.Config{}), others) })
+		b.Run("raw/"+how, func(b *testing.B) { against(b, passByHand{}, script.Decider(passOn, script.Config{}), others) })
+	}
 }
 
-func against(b *testing.B, d polity.Decider, s polity.Decider) {
+func against(b *testing.B, d polity.Decider, s polity.Forgetter, other bool) {
 	b.ReportAllocs()
+	if other {
+		state, _ := s.Decide(nil, polity.Event{Kind: polity.Opened, Run: "0-other", Data: json.RawMessage(`{}`)})
+		defer s.Forget(state)
+	}
 	var hand, scripted []int64
 	for b.Loop() { // in turns, so that both see the same machine
 		hand = append(hand, timed(func() { whole(b, d, "0-bench") }))

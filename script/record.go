@@ -130,7 +130,7 @@ func (d *decider) step(r *record, e *polity.Event) ([]polity.Command, *fault.Err
 	if e.Kind == polity.Opened {
 		r.opened = *e
 		r.opened.Data = s.data
-		r.live = newLive(d.fn, r.opened)
+		r.live = newLive(d.pool, d.fn, r.opened)
 	} else {
 		s.key = polity.CommandKey(e.Name, e.Attempt)
 	}
@@ -174,7 +174,7 @@ func (d *decider) revive(r *record) *fault.Error {
 	if r.live != nil || r.first == nil {
 		return nil
 	}
-	r.live = newLive(d.fn, r.opened)
+	r.live = newLive(d.pool, d.fn, r.opened)
 	for i, s := 0, r.first; s != nil; i, s = i+1, s.next {
 		commands, f := r.live.step(s)
 		if f != nil {
