@@ -1,6 +1,9 @@
 package script
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // LiveMax is how many coroutines a pool keeps by default. One that waits costs about 10 KB, mostly its stack.
 const LiveMax = 10_000
@@ -19,6 +22,8 @@ type Pool struct {
 	total int        // coroutines of those
 	open  int        // runs that have not ended, with and without coroutines
 	idle  []*coroutine
+
+	latest atomic.Pointer[seat] // what is next in the ring, to be read without the lock
 }
 
 // seat is a run's place in its pool's ring, guarded by the pool's lock.
@@ -49,6 +54,9 @@ func (p *Pool) Live() int {
 // keep notes how many coroutines a run has that was just decided, and drops those of others, or of itself, if there are too many. The caller holds the run's lock.
 // A run without any has ended.
 func (p *Pool) keep(r *record, weight int) {
+	if weight == r.weight && p.latest.Load() == &r.seat {
+		return // as it was; nobody else takes it out while its lock is held
+	}
 	surplus, idle := p.put(r, weight)
 	for _, c := range idle {
 		c.end()
@@ -130,6 +138,7 @@ func (p *Pool) lies(c *coroutine) bool {
 func (p *Pool) front(s *seat) {
 	s.prev, s.next = &p.kept, p.kept.next
 	s.prev.next, s.next.prev = s, s
+	p.latest.Store(s)
 	p.runs++
 	p.total += s.weight
 }
@@ -137,6 +146,7 @@ func (p *Pool) front(s *seat) {
 func (p *Pool) remove(s *seat) {
 	s.prev.next, s.next.prev = s.next, s.prev
 	s.prev, s.next = nil, nil
+	p.latest.Store(p.kept.next)
 	p.runs--
 	p.total -= s.weight
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -405,7 +406,40 @@ func BenchmarkDecide(b *testing.B) {
 		b.Run("typed/"+how, func(b *testing.B) { against(b, byHand{}, script.Decider(byScript, script.Config{}), others) })
 		b.Run("raw/"+how, func(b *testing.B) { against(b, passByHand{}, script.Decider(passOn, script.Config{}), others) })
 	}
+	b.Run("raw/bare", func(b *testing.B) { against(b, passByHand{}, bare{}, false) })
 }
+
+// bare is passByHand as a coroutine and nothing else: it keeps nothing, so that it could not be made again, and checks nothing. That is the least that
+// a function which waits can cost in Go.
+type bare struct{}
+
+type bareState struct {
+	next func() (polity.Command, bool)
+	data json.RawMessage
+}
+
+func (bare) Decide(state any, e polity.Event) (any, []polity.Command) {
+	s, ok := state.(*bareState)
+	if !ok {
+		s = &bareState{}
+		s.next, _ = iter.Pull(func(yield func(polity.Command) bool) {
+			for i := range benchSteps {
+				if !yield(polity.Call(fmt.Sprintf("step.%d", i), "tool", s.data)) {
+					return
+				}
+			}
+			yield(polity.Finish(s.data))
+		})
+	}
+	s.data = slices.Clone(e.Data)
+	c, _ := s.next()
+	if c.Do == polity.DoFinish {
+		s.next()
+	}
+	return s, []polity.Command{c}
+}
+
+func (bare) Forget(any) {}
 
 func against(b *testing.B, d polity.Decider, s polity.Forgetter, other bool) {
 	b.ReportAllocs()
