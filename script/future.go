@@ -158,10 +158,10 @@ func (f *Future) Done() bool { return f.done }
 
 // Usage is what a command has consumed, once it is done.
 func (f *Future) Usage() polity.Usage {
-	if f.result == nil || f.result.usage == nil {
+	if f.result == nil {
 		return polity.Usage{}
 	}
-	return *f.result.usage
+	return f.result.usage()
 }
 
 // Cancel asks it to end, which it does later: as fault.Cancelled, or as it happened to end before that. Cancelling a branch cancels

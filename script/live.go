@@ -54,7 +54,7 @@ func (l *live) step(s *seen) ([]polity.Command, *fault.Error) {
 	l.now, l.commands = s.at, l.commands[:0]
 	if f := l.futures.find(s.key); f != nil && !f.done {
 		f.result = s
-		f.settle(s.fault)
+		f.settle(s.fault())
 	}
 	for i := 0; i < len(l.ready) && !l.over && l.broken == nil; i++ { // it grows meanwhile
 		l.resume(l.ready[i])

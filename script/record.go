@@ -38,10 +38,48 @@ type seen struct {
 	at    time.Time
 	key   string // of the command that it is a result of; "" for the opening
 	data  json.RawMessage
+	asked mark // the first command; most steps have one
+	rest  *rest
+}
+
+// rest is what most events have nothing of.
+type rest struct {
 	fault *fault.Error
-	usage *polity.Usage // nil for none
-	asked mark          // the first command; most steps have one
-	more  []mark        // further ones
+	usage polity.Usage
+	asked []mark // further commands
+}
+
+func (s *seen) more() *rest {
+	if s.rest == nil {
+		s.rest = &rest{}
+	}
+	return s.rest
+}
+
+func (s *seen) fault() *fault.Error {
+	if s.rest == nil {
+		return nil
+	}
+	return s.rest.fault
+}
+
+func (s *seen) usage() polity.Usage {
+	if s.rest == nil {
+		return polity.Usage{}
+	}
+	return s.rest.usage
+}
+
+// mark returns the i-th, or that of nothing.
+func (s *seen) mark(i int) mark {
+	switch {
+	case i == 0:
+		return s.asked
+	case s.rest != nil && i <= len(s.rest.asked):
+		return s.rest.asked[i-1]
+	default:
+		return mark{}
+	}
 }
 
 // mark is what is kept of a command, to know it again. That of nothing is zero.
@@ -70,10 +108,9 @@ func (r *record) see(e *polity.Event) *seen {
 	s := &r.free[0]
 	r.free = r.free[1:]
 	r.steps++
-	s.at, s.data, s.fault = e.At, bytes.Clone(e.Data), e.Fault
-	if e.Usage != (polity.Usage{}) {
-		s.usage = &polity.Usage{}
-		*s.usage = e.Usage
+	s.at, s.data = e.At, bytes.Clone(e.Data)
+	if e.Fault != nil || e.Usage != (polity.Usage{}) {
+		s.rest = &rest{fault: e.Fault, usage: e.Usage}
 	}
 	if r.last == nil {
 		r.first = s
@@ -140,7 +177,7 @@ func (d *decider) step(r *record, e *polity.Event) ([]polity.Command, *fault.Err
 		if i == 0 {
 			s.asked = m
 		} else {
-			s.more = append(s.more, m)
+			s.more().asked = append(s.more().asked, m)
 		}
 	}
 	return commands, f
@@ -189,18 +226,15 @@ func (d *decider) revive(r *record) *fault.Error {
 
 // compare compares what a function asked for with what it asks for now, after the step-th event.
 func (d *decider) compare(step int, s *seen, now []polity.Command) *fault.Error {
-	for i := range max(1+len(s.more), len(now)) {
-		var then, code mark
-		switch {
-		case i == 0:
-			then = s.asked
-		case i <= len(s.more):
-			then = s.more[i-1]
-		}
+	for i := 0; ; i++ {
+		then, code := s.mark(i), mark{}
 		if i < len(now) {
 			code = d.mark(&now[i])
 		}
-		if then == code {
+		switch {
+		case then == code && then.do == 0:
+			return nil
+		case then == code:
 			continue
 		}
 		does := code.String()
@@ -210,7 +244,6 @@ func (d *decider) compare(step int, s *seen, now []polity.Command) *fault.Error 
 		return fault.Of(fault.Diverged.New("script: at step %d the run has %s, the code now does %s; a script reads no clock, no random numbers and no order of a map but its context's",
 			step, &then, does))
 	}
-	return nil
 }
 
 func (d *decider) mark(c *polity.Command) mark {
