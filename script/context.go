@@ -1,9 +1,13 @@
 package script
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"polity.run"
@@ -38,6 +42,27 @@ func (c *Context) Random() *rand.Rand {
 		c.live.random = rand.New(rand.NewPCG(h.Sum64(), 0))
 	}
 	return c.live.random
+}
+
+// UUID returns a UUID (RFC 9562, version 8) that belongs to the run and the name: another one for each name, and the same each time, also in another version
+// of the code.
+func (c *Context) UUID(name string) string {
+	u := sha256.Sum256([]byte(string(c.live.opened.Run) + "#" + name))
+	u[6], u[8] = 0x80|u[6]&0x0f, 0x80|u[8]&0x3f
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:16])
+}
+
+// Since says whether the run was opened with that version of the script or a later one. What begins to behave otherwise stands behind it, so that older runs go
+// on as they began; it is decided by the release that pins the run. The versions are those of New and Config.Older; with any
+// other, the run is stopped as fault.Diverged, and goes on when that is mended.
+func (c *Context) Since(version string) bool {
+	d := c.live.decider
+	i := slices.Index(d.versions, version)
+	if i < 0 {
+		panic(fault.Of(fault.Diverged.New("script: Since(%q): the script's versions are %s; name it in Config.Older, or take the older way out",
+			version, strings.Join(d.versions, ", "))))
+	}
+	return d.version >= i
 }
 
 // Name returns the name of the i-th command of a loop, as in fetch.3.
@@ -148,15 +173,78 @@ func (c *Context) Parallel(branches ...func() error) error {
 	if err == nil {
 		return nil
 	}
+	if stopped := c.stop(futures); stopped != nil {
+		return stopped
+	}
+	return err
+}
+
+// Race runs branches side by side until one succeeds, and returns its index. The others are cancelled, and have ended when it returns; one of them may have
+// succeeded meanwhile. If all fail, it returns the error of the first one in the list.
+func (c *Context) Race(branches ...func() error) (int, error) {
+	futures := make([]*Future, len(branches))
+	for i, b := range branches {
+		futures[i] = c.Go(b)
+	}
+	first, err := c.First(futures...)
+	if stopped := c.stop(futures); stopped != nil {
+		return -1, stopped
+	}
+	return slices.Index(futures, first), err
+}
+
+// stop cancels futures and waits until all have ended.
+func (c *Context) stop(futures []*Future) error {
 	for _, f := range futures {
 		f.Cancel()
 	}
 	for _, f := range futures {
-		if waited := c.live.wait(1, f); waited != nil {
-			return waited
+		if err := c.live.wait(1, 0, f); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
+}
+
+// Timeout runs a branch and waits for it until the time is over; then what it began is cancelled, and once it has ended the error is fault.Timeout, unless it
+// has succeeded after all. The time is a sleep with that name. A branch may take in many calls, and others with times of their own.
+func (c *Context) Timeout(name string, d time.Duration, branch func() error) error {
+	work, timer := c.Go(branch), c.Start(polity.Sleep(name, d))
+	if _, err := c.Next(work, timer); err != nil {
+		return err
+	}
+	if work.done {
+		timer.Cancel()
+		return work.err
+	}
+	if err := c.stop([]*Future{work}); err != nil || work.err == nil {
+		return err
+	}
+	if timer.err != nil {
+		return timer.err
+	}
+	return fault.Timeout.New("script: %s: it was not done within %s", name, d)
+}
+
+// Map runs a function for each item, at most so many at once, and returns the results in the order of the items. When one fails, the others are cancelled, and its
+// error is returned once they have ended. The commands of the i-th are named with Context.Name and i.
+func Map[In, Out any](c *Context, atOnce int, items []In, do func(i int, item In) (Out, error)) ([]Out, error) {
+	if atOnce < 1 {
+		return nil, fault.Internal.New("script: Map with %d at once; want 1 or more", atOnce)
+	}
+	out, next := make([]Out, len(items)), 0
+	worker := func() (err error) {
+		for err == nil && next < len(items) {
+			i := next
+			next++
+			out[i], err = do(i, items[i])
+		}
+		return err
+	}
+	if err := c.Parallel(slices.Repeat([]func() error{worker}, min(atOnce, len(items)))...); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // Wait waits until k of the futures have succeeded: all of them, a quorum, or the first. If that can no longer be, it returns the fault of
@@ -165,7 +253,7 @@ func (c *Context) Wait(k int, futures ...*Future) error {
 	if k < 0 || k > len(futures) {
 		return fault.Internal.New("script: wait for %d of %d futures", k, len(futures))
 	}
-	if err := c.live.wait(k, futures...); err != nil {
+	if err := c.live.wait(k, len(futures)-k, futures...); err != nil {
 		return err
 	}
 	var first error
@@ -181,6 +269,19 @@ func (c *Context) Wait(k int, futures ...*Future) error {
 		return nil
 	}
 	return first
+}
+
+// Next waits until one of the futures has ended, however it did, and returns it: the first one in the list if several have. It cancels nothing.
+func (c *Context) Next(futures ...*Future) (*Future, error) {
+	if err := c.live.wait(1, 0, futures...); err != nil {
+		return nil, err
+	}
+	for _, f := range futures {
+		if f.done {
+			return f, nil
+		}
+	}
+	return nil, fault.Internal.New("script: no future to wait for")
 }
 
 // First waits until one of the futures has succeeded, and returns it: the first one in the list if several have. It cancels nothing.

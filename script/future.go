@@ -123,7 +123,7 @@ func (f *Future) leave(t *task) {
 
 // Await waits for the end and returns the fault, if it failed.
 func (f *Future) Await() error {
-	if err := f.live.wait(1, f); err != nil {
+	if err := f.live.wait(1, 0, f); err != nil {
 		return err
 	}
 	return f.err
@@ -187,14 +187,14 @@ func (f *Future) cancel() {
 	}
 }
 
-// wait waits until so many of the futures have succeeded, or cannot. It returns only an error of its use.
-func (l *live) wait(enough int, futures ...*Future) error {
+// wait waits until enough of the futures have succeeded, or more than can be spared have failed. It returns only an error of its use.
+func (l *live) wait(enough, spare int, futures ...*Future) error {
 	t, err := l.enter("waiting")
 	if err != nil {
 		return err
 	}
 	w := &t.waiter
-	*w = waiter{enough: enough, spare: len(futures) - enough}
+	*w = waiter{enough: enough, spare: spare}
 	for _, f := range futures {
 		switch {
 		case f.live != l:
@@ -205,7 +205,7 @@ func (l *live) wait(enough int, futures ...*Future) error {
 			w.count(f)
 		}
 	}
-	if w.over() {
+	if w.over() || len(futures) == 0 {
 		return nil
 	}
 	for _, f := range futures {

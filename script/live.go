@@ -1,7 +1,6 @@
 package script
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"path"
@@ -18,7 +17,7 @@ import (
 
 // live is the coroutines of a run and what they share. Only one of them runs at a time, and only while the run is decided.
 type live struct {
-	pool    *Pool // of coroutines
+	decider *decider
 	opened  polity.Event
 	now     time.Time
 	random  *rand.Rand
@@ -35,10 +34,10 @@ type live struct {
 	stray    atomic.Pointer[fault.Error]
 }
 
-func newLive(pool *Pool, fn func(*Context, json.RawMessage) (json.RawMessage, error), opened polity.Event) *live {
-	l := &live{pool: pool, opened: opened}
+func newLive(d *decider, opened polity.Event) *live {
+	l := &live{decider: d, opened: opened}
 	l.begin(func() {
-		out, err := fn(&Context{live: l}, opened.Data)
+		out, err := d.fn(&Context{live: l}, opened.Data)
 		l.over = true
 		l.end = polity.Finish(out)
 		if err != nil {
@@ -71,7 +70,7 @@ func (l *live) step(s *seen) ([]polity.Command, *fault.Error) {
 
 // begin makes a task that will run after those that are ready.
 func (l *live) begin(do func()) *task {
-	t := &task{live: l, do: do, on: l.pool.coroutine()}
+	t := &task{live: l, do: do, on: l.decider.pool.coroutine()}
 	t.on.task = t
 	l.tasks = append(l.tasks, t)
 	l.ready = append(l.ready, t)
@@ -88,7 +87,7 @@ func (l *live) resume(t *task) {
 	}
 	l.tasks = slices.DeleteFunc(l.tasks, func(o *task) bool { return o == t })
 	if more {
-		l.pool.rest(t.on)
+		l.decider.pool.rest(t.on)
 	}
 }
 
@@ -128,6 +127,9 @@ const (
 
 // panicked is the fault of a script that panicked with x, with where it did. It is called while the panic unwinds.
 func panicked(x any) *fault.Error {
+	if f, ok := x.(*fault.Error); ok && f.Kind == fault.Diverged {
+		return f
+	}
 	if x == nil {
 		return fault.Of(fault.Internal.New("script: it ended by runtime.Goexit (as by FailNow of a test); return an error instead"))
 	}

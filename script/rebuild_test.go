@@ -26,7 +26,7 @@ func wander(c *script.Context, in string) (any, error) {
 	said := []string{in}
 	note := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
 	for i := range 2 + r.IntN(4) {
-		switch r.IntN(5) {
+		switch r.IntN(8) {
 		case 0:
 			var v any
 			err := c.Retry(script.Retry{}).Call(c.Name("call", i), "tool", said, &v)
@@ -55,6 +55,21 @@ func wander(c *script.Context, in string) (any, error) {
 			note("%v", c.Sleep(c.Name("meanwhile", i), 1))
 			branch.Cancel()
 			note("%v", branch.Await())
+		case 5:
+			note("%v", c.Timeout(c.Name("patience", i), 1, func() error {
+				return errors.Join(c.Ask(c.Name("first", i), "oracle", i, nil), c.Ask(c.Name("second", i), "oracle", i, nil))
+			}))
+		case 6:
+			won, err := c.Race(
+				func() error { return c.Ask(c.Name("quick", i), "oracle", i, nil) },
+				func() error { return c.Sleep(c.Name("slow", i), 1) })
+			note("%d %v", won, err)
+		case 7:
+			out, err := script.Map(c, 1+r.IntN(2), []int{3, 4, 5}, func(j, item int) (v any, err error) {
+				err = c.Ask(c.Name(c.Name("item", i), j), "oracle", item, &v)
+				return v, err
+			})
+			note("%v %v %s", out, err, c.UUID("x"))
 		}
 	}
 	return said, nil

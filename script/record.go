@@ -13,9 +13,18 @@ import (
 
 // decider asks the function of a script as the kernel asks a decider.
 type decider struct {
-	pool *Pool
-	seed maphash.Seed // of the marks; they are compared only within this process
-	fn   func(c *Context, input json.RawMessage) (json.RawMessage, error)
+	pool     *Pool
+	seed     maphash.Seed // of the marks; they are compared only within this process
+	versions []string     // of the script, the oldest first
+	version  int          // that its runs were opened with
+	fn       func(c *Context, input json.RawMessage) (json.RawMessage, error)
+}
+
+// under returns the same script for runs that were opened with the i-th version.
+func (d *decider) under(i int) *decider {
+	same := *d
+	same.version = i
+	return &same
 }
 
 // record is the state of one run: what it was told and what it asked for. The coroutines can be made again from that.
@@ -167,7 +176,7 @@ func (d *decider) step(r *record, e *polity.Event) ([]polity.Command, *fault.Err
 	if e.Kind == polity.Opened {
 		r.opened = *e
 		r.opened.Data = s.data
-		r.live = newLive(d.pool, d.fn, r.opened)
+		r.live = newLive(d, r.opened)
 	} else {
 		s.key = polity.CommandKey(e.Name, e.Attempt)
 	}
@@ -211,7 +220,7 @@ func (d *decider) revive(r *record) *fault.Error {
 	if r.live != nil || r.first == nil {
 		return nil
 	}
-	r.live = newLive(d.pool, d.fn, r.opened)
+	r.live = newLive(d, r.opened)
 	for i, s := 0, r.first; s != nil; i, s = i+1, s.next {
 		commands, f := r.live.step(s)
 		if f != nil {
