@@ -29,8 +29,10 @@ func BenchmarkRestart(b *testing.B) {
 	}{
 		{"packed", 100_000, false, deciders, deciders},
 		{"single", 20_000, true, deciders, deciders},
-		{"scripts/live", 100_000, false, longScript(100_000), longScript(100_000)},
-		{"scripts/dropped", 100_000, false, longScript(100_000), longScript(script.LiveMax)},
+		{"deciders", 20_000, false, deciders, deciders},
+		{"scripts/live", 20_000, false, longScript(20_000), longScript(20_000)},
+		{"scripts/dropped", 20_000, false, longScript(20_000), longScript(2_000)},
+		{"scripts/many", 100_000, false, longScript(100_000), longScript(100_000)},
 	} {
 		b.Run(c.name, func(b *testing.B) { benchRestart(b, liveLog(b, c.runs, c.single, c.made), c.catalog) })
 	}
