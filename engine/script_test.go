@@ -97,7 +97,7 @@ func slow(c *scripts.Context, q question) (answer, error) {
 	if err := c.Ask("ask", "doubler", q, &a); err != nil || !c.Since("2") {
 		return a, err
 	}
-	err := c.Ask("again", "doubler", question{a.N}, &a)
+	err := c.Ask("again", "doubler", question(a), &a)
 	return a, err
 }
 

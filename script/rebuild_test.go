@@ -155,7 +155,7 @@ func wandering(t *testing.T, seed uint64, live int) string {
 // goroutine left.
 func TestDroppedRunsDecideTheSame(t *testing.T) {
 	before := runtime.NumGoroutine()
-	for seed := range uint64(200) {
+	for seed := range uint64(60) {
 		want := wandering(t, seed, 0)
 		for _, live := range []int{-1, 1, 3, 8} {
 			if diff := cmp.Diff(want, wandering(t, seed, live)); diff != "" {
