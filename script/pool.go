@@ -21,7 +21,7 @@ type Pool struct {
 	runs  int        // in the ring
 	total int        // coroutines of those
 	open  int        // runs that have not ended, with and without coroutines
-	idle  []*coroutine
+	idle  []*coroutine // to be used again
 
 	latest atomic.Pointer[seat] // what is next in the ring, to be read without the lock
 }

@@ -107,7 +107,7 @@ func (m *mark) String() string {
 }
 
 // slabMax is how many small things are made at once at most.
-const slabMax = 16
+const slabMax = 8
 
 // see keeps an event.
 func (r *record) see(e *polity.Event) *seen {
