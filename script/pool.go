@@ -16,11 +16,11 @@ const idleMax = 64
 type Pool struct {
 	max int
 
-	mu    sync.Mutex // may be taken by who holds a record's
-	kept  seat       // of the ring: next is the run that was decided last, prev the one decided least lately
-	runs  int        // in the ring
-	total int        // coroutines of those
-	open  int        // runs that have not ended, with and without coroutines
+	mu    sync.Mutex   // may be taken by who holds a record's
+	kept  seat         // of the ring: next is the run that was decided last, prev the one decided least lately
+	runs  int          // in the ring
+	total int          // coroutines of those
+	open  int          // runs that have not ended, with and without coroutines
 	idle  []*coroutine // to be used again
 
 	latest atomic.Pointer[seat] // what is next in the ring, to be read without the lock
