@@ -9,9 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
-const diskSize = "384M"
+const (
+	diskSize   = "384M"
+	unmountMax = 10 * time.Second
+)
 
 // disk is a file system in a file. A copy of the file holds what had reached the disk, and nothing that only the operating system had.
 type disk struct {
@@ -45,8 +49,16 @@ func newDisk(dir string) (*disk, error) {
 	return d, d.mount()
 }
 
-func (d *disk) mount() error   { return command("mount", "-o", "loop", d.image, d.at) }
-func (d *disk) unmount() error { return command("umount", d.at) }
+func (d *disk) mount() error { return command("mount", "-o", "loop", d.image, d.at) }
+
+// unmount waits for the programs that ended with the node, a moment after it.
+func (d *disk) unmount() error {
+	for deadline := time.Now().Add(unmountMax); ; time.Sleep(lookStep) {
+		if err := command("umount", d.at); err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
 
 // freeze copies what has reached the disk by now. cut goes on with the copy.
 func (d *disk) freeze() (string, error) {

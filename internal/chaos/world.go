@@ -292,4 +292,3 @@ func startDestination(self string, seed uint64) (*far, error) {
 	}
 	return &far{url: "http://" + strings.TrimSpace(line), stop: func() error { return errors.Join(in.Close(), cmd.Wait()) }}, nil
 }
-
