@@ -29,6 +29,7 @@ import (
 	"polity.run/fault"
 	"polity.run/internal/bus"
 	"polity.run/internal/run"
+	"polity.run/internal/sandbox"
 	"polity.run/model"
 	"polity.run/tool"
 )
@@ -132,14 +133,18 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	err := os.RemoveAll(filepath.Join(e.state, "exec")) // what programs of a killed process left behind
+	exec := filepath.Join(e.state, "exec") // with what programs of a killed process left behind
+	err := sandbox.EndLeft(exec)
+	if err == nil {
+		err = os.RemoveAll(exec)
+	}
 	if err != nil {
 		return fault.Denied.New("engine: %w", err)
 	}
 	if e.blobs, err = run.OpenBlobs(filepath.Join(e.state, "blobs"), disk); err != nil {
 		return err
 	}
-	if e.catalog, err = newCatalog(cfg, e.blobs, filepath.Join(e.state, "exec")); err != nil {
+	if e.catalog, err = newCatalog(cfg, e.blobs, exec); err != nil {
 		return err
 	}
 	if e.own, err = e.installOwn(cfg.Agents); err != nil {

@@ -193,11 +193,8 @@ func checkTick(k *checker) {
 	}
 }
 
-// checkFork lets a fork fail: where nothing outside may be done, too few steps may succeed.
+// checkFork lets a fork end as it will: where nothing outside may be done, too few steps may succeed.
 func checkFork(k *checker) {
-	if k.o.Status != polity.StatusCompleted && k.o.Status != polity.StatusFailed {
-		k.want("it completes or fails", k.o)
-	}
 	for op, c := range k.ops {
 		if c.Class == "keyed" || c.Class == "external" {
 			k.want("a fork does no effect such as "+op, k.o)

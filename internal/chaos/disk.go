@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -67,8 +68,11 @@ func (d *disk) freeze() (string, error) {
 	return copied, command("cp", "--sparse=always", d.image, copied)
 }
 
-// cut replaces the disk by a copy of it. Nothing may have a file open on it.
+// cut replaces the disk by a copy of it. The node is dead, and whatever it started ends with the power.
 func (d *disk) cut(copied string) error {
+	for _, pid := range inside(d.at) {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+	}
 	if err := d.unmount(); err != nil {
 		return err
 	}
@@ -105,4 +109,19 @@ func command(args ...string) error {
 		return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, out)
 	}
 	return nil
+}
+
+// inside are the processes that work in a folder or below.
+func inside(dir string) (pids []int) {
+	links, _ := filepath.Glob("/proc/[0-9]*/cwd") // the pattern is right
+	for _, link := range links {
+		at, err := os.Readlink(link)
+		if err != nil || !strings.HasPrefix(at, dir+"/") { // other users' are no matter
+			continue
+		}
+		if pid, err := strconv.Atoi(strings.Split(link, "/")[2]); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }

@@ -192,6 +192,9 @@ func (w *world) judge(sum *total) error {
 	if err := w.node.start(w.ctx); err != nil {
 		return err
 	}
+	if left := inside(w.node.state); len(left) > 0 {
+		w.book.violate(violation{Expected: "no program outlives the node that started it", Found: fmt.Sprintf("processes %v", left)})
+	}
 	counted, err := w.destination.counts()
 	if err != nil {
 		return err
