@@ -34,8 +34,8 @@ var (
 )
 
 const (
-	pauseMin, pauseMax = 300 * time.Millisecond, 2500 * time.Millisecond // between a recovery and the next fault
-	holdMin, holdMax   = 200 * time.Millisecond, 3 * time.Second         // that a node is stopped, and a disk full
+	pauseMin, pauseMax = 200 * time.Millisecond, 1500 * time.Millisecond // between a recovery and the next fault
+	holdMin, holdMax   = 200 * time.Millisecond, 2 * time.Second         // that a node is stopped, and a disk full
 	orderMax           = 5 * time.Second                                 // that the destination has for killing the node
 	secondLook         = 500 * time.Millisecond                          // that a second process has for doing wrong
 	downMax            = 20 * time.Second                                // that a node has for noticing that it cannot write
