@@ -27,7 +27,11 @@ const (
 	askedBadly = 2                      // times that one effect is answered badly: the third attempt of the same is answered
 	slowMax    = 900 * time.Millisecond // before an answer
 	bodyMax    = 1 << 20                // bytes of a request
+	padMax     = 100 << 10              // bytes that a reader answers with: more than a log keeps in itself
 )
+
+// counterName is what the desk counts with.
+const counterName = "letters"
 
 // count is what the destination knows of one effect: an operation of a run.
 type count struct {
@@ -94,6 +98,7 @@ type asked struct {
 	Fail  bool         `json:"fail,omitempty"`
 	For   string       `json:"for,omitempty"`
 	Input *asked       `json:"input,omitempty"`
+	Pad   string       `json:"pad,omitempty"` // so that some answers are large
 }
 
 // do does an effect. Which run it is for is said by the one who asks, or, by a model's tool without a key, in the body.
@@ -104,6 +109,7 @@ func (d *destination) do(w http.ResponseWriter, r *http.Request) {
 	}
 	var in asked
 	_ = json.Unmarshal(body, &in) // what is no such object has no token
+	in.Pad = ""
 	if in.Input != nil && in.Token == "" {
 		in = *in.Input
 	}
@@ -141,6 +147,9 @@ func (d *destination) do(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.done(root, op, class, key)
+	if op == "reader" {
+		in.Pad = strings.Repeat("x", int(d.roll(root, op, 0, "pad")%padMax))
+	}
 	switch {
 	case kill != nil:
 		d.kill(w, kill)
@@ -285,7 +294,7 @@ func (d *destination) tell(w http.ResponseWriter, _ *http.Request) {
 
 var tokenText = regexp.MustCompile(`0-[a-z2-7]{24}`)
 
-// answer is the model: it has noted, indexed and sent what it is asked about, in that order, and then says so. What fails is not asked for again.
+// answer is the model: it has what it is asked about noted, indexed, sent and counted, in that order, and then says so. What fails is not asked for again.
 func answer(s wire.Seen) wire.Reply {
 	told, token := 0, ""
 	for _, m := range s.Request.Messages {
@@ -295,13 +304,16 @@ func answer(s wire.Seen) wire.Reply {
 			token = tokenText.FindString(m.Text)
 		}
 	}
-	names := []string{"note", "index", "send"}
+	names := []string{"note", "index", "send", "add"}
 	if told >= len(names) {
 		return wire.Reply{Text: "It is done.", Input: 10, Output: 5}
 	}
 	for _, o := range s.Request.Tools {
 		if strings.HasSuffix(o.Name, names[told]) {
 			input := fmt.Appendf(nil, `{"token":%q}`, token)
+			if names[told] == "add" {
+				input = fmt.Appendf(nil, `{"name":%q,"by":1}`, counterName)
+			}
 			return wire.Reply{Calls: []model.Call{{ID: fmt.Sprintf("c%d", told), Name: o.Name, Input: input}}, Input: 10, Output: 5}
 		}
 	}

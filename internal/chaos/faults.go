@@ -24,18 +24,20 @@ const (
 	faultStop     = "stop"     // SIGSTOP, and SIGCONT some time later
 	faultTakeover = "takeover" // a second process, while the first is stopped: it may not serve until the first is gone
 	faultLeave    = "leave"    // SIGTERM, and a new process
+	faultStumble  = "stumble"  // kill -9, and again while the next ones begin
 	faultPower    = "power"    // only what had reached the disk is there for the next process
 	faultFull     = "full"     // a full disk, and room again
 )
 
 var (
-	everyFault = []string{faultKill, faultBetween, faultStop, faultTakeover, faultLeave, faultPower, faultFull}
+	everyFault = []string{faultKill, faultBetween, faultStop, faultTakeover, faultLeave, faultStumble, faultPower, faultFull}
 	diskFaults = []string{faultPower, faultFull} // that need a disk of their own
 )
 
 const (
 	pauseMin, pauseMax = 200 * time.Millisecond, 1500 * time.Millisecond // between a recovery and the next fault
 	holdMin, holdMax   = 200 * time.Millisecond, 2 * time.Second         // that a node is stopped, and a disk full
+	fallMax            = 400 * time.Millisecond                          // that a process has for beginning
 	orderMax           = 5 * time.Second                                 // that the destination has for killing the node
 	secondLook         = 500 * time.Millisecond                          // that a second process has for doing wrong
 	downMax            = 20 * time.Second                                // that a node has for noticing that it cannot write
@@ -44,10 +46,11 @@ const (
 // injection is one fault, wholly drawn from the seed.
 type injection struct {
 	Kind  string
-	After time.Duration // since the recovery from the one before
-	Hold  time.Duration // of stop, takeover and full
-	Class string        // of the effect, with between
-	Done  bool          // between: kill once it is done; takeover: the first process never wakes up
+	After time.Duration    // since the recovery from the one before
+	Hold  time.Duration    // of stop, takeover and full
+	Class string           // of the effect, with between
+	Done  bool             // between: kill once it is done; takeover: the first process never wakes up
+	Falls [3]time.Duration // stumble: how far each process comes
 }
 
 // schedule draws faults of the given kinds, without end: the same seed and round, the same faults.
@@ -68,6 +71,7 @@ func (s *schedule) next() injection {
 		Hold:  between(holdMin, holdMax),
 		Class: []string{"keyed", "external", "idempotent", "none"}[s.rng.IntN(4)],
 		Done:  s.rng.IntN(2) == 0,
+		Falls: [3]time.Duration{between(0, fallMax), between(0, fallMax), between(0, fallMax)},
 	}
 }
 
@@ -111,6 +115,8 @@ func (w *world) inject(i injection) (bool, error) {
 			w.book.violate(violation{Expected: "a node that gets SIGTERM leaves with exit code 0", Found: err.Error()})
 		}
 		return true, w.node.start(w.ctx)
+	case faultStumble:
+		return true, w.stumble(i)
 	case faultPower:
 		return true, w.cutPower()
 	case faultFull:
@@ -168,6 +174,20 @@ func (w *world) takeover(i injection) error {
 	_ = second.cmd.Process.Kill() // it may have left
 	<-second.gone
 	return nil
+}
+
+func (w *world) stumble(i injection) error {
+	w.node.kill()
+	for _, after := range i.Falls {
+		p, err := w.node.spawn()
+		if err != nil {
+			return err
+		}
+		time.Sleep(after)
+		_ = p.cmd.Process.Kill() // it may have ended, and then the next one says why
+		<-p.gone
+	}
+	return w.node.start(w.ctx)
 }
 
 func (w *world) cutPower() error {

@@ -37,6 +37,7 @@ type config struct {
 	kinds  []string // of faults
 	polity string   // the binary
 	self   string
+	sync   string // --sync of the node
 	keep   bool
 }
 
@@ -91,6 +92,7 @@ func run(ctx context.Context, args []string) (bool, error) {
 	round := flags.Int("round", -1, "only this round (default all)")
 	kinds := flags.String("faults", strings.Join(everyFault, ","), "which faults")
 	polity := flags.String("polity", "", "the binary (default: it is built)")
+	sync := flags.String("sync", "disk", "--sync of the node; with os, power cuts must lose something")
 	keep := flags.Bool("keep", false, "keep the folders of rounds without a violation, too")
 	asJSON := flags.Bool("json", false, "print the sum as JSON")
 	if err := flags.Parse(args); err != nil {
@@ -99,7 +101,7 @@ func run(ctx context.Context, args []string) (bool, error) {
 	if flags.NArg() > 0 || *length <= 0 {
 		return false, fmt.Errorf("want flags alone, and a length above 0; see -help")
 	}
-	cfg := config{seed: *seed, polity: *polity, keep: *keep}
+	cfg := config{seed: *seed, polity: *polity, sync: *sync, keep: *keep}
 	if cfg.seed == 0 {
 		cfg.seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}

@@ -26,6 +26,7 @@ const (
 // node is the real binary that serves the state folder: one process after the other. Faults end it, and start begins the next.
 type node struct {
 	polity   string // the binary
+	sync     string // disk or os
 	manifest string // what it watches
 	dir      string // for what it prints
 	state    string
@@ -55,7 +56,7 @@ func (n *node) spawn() (*process, error) {
 	log := filepath.Join(n.dir, fmt.Sprintf("node-%03d.log", n.begun))
 	n.mu.Unlock()
 	p := &process{log: log, gone: make(chan struct{})}
-	p.cmd = exec.Command(n.polity, "watch", n.manifest, "--state", n.state, "-o", "json", "--at-once", "16")
+	p.cmd = exec.Command(n.polity, "watch", n.manifest, "--state", n.state, "--sync", n.sync, "-o", "json", "--at-once", "16")
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours
 	notes, err := os.Create(log)
 	if err != nil {
@@ -94,7 +95,12 @@ func (n *node) listen(out interface{ Read([]byte) (int, error) }) {
 	}
 }
 
-// start begins a process and returns when it answers.
+// lame is a node that does not begin. That is a promise broken, and ends its round.
+type lame struct{ how string }
+
+func (l *lame) Error() string { return "the node does not begin: " + l.how }
+
+// start begins a process and returns when it answers. It returns a *lame if it does not.
 func (n *node) start(ctx context.Context) error {
 	p, err := n.spawn()
 	if err != nil {
@@ -120,9 +126,10 @@ func (n *node) serve(ctx context.Context, p *process) error {
 		}
 		select {
 		case <-p.gone:
-			return fmt.Errorf("the node ended when it began (%w): %s", p.err, tail(p.log))
+			return &lame{fmt.Sprintf("it ended when it began (%v): %s", p.err, tail(p.log))}
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("the node does not answer within %s: %w: %s", readyMax, err, tail(p.log)), p.cmd.Process.Kill())
+			_ = p.cmd.Process.Kill() // it may have ended just now
+			return &lame{fmt.Sprintf("it does not answer within %s (%v): %s", readyMax, err, tail(p.log))}
 		case <-time.After(lookStep):
 		}
 	}

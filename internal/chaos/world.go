@@ -56,10 +56,15 @@ func runRound(ctx context.Context, cfg config, round int, dir string, load time.
 	if err := w.rehearse(); err != nil {
 		return err
 	}
-	if err := w.storm(load); err != nil {
-		return err
+	err = w.storm(load)
+	if err == nil {
+		err = w.judge(sum)
 	}
-	return w.judge(sum)
+	if l := (*lame)(nil); errors.As(err, &l) {
+		w.book.violate(violation{Expected: "a node begins, whatever ended the one before", Found: l.how})
+		return nil
+	}
+	return err
 }
 
 // open starts everything.
@@ -78,7 +83,7 @@ func (w *world) open() (err error) {
 		state = filepath.Join(w.disk.at, "state")
 	}
 	w.node = &node{
-		polity: w.polity, manifest: filepath.Join(w.dir, "organizations", "tick.yaml"), dir: w.dir, state: state,
+		polity: w.polity, sync: w.sync, manifest: filepath.Join(w.dir, "organizations", "tick.yaml"), dir: w.dir, state: state,
 		violate: w.book.violate, opened: w.ticked,
 	}
 	return w.node.start(w.ctx)
@@ -221,6 +226,9 @@ func (w *world) judge(sum *total) error {
 		w.replay(c, e, sum)
 	}
 	w.strangers(all, counted)
+	if err := w.countLetters(c, all); err != nil {
+		return err
+	}
 	return w.export(all, sum)
 }
 
@@ -256,6 +264,34 @@ func (w *world) strangers(all []*entry, counted counts) {
 			w.book.violate(violation{Run: id, Expected: "no effect of a run that is not there", Found: text(counted.Counts[id])})
 		}
 	}
+}
+
+// countLetters holds the node's own counter against the runs that add one to it each.
+func (w *world) countLetters(c *client.Client, all []*entry) error {
+	least, most := int64(0), int64(0)
+	for _, e := range all {
+		if told := e.told(); e.kind.org == "desk" {
+			most++
+			if told != nil && told.Status == polity.StatusCompleted {
+				least++
+			}
+		}
+	}
+	input := fmt.Appendf(nil, `{"name":%q}`, counterName)
+	a, err := c.Coordinate(w.ctx, client.Coordination{Do: client.CoordinateCall, Org: "desk", Tool: "counter.get", Agent: "clerk", Key: "chaos", Input: input})
+	if err != nil {
+		return fmt.Errorf("counter: %w", err)
+	}
+	var count struct {
+		Value int64 `json:"value"`
+	}
+	if err := json.Unmarshal(a.Output, &count); err != nil {
+		return fmt.Errorf("counter: %w", err)
+	}
+	if count.Value < least || count.Value > most {
+		w.book.violate(violation{Expected: fmt.Sprintf("the counter says %d to %d, once for each run", least, most), Found: fmt.Sprint(count.Value)})
+	}
+	return nil
 }
 
 // export writes some runs into files, and has them verified by the command.
