@@ -20,8 +20,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"polity.run"
@@ -70,7 +68,7 @@ type Digest = run.Digest
 // Engine is a running node. Its methods are safe for concurrent use.
 type Engine struct {
 	state   string
-	lock    *os.File
+	lock    *stateLock
 	bus     *bus.Bus
 	log     *bus.Log
 	blobs   *run.Blobs
@@ -188,35 +186,6 @@ func (e *Engine) free() (uint64, error) {
 	return s.Bavail * uint64(s.Bsize), nil
 }
 
-// lockState takes the folder for this process. The lock goes with the process, however it ends.
-func lockState(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fault.Denied.New("engine: state folder: %w", err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fault.Denied.New("engine: state folder %s cannot be written: %w; name another with --state", dir, err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		owner := make([]byte, 20)
-		n, _ := f.ReadAt(owner, 0) // only to name the process; without it the message says less
-		return nil, errors.Join(fault.Conflict.New("engine: state folder %s is served by process %s",
-			dir, strings.TrimSpace(string(owner[:n]))), f.Close())
-	}
-	err = f.Truncate(0)
-	if err == nil {
-		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	}
-	if err != nil {
-		kind := fault.Denied
-		if errors.Is(err, syscall.ENOSPC) {
-			kind = fault.Full
-		}
-		return nil, errors.Join(kind.New("engine: state folder %s: %w", dir, err), f.Close())
-	}
-	return f, nil
-}
-
 // State is the node's folder.
 func (e *Engine) State() string { return e.state }
 
@@ -235,7 +204,7 @@ func (e *Engine) Close() error {
 	if e.bus != nil {
 		e.bus.Close()
 	}
-	return errors.Join(err, e.lock.Close())
+	return errors.Join(err, e.lock.close())
 }
 
 // Down is closed when the node has stopped serving by itself; Err says why.

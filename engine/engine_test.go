@@ -85,6 +85,12 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	if !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
 		t.Fatalf("got %v, want a conflict that names the process", err)
 	}
+	if err := os.Remove(filepath.Join(state, "lock")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := engine.Open(t.Context(), engine.Config{State: state}); !errors.Is(err, fault.Conflict) {
+		t.Fatalf("without the lock's file: got %v, want a conflict", err)
+	}
 }
 
 func TestStateFolderThatCannotBeWritten(t *testing.T) {

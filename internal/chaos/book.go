@@ -95,6 +95,7 @@ type total struct {
 	Asked        int            `json:"asked"`   // times that effects were asked for
 	Replayed     int            `json:"replayed"`
 	Verified     int            `json:"verified"`
+	NoRoom       int            `json:"had_no_room"` // runs with steps that failed because the disk was full
 	Violations   []violation    `json:"violations"`
 	More         int            `json:"more_violations,omitempty"`
 }

@@ -37,6 +37,8 @@ var past = []struct {
 	{"an external effect was done twice", 1, "kill"},
 	// A program that was just being made when polity was killed was stopped before its first instruction for ever.
 	{"a program outlived the node", 2, "kill,between,leave"},
+	// Somebody removed the lock's file: a second process served the same state, and runs that it had acknowledged were lost.
+	{"two processes served one state", 6, "takeover"},
 }
 
 func TestSeedsOfThePast(t *testing.T) {
@@ -159,12 +161,13 @@ func TestWhatIsFound(t *testing.T) {
 		"not at its end":            {"hub", polity.StatusRunning, "", hub, all, 0, "a final status"},
 		"failed as denied, not as unknown": {"hub", polity.StatusCompleted, "", `{"details":{"steps":[{"id":"post","status":"failed","fault":{"kind":"denied"}}]}}`, all, 0,
 			"succeeds or ends as unknown"},
-		"more turns than it has": {"bounded", polity.StatusExhausted, fault.Exhausted, "", nil, 4, "at most 3 turns"},
-		"compensated":            {"saga", polity.StatusFailed, fault.Unknown, saga, sagaOps(done("keyed", 2, 1, "d")), 0, ""},
-		"not paid back":          {"saga", polity.StatusFailed, fault.Unknown, saga, sagaOps(done("keyed", 1, 0)), 0, "bank, which was done, is undone once"},
-		"partly":                 {"saga", polity.StatusFailed, fault.Unknown, `{"saga":{"status":"partly"}}`, sagaOps(done("keyed", 1, 1, "d")), 0, "it is compensated"},
-		"a fork that acts":       {"fork", polity.StatusCompleted, "", "", all, 0, "a fork does no effect"},
-		"another answer":         {"debate", polity.StatusCompleted, "", `{"verdict":{"answer":"B"}}`, nil, 0, "what an undisturbed run answers"},
+		"more turns than it has":   {"bounded", polity.StatusExhausted, fault.Exhausted, "", nil, 4, "at most 3 turns"},
+		"compensated":              {"saga", polity.StatusFailed, fault.Unknown, saga, sagaOps(done("keyed", 2, 1, "d")), 0, ""},
+		"not paid back":            {"saga", polity.StatusFailed, fault.Unknown, saga, sagaOps(done("keyed", 1, 0)), 0, "bank, which was done, is undone once"},
+		"partly":                   {"saga", polity.StatusFailed, fault.Unknown, `{"saga":{"status":"partly"}}`, sagaOps(done("keyed", 1, 1, "d")), 0, "it is compensated"},
+		"no room, and so not done": {"hub", polity.StatusFailed, fault.Full, `{"why":"write x: no space left on device"}`, with("script", done("keyed", 0, 0)), 0, ""},
+		"a fork that acts":         {"fork", polity.StatusCompleted, "", "", all, 0, "a fork does no effect"},
+		"another answer":           {"debate", polity.StatusCompleted, "", `{"verdict":{"answer":"B"}}`, nil, 0, "what an undisturbed run answers"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var found []violation

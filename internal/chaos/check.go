@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"syscall"
 
 	"polity.run"
 	"polity.run/fault"
@@ -59,7 +60,15 @@ func (k *checker) check() {
 	if most := k.e.request.Bounds.Turns; most > 0 && k.o.Usage.Turns > most {
 		k.want(fmt.Sprintf("at most %d turns", most), k.o)
 	}
-	k.e.kind.check(k)
+	if !k.hadNoRoom() {
+		k.e.kind.check(k)
+	}
+}
+
+// hadNoRoom says whether steps of the run failed because the disk was full, as they may: then it promises less.
+func (k *checker) hadNoRoom() bool {
+	why := []byte(syscall.ENOSPC.Error())
+	return bytes.Contains(k.o.Output, why) || k.o.Fault != nil && bytes.Contains([]byte(k.o.Fault.Text), why)
 }
 
 // completed says whether the run may be judged by what it did, and that it has completed then.

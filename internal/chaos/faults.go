@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -50,6 +52,7 @@ type injection struct {
 	Hold  time.Duration    // of stop, takeover and full
 	Class string           // of the effect, with between
 	Done  bool             // between: kill once it is done; takeover: the first process never wakes up
+	Bare  bool             // takeover: somebody removes the lock's file
 	Falls [3]time.Duration // stumble: how far each process comes
 }
 
@@ -71,6 +74,7 @@ func (s *schedule) next() injection {
 		Hold:  between(holdMin, holdMax),
 		Class: []string{"keyed", "external", "idempotent", "none"}[s.rng.IntN(4)],
 		Done:  s.rng.IntN(2) == 0,
+		Bare:  s.rng.IntN(2) == 0,
 		Falls: [3]time.Duration{between(0, fallMax), between(0, fallMax), between(0, fallMax)},
 	}
 }
@@ -155,6 +159,11 @@ func (w *world) takeover(i injection) error {
 	first := w.node.running()
 	if err := w.signal(syscall.SIGSTOP); err != nil {
 		return err
+	}
+	if i.Bare {
+		if err := os.RemoveAll(filepath.Join(w.node.state, "lock")); err != nil {
+			return err
+		}
 	}
 	second, err := w.node.spawn()
 	if err != nil {

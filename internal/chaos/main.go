@@ -187,7 +187,7 @@ func report(cfg config, t total, took time.Duration, dir string, asJSON bool) {
 	fmt.Printf("faults injected   %s (%d times killed by the destination)\n", words(t.Faults), t.Between)
 	fmt.Printf("acknowledged      %d requests; ended: %s\n", t.Acknowledged, words(t.Ended))
 	fmt.Printf("effects           %d done, asked for %d times\n", t.Effects, t.Asked)
-	fmt.Printf("checked           %d runs folded again, %d exported and verified\n", t.Replayed, t.Verified)
+	fmt.Printf("checked           %d runs folded again, %d exported and verified; %d had steps without room on the disk\n", t.Replayed, t.Verified, t.NoRoom)
 	fmt.Printf("violations        %d\n", len(t.Violations)+t.More)
 	for _, v := range t.Violations[:min(len(t.Violations), violationsShown)] {
 		fmt.Printf("\n  run       %s\n  expected  %s\n  found     %s\n  again     go run ./internal/chaos -seed %d -round %d -faults %s\n  state     %s\n",

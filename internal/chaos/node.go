@@ -110,8 +110,8 @@ func (n *node) start(ctx context.Context) error {
 }
 
 // serve waits until a process answers, and takes it as the node.
-func (n *node) serve(ctx context.Context, p *process) error {
-	ctx, cancel := context.WithTimeout(ctx, readyMax)
+func (n *node) serve(whole context.Context, p *process) error {
+	ctx, cancel := context.WithTimeout(whole, readyMax)
 	defer cancel()
 	for {
 		c, err := client.Open(n.state)
@@ -129,6 +129,10 @@ func (n *node) serve(ctx context.Context, p *process) error {
 			return &lame{fmt.Sprintf("it ended when it began (%v): %s", p.err, tail(p.log))}
 		case <-ctx.Done():
 			_ = p.cmd.Process.Kill() // it may have ended just now
+			<-p.gone
+			if whole.Err() != nil {
+				return context.Cause(whole)
+			}
 			return &lame{fmt.Sprintf("it does not answer within %s (%v): %s", readyMax, err, tail(p.log))}
 		case <-time.After(lookStep):
 		}

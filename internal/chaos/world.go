@@ -223,6 +223,9 @@ func (w *world) judge(sum *total) error {
 		}
 		k := checker{e: e, o: now, ops: counted.Counts[e.id], baseline: w.baseline, violate: w.book.violate}
 		k.check()
+		if k.hadNoRoom() {
+			sum.NoRoom++
+		}
 		w.replay(c, e, sum)
 	}
 	w.strangers(all, counted)
