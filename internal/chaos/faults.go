@@ -133,7 +133,7 @@ func (w *world) signal(s syscall.Signal) error { return w.node.running().cmd.Pro
 
 // killBetween orders the destination to kill the node, and waits until it has: nothing may ask for such an effect for a while.
 func (w *world) killBetween(i injection) (bool, error) {
-	p := w.node.awaitEnd()
+	p := w.node.mayEnd()
 	if err := w.destination.order(order{Class: i.Class, After: i.Done, PID: p.cmd.Process.Pid}); err != nil {
 		return false, err
 	}
@@ -149,7 +149,7 @@ func (w *world) killBetween(i injection) (bool, error) {
 	case <-p.gone: // it was just in time
 		return true, w.node.start(w.ctx)
 	default:
-		w.node.unexpect(p)
+		w.node.stays(p)
 		return false, nil
 	}
 }

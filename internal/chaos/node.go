@@ -162,6 +162,21 @@ func (n *node) expect() *process {
 	return n.process
 }
 
+// mayEnd says that the process may end, and that it serves until then.
+func (n *node) mayEnd() *process {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.process.expected = true
+	return n.process
+}
+
+// stays takes that back.
+func (n *node) stays(p *process) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p.expected = false
+}
+
 // current returns the client of the process that serves, or nil.
 func (n *node) current() *client.Client {
 	n.mu.Lock()
@@ -213,19 +228,4 @@ func tail(path string) string {
 		return err.Error()
 	}
 	return string(data[max(0, len(data)-tailMax):])
-}
-
-// awaitEnd says that the process may end, and that it serves until then.
-func (n *node) awaitEnd() *process {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.process.expected = true
-	return n.process
-}
-
-// unexpect takes that back.
-func (n *node) unexpect(p *process) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	p.expected = false
 }
