@@ -29,20 +29,20 @@ func lockState(dir string) (*stateLock, error) {
 	l := &stateLock{folder: folder}
 	// Some network file systems lock no folder: there the file's lock has to do.
 	if err := flock(folder); errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, errors.Join(servedElsewhere(dir), l.close())
+		return nil, errors.Join(servedElsewhere(dir), l.Close())
 	}
 	if l.file, err = os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, errors.Join(fault.Denied.New("engine: state folder %s cannot be written: %w; name another with --state", dir, err), l.close())
+		return nil, errors.Join(fault.Denied.New("engine: state folder %s cannot be written: %w; name another with --state", dir, err), l.Close())
 	}
 	if err := flock(l.file); err != nil {
-		return nil, errors.Join(servedElsewhere(dir), l.close())
+		return nil, errors.Join(servedElsewhere(dir), l.Close())
 	}
 	if err := l.sign(); err != nil {
 		kind := fault.Denied
 		if errors.Is(err, syscall.ENOSPC) {
 			kind = fault.Full
 		}
-		return nil, errors.Join(kind.New("engine: state folder %s: %w", dir, err), l.close())
+		return nil, errors.Join(kind.New("engine: state folder %s: %w", dir, err), l.Close())
 	}
 	return l, nil
 }
@@ -64,7 +64,7 @@ func (l *stateLock) sign() error {
 	return err
 }
 
-func (l *stateLock) close() error {
+func (l *stateLock) Close() error {
 	err := l.folder.Close()
 	if l.file != nil {
 		err = errors.Join(l.file.Close(), err)
