@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,12 +28,13 @@ const (
 	faultTakeover = "takeover" // a second process, while the first is stopped: it may not serve until the first is gone
 	faultLeave    = "leave"    // SIGTERM, and a new process
 	faultStumble  = "stumble"  // kill -9, and again while the next ones begin
+	faultBackup   = "backup"   // no fault: a backup under load, restored elsewhere
 	faultPower    = "power"    // only what had reached the disk is there for the next process
 	faultFull     = "full"     // a full disk, and room again
 )
 
 var (
-	everyFault = []string{faultKill, faultBetween, faultStop, faultTakeover, faultLeave, faultStumble, faultPower, faultFull}
+	everyFault = []string{faultKill, faultBetween, faultStop, faultTakeover, faultLeave, faultStumble, faultBackup, faultPower, faultFull}
 	diskFaults = []string{faultPower, faultFull} // that need a disk of their own
 )
 
@@ -121,6 +123,8 @@ func (w *world) inject(i injection) (bool, error) {
 		return true, w.node.start(w.ctx)
 	case faultStumble:
 		return true, w.stumble(i)
+	case faultBackup:
+		return true, w.backup()
 	case faultPower:
 		return true, w.cutPower()
 	case faultFull:
@@ -197,6 +201,32 @@ func (w *world) stumble(i injection) error {
 		<-p.gone
 	}
 	return w.node.start(w.ctx)
+}
+
+// backup makes a backup while the node serves, and a state folder of it, which has to hold what was acknowledged before.
+func (w *world) backup() error {
+	all := w.book.all()
+	dir, err := os.MkdirTemp(w.dir, "backup-")
+	if err != nil {
+		return err
+	}
+	file, state := filepath.Join(dir, "backup"), filepath.Join(dir, "state")
+	for _, args := range [][]string{{"backup", file, "--state", w.node.state}, {"restore", file, "--state", state}, {"verify", "--state", state}} {
+		if out, err := exec.Command(w.polity, args...).CombinedOutput(); err != nil {
+			w.book.violate(violation{Expected: "polity " + args[0] + " succeeds", Found: fmt.Sprintf("%v: %s", err, out)})
+			return nil
+		}
+	}
+	out, err := exec.Command(w.polity, "runs", "list", "--limit", "0", "-o", "json", "--state", state).Output()
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if !bytes.Contains(out, []byte(`"`+e.id+`"`)) {
+			w.book.violate(violation{Run: e.id, Expected: "a backup has what was acknowledged before it began", Found: fmt.Sprintf("it is not in %s", file)})
+		}
+	}
+	return os.RemoveAll(dir)
 }
 
 func (w *world) cutPower() error {

@@ -194,6 +194,9 @@ func (w *world) judge(sum *total) error {
 	if err := w.node.stop(); err != nil {
 		w.book.violate(violation{Expected: "a node that gets SIGTERM leaves with exit code 0", Found: err.Error()})
 	}
+	if out, err := exec.Command(w.polity, "verify", "--state", w.node.state).CombinedOutput(); err != nil {
+		w.book.violate(violation{Expected: "polity verify finds the state whole", Found: fmt.Sprintf("%v: %s", err, out)})
+	}
 	w.node.opened = func(polity.RunID) {} // what it opens from now on is not judged
 	if err := w.node.start(w.ctx); err != nil {
 		return err
