@@ -88,27 +88,23 @@ func TestDestinationCounts(t *testing.T) {
 	s := httptest.NewServer(newDestination(7))
 	defer s.Close()
 	const run = "0-aaaaaaaaaaaaaaaaaaaaaaaa"
-	ask := func(class, op, key string) bool {
+	ask := func(class, op, key string) {
 		r, err := http.NewRequest(http.MethodPost, s.URL+"/do/"+class+"/"+op, strings.NewReader(`{"token":"`+run+`"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Close = true // so that it is asked for once
 		r.Header.Set("Idempotency-Key", key)
-		a, err := http.DefaultClient.Do(r)
-		if err != nil {
-			return false
+		if a, err := http.DefaultClient.Do(r); err == nil { // else it hung up
+			_ = a.Body.Close()
 		}
-		return a.Body.Close() == nil && a.StatusCode == http.StatusOK
 	}
-	for i := range 5 {
+	for range 5 {
 		for _, key := range []string{"#one", "#two"} {
 			ask("keyed", "pay", run+key)
 		}
 		ask("idempotent", "put", run+"#put")
-		if ask("external", "mail", run+"#mail") && i < 2 {
-			t.Logf("answered at once the %d. time", i+1)
-		}
+		ask("external", "mail", run+"#mail")
 	}
 	c, err := (&far{url: s.URL}).counts()
 	if err != nil {

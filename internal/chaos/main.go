@@ -131,7 +131,10 @@ func run(ctx context.Context, args []string) (bool, error) {
 	sum := total{Ended: map[string]int{}, Faults: map[string]int{}}
 	err = rounds(ctx, cfg, dir, *round, *length, &sum)
 	report(cfg, sum, time.Since(began), dir, *asJSON)
-	if len(sum.Violations) == 0 && !cfg.keep && err == nil {
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%w; what there is lies in %s", err, dir)
+	case len(sum.Violations) == 0 && !cfg.keep:
 		err = os.RemoveAll(dir)
 	}
 	return len(sum.Violations) > 0, err
