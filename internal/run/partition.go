@@ -61,6 +61,9 @@ type Config struct {
 	// Do does an effect, in a goroutine of its own. It returns soon after ctx ended; if it does not, it is left behind. It keeps nothing of e.
 	// It may answer later instead: see Effect.Later.
 	Do func(ctx context.Context, e *Effect) (json.RawMessage, polity.Usage, error)
+	// Ask asks a destination what became of an effect in doubt whose Work has Asks. It returns soon after ctx ended, and keeps nothing of e.
+	// A fault is as good as polity.VerdictUnknown.
+	Ask func(ctx context.Context, e *Effect) (polity.Finding, error)
 	// Anchor is the file that remembers the log's end outside of the log; "" for none.
 	Anchor string
 	// Park leaves unfinished runs that are found in the log alone until they are opened again.
