@@ -39,7 +39,9 @@ type Effect struct {
 func (e *Effect) Later() func(json.RawMessage, polity.Usage, error) {
 	e.later = true
 	part, q := e.part, e.pending
-	return func(data json.RawMessage, usage polity.Usage, err error) { part.report(q, result{data: data, usage: usage}, err) }
+	return func(data json.RawMessage, usage polity.Usage, err error) {
+		part.report(q, result{data: data, usage: usage}, err)
+	}
 }
 
 // Key is the effect's idempotency key. Every attempt of a keyed effect has the same one: who asks again after a

@@ -22,7 +22,7 @@ func (p *Partition) Reconcile(ctx context.Context, run polity.RunID, name string
 	if len(f.By) > textMax || len(f.Reason) > textMax || len(f.Output) > inlineMax {
 		return fault.Invalid.New("run: reconcile: a reason of more than %d bytes, or an output of more than %d", textMax, inlineMax)
 	}
-	if err := p.unknown(ctx, run, name, attempt); err != nil {
+	if err := p.Unknown(ctx, run, name, attempt); err != nil {
 		return err
 	}
 	rec := &record{
@@ -32,8 +32,8 @@ func (p *Partition) Reconcile(ctx context.Context, run polity.RunID, name string
 	return p.call(ctx, func(c *core, done func(error)) { c.reconcile(rec, done) })
 }
 
-// unknown returns nil for an effect that ended as unknown.
-func (p *Partition) unknown(ctx context.Context, run polity.RunID, name string, attempt int) error {
+// Unknown returns nil for an effect that ended as unknown, fault.NotFound if there is none, and fault.Conflict for any other.
+func (p *Partition) Unknown(ctx context.Context, run polity.RunID, name string, attempt int) error {
 	found, open := false, true
 	err := p.events(ctx, run.Root(), func(_ time.Time, _ uint64, r *record) error {
 		if r.run == run && r.name == name && r.attempt == attempt && (r.kind == recBegan || r.kind == recResult) {

@@ -50,7 +50,7 @@ type world struct {
 
 type simStats struct {
 	crashes, takeovers, lostRequests, lostAcks, duplicates, resent, mine, fenced, refusedAsOld int
-	lostAnswers, asked, foundDone, begunAgain, unknown                                          int
+	lostAnswers, asked, foundDone, begunAgain, unknown                                         int
 }
 
 type memEntry struct {
