@@ -169,7 +169,7 @@ func (r *request) header(q *http.Request, p *parts, key string) error {
 	switch {
 	case r.d.KeyHeader != "":
 		q.Header.Set(r.d.KeyHeader, key)
-	case r.spec.Effect == polity.EffectExternal: // for a service that can be asked what became of it, or looks at it by itself
+	case r.spec.Effect == polity.EffectExternal && q.Header.Get(keyHeader) == "": // for a service that can be asked what became of it, or looks at it by itself
 		q.Header.Set(keyHeader, key)
 	}
 	for name, value := range r.headers {
