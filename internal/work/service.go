@@ -50,6 +50,9 @@ func NewService(def *agent.HTTP) (Handle, error) {
 			}
 			r.Header.Set(name, text)
 		}
+		if def.Effect == polity.EffectExternal {
+			dial.Once(r)
+		}
 		answer, err := client.Do(r)
 		if err != nil {
 			return nil, lost(def, u.Host, err)

@@ -179,3 +179,14 @@ func Kind(status int) fault.Kind {
 		return fault.Invalid
 	}
 }
+
+// Once keeps net/http from sending a request again by itself: it takes any request with an idempotency key for one that may be repeated when the
+// connection breaks, and an external effect may not. Header names mean the same in any case, and it looks for one.
+func Once(r *http.Request) {
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if values, ok := r.Header[name]; ok {
+			delete(r.Header, name)
+			r.Header[strings.ToLower(name)] = values
+		}
+	}
+}

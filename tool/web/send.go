@@ -179,6 +179,9 @@ func (r *request) header(q *http.Request, p *parts, key string) error {
 		}
 		q.Header.Set(name, text)
 	}
+	if r.spec.Effect == polity.EffectExternal {
+		dial.Once(q)
+	}
 	return nil
 }
 
