@@ -461,7 +461,9 @@ func (c *catalog) do(ctx context.Context, f *run.Effect) (json.RawMessage, polit
 		out, err := work.Call(ctx, t.tool, tool.Call{
 			Key: f.Key(), Run: f.Run, Agent: f.Agent, Org: r.doc.Name, Folder: f.Folder, Input: f.Input, Used: used.add, Receipt: told.set,
 		}, t.in, t.out)
-		f.Receipt = t.spec.Proof(told.get(), out)
+		if t.spec.Effect != polity.EffectNone { // what only reads leaves nothing to be proved
+			f.Receipt = t.spec.Proof(told.get(), out)
+		}
 		return out, used.sum(), err
 	default:
 		return nil, polity.Usage{}, fault.Internal.New("engine: %s is no effect", f.Verb)

@@ -213,6 +213,9 @@ func (p *Partition) do(q *pending) {
 	}
 	if q.asking {
 		f, err := p.cfg.Ask(&q.flight, e)
+		if err == nil && f.Verdict == polity.VerdictUnknown && f.Reason != "" {
+			err = fault.Unknown.New("%s", f.Reason)
+		}
 		p.report(q, result{data: f.Output, receipt: f.Receipt, verdict: f.Verdict}, err)
 	} else if data, usage, err := p.cfg.Do(&q.flight, e); !e.later {
 		p.report(q, result{data: data, usage: usage, receipt: e.Receipt}, err)
