@@ -535,6 +535,7 @@ func (r *reader) receipt() json.RawMessage {
 	if len(b) == 0 {
 		return nil
 	}
+	r.bad = r.bad || !json.Valid(b)
 	return json.RawMessage(b)
 }
 
