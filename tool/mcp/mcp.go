@@ -289,7 +289,7 @@ func (s *Server) spec(t *sdk.Tool, version string) (tool.Spec, error) {
 	}
 	spec := tool.Spec{
 		Name: s.src.Name + "." + plainName(t.Name), Version: version, Description: t.Description, Effect: effect,
-		Timeout: time.Duration(s.src.MCP.Timeout), Remote: t.Name, Receipt: s.src.Receipts[t.Name],
+		Timeout: time.Duration(s.src.MCP.Timeout), Remote: t.Name, Receipt: s.src.Receipts[plainName(t.Name)],
 	}
 	for _, one := range []struct {
 		from any
