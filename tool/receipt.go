@@ -25,6 +25,17 @@ func checkReceipt(receipt string) error {
 	return nil
 }
 
+// CheckPathReceipt refuses a receipt that is no path, for tools whose output is all that there is of them.
+func (s Spec) CheckPathReceipt() error {
+	if s.Receipt == "" {
+		return nil
+	}
+	if err := CheckPath(s.Receipt); err != nil {
+		return fault.Invalid.New("receipt: %w", err)
+	}
+	return nil
+}
+
 // Proof is a call's receipt: what the tool told of it, with what its specification names of the output, under the path. Nil if that is nothing.
 // One that is longer than polity.ReceiptMax is kept as its digest.
 func (s Spec) Proof(told, output json.RawMessage) json.RawMessage {

@@ -88,6 +88,9 @@ func Func[In, Out any](spec Spec, fn func(ctx context.Context, c Call, in In) (O
 	if err := spec.Check(); err != nil {
 		return nil, err
 	}
+	if err := spec.CheckPathReceipt(); err != nil {
+		return nil, fault.Invalid.New("tool %s: %w", spec.Name, err)
+	}
 	if fn == nil {
 		return nil, fault.Invalid.New("tool %s: the function is nil", spec.Name)
 	}

@@ -31,8 +31,11 @@ func (c *core) doubt(p *pending) {
 	c.inquire(p, lost)
 }
 
-// pin finds how a command that was found in the log is done. What is not to be had any more cannot be asked about.
+// pin finds how a tool's call that was found in the log is done. What is not to be had any more cannot be asked about, and agents cannot.
 func (c *core) pin(p *pending) {
+	if p.cmd.Do != polity.DoCall {
+		return
+	}
 	w, err := c.catalog.Work(p.run.release, p.run.agent, p.cmd.Do, p.cmd.To)
 	if err == nil && w.Class == polity.EffectExternal {
 		p.work = w

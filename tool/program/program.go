@@ -138,7 +138,7 @@ func newCommand(src tool.Source, d tool.ExecTool) (*command, error) {
 	if src.Exec.Sandbox != nil {
 		c.sandbox = *src.Exec.Sandbox
 	}
-	return c, c.spec.Check()
+	return c, errors.Join(c.spec.Check(), c.spec.CheckPathReceipt())
 }
 
 // checkCommand checks the words of a command as they are declared.
