@@ -299,6 +299,9 @@ func (w *world) finish(e *simEffect) {
 	}
 	o.core.now = w.now
 	o.core.done(e.p, res)
+	if w.rng.IntN(8) == 0 { // what was left behind after its grace says something later
+		o.core.done(e.p, result{fault: fault.Of(fault.Unknown.New("too late"))})
+	}
 	o.step()
 }
 
