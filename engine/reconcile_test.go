@@ -252,7 +252,9 @@ func ExampleEngine_Reconcile() {
 	check(err)
 	defer os.RemoveAll(state)
 	pay, err := tool.Func(tool.Spec{Name: "bank.pay", Version: "1", Description: "Pays.", Effect: polity.EffectExternal},
-		func(context.Context, tool.Call, struct{}) (string, error) { return "", fault.Timeout.New("the bank does not answer") })
+		func(context.Context, tool.Call, struct{}) (string, error) {
+			return "", fault.Timeout.New("the bank does not answer")
+		})
 	check(err)
 	who := &agent.Agent{Name: "buyer", Version: "1", Skills: []polity.Skill{{Name: "buy"}}, Decider: once("bank.pay")}
 	e, err := engine.Open(context.Background(), engine.Config{State: state, Agents: []*agent.Agent{who}, Tools: []tool.Tool{pay}})

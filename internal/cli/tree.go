@@ -32,7 +32,7 @@ type step struct {
 	output    json.RawMessage
 	receipt   json.RawMessage // what its destination gave as proof
 	asked     bool            // its destination was asked what became of it
-	cancelled bool // it was asked to end
+	cancelled bool            // it was asked to end
 	steps     []*step
 }
 

@@ -75,7 +75,9 @@ func hangs(ctx context.Context) (json.RawMessage, error) {
 	return nil, ctx.Err()
 }
 
-func breaks(context.Context) (json.RawMessage, error) { return nil, fault.Unavailable.New("it breaks off") }
+func breaks(context.Context) (json.RawMessage, error) {
+	return nil, fault.Unavailable.New("it breaks off")
+}
 
 func pays(context.Context) (json.RawMessage, error) { return json.RawMessage(`"paid"`), nil }
 
@@ -89,7 +91,9 @@ func finds(v polity.Verdict, output string) func() (polity.Finding, error) {
 	}
 }
 
-func silent() (polity.Finding, error) { return polity.Finding{}, fault.Timeout.New("it does not answer") }
+func silent() (polity.Finding, error) {
+	return polity.Finding{}, fault.Timeout.New("it does not answer")
+}
 
 // TestDoubt puts an effect in doubt, by a crash or by a connection that breaks off, and has its destination asked.
 func TestDoubt(t *testing.T) {
