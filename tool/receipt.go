@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"maps"
 	"regexp"
 	"strings"
 
@@ -56,11 +55,10 @@ func (s Spec) Proof(told, output json.RawMessage) json.RawMessage {
 
 // with adds a field to an object. What is no object becomes the field "told" of one.
 func with(object json.RawMessage, name string, value json.RawMessage) json.RawMessage {
-	fields := map[string]json.RawMessage{}
+	var fields map[string]json.RawMessage
 	if json.Unmarshal(object, &fields) != nil && len(object) > 0 {
 		fields = map[string]json.RawMessage{"told": object}
 	}
-	fields = maps.Clone(fields)
 	if fields == nil {
 		fields = map[string]json.RawMessage{}
 	}

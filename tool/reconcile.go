@@ -17,14 +17,14 @@ import (
 
 // Limits of asking what became of a call, and what holds where a Reconcile names none.
 const (
-	AskTimeout         = 10 * time.Second // for one question
-	AskAttempts        = 5
-	AskEvery           = time.Second
-	AskAttemptsMax     = 20
-	AskWaitMax         = 10 * time.Minute
-	AskEveryMax        = time.Minute
-	reconcileInputMax  = 16 << 10 // bytes
-	reconcileDepthsMax = 32
+	AskTimeout        = 10 * time.Second // for one question
+	AskAttempts       = 5
+	AskEvery          = time.Second
+	AskAttemptsMax    = 20
+	AskWaitMax        = 10 * time.Minute
+	AskEveryMax       = time.Minute
+	reconcileInputMax = 16 << 10 // bytes
+	reconcileDepthMax = 32
 )
 
 // Reconciler is a tool that can ask its destination what became of a call. It is asked about calls of class external whose result did not
@@ -182,8 +182,8 @@ func known(by Spec, fields map[string]any) json.RawMessage {
 
 // fill puts what they stand for in place of a template's placeholders: a text that is nothing else becomes the value itself.
 func fill(template any, from json.RawMessage, depth int) (any, error) {
-	if depth > reconcileDepthsMax {
-		return nil, fault.Invalid.New("deeper than %d", reconcileDepthsMax)
+	if depth > reconcileDepthMax {
+		return nil, fault.Invalid.New("deeper than %d", reconcileDepthMax)
 	}
 	var err error
 	switch t := template.(type) {
