@@ -20,7 +20,7 @@ import (
 
 const (
 	bankFile     = "POLITY_TEST_BANK" // the environment variable that makes this program a bank, and names its book
-	payments     = 48
+	payments     = 40                 // as many as a plan has
 	paymentKills = 16
 )
 
