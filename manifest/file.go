@@ -113,7 +113,26 @@ type source struct {
 	OpenAPI *described            `json:"openapi,omitempty" jsonschema:"A service that an OpenAPI document describes. Its operations are the tools."`
 	MCP     *server               `json:"mcp,omitempty" jsonschema:"A server of the Model Context Protocol. Its tools are accepted with polity tools accept."`
 	Effects map[string]effectWord `json:"effects,omitempty" jsonschema:"What tools do to the world, by their own names, where that is not what they say themselves."`
+
+	Receipts  map[string]string    `json:"receipts,omitempty" jsonschema:"Where a call's receipt stands, by tools' own names: a path into the answer, as $.id, a header of an HTTP answer, or a key of an MCP result's _meta."`
+	Reconcile map[string]reconcile `json:"reconcile,omitempty" jsonschema:"How it is found out what became of a call whose answer did not come, by tools' own names; of class external alone."`
 }
+
+// reconcile is tool.Reconcile.
+type reconcile struct {
+	Ask      string     `json:"ask" jsonschema:"Tool of this source that is asked, by its own name. It may only read: its class is none."`
+	Input    value      `json:"input,omitempty" jsonschema:"What it is asked. In texts {key} stands for the call's key, {since} for the time before which it did not begin, {input} and {input.name} for the call's input. Left out it is key, input and since, as far as the tool takes them."`
+	Output   string     `json:"output,omitempty" jsonschema:"Path at which the answer holds what the call would have answered, as $.data[0]: if something stands there it was done. Left out the tool answers {verdict: done|not_done|unknown, output, receipt}."`
+	Absent   absentWord `json:"absent,omitempty" jsonschema:"What it means that the tool finds nothing: unknown, the default, or not_done. That is a promise: a request with the key that is still on its way is not done either."`
+	Wait     duration   `json:"wait,omitempty" jsonschema:"Time before it is asked, in which what was on its way arrives; default none, at most 10m."`
+	Every    duration   `json:"every,omitempty" jsonschema:"Time between two questions; default 1s, at most 1m."`
+	Attempts asks       `json:"attempts,omitempty" jsonschema:"How often is asked before nobody knows; default 5."`
+}
+
+// absentWord is a polity.Verdict.
+type absentWord string
+
+func (absentWord) choices() []string { return []string{"unknown", "not_done"} }
 
 // described is openapi.Use.
 type described struct {
@@ -155,6 +174,7 @@ type webTool struct {
 	Output      schemaUse  `json:"output,omitempty" jsonschema:"JSON Schema of the answer. Left out it is any JSON."`
 	Effect      effectWord `json:"effect,omitempty" jsonschema:"What the request does to the world. Left out it is none for GET and HEAD, idempotent for PUT and DELETE, else external."`
 	KeyHeader   string     `json:"key_header,omitempty" jsonschema:"Header in which the service takes an idempotency key; the effect is then keyed."`
+	Receipt     string     `json:"receipt,omitempty" jsonschema:"What is kept of an answer as its receipt, beside status, Location and ETag: a path into it, as $.id, or a header."`
 	Timeout     duration   `json:"timeout,omitempty" jsonschema:"Most time; default 60s."`
 }
 
@@ -174,6 +194,7 @@ type programTool struct {
 	Input       schemaUse  `json:"input,omitempty" jsonschema:"JSON Schema of the input. Left out it is the placeholders of the command, as texts."`
 	Output      schemaUse  `json:"output,omitempty" jsonschema:"JSON Schema of the answer: what the program prints if that is JSON, else {text: ...}. Left out it is any JSON."`
 	Effect      effectWord `json:"effect,omitempty" jsonschema:"What the command does to the world, which decides what a crash may do to it. Default external, the careful one."`
+	Receipt     string     `json:"receipt,omitempty" jsonschema:"Path of the receipt in what the program prints, as $.id."`
 	Timeout     duration   `json:"timeout,omitempty" jsonschema:"Most time; default 60s."`
 }
 

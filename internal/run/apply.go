@@ -44,6 +44,10 @@ func (c *core) apply(rec *record, seq uint64) {
 		return
 	}
 	t.last = seq
+	if rec.kind == recReconciled {
+		c.reconciled(t, rec)
+		return
+	}
 	if t.stopped != nil {
 		if rec.kind == recFinished && rec.run == t.id {
 			c.endStopped(t, rec)
@@ -132,7 +136,7 @@ func (c *core) stop(t *tree, f *fault.Error) {
 
 // endStopped takes over how a tree ended although its state could not be folded.
 func (c *core) endStopped(t *tree, rec *record) {
-	t.stopped = nil
+	t.stopped, t.end = nil, t.last
 	t.summary.Status, t.summary.Fault, t.summary.Ended = rec.status, nil, c.lastAt
 	t.summary.Usage = rec.usage
 }
@@ -426,7 +430,7 @@ func (c *core) route(p *pending) {
 		p.refused = fault.Of(fault.Denied.New("%s: simulated: a fork does no %s effects unless it is allowed to", p.cmd.To, p.work.Class))
 		c.enqueue(p.result(result{fault: p.refused, usage: polity.Usage{Turns: 1}}))
 	case p.work.Class == polity.EffectExternal:
-		c.enqueue(&record{kind: recBegan, run: r.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request, effect: p.effect()})
+		c.enqueue(p.beginning())
 	default:
 		g := c.pack()
 		g.starts = append(g.starts, p)
@@ -453,6 +457,7 @@ func (c *core) began(r *run, rec *record) {
 		return
 	}
 	p.began, p.routed, p.work.Class = true, true, polity.EffectExternal
+	p.begins++
 	switch {
 	case p.why != nil: // cancelled while this record waited: it does not even start
 		c.enqueue(p.result(result{fault: p.why}))
@@ -495,7 +500,9 @@ func (c *core) gotResult(r *run, rec *record) {
 	if !c.live { // then nobody else knows it
 		c.used = p
 	}
-	c.tell(r.tree, polity.Notice{Kind: "result", Run: r.id, Name: rec.name, Attempt: rec.attempt, Fault: rec.fault, Usage: rec.usage})
+	c.tell(r.tree, polity.Notice{
+		Kind: "result", Run: r.id, Name: rec.name, Attempt: rec.attempt, Fault: rec.fault, Usage: rec.usage, Receipt: rec.receipt, Asked: rec.asked,
+	})
 	c.deliver(r, polity.Event{
 		Kind: polity.Result, Name: rec.name, Attempt: rec.attempt, Data: data, Fault: rec.fault, Usage: rec.usage,
 	})
@@ -648,7 +655,7 @@ func (c *core) finished(r *run, rec *record) {
 
 func (c *core) rootFinished(r *run, rec *record, output json.RawMessage) {
 	t := r.tree
-	t.root = nil
+	t.root, t.end = nil, t.last
 	t.summary.Status, t.summary.Ended, t.summary.Usage = rec.status, c.lastAt, rec.usage
 	ended := t.ended
 	t.ended = nil

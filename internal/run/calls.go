@@ -127,7 +127,7 @@ func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome
 		return polity.Outcome{}, err
 	}
 	if at.log == nil {
-		at.first = at.last // it holds the end
+		at.first, at.last = at.end, at.end
 	}
 	var out *polity.Outcome
 	err = p.read(ctx, id, at, func(_ time.Time, _ uint64, r *record) error {
@@ -208,6 +208,7 @@ func (p *Partition) Find(ctx context.Context, id polity.RunID) (polity.Summary, 
 // span is where the log tells of a run: from its first to its last commit, or in a log of its own.
 type span struct {
 	first, last uint64
+	end         uint64   // where it finished; 0 while it has not
 	log         *payload // of a run that was imported
 }
 
@@ -218,7 +219,7 @@ func (p *Partition) span(ctx context.Context, id polity.RunID) (span, error) {
 			reply(span{}, fault.NotFound.New("run: no run %q", id))
 			return
 		}
-		found := span{t.first, t.last, t.log}
+		found := span{t.first, t.last, t.end, t.log}
 		c.answer(func(err error) { reply(found, err) })
 	})
 }
@@ -270,12 +271,16 @@ func (p *Partition) History(ctx context.Context, id polity.RunID, each func(poli
 
 var kindText = map[recordKind]string{
 	recOpened: "opened", recBegan: "began", recResult: "result", recCancel: "cancel", recExpired: "expired", recFinished: "finished",
+	recReconciled: "reconciled",
 }
 
 func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, error) {
 	n := noticeOf(r, at, seq)
 	var err error
 	n.Data, err = p.core.read(r.data)
+	if n.Finding != nil {
+		n.Finding.Output, n.Data = n.Data, nil
+	}
 	return n, err
 }
 
@@ -283,7 +288,10 @@ func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, 
 func noticeOf(r *record, at time.Time, seq uint64) polity.Notice {
 	n := polity.Notice{
 		At: at, Commit: seq, Kind: kindText[r.kind], Run: r.run, Name: r.name, Attempt: r.attempt, Agent: r.agent,
-		Fault: r.fault, Usage: r.usage,
+		Fault: r.fault, Usage: r.usage, Receipt: r.receipt, Asked: r.asked,
+	}
+	if r.kind == recReconciled {
+		n.Finding, n.Receipt = &polity.Finding{Verdict: r.verdict, Receipt: r.receipt, By: r.by, Reason: r.reason}, nil
 	}
 	if r.kind == recFinished {
 		n.Status = r.status.String()
