@@ -95,6 +95,7 @@ type simClient struct {
 	outcome   *polity.Outcome
 	cancel    bool
 	cancelled bool
+	killed    bool
 }
 
 func (w *world) logf(format string, args ...any) {
@@ -349,13 +350,14 @@ func (w *world) stored(id polity.RunID) polity.Outcome {
 
 func (w *world) cancel(c *simClient) {
 	o := w.newest()
-	if !o.alive || !c.acked || c.cancelled {
+	if !o.alive || !c.acked || c.killed {
 		return
 	}
+	gently := !c.cancelled || w.rng.IntN(3) > 0
 	o.core.now = w.now
-	o.core.cancelRun(c.id, "the client wants it", func(err error) {
+	o.core.cancelRun(c.id, "the client wants it", gently, func(err error) {
 		if err == nil {
-			c.cancelled = true
+			c.cancelled, c.killed = true, !gently
 		}
 	})
 	o.step()
