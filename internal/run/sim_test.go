@@ -43,6 +43,7 @@ type world struct {
 	stats   simStats
 
 	catalog programs
+	bounds  polity.Bounds // of every root run
 	// answers is what an effect answers; the same for the same effect, however often it is done.
 	answers func(e *simEffect) json.RawMessage
 }
@@ -306,7 +307,7 @@ func (w *world) ask(c *simClient) {
 	}
 	c.asked = o
 	o.core.now = w.now
-	o.core.open(&request{id: c.id, agent: c.agent, input: json.RawMessage(`{}`), bounds: simBounds},
+	o.core.open(&request{id: c.id, agent: c.agent, input: json.RawMessage(`{}`), bounds: w.bounds},
 		func(err error) {
 			if err == nil {
 				c.acked = true
@@ -570,7 +571,7 @@ func simulate(t *testing.T, seed uint64, print bool) simStats {
 func newWorld(t *testing.T, seed uint64, print bool, catalog programs) *world {
 	return &world{
 		t: t, seed: seed, print: print, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_800_000_000, 0),
-		blobs: map[Digest]json.RawMessage{}, done: map[string]int{}, catalog: catalog,
+		blobs: map[Digest]json.RawMessage{}, done: map[string]int{}, catalog: catalog, bounds: simBounds,
 	}
 }
 
@@ -639,7 +640,7 @@ func (w *world) check() {
 					w.fail("%s ends twice", r.run)
 				}
 				ended[r.run] = true
-				if r.run.Parent() == "" && r.usage.Turns > simBounds.Turns {
+				if r.run.Parent() == "" && r.usage.Turns > w.bounds.Turns {
 					w.fail("%s used %d turns", r.run, r.usage.Turns)
 				}
 			}
