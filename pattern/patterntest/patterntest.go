@@ -22,6 +22,7 @@ import (
 	"polity.run"
 	"polity.run/fault"
 	"polity.run/pattern"
+	"polity.run/saga"
 )
 
 // Limits of a simulated run.
@@ -145,7 +146,10 @@ type world struct {
 	now       time.Time
 	mood      int
 	fanOut    int
-	bound     int // commands until a bound of the run is reached; 0 for none
+	bound     int  // commands until a bound of the run is reached; 0 for none
+	reserve   bool // what undoes is not refused at the bound
+	stopAt    int  // events until the run is told to end; 0 for never
+	stopped   *fault.Error
 	begun     int
 	good      int // answers without a fault
 	pending   []polity.Command
@@ -167,6 +171,10 @@ func newWorld(t testing.TB, p Pattern, seed uint64) *world {
 	}
 	if r.IntN(3) == 0 {
 		w.bound = 1 + r.IntN(12)
+		w.reserve = r.IntN(2) == 0
+	}
+	if r.IntN(3) == 0 {
+		w.stopAt = 1 + r.IntN(15)
 	}
 	var err error
 	if w.decider, err = w.config.Decider(); err != nil {
@@ -184,6 +192,10 @@ func (w *world) run() {
 		if len(w.events) > eventsMax {
 			w.t.Fatalf("it has not ended after %d events; pending: %d", eventsMax, len(w.pending))
 		}
+		if w.stopped == nil && w.stopAt > 0 && len(w.events) >= w.stopAt {
+			w.stop()
+			continue
+		}
 		w.answerOne()
 	}
 	for len(w.pending) > 0 && w.r.IntN(4) > 0 { // what comes after the end changes nothing
@@ -191,6 +203,22 @@ func (w *world) run() {
 	}
 	w.judge()
 	w.again()
+}
+
+// stop tells the run that it is to end, as the kernel does, if it wants to be told. Else the kernel would end it at once.
+func (w *world) stop() {
+	w.stopAt = 0
+	s, ok := w.decider.(polity.Stopper)
+	if !ok || !s.Stops(w.state) {
+		return
+	}
+	w.stopped = fault.Of(fault.Cancelled.New("enough"))
+	for _, c := range w.pending {
+		if !c.Undo && !slices.Contains(w.cancelled, c.Key()) {
+			w.cancelled = append(w.cancelled, c.Key())
+		}
+	}
+	w.deliver(polity.Event{Kind: polity.Stopping, Fault: w.stopped})
 }
 
 // deliver has an event decided and takes the commands.
@@ -251,7 +279,9 @@ func (w *world) take(c polity.Command) {
 	w.names[c.Key()] = true
 	w.pending = append(w.pending, c)
 	switch {
-	case c.Do != polity.DoSleep && w.bound > 0 && w.begun >= w.bound:
+	case w.stopped != nil && !c.Undo:
+		w.cancelled = append(w.cancelled, c.Key())
+	case c.Do != polity.DoSleep && w.bound > 0 && w.begun >= w.bound && !(c.Undo && w.reserve):
 		w.over = append(w.over, c.Key())
 	case len(w.pending) > w.fanOut:
 		w.refused = append(w.refused, c.Key())
@@ -329,6 +359,9 @@ func (w *world) judge() {
 			w.t.Fatalf("it failed with %+v", f)
 		case f.Kind == fault.Internal && w.mood != unlucky:
 			w.t.Fatalf("it failed as if by a mistake of ours: %s", f.Text)
+		case w.stopped != nil && saga.Of(w.end.Input) == nil:
+			w.t.Fatalf("it was to end and said that it had something to undo, and does not say what became of that: %s", w.end.Input)
+		case saga.Of(w.end.Input) != nil:
 		case f.Kind == fault.Exhausted && w.mood == sensible && w.good > w.p.Grace:
 			w.t.Fatalf("%d members had answered, and at the bound everything was thrown away: %s", w.good, f.Text)
 		}
@@ -383,7 +416,7 @@ func (w *world) again() {
 func Text(commands []polity.Command) string {
 	var b strings.Builder
 	for _, c := range commands {
-		fmt.Fprintf(&b, "%s %s to=%s skill=%s after=%s bounds=%+v input=%s", c.Do, c.Key(), c.To, c.Skill, c.After, c.Bounds, c.Input)
+		fmt.Fprintf(&b, "%s %s to=%s skill=%s after=%s bounds=%+v undo=%t input=%s", c.Do, c.Key(), c.To, c.Skill, c.After, c.Bounds, c.Undo, c.Input)
 		if c.Fault != nil {
 			fmt.Fprintf(&b, " %s: %s [%s]", c.Fault.Kind, c.Fault.Text, c.Fault.Bound)
 		}
