@@ -82,8 +82,7 @@ func (s Sequence) Check() error {
 	if len(s.Stages) == 0 || len(s.Stages) > StagesMax {
 		p.add(in("stages"), "%d stages; want 1 to %d", len(s.Stages), StagesMax)
 	}
-	undone := undoes(s.Members) || slices.ContainsFunc(s.Stages, func(one Stage) bool { return one.Undo != nil })
-	switch {
+	switch undone := s.undoes(); {
 	case s.AtOnce && !undone:
 		p.add(in("undo_at_once"), "no stage says how it is undone; delete it, or add undo to stages")
 	case s.Stuck != "" && !undone:
@@ -91,6 +90,11 @@ func (s Sequence) Check() error {
 	}
 	checkRoles(s.Roles(), s.Members, &p)
 	return p.err()
+}
+
+// undoes says whether anything says how it is undone.
+func (s *Sequence) undoes() bool {
+	return undoes(s.Members) || slices.ContainsFunc(s.Stages, func(one Stage) bool { return one.Undo != nil })
 }
 
 // Decider returns what decides the runs. A run finishes with a SequenceResult, or fails with the kind of the stage that failed and the

@@ -21,7 +21,7 @@ type sequenceRun struct {
 
 func newSequenceRun(d *desk, cfg *Sequence) *sequenceRun {
 	return &sequenceRun{desk: d, cfg: cfg, undo: undoer{
-		desk: d, members: cfg.Members, stuck: cfg.Stuck, Account: saga.Account{AtOnce: cfg.AtOnce},
+		desk: d, members: cfg.Members, any: cfg.undoes(), stuck: cfg.Stuck, Account: saga.Account{AtOnce: cfg.AtOnce},
 	}}
 }
 
@@ -111,7 +111,7 @@ func (r *sequenceRun) stopping(why *fault.Error) { r.undo.because(why) }
 // end fails the run, with what was done.
 func (r *sequenceRun) end() {
 	result := SequenceResult{Pattern: "sequence", Output: r.value, Stages: r.stages}
-	if !r.undo.Empty() {
+	if !r.undo.Empty() || r.stopped != nil {
 		result.Saga = r.undo.Report()
 	}
 	out, err := marshal(result)

@@ -15,6 +15,7 @@ type undoer struct {
 	saga.Account
 	desk    *desk
 	members []Member
+	any     bool             // something of the organization says how it is undone
 	stuck   polity.AgentName // who is asked, as a person, about what cannot be undone; "" for nobody
 	how     map[string]undoing
 	fault   *fault.Error // that the run ends with
@@ -49,7 +50,7 @@ func (u *undoer) did(act saga.Act, a *answer, by *undoing) {
 		return
 	case inner != nil:
 		act.Left = fmt.Sprintf("its own undoing is only partly done: %s", plural(len(inner.Left), "thing"))
-	case by == nil && !a.good() && a.fault.Kind == fault.Unknown:
+	case by == nil && u.any && !a.good() && a.fault.Kind == fault.Unknown:
 		act.Left = "nobody knows whether it was done, and nothing says how it is undone: " + a.fault.Text
 	case by == nil:
 		return

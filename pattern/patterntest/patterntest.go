@@ -78,30 +78,45 @@ func (p Pattern) Play(seed uint64) (polity.Decider, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	may, err := allowed(c)
+	may, _, err := allowed(c)
 	return d, slices.Sorted(maps.Keys(may)), err
 }
 
-// allowed reads who may be asked for which skills from a configuration's JSON.
-func allowed(c pattern.Config) (map[string][]string, error) {
+// allowed reads who may be asked for which skills from a configuration's JSON, and for which of them only what was approved, as AGENT.SKILL.
+func allowed(c pattern.Config) (may map[string][]string, guarded map[string]bool, err error) {
 	data, err := json.Marshal(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var known struct {
 		Members     []pattern.Member
 		Specialists []pattern.Member
 	}
 	if err := json.Unmarshal(data, &known); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	may := map[string][]string{}
+	may, guarded = map[string][]string{}, map[string]bool{}
 	for _, m := range append(known.Members, known.Specialists...) {
 		for _, s := range m.Skills {
 			may[string(m.Name)] = append(may[string(m.Name)], s.Name)
+			if s.Approve != nil {
+				guarded[string(m.Name)+"."+s.Name] = true
+			}
 		}
 	}
-	return may, nil
+	return may, guarded, nil
+}
+
+// decides is what somebody says who lets actions go: mostly yes.
+func decides(r *rand.Rand, c polity.Command) string {
+	var a polity.Approval
+	if json.Unmarshal(c.Input, &a) != nil || a.Check() != nil {
+		return `"this is no approval"`
+	}
+	return []string{
+		`{"approve":true,"hash":"` + a.Hash + `"}`, `{"approve":true,"hash":"` + a.Hash + `"}`, `{"approve":true,"hash":"` + a.Hash + `","always_for_this_run":true}`,
+		`{"approve":false,"reason":"no"}`, `{"approve":true}`, `{"approve":true,"hash":"another"}`,
+	}[r.IntN(6)]
 }
 
 // The moods of the world: what members answer.
@@ -141,6 +156,8 @@ type world struct {
 	r         *rand.Rand
 	config    pattern.Config
 	may       map[string][]string // agents that may be asked, with their skills
+	guarded   map[string]bool
+	approved  map[string]bool // hashes of actions
 	decider   polity.Decider
 	state     any
 	now       time.Time
@@ -167,7 +184,7 @@ func newWorld(t testing.TB, p Pattern, seed uint64) *world {
 	r := rand.New(rand.NewPCG(seed, 11))
 	w := &world{
 		t: t, p: p, r: r, config: p.Config(r), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
-		mood: r.IntN(moods), fanOut: []int{1, 2, 5, 64}[r.IntN(4)], names: map[string]bool{},
+		mood: r.IntN(moods), fanOut: []int{1, 2, 5, 64}[r.IntN(4)], names: map[string]bool{}, approved: map[string]bool{},
 	}
 	if r.IntN(3) == 0 {
 		w.bound = 1 + r.IntN(12)
@@ -180,7 +197,7 @@ func newWorld(t testing.TB, p Pattern, seed uint64) *world {
 	if w.decider, err = w.config.Decider(); err != nil {
 		t.Fatalf("seed %d: the configuration is refused: %v", seed, err)
 	}
-	if w.may, err = allowed(w.config); err != nil {
+	if w.may, w.guarded, err = allowed(w.config); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -269,6 +286,12 @@ func (w *world) take(c polity.Command) {
 		if !json.Valid(c.Input) {
 			w.t.Fatalf("it asks %s with what is no JSON: %q", c.To, c.Input)
 		}
+		if w.guarded[c.To+"."+c.Skill] {
+			hash, err := polity.Action{Agent: polity.AgentName(c.To), Skill: c.Skill, Input: c.Input}.Hash()
+			if err != nil || !w.approved[hash] {
+				w.t.Fatalf("nobody has approved that %s is asked to %s: %s", c.To, c.Skill, c.Input)
+			}
+		}
 	}
 	if !commandName.MatchString(c.Name) {
 		w.t.Fatalf("command name %q", c.Name)
@@ -313,6 +336,12 @@ func (w *world) answerOne() {
 		e.Usage = polity.Usage{Turns: 1}
 	default:
 		e.Data = json.RawMessage(w.says(c))
+		var a polity.Approval
+		if json.Unmarshal(c.Input, &a) == nil && a.Hash != "" {
+			if _, err := e.Approved(a.Hash); err == nil {
+				w.approved[a.Hash] = true
+			}
+		}
 		e.Usage = polity.Usage{Turns: 1}
 		if w.mood == sensible {
 			w.good++
