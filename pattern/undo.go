@@ -80,8 +80,8 @@ func (u *undoer) because(f *fault.Error) {
 
 // proceed asks what is to be asked now, and reports whether that was the last of it.
 func (u *undoer) proceed() (over bool) {
-	if u.desk.spent == nil {
-		for _, act := range u.Next() {
+	for acts := u.due(); len(acts) > 0; acts = u.due() { // one that cannot be asked makes way for others
+		for _, act := range acts {
 			u.ask(act)
 		}
 	}
@@ -99,6 +99,14 @@ func (u *undoer) proceed() (over bool) {
 		}
 	}
 	return !u.desk.busy()
+}
+
+// due is what is to be undone now.
+func (u *undoer) due() []saga.Act {
+	if u.desk.spent != nil {
+		return nil
+	}
+	return u.Next()
 }
 
 func (u *undoer) ask(act saga.Act) {

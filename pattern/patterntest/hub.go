@@ -62,7 +62,7 @@ func undoingHub() Pattern {
 				if r.IntN(3) == 0 {
 					skill.Approve = &polity.Approver{By: "boss", Skill: "approve", Timeout: polity.Duration(r.IntN(2)) * polity.Duration(time.Hour)}
 				}
-				if r.IntN(3) == 0 && skill.Undo != nil {
+				if r.IntN(2) == 0 && skill.Undo != nil {
 					skill.Undo.Input = json.RawMessage(`{"was":"$output.x","of":"$input"}`)
 				}
 				m.Skills = append(m.Skills, polity.Skill{Name: "undo"})

@@ -82,8 +82,8 @@ func (p Pattern) Play(seed uint64) (polity.Decider, []string, error) {
 	return d, slices.Sorted(maps.Keys(may)), err
 }
 
-// allowed reads who may be asked for which skills from a configuration's JSON, and for which of them only what was approved, as AGENT.SKILL.
-func allowed(c pattern.Config) (may map[string][]string, guarded map[string]bool, err error) {
+// allowed reads who may be asked for which skills from a configuration's JSON, and what the skills are, as AGENT.SKILL.
+func allowed(c pattern.Config) (may map[string][]string, skills map[string]polity.Skill, err error) {
 	data, err := json.Marshal(c)
 	if err != nil {
 		return nil, nil, err
@@ -95,16 +95,14 @@ func allowed(c pattern.Config) (may map[string][]string, guarded map[string]bool
 	if err := json.Unmarshal(data, &known); err != nil {
 		return nil, nil, err
 	}
-	may, guarded = map[string][]string{}, map[string]bool{}
+	may, skills = map[string][]string{}, map[string]polity.Skill{}
 	for _, m := range append(known.Members, known.Specialists...) {
 		for _, s := range m.Skills {
 			may[string(m.Name)] = append(may[string(m.Name)], s.Name)
-			if s.Approve != nil {
-				guarded[string(m.Name)+"."+s.Name] = true
-			}
+			skills[string(m.Name)+"."+s.Name] = s
 		}
 	}
-	return may, guarded, nil
+	return may, skills, nil
 }
 
 // decides is what somebody says who lets actions go: mostly yes.
@@ -156,7 +154,8 @@ type world struct {
 	r         *rand.Rand
 	config    pattern.Config
 	may       map[string][]string // agents that may be asked, with their skills
-	guarded   map[string]bool
+	skills    map[string]polity.Skill
+	done      []string        // names of what was answered, and can be undone
 	approved  map[string]bool // hashes of actions
 	decider   polity.Decider
 	state     any
@@ -197,7 +196,7 @@ func newWorld(t testing.TB, p Pattern, seed uint64) *world {
 	if w.decider, err = w.config.Decider(); err != nil {
 		t.Fatalf("seed %d: the configuration is refused: %v", seed, err)
 	}
-	if w.may, w.guarded, err = allowed(w.config); err != nil {
+	if w.may, w.skills, err = allowed(w.config); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -286,7 +285,7 @@ func (w *world) take(c polity.Command) {
 		if !json.Valid(c.Input) {
 			w.t.Fatalf("it asks %s with what is no JSON: %q", c.To, c.Input)
 		}
-		if w.guarded[c.To+"."+c.Skill] {
+		if w.skills[c.To+"."+c.Skill].Approve != nil {
 			hash, err := polity.Action{Agent: polity.AgentName(c.To), Skill: c.Skill, Input: c.Input}.Hash()
 			if err != nil || !w.approved[hash] {
 				w.t.Fatalf("nobody has approved that %s is asked to %s: %s", c.To, c.Skill, c.Input)
@@ -342,12 +341,40 @@ func (w *world) answerOne() {
 				w.approved[a.Hash] = true
 			}
 		}
+		if w.undoable(c) && json.Valid(e.Data) && len(e.Data) > 0 && len(e.Data) < 10_000 {
+			name := c.Name
+			if c.Attempt > 1 {
+				name = fmt.Sprintf("%s.%d", name, c.Attempt)
+			}
+			w.done = append(w.done, name)
+		}
 		e.Usage = polity.Usage{Turns: 1}
 		if w.mood == sensible {
 			w.good++
 		}
 	}
 	w.deliver(e)
+}
+
+// undoable says whether what a command does can be undone, by the configuration of a hub. A stage of a sequence has one answer that counts.
+func (w *world) undoable(c polity.Command) bool {
+	if s, ok := w.config.(*pattern.Sequence); ok {
+		var n int
+		_, err := fmt.Sscanf(c.Name, "stage%d.", &n)
+		return err == nil && c.Attempt <= 1 && s.Stages[n-1].Undo != nil
+	}
+	return !c.Undo && w.skills[c.To+"."+c.Skill].Undo != nil
+}
+
+// accounted wants all that was done and can be undone in the report of the undoing.
+func (w *world) accounted(r *saga.Report) {
+	for _, name := range w.done {
+		undone := slices.ContainsFunc(r.Undone, func(u saga.Undone) bool { return u.Name == "undo."+name })
+		left := slices.ContainsFunc(r.Left, func(l saga.Left) bool { return l.Stage == name })
+		if undone == left {
+			w.t.Fatalf("%s was done; undone %t, left %t: %+v", name, undone, left, r)
+		}
+	}
 }
 
 // says is what a member answers in the world's mood.
@@ -391,6 +418,7 @@ func (w *world) judge() {
 		case w.stopped != nil && saga.Of(w.end.Input) == nil:
 			w.t.Fatalf("it was to end and said that it had something to undo, and does not say what became of that: %s", w.end.Input)
 		case saga.Of(w.end.Input) != nil:
+			w.accounted(saga.Of(w.end.Input))
 		case f.Kind == fault.Exhausted && w.mood == sensible && w.good > w.p.Grace:
 			w.t.Fatalf("%d members had answered, and at the bound everything was thrown away: %s", w.good, f.Text)
 		}
