@@ -28,20 +28,6 @@ type undoing struct {
 	input json.RawMessage // of its skill's undo; empty for a saga.Brief
 }
 
-// mayBeDone says whether something was done although its command failed.
-func mayBeDone(f *fault.Error, used polity.Usage) bool {
-	switch f.Kind {
-	case fault.Unknown, fault.Cancelled, fault.Timeout:
-		return true
-	case fault.Exhausted: // it was stopped in the middle, or never begun
-		return f.Bound == boundWall || used != polity.Usage{}
-	default:
-		return false
-	}
-}
-
-const boundWall = "wall"
-
 // did keeps account of a command that was answered. by undoes it; nil for what leaves nothing behind.
 func (u *undoer) did(act saga.Act, a *answer, by *undoing) {
 	inner := saga.Of(a.partial)
@@ -56,7 +42,7 @@ func (u *undoer) did(act saga.Act, a *answer, by *undoing) {
 		return
 	case a.good():
 		act.Output = a.output
-	case mayBeDone(a.fault, a.usage):
+	case saga.MayBeDone(a.fault, a.usage != polity.Usage{}):
 		act.Unknown = true
 	default:
 		return
@@ -173,4 +159,18 @@ func undoes(members []Member) bool {
 	return slices.ContainsFunc(members, func(m Member) bool {
 		return slices.ContainsFunc(m.Skills, func(s polity.Skill) bool { return s.Undo != nil })
 	})
+}
+
+// CheckUndo returns nil, or fault.Invalid for the input of a skill's undo that refers to something else than $input and $output.
+func CheckUndo(input json.RawMessage) error {
+	refs, bad := references(input)
+	if len(bad) > 0 {
+		return bad[0].err
+	}
+	for _, ref := range refs {
+		if ref.id != undoInput && ref.id != undoOutput {
+			return fault.Invalid.New("%s is neither what was asked nor what was answered", ref)
+		}
+	}
+	return nil
 }

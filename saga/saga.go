@@ -76,7 +76,7 @@ type Undone struct {
 	Name     string           `json:"name"` // of the command that undid it
 	Agent    polity.AgentName `json:"agent,omitempty"`
 	Run      polity.RunID     `json:"run,omitempty"` // of the last attempt
-	Attempts int              `json:"attempts"`
+	Attempts int              `json:"attempts,omitempty"`
 	Took     polity.Duration  `json:"took,omitempty"`
 	Usage    polity.Usage     `json:"usage,omitzero"`
 	Fault    *fault.Error     `json:"fault,omitempty"`   // why there is only a best effort
@@ -128,6 +128,9 @@ func (a *Account) Begin(why string) {
 		a.begun, a.report = true, Report{Why: why, Undone: []Undone{}}
 	}
 }
+
+// Why is the reason for which undoing began.
+func (a *Account) Why() string { return a.report.Why }
 
 // Begun says whether undoing has begun.
 func (a *Account) Begun() bool { return a.begun }
@@ -219,16 +222,36 @@ func (a *Account) Report() *Report {
 	if !a.begun {
 		return nil
 	}
-	r := a.report
-	r.Status = Compensated
-	for _, l := range r.Left {
+	return Join([]*Report{&a.report})
+}
+
+// Join makes one report of several, at least one.
+func Join(all []*Report) *Report {
+	out := &Report{Status: Compensated, Why: all[0].Why, Undone: []Undone{}}
+	for _, r := range all {
+		out.Undone = append(out.Undone, r.Undone...)
+		out.Left = append(out.Left, r.Left...)
+	}
+	for _, l := range out.Left {
 		if len(l.Mended) == 0 {
-			r.Status = Partly
-		} else if r.Status == Compensated {
-			r.Status = Mended
+			out.Status = Partly
+		} else if out.Status == Compensated {
+			out.Status = Mended
 		}
 	}
-	return &r
+	return out
+}
+
+// MayBeDone says whether something was done although it failed: nobody knows, or it was stopped in the middle. used says whether it used anything.
+func MayBeDone(f *fault.Error, used bool) bool {
+	switch f.Kind {
+	case fault.Unknown, fault.Cancelled, fault.Timeout:
+		return true
+	case fault.Exhausted: // else it was never begun
+		return used || f.Bound == "wall"
+	default:
+		return false
+	}
 }
 
 // Brief returns what somebody is asked with who undoes an act, as JSON.

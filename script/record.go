@@ -27,6 +27,7 @@ type record struct {
 	seen   []seen
 	asked  []mark
 	live   *live // nil if it was dropped
+	undoes bool  // it is in a saga that has something to undo
 	ended  bool
 }
 
@@ -70,6 +71,17 @@ func (d *decider) Decide(state any, e polity.Event) (any, []polity.Command) {
 	return r, commands
 }
 
+// Stops says whether the run is in a saga: see polity.Stopper. What it waits for ends as cancelled then, and it undoes what it did.
+func (d *decider) Stops(state any) bool {
+	r, ok := state.(*record)
+	if !ok {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.undoes && !r.ended
+}
+
 // Forget lets the coroutines of a run go that nobody will ask again.
 func (d *decider) Forget(state any) {
 	if r, ok := state.(*record); ok {
@@ -84,7 +96,7 @@ func (d *decider) Forget(state any) {
 func (d *decider) decide(r *record, e polity.Event) ([]polity.Command, int, *fault.Error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ended || (e.Kind == polity.Opened) != (len(r.seen) == 0) {
+	if r.ended || (e.Kind == polity.Opened) != (len(r.seen) == 0) || e.Kind == polity.Stopping {
 		return nil, r.weight(), nil
 	}
 	if f := d.revive(r); f != nil {
@@ -109,6 +121,7 @@ func (d *decider) decide(r *record, e polity.Event) ([]polity.Command, int, *fau
 		r.asked = append(r.asked, d.mark(&commands[i]))
 	}
 	r.seen[len(r.seen)-1].asked = len(r.asked)
+	r.undoes = r.live.undoes()
 	return commands, r.weight(), nil
 }
 
