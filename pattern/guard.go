@@ -124,6 +124,15 @@ func (a *approver) decided(g *guard, e polity.Event) *fault.Error {
 	return denied
 }
 
+// gravest is the kind of a run that failed because of several faults: Failed may be tried again by who asked; Unknown nobody repeats in silence;
+// and after Denied somebody would only be asked again who has said no.
+func gravest(kind, other fault.Kind) fault.Kind {
+	if other == fault.Unknown || other == fault.Denied && kind != fault.Unknown {
+		return other
+	}
+	return kind
+}
+
 func (a *approver) say(hash string, v verdict) {
 	if a.verdicts == nil {
 		a.verdicts = map[string]verdict{}

@@ -304,7 +304,7 @@ func (r *hubRun) cancelRest(why string) {
 
 // failJoin cancels the rest and fails the run. It says of each step that failed why. Failed may be
 // tried again by who asked; if an effect outside is Unknown, so is the run, and nobody repeats it
-// in silence.
+// in silence; and what somebody denied is Denied, or they would be asked again.
 func (r *hubRun) failJoin(t tally) {
 	var why []string
 	kind := fault.Failed
@@ -312,9 +312,7 @@ func (r *hubRun) failJoin(t tally) {
 		if s.good() || !s.over() {
 			continue
 		}
-		if s.fault.Kind == fault.Unknown {
-			kind = fault.Unknown
-		}
+		kind = gravest(kind, s.fault.Kind)
 		step := &r.plan.Steps[i]
 		why = append(why, fmt.Sprintf("step %q (%s, %s, %s): %s: %s", step.ID, step.Agent, s.status, plural(s.attempt, "attempt"),
 			s.fault.Kind, clip(s.fault.Text, noteMax)))
