@@ -8,11 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
+	"testing/synctest"
 	"time"
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/internal/bus"
 )
 
 // undoer does its steps one after the other, undoes them in reverse when one fails or its run is to end, and says what is left.
@@ -231,6 +232,99 @@ func (w *world) checkUndone(sum *undoStats) {
 			if !told {
 				w.fail("%s ended %s; %s was done, and is neither undone %v nor left %v: %v", id, o.status, name, o.Undone, o.Left, o.fault)
 			}
+		}
+	}
+}
+
+// TestWallKeepsTimeForUndoing has the time for ordinary steps end in the middle of one: what undoes may use the rest, and no more.
+func TestWallKeepsTimeForUndoing(t *testing.T) {
+	for tool1, test := range map[string]struct {
+		want string
+		took time.Duration
+	}{
+		"half": {`{"Undone":["s0"],"Left":null}`, 72*time.Minute + 30*time.Minute},
+		"hour": {`{"Undone":null,"Left":["s0: exhausted"]}`, 2 * time.Hour},
+	} {
+		t.Run(tool1, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				d := newDesk()
+				saga := undoer{fixed(tool("s0", "noop"), tool("s1", "wait")), tool1}
+				n := openNode(t, t.TempDir(), bus.SyncOS, Config{Do: d.Do, Catalog: timed{programs{deciders: map[string]polity.Decider{"saga": saga}}, day}})
+				defer n.close(t)
+				at := time.Now()
+				mustOpen(t, n, rootID(1), "saga", polity.Bounds{Wall: polity.Duration(2 * time.Hour), UndoReserve: 40})
+				o := endOf(t, n, rootID(1))
+				if o.Status != polity.StatusExhausted || o.Fault.Bound != "wall" || string(o.Output) != test.want {
+					t.Errorf("ended %s with %s: %v", o.Status, o.Output, o.Fault)
+				}
+				if took := time.Since(at).Round(time.Minute); took != test.took {
+					t.Errorf("it took %s, want %s", took, test.took)
+				}
+			})
+		})
+	}
+}
+
+// TestCancelledSaga cancels a saga whose step is under way; then another one, which is killed while it undoes.
+func TestCancelledSaga(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDesk()
+		n := openNode(t, t.TempDir(), bus.SyncOS, Config{Do: d.Do, Catalog: timed{programs{deciders: map[string]polity.Decider{
+			"quick": undoer{fixed(tool("s0", "noop"), tool("s1", "wait.external")), "noop"},
+			"slow":  undoer{fixed(tool("s0", "noop"), tool("s1", "wait")), "wait"},
+			"above": all(askWith("a", "quick", polity.Bounds{})),
+		}}, day}})
+		defer n.close(t)
+		for i, agent := range []string{"quick", "above", "slow"} {
+			mustOpen(t, n, rootID(i), agent, polity.Bounds{})
+		}
+		synctest.Wait()
+		for i := range 3 {
+			if err := n.Cancel(t.Context(), rootID(i), "enough"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		for i, want := range []string{`{"Undone":["s1","s0"],"Left":null}`, ""} {
+			if o := endOf(t, n, rootID(i)); o.Status != polity.StatusCancelled || string(o.Output) != want {
+				t.Errorf("%d ended %s with %s: %v", i, o.Status, o.Output, o.Fault)
+			}
+		}
+		if s, err := n.Find(t.Context(), rootID(2)); err != nil || s.Status != polity.StatusRunning {
+			t.Fatalf("it has ended in the middle of undoing: %+v %v", s, err)
+		}
+		if err := n.Cancel(t.Context(), rootID(2), "again"); err != nil { // it is being cancelled already
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if s, err := n.Find(t.Context(), rootID(2)); err != nil || s.Status != polity.StatusRunning {
+			t.Fatalf("a second gentle cancellation has ended it: %+v %v", s, err)
+		}
+		if err := n.Kill(t.Context(), rootID(2), "now"); err != nil {
+			t.Fatal(err)
+		}
+		if o := endOf(t, n, rootID(2)); o.Status != polity.StatusCancelled || o.Output != nil || o.Fault.Text != "cancelled: now" {
+			t.Errorf("ended %s with %s: %v", o.Status, o.Output, o.Fault)
+		}
+	})
+}
+
+// TestStoppingRecords reads back what stands at the ends of records since runs undo. Without it they are as they were: see the golden log.
+func TestStoppingRecords(t *testing.T) {
+	for _, want := range []record{
+		{kind: recCancel, run: rootID(1), reason: "wrong date"},
+		{kind: recCancel, run: rootID(1), reason: "wrong date", gently: true},
+		{kind: recOpened, run: rootID(1), agent: "a", bounds: polity.Bounds{Turns: 4, UndoReserve: 20}},
+		{kind: recOpened, run: rootID(1), agent: "a", bounds: polity.Bounds{Turns: 4, UndoReserve: 20}, origin: rootID(2)},
+		{kind: recOpened, run: rootID(1), agent: "a", bounds: polity.Bounds{Turns: 4}, origin: rootID(2)},
+	} {
+		var f frame
+		if err := f.decode(appendRecord(beginFrame(nil, [8]byte{}, hash{}, time.Unix(1, 0)), &want)); err != nil {
+			t.Fatal(err)
+		}
+		got := f.records[0]
+		if got.gently != want.gently || got.reason != want.reason || got.bounds != want.bounds || got.origin != want.origin || got.kind != want.kind {
+			t.Errorf("wrote %+v, read %+v", want, got)
 		}
 	}
 }
