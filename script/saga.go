@@ -95,7 +95,7 @@ func (s *Steps) undoes() bool {
 // back undoes what was done, and returns the error with what became of it.
 func (s *Steps) back(err error) error {
 	for _, step := range s.began {
-		if waited := s.c.live.wait(1, step); waited != nil {
+		if waited := s.c.live.wait(1, 0, step); waited != nil {
 			return waited
 		}
 	}
