@@ -55,8 +55,8 @@ func (s Status) Final() bool { return s >= StatusCompleted && s <= StatusCancell
 // Outcome is how a run ended.
 type Outcome struct {
 	Status Status `json:"status"`
-	// Output comes with StatusCompleted, as the best effort with StatusExhausted, and with StatusFailed as what was done until then, where the
-	// agent says so.
+	// Output comes with StatusCompleted, as the best effort with StatusExhausted, and with StatusFailed and StatusCancelled as what was done
+	// until then, where the agent says so.
 	Output json.RawMessage `json:"output,omitempty"`
 	Fault  *fault.Error    `json:"fault,omitempty"` // with every other status
 	Usage  Usage           `json:"usage"`

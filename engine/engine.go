@@ -341,9 +341,14 @@ func (e *Engine) Answer(_ context.Context, key string, answer json.RawMessage) e
 	return e.catalog.people.answer(key, answer)
 }
 
-// Cancel asks a run and everything below it to end.
+// Cancel asks a run and everything below it to end; what can be undone is undone first.
 func (e *Engine) Cancel(ctx context.Context, id polity.RunID, reason string) error {
 	return e.part.Cancel(ctx, id, reason)
+}
+
+// Kill ends a run and everything below it without undoing anything, also while it undoes.
+func (e *Engine) Kill(ctx context.Context, id polity.RunID, reason string) error {
+	return e.part.Kill(ctx, id, reason)
 }
 
 // List returns all root runs in the order of opening.

@@ -137,6 +137,15 @@ func (s *share) read(d *decoder, n *yaml.Node) {
 	}
 }
 
+// reserve is a share that leaves something.
+type reserve share
+
+func (r *reserve) read(d *decoder, n *yaml.Node) {
+	if (*share)(r).read(d, n); *r > polity.UndoReserveMax {
+		d.add(clip(n.Value)+" leaves too little for what is to be done", fmt.Sprintf("write at most %.1f", float64(polity.UndoReserveMax)/100))
+	}
+}
+
 // agentUse is an agent that a model may ask.
 type agentUse struct {
 	Agent  word   `json:"agent" jsonschema:"Name of the agent."`

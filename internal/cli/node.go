@@ -30,6 +30,7 @@ type node interface {
 	Tail(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error
 	Wait(ctx context.Context, id polity.RunID) (polity.Outcome, error)
 	Cancel(ctx context.Context, id polity.RunID, reason string) error
+	Kill(ctx context.Context, id polity.RunID, reason string) error
 	Start(ctx context.Context, q client.Request) (polity.RunID, error)
 	Resume(ctx context.Context, id polity.RunID) error
 	Questions(ctx context.Context) ([]polity.Question, error)

@@ -164,13 +164,22 @@ func (p *Partition) Resume(ctx context.Context, id polity.RunID) error {
 	return p.call(ctx, func(c *core, done func(error)) { c.resumeRun(id, done) })
 }
 
-// Cancel asks a run and everything below it to end, and returns when that is durable; the run has ended when
-// every effect in flight has. A run that has ended already stays as it is.
+// Cancel asks a run and everything below it to end, and returns when that is durable. What has something to undo undoes it first: see
+// polity.Stopper. The run has ended when that is done and every effect in flight has ended. A run that has ended already stays as it is.
 func (p *Partition) Cancel(ctx context.Context, id polity.RunID, reason string) error {
+	return p.stopRun(ctx, id, reason, true)
+}
+
+// Kill is Cancel without undoing anything; what is being undone is given up. It is for a run that was cancelled and does not end, too.
+func (p *Partition) Kill(ctx context.Context, id polity.RunID, reason string) error {
+	return p.stopRun(ctx, id, reason, false)
+}
+
+func (p *Partition) stopRun(ctx context.Context, id polity.RunID, reason string, gently bool) error {
 	if len(reason) > textMax {
 		return fault.Invalid.New("run: cancel: a reason of %d bytes; the most is %d", len(reason), textMax)
 	}
-	return p.call(ctx, func(c *core, done func(error)) { c.cancelRun(id, reason, done) })
+	return p.call(ctx, func(c *core, done func(error)) { c.cancelRun(id, reason, gently, done) })
 }
 
 // List returns all root runs in the order of opening.

@@ -146,6 +146,9 @@ type run struct {
 	closing   *polity.Outcome // how it will end, once nothing is pending
 	closeHash requestHash
 	finishing bool
+	stopping  *polity.Outcome // it was told to end, and this is how it will
+	killed    bool            // it ends without undoing
+	undoing   bool            // it does its work for a command that undoes
 }
 
 // pending is a command without a result.
@@ -157,6 +160,7 @@ type pending struct {
 	held    polity.Usage
 	refused *fault.Error
 	why     *fault.Error // it shall end, and this is why
+	now     bool         // without undoing what it did
 	child   *run
 	since   time.Time // when it was decided
 	due     time.Time // of a sleep
@@ -280,7 +284,7 @@ func (c *core) settle() {
 // stale says that a queued record is no longer true: what it speaks of ended while it waited.
 func (c *core) stale(rec *record) bool {
 	r := c.runs[rec.run]
-	return c.trees[rec.run.Root()].stopped != nil || rec.kind == recCancel && (r == nil || r.closing != nil)
+	return c.trees[rec.run.Root()].stopped != nil || rec.kind == recCancel && !r.heeds(rec)
 }
 
 func (c *core) send(g *pack) {
@@ -613,8 +617,8 @@ func (c *core) resumeRun(id polity.RunID, answer func(error)) {
 	}
 }
 
-// cancel asks a tree to stop. answer is called when that is durable.
-func (c *core) cancelRun(id polity.RunID, reason string, answer func(error)) {
+// cancelRun asks a tree to stop, gently or without undoing anything. answer is called when that is durable.
+func (c *core) cancelRun(id polity.RunID, reason string, gently bool, answer func(error)) {
 	t := c.trees[id]
 	switch {
 	case c.dead != nil:
@@ -624,8 +628,8 @@ func (c *core) cancelRun(id polity.RunID, reason string, answer func(error)) {
 	case t.stopped != nil:
 		answer(fault.Conflict.New("run: %s is stopped and cannot be cancelled here: %w", id, t.stopped))
 	default:
-		if t.root != nil && t.root.closing == nil {
-			c.write(&record{kind: recCancel, run: id, reason: reason})
+		if rec := (&record{kind: recCancel, run: id, reason: reason, gently: gently}); t.root.heeds(rec) {
+			c.write(rec)
 			c.unpark(t)
 		}
 		c.answer(answer)
@@ -641,7 +645,7 @@ func (c *core) tick() time.Time {
 		}
 		switch {
 		case t.sleep == nil:
-			if l := t.run.ledger; l.owner == t.run && !l.expired && t.run.closing == nil {
+			if l := t.run.ledger; l.owner == t.run && !l.expired && t.run.works() {
 				c.write(&record{kind: recExpired, run: t.run.id})
 			}
 		case !t.sleep.done && t.sleep.why == nil:

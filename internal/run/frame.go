@@ -105,6 +105,7 @@ type record struct {
 	fault   *fault.Error
 	usage   polity.Usage
 	reason  string        // cancel
+	gently  bool          // cancel: the run may undo first what it did. Logs of older versions have it never
 	status  polity.Status // finished, imported
 	opened  time.Time     // imported
 	ended   time.Time     // imported
@@ -263,8 +264,11 @@ func appendRecord(b []byte, r *record) []byte {
 			b = binary.AppendUvarint(b, v)
 		}
 		b = appendPayload(b, r.data)
-		if r.origin != "" {
+		if r.origin != "" || r.bounds.UndoReserve > 0 {
 			b = appendText(b, string(r.origin))
+		}
+		if r.bounds.UndoReserve > 0 {
+			b = binary.AppendUvarint(b, uint64(r.bounds.UndoReserve))
 		}
 	case recBegan:
 		b = appendText(b, r.name)
@@ -292,6 +296,9 @@ func appendRecord(b []byte, r *record) []byte {
 		b = appendPayload(b, r.data)
 	case recCancel:
 		b = appendText(b, r.reason)
+		if r.gently {
+			b = append(b, 1)
+		}
 	case recForked:
 		b = append(b, r.release[:]...)
 		b = appendText(b, r.agent)
@@ -565,6 +572,9 @@ func (r *reader) record(rec *record) {
 		if len(r.b) > 0 {
 			rec.origin = polity.RunID(r.text())
 		}
+		if len(r.b) > 0 {
+			rec.bounds.UndoReserve = int(r.uvarint(polity.UndoReserveMax))
+		}
 	case recBegan:
 		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
 		rec.effect = r.effect()
@@ -584,6 +594,7 @@ func (r *reader) record(rec *record) {
 		rec.data = r.payload()
 	case recCancel:
 		rec.reason = r.text()
+		rec.gently = len(r.b) > 0 && r.byte() == 1
 	case recForked:
 		rec.release = r.digest()
 		rec.agent, rec.request = r.text(), r.hash()

@@ -44,6 +44,7 @@ type world struct {
 	stats   simStats
 
 	catalog programs
+	bounds  polity.Bounds // of every root run
 	// answers is what an effect answers; the same for the same effect, however often it is done.
 	answers func(e *simEffect) json.RawMessage
 }
@@ -98,6 +99,7 @@ type simClient struct {
 	outcome   *polity.Outcome
 	cancel    bool
 	cancelled bool
+	killed    bool
 }
 
 func (w *world) logf(format string, args ...any) {
@@ -316,7 +318,7 @@ func (w *world) ask(c *simClient) {
 	}
 	c.asked = o
 	o.core.now = w.now
-	o.core.open(&request{id: c.id, agent: c.agent, input: json.RawMessage(`{}`), bounds: simBounds},
+	o.core.open(&request{id: c.id, agent: c.agent, input: json.RawMessage(`{}`), bounds: w.bounds},
 		func(err error) {
 			if err == nil {
 				c.acked = true
@@ -360,13 +362,14 @@ func (w *world) stored(id polity.RunID) polity.Outcome {
 
 func (w *world) cancel(c *simClient) {
 	o := w.newest()
-	if !o.alive || !c.acked || c.cancelled {
+	if !o.alive || !c.acked || c.killed {
 		return
 	}
+	gently := !c.cancelled || w.rng.IntN(3) > 0
 	o.core.now = w.now
-	o.core.cancelRun(c.id, "the client wants it", func(err error) {
+	o.core.cancelRun(c.id, "the client wants it", gently, func(err error) {
 		if err == nil {
-			c.cancelled = true
+			c.cancelled, c.killed = true, !gently
 		}
 	})
 	o.step()
@@ -588,7 +591,7 @@ func simulate(t *testing.T, seed uint64, print bool) simStats {
 func newWorld(t *testing.T, seed uint64, print bool, catalog programs) *world {
 	return &world{
 		t: t, seed: seed, print: print, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_800_000_000, 0),
-		blobs: map[Digest]json.RawMessage{}, done: map[string]int{}, catalog: catalog,
+		blobs: map[Digest]json.RawMessage{}, done: map[string]int{}, catalog: catalog, bounds: simBounds,
 		dest: destination{closed: map[string]int{}, dumb: seed%2 == 0},
 	}
 }
@@ -658,7 +661,7 @@ func (w *world) check() {
 					w.fail("%s ends twice", r.run)
 				}
 				ended[r.run] = true
-				if r.run.Parent() == "" && r.usage.Turns > simBounds.Turns {
+				if r.run.Parent() == "" && r.usage.Turns > w.bounds.Turns {
 					w.fail("%s used %d turns", r.run, r.usage.Turns)
 				}
 			}

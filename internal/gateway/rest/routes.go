@@ -96,7 +96,11 @@ func (s *Server) cancel(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
-	if err := s.engine.Cancel(r.Context(), id(r), q.Reason); err != nil {
+	end := s.engine.Cancel
+	if q.Now {
+		end = s.engine.Kill
+	}
+	if err := end(r.Context(), id(r), q.Reason); err != nil {
 		s.refuse(w, s.cause(err))
 		return
 	}
