@@ -180,7 +180,8 @@ func (c *core) forked(rec *record, seq uint64) {
 		c.trees[rec.run] = t
 		c.roots = append(c.roots, t)
 	}
-	t.request, t.parked, t.simulates = rec.request, c.parks && !live, !rec.effects
+	t.request, t.parked, t.idle, t.simulates = rec.request, c.parks && !live, !live, !rec.effects
+	t.paused = time.Time{} // a fork goes on by itself
 	t.summary.ID, t.summary.Agent, t.summary.Opened, t.summary.Fork = rec.run, rec.agent, at, &polity.ForkOf{Run: rec.origin, Event: rec.event}
 	if err != nil {
 		c.stop(t, fault.Of(err))
@@ -215,6 +216,7 @@ func (c *core) unfold(rec *record, each func(f *frame, r *record) error) error {
 				if r.origin == "" {
 					r.origin = r.run
 				}
+				r.conversation = "" // it is no part of that
 			}
 			r.run = rec.run + r.run[len(r.run.Root()):]
 			if err := each(&f, r); err != nil {
@@ -229,7 +231,7 @@ func (c *core) unfold(rec *record, each func(f *frame, r *record) error) error {
 func (r *run) delay(d time.Duration) {
 	r.downtime -= d
 	for _, p := range r.pending {
-		if p.cmd.Do == polity.DoSleep {
+		if !p.due.IsZero() && p.cmd.At.IsZero() {
 			p.due = p.due.Add(d)
 		}
 		if p.child != nil {

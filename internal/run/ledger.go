@@ -82,7 +82,7 @@ func (l *ledger) over() *ledger {
 
 // need is what p holds while it is pending.
 func (p *pending) need() polity.Usage {
-	if p.cmd.Do == polity.DoSleep {
+	if p.cmd.Do == polity.DoSleep || p.cmd.Do == polity.DoAwait {
 		return polity.Usage{}
 	}
 	u := clipUsage(p.cmd.Reserve).Plus(polity.Usage{Turns: 1})

@@ -1,0 +1,134 @@
+package run
+
+import (
+	"container/heap"
+	"slices"
+	"time"
+
+	"polity.run"
+	"polity.run/fault"
+)
+
+// pauseRun lets nothing new begin in a tree until it is resumed. What is in flight ends and is recorded. answer is called when that is
+// durable.
+func (c *core) pauseRun(id polity.RunID, reason string, answer func(error)) {
+	t := c.trees[id]
+	switch {
+	case c.dead != nil:
+		answer(c.dead)
+	case t == nil:
+		answer(fault.NotFound.New("run: no run %q", id))
+	case t.stopped != nil:
+		answer(fault.Conflict.New("run: %s is stopped: %w", id, t.stopped))
+	case t.root == nil:
+		answer(fault.Conflict.New("run: %s has ended: %s", id, t.summary.Status))
+	case t.root.closing != nil:
+		answer(fault.Conflict.New("run: %s is coming to its end", id))
+	case t.queued:
+		answer(fault.Conflict.New("run: %s has not begun: it waits for the one before it in its conversation; cancel it, or pause that one", id))
+	default:
+		if t.paused.IsZero() {
+			c.recall(t)
+			c.pack().raise()
+			c.write(&record{kind: recPaused, run: id, reason: reason})
+		}
+		c.answer(answer)
+	}
+}
+
+// recall takes back what was routed in a tree and has not begun: it is routed again when the tree goes on.
+func (c *core) recall(t *tree) {
+	c.todo = slices.DeleteFunc(c.todo, func(rec record) bool {
+		if rec.run.Root() != t.id || rec.kind != recOpened && rec.kind != recBegan {
+			return false
+		}
+		run, key := rec.run, polity.CommandKey(rec.name, rec.attempt)
+		if rec.kind == recOpened {
+			run = rec.run.Parent()
+			key = string(rec.run[len(run)+1:])
+		}
+		r := c.runs[run]
+		if r == nil {
+			return false
+		}
+		p := r.find(key)
+		if p == nil || p.why != nil {
+			return false
+		}
+		p.routed = false
+		return true
+	})
+	for _, pk := range []*pack{c.gather, c.flight} {
+		if pk == nil {
+			continue
+		}
+		pk.starts = slices.DeleteFunc(pk.starts, func(p *pending) bool {
+			mine := p.run.tree == t && !p.began && !p.done && p.why == nil
+			if mine {
+				p.routed = false
+			}
+			return mine
+		})
+	}
+}
+
+// held says that nothing is to begin in a tree now.
+func (t *tree) held() bool { return t.idle || !t.paused.IsZero() }
+
+func (c *core) pausedRun(r *run, rec *record) {
+	t := r.tree
+	if t.paused.IsZero() {
+		t.paused, t.pausedDown = c.lastAt, c.downtime
+	}
+	c.tell(t, polity.Notice{Kind: "paused", Run: t.id, Reason: rec.reason})
+}
+
+// resumedRun begins with a run that was queued, or goes on with one that was paused. The time that it was paused is not its wall time; what
+// of that was spent with nobody serving does not count already.
+func (c *core) resumedRun(r *run) {
+	t := r.tree
+	c.tell(t, polity.Notice{Kind: "resumed", Run: t.id})
+	switch {
+	case t.queued:
+		c.begin(t)
+	case !t.paused.IsZero():
+		r.excuse(c.lastAt.Sub(t.paused) - (c.downtime - t.pausedDown))
+		t.paused = time.Time{}
+		c.goOn(t)
+	}
+}
+
+// goOn routes what was held back in a tree.
+func (c *core) goOn(t *tree) {
+	switch {
+	case !c.live:
+	case t.idle:
+		t.idle = false
+		c.resume(t.root, false)
+	default:
+		c.proceed(t.root)
+	}
+}
+
+// proceed routes what was decided in a run and below it while it was paused. What was routed before has gone its way, but for timers, which
+// do not ring in a paused run.
+func (c *core) proceed(r *run) {
+	c.setWall(r)
+	for _, p := range slices.Clone(r.pending) {
+		switch {
+		case p.child != nil:
+			c.proceed(p.child)
+		case p.why != nil, p.refused != nil:
+		case !p.routed:
+			if err := c.again(p); err != nil {
+				c.stop(r.tree, fault.Of(err))
+				return
+			}
+			c.route(p)
+		case p.cmd.Do == polity.DoAwait:
+			c.routeAwait(p)
+		case p.cmd.Do == polity.DoSleep:
+			heap.Push(&c.timers, timer{due: p.due, run: r, wait: p})
+		}
+	}
+}
