@@ -218,7 +218,7 @@ func (c *core) signal(id polity.RunID, e *event, answer func(error)) {
 		err = c.takes(r, e)
 	}
 	if err != nil {
-		answer(err)
+		c.refuse(err, answer)
 		return
 	}
 	box := c.waits.signals[id]
@@ -226,15 +226,15 @@ func (c *core) signal(id polity.RunID, e *event, answer func(error)) {
 		before, err := box.ids.before(e.id, e.hash())
 		switch {
 		case err != nil:
-			answer(fault.Conflict.New("run: signal %s to %s: %w", e.name, id, err))
+			c.refuse(fault.Conflict.New("run: signal %s to %s: %w", e.name, id, err), answer)
 			return
 		case before:
 			c.answer(answer)
 			return
 		case box.taker(e) != nil:
 		case len(box.kept) >= signalsMax || box.bytes+len(e.data) > signalBytesMax:
-			answer(fault.Full.New("run: %s has %d signals (%d bytes) that it has not awaited yet; the most is %d (%d bytes). "+
-				"Nothing was kept: send it again when the run has taken some", id, len(box.kept), box.bytes, signalsMax, signalBytesMax))
+			c.refuse(fault.Full.New("run: %s has %d signals (%d bytes) that it has not awaited yet; the most is %d (%d bytes). "+
+				"Nothing was kept: send it again when the run has taken some", id, len(box.kept), box.bytes, signalsMax, signalBytesMax), answer)
 			return
 		}
 	}
@@ -298,7 +298,7 @@ func (c *core) publish(e *event, answer func(error)) {
 	}
 	switch before, err := c.waits.events.before(e.topicID(), e.hash()); {
 	case err != nil:
-		answer(fault.Conflict.New("run: event on %s: %w", e.name, err))
+		c.refuse(fault.Conflict.New("run: event on %s: %w", e.name, err), answer)
 		return
 	case !before:
 		c.pack().raise()

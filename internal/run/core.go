@@ -430,6 +430,16 @@ func (c *core) answer(f func(error)) {
 	}
 }
 
+// refuse answers with err once everything that it follows from is acknowledged.
+func (c *core) refuse(err error, answer func(error)) {
+	c.answer(func(gone error) {
+		if gone != nil {
+			err = gone
+		}
+		answer(err)
+	})
+}
+
 // tell queues a notice for those who watch the tree.
 func (c *core) tell(t *tree, n polity.Notice) {
 	if !c.live || len(t.watch) == 0 {
@@ -498,7 +508,7 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 		err = c.arrive(q, program.arrival(q.skill), rec)
 	}
 	if err != nil {
-		opened(err)
+		c.refuse(err, opened)
 		return
 	}
 	if rec.conversation != "" {

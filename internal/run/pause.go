@@ -17,15 +17,15 @@ func (c *core) pauseRun(id polity.RunID, reason string, answer func(error)) {
 	case c.dead != nil:
 		answer(c.dead)
 	case t == nil:
-		answer(fault.NotFound.New("run: no run %q", id))
+		c.refuse(fault.NotFound.New("run: no run %q", id), answer)
 	case t.stopped != nil:
-		answer(fault.Conflict.New("run: %s is stopped: %w", id, t.stopped))
+		c.refuse(fault.Conflict.New("run: %s is stopped: %w", id, t.stopped), answer)
 	case t.root == nil:
-		answer(fault.Conflict.New("run: %s has ended: %s", id, t.summary.Status))
+		c.refuse(fault.Conflict.New("run: %s has ended: %s", id, t.summary.Status), answer)
 	case t.root.closing != nil:
-		answer(fault.Conflict.New("run: %s is coming to its end", id))
+		c.refuse(fault.Conflict.New("run: %s is coming to its end", id), answer)
 	case t.queued:
-		answer(fault.Conflict.New("run: %s has not begun: it waits for the one before it in its conversation; cancel it, or pause that one", id))
+		c.refuse(fault.Conflict.New("run: %s has not begun: it waits for the one before it in its conversation; cancel it, or pause that one", id), answer)
 	default:
 		if t.paused.IsZero() {
 			c.recall(t)
@@ -36,28 +36,23 @@ func (c *core) pauseRun(id polity.RunID, reason string, answer func(error)) {
 	}
 }
 
-// recall takes back what was routed in a tree and has not begun: it is routed again when the tree goes on.
+// recall takes back what was routed in a tree and has not begun: it is routed again when the tree goes on, and ends now if it was to end
+// already.
 func (c *core) recall(t *tree) {
+	var ending []*pending
 	c.todo = slices.DeleteFunc(c.todo, func(rec record) bool {
-		if rec.run.Root() != t.id || rec.kind != recOpened && rec.kind != recBegan {
+		p := c.beginning(t, &rec)
+		if p == nil {
 			return false
 		}
-		run, key := rec.run, polity.CommandKey(rec.name, rec.attempt)
-		if rec.kind == recOpened {
-			run = rec.run.Parent()
-			key = string(rec.run[len(run)+1:])
+		if p.routed = false; p.why != nil {
+			ending = append(ending, p)
 		}
-		r := c.runs[run]
-		if r == nil {
-			return false
-		}
-		p := r.find(key)
-		if p == nil || p.why != nil {
-			return false
-		}
-		p.routed = false
 		return true
 	})
+	for _, p := range ending {
+		c.routeStop(p)
+	}
 	for _, pk := range []*pack{c.gather, c.flight} {
 		if pk == nil {
 			continue
@@ -70,6 +65,22 @@ func (c *core) recall(t *tree) {
 			return mine
 		})
 	}
+}
+
+// beginning returns the command of a tree that a queued record would begin, or nil.
+func (c *core) beginning(t *tree, rec *record) *pending {
+	if rec.run.Root() != t.id || rec.kind != recOpened && rec.kind != recBegan {
+		return nil
+	}
+	run, key := rec.run, polity.CommandKey(rec.name, rec.attempt)
+	if rec.kind == recOpened {
+		run = rec.run.Parent()
+		key = string(rec.run[len(run)+1:])
+	}
+	if r := c.runs[run]; r != nil {
+		return r.find(key)
+	}
+	return nil
 }
 
 // held says that nothing is to begin in a tree now.

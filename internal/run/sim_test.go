@@ -131,6 +131,9 @@ func (o *owner) readHead(token uint64, _ int) {
 }
 
 func (o *owner) start(p *pending) {
+	if !p.began && !p.run.tree.paused.IsZero() {
+		o.w.fail("%s of %s begins while its run is paused", p.key, p.run.id)
+	}
 	o.w.effects = append(o.w.effects, &simEffect{owner: o, p: p})
 }
 
@@ -315,7 +318,7 @@ func (w *world) ask(c *simClient) {
 		switch {
 		case err == nil:
 			c.acked = true
-		case fault.Of(err).Kind == fault.Conflict && c.conversation != "" && !c.acked:
+		case fault.Of(err).Kind == fault.Conflict && c.conversation != "" && (!c.acked || o.deposed):
 			c.asked = nil // another time
 			w.stats.rejected++
 		case fault.Of(err).Kind != fault.Fenced:
