@@ -40,30 +40,32 @@ func (c *core) pauseRun(id polity.RunID, reason string, answer func(error)) {
 // already.
 func (c *core) recall(t *tree) {
 	var ending []*pending
-	c.todo = slices.DeleteFunc(c.todo, func(rec record) bool {
-		p := c.beginning(t, &rec)
-		if p == nil {
-			return false
-		}
+	back := func(p *pending) {
 		if p.routed = false; p.why != nil {
 			ending = append(ending, p)
 		}
-		return true
-	})
-	for _, p := range ending {
-		c.routeStop(p)
 	}
+	c.todo = slices.DeleteFunc(c.todo, func(rec record) bool {
+		p := c.beginning(t, &rec)
+		if p != nil {
+			back(p)
+		}
+		return p != nil
+	})
 	for _, pk := range []*pack{c.gather, c.flight} {
 		if pk == nil {
 			continue
 		}
 		pk.starts = slices.DeleteFunc(pk.starts, func(p *pending) bool {
-			mine := p.run.tree == t && !p.began && !p.done && p.why == nil
+			mine := p.run.tree == t && !p.began && !p.done
 			if mine {
-				p.routed = false
+				back(p)
 			}
 			return mine
 		})
+	}
+	for _, p := range ending {
+		c.routeStop(p)
 	}
 }
 
