@@ -11,6 +11,8 @@ type Skill struct {
 	// Input and Output are JSON Schemas (draft 2020-12); empty means any JSON value.
 	Input  json.RawMessage `json:"input,omitempty"`
 	Output json.RawMessage `json:"output,omitempty"`
+	// Arrival says what becomes of a message of a conversation whose run before it has not ended; "" is ArrivalReject.
+	Arrival Arrival `json:"arrival,omitempty"`
 }
 
 // Stance is which side of the question a claim supports.

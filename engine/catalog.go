@@ -278,6 +278,10 @@ func (c *catalog) compile(r *release, def *agent.Definition) *entry {
 		}
 		return s.out(data)
 	}
+	if e.program.Signal, e.err = signals(def); e.err != nil {
+		return e
+	}
+	e.program.Arrival = func(name string) polity.Arrival { return arrival(def, name) }
 	switch def.Kind {
 	case agent.KindGo:
 		e.err = c.compileGo(e)

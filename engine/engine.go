@@ -274,6 +274,9 @@ type Request struct {
 	Bounds  polity.Bounds
 	// Seed makes otherwise equal requests different runs: the digest of the folder's content, a nonce.
 	Seed string
+	// Conversation is the key of the conversation with the agent that this is part of; "" for none. What becomes of the request while an
+	// earlier one of it is at work the skill says: see polity.Arrival.
+	Conversation string
 }
 
 // fill completes a request.
@@ -295,7 +298,7 @@ func (e *Engine) fill(q Request) (run.Request, error) {
 	}
 	return run.Request{
 		ID: q.ID, Release: q.Release, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder,
-		Bounds: q.Bounds.Or(r.doc.Bounds),
+		Bounds: q.Bounds.Or(r.doc.Bounds), Conversation: q.Conversation,
 	}, nil
 }
 
@@ -306,7 +309,8 @@ func (q *Request) derive() (polity.RunID, error) {
 		Input        json.RawMessage
 		Folder, Seed string
 		Bounds       polity.Bounds
-	}{hex.EncodeToString(q.Release[:]), q.Agent, q.Skill, q.Input, q.Folder, q.Seed, q.Bounds})
+		Conversation string `json:",omitempty"`
+	}{hex.EncodeToString(q.Release[:]), q.Agent, q.Skill, q.Input, q.Folder, q.Seed, q.Bounds, q.Conversation})
 	if err != nil {
 		return "", fault.Invalid.New("engine: input: %w", err)
 	}
@@ -336,7 +340,7 @@ func (e *Engine) Wait(ctx context.Context, id polity.RunID) (polity.Outcome, err
 	return e.part.Wait(ctx, id)
 }
 
-// Resume goes on with a run that was left alone because of Config.Park.
+// Resume goes on with a run that was paused, or left alone because of Config.Park.
 func (e *Engine) Resume(ctx context.Context, id polity.RunID) error { return e.part.Resume(ctx, id) }
 
 // Questions are what people are asked by running runs and have not answered, the oldest first.

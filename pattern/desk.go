@@ -69,6 +69,8 @@ type desk struct {
 	hedged    int
 	width     int          // most questions that are under way at once, as far as is known
 	beside    int          // questions that are under way and not the desk's
+	waits     string       // name of the pattern's own wait; "" for none
+	awaiting  time.Time    // since when
 	exhausted *fault.Error // the bound of this run that was reached: nothing more can be asked
 	ended     bool
 }
@@ -383,7 +385,13 @@ func (d *desk) dropOne(name string) {
 }
 
 // busy says whether something is under way.
-func (d *desk) busy() bool { return len(d.open) > 0 }
+func (d *desk) busy() bool { return len(d.open) > 0 || d.waits != "" }
+
+// await waits for a time or an event. The play is an awaiter.
+func (d *desk) await(c polity.Command) {
+	d.waits, d.awaiting = c.Name, d.now
+	d.emit(c)
+}
 
 // withField returns an object with a text added, and anything else as it is.
 func withField(input json.RawMessage, name, text string) json.RawMessage {

@@ -32,8 +32,11 @@ type Sequence struct {
 
 // Stage is one step of a sequence.
 type Stage struct {
-	Agent polity.AgentName `json:"agent"`
+	Agent polity.AgentName `json:"agent,omitempty"`
 	Skill string           `json:"skill,omitempty"` // "" for the agent's only one
+	// Wait and Await are in place of an agent.
+	Wait  *Wait  `json:"wait,omitempty"`
+	Await *Await `json:"await,omitempty"`
 	// Objective tells the agent what this stage is for, where its input is an object.
 	Objective string        `json:"objective,omitempty"`
 	Optional  bool          `json:"optional,omitempty"`
@@ -59,6 +62,9 @@ func (s Sequence) Roles() []Role {
 		roles = append(roles, r)
 	}
 	for i, one := range s.Stages {
+		if one.Agent == "" {
+			continue
+		}
 		role(fmt.Sprintf("stages[%d].agent", i), "stage", one.Agent, one.Skill)
 		if one.Undo != nil {
 			role(fmt.Sprintf("stages[%d].undo.agent", i), "undo", one.Undo.Agent, one.Undo.Skill)
@@ -85,6 +91,9 @@ func (s Sequence) Check() error {
 		p.add(in("undo_at_once"), "no stage says how it is undone; delete it, or add undo to stages")
 	case s.Stuck != "" && !undone:
 		p.add(in("stuck"), "no stage says how it is undone; delete it, or add undo to stages")
+	}
+	for i := range s.Stages {
+		s.Stages[i].check(i, &p)
 	}
 	checkRoles(s.Roles(), s.Members, &p)
 	return p.err()
@@ -176,6 +185,10 @@ func (r *sequenceRun) idle() {
 // stage asks the next stage.
 func (r *sequenceRun) stage() {
 	s := &r.cfg.Stages[r.next]
+	if s.Agent == "" {
+		r.awaits(s)
+		return
+	}
 	to := find(r.cfg.Members, s.Agent)
 	name, _ := to.Can(s.Skill)
 	input, err := withObjective(r.value, s.Objective, to.skill(name).Input)
@@ -206,8 +219,13 @@ func (r *sequenceRun) answered(a *answer) {
 		r.next++
 		return
 	}
-	why := fmt.Sprintf("sequence: stage %d of %d (%s, %s): %s", r.next+1, len(r.cfg.Stages), s.Agent, plural(a.tries, "attempt"), a.fault.Text)
-	r.fault = fault.Of(a.fault.Kind.New("%s", why))
+	r.lost(fmt.Sprintf("%s, %s", s.Agent, plural(a.tries, "attempt")), a.fault)
+}
+
+// lost ends the stages with why one failed for good.
+func (r *sequenceRun) lost(stage string, f *fault.Error) {
+	why := fmt.Sprintf("sequence: stage %d of %d (%s): %s", r.next+1, len(r.cfg.Stages), stage, f.Text)
+	r.fault = fault.Of(f.Kind.New("%s", why))
 	if len(r.acts) == 0 {
 		r.end()
 		return

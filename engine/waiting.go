@@ -1,0 +1,68 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"polity.run"
+	"polity.run/agent"
+	"polity.run/fault"
+	"polity.run/internal/work"
+)
+
+// Pause lets nothing new begin in a run and below it until it is resumed; what is in flight ends. See run.Partition.Pause.
+func (e *Engine) Pause(ctx context.Context, id polity.RunID, reason string) error {
+	return e.part.Pause(ctx, id, reason)
+}
+
+// Signal tells a run something that its agent declares: see run.Partition.Signal. The same signalID again is the same signal.
+func (e *Engine) Signal(ctx context.Context, id polity.RunID, name, signalID string, data json.RawMessage) error {
+	return e.part.Signal(ctx, id, name, signalID, data)
+}
+
+// Publish gives an event to every run that awaits it: see run.Partition.Publish. The same id on the same topic again is the same event.
+func (e *Engine) Publish(ctx context.Context, topic, id string, data json.RawMessage) error {
+	return e.part.Publish(ctx, topic, id, data)
+}
+
+// signals makes the check of the signals that an agent declares; nil if it declares none.
+func signals(def *agent.Definition) (func(name string, data json.RawMessage) error, error) {
+	if len(def.Signals) == 0 {
+		return nil, nil
+	}
+	checks := map[string]work.Check{}
+	for name, raw := range def.Signals {
+		c, err := check(raw)
+		if err != nil {
+			return nil, fault.Invalid.New("agent %s: signal %s: %w", def.Name, name, err)
+		}
+		checks[name] = orJSON(c)
+	}
+	names := strings.Join(slices.Sorted(maps.Keys(checks)), ", ")
+	return func(name string, data json.RawMessage) error {
+		c, ok := checks[name]
+		switch {
+		case !ok:
+			return fault.Invalid.New("agent %s declares no signal %q; it takes %s", def.Name, name, names)
+		case data == nil:
+			return nil
+		}
+		if err := c(data); err != nil {
+			return fault.Invalid.New("data of signal %s: %w", name, err)
+		}
+		return nil
+	}, nil
+}
+
+// arrival is what becomes of a message to a skill in mid-run.
+func arrival(def *agent.Definition, skill string) polity.Arrival {
+	for _, s := range def.Skills {
+		if (s.Name == skill || skill == "" && len(def.Skills) == 1) && s.Arrival != "" {
+			return s.Arrival
+		}
+	}
+	return polity.ArrivalReject
+}

@@ -1,0 +1,35 @@
+package rest
+
+import (
+	"net/http"
+
+	"polity.run/client"
+)
+
+func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
+	var q client.Pausing
+	s.do(w, r, &q, func() error { return s.engine.Pause(r.Context(), id(r), q.Reason) })
+}
+
+func (s *Server) signal(w http.ResponseWriter, r *http.Request) {
+	var q client.Signal
+	s.do(w, r, &q, func() error { return s.engine.Signal(r.Context(), id(r), q.Name, q.ID, q.Data) })
+}
+
+func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
+	var q client.Event
+	s.do(w, r, &q, func() error { return s.engine.Publish(r.Context(), q.Topic, q.ID, q.Data) })
+}
+
+// do reads a request and answers that it was done, or why not.
+func (s *Server) do(w http.ResponseWriter, r *http.Request, q any, do func() error) {
+	if err := read(r.Body, q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	if err := do(); err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, struct{}{})
+}
