@@ -278,7 +278,7 @@ func (c *catalog) compile(r *release, def *agent.Definition) *entry {
 		}
 		return s.out(data)
 	}
-	if e.program.Signal, e.err = signals(def); e.err != nil {
+	if e.program.Signal, e.err = signals(def.Name, def.Signals); e.err != nil {
 		return e
 	}
 	e.program.Arrival = func(name string) polity.Arrival { return arrival(def, name) }
@@ -365,6 +365,10 @@ func (c *catalog) compileGo(e *entry) error {
 			def.Name, def.Go.Version, def.Go.Use, a.Version)
 	}
 	e.program.Decider, e.handle, e.begin = a.Decider, a.Handle, a.Begin
+	var err error
+	if e.program.Signal, err = signals(def.Name, a.Signals); err != nil {
+		return err
+	}
 	e.program.Work = run.Work{Class: a.Effect, Timeout: a.Timeout}
 	if a.Effect == "" {
 		e.program.Work.Class = polity.EffectExternal

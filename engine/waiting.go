@@ -29,15 +29,15 @@ func (e *Engine) Publish(ctx context.Context, topic, id string, data json.RawMes
 }
 
 // signals makes the check of the signals that an agent declares; nil if it declares none.
-func signals(def *agent.Definition) (func(name string, data json.RawMessage) error, error) {
-	if len(def.Signals) == 0 {
+func signals(agent polity.AgentName, declared map[string]json.RawMessage) (func(name string, data json.RawMessage) error, error) {
+	if len(declared) == 0 {
 		return nil, nil
 	}
 	checks := map[string]work.Check{}
-	for name, raw := range def.Signals {
+	for name, raw := range declared {
 		c, err := check(raw)
 		if err != nil {
-			return nil, fault.Invalid.New("agent %s: signal %s: %w", def.Name, name, err)
+			return nil, fault.Invalid.New("agent %s: signal %s: %w", agent, name, err)
 		}
 		checks[name] = orJSON(c)
 	}
@@ -46,7 +46,7 @@ func signals(def *agent.Definition) (func(name string, data json.RawMessage) err
 		c, ok := checks[name]
 		switch {
 		case !ok:
-			return fault.Invalid.New("agent %s declares no signal %q; it takes %s", def.Name, name, names)
+			return fault.Invalid.New("agent %s declares no signal %q; it takes %s", agent, name, names)
 		case data == nil:
 			return nil
 		}

@@ -365,8 +365,9 @@ func (l *ledger) config() *pattern.Ledger {
 // sequence makes the configuration of a sequence.
 func (b *builder) sequence(o *org) pattern.Config {
 	cfg := &pattern.Sequence{AtOnce: o.as.AtOnce, Stuck: polity.AgentName(o.as.Stuck)}
-	for _, s := range o.as.Stages {
+	for i, s := range o.as.Stages {
 		one := pattern.Stage{
+			Wait: waits(s.Wait), Await: b.awaits(o, i, s.Await),
 			Agent: polity.AgentName(s.Agent), Skill: string(s.Skill), Objective: s.Objective, Optional: s.Optional, Bounds: b.bounds(s.Bounds),
 		}
 		if s.Undo != nil {
@@ -426,6 +427,9 @@ func (b *builder) byPattern(o *org) {
 	}
 	for _, p := range news {
 		b.add(b.written(o, p.Field), strings.ReplaceAll(p.Text, "\n", "; "), "")
+	}
+	if s, ok := o.cfg.(*pattern.Sequence); ok && len(news) == 0 {
+		b.outlives(o, s)
 	}
 }
 
