@@ -181,6 +181,14 @@ func sameNumber(a, b json.Number) bool {
 	return err1 == nil && err2 == nil && x == y && x < exact && x > -exact
 }
 
+// Published is an event on a topic.
+type Published struct {
+	Topic string          `json:"topic"`
+	ID    string          `json:"id"` // of the sender
+	Data  json.RawMessage `json:"data"`
+	At    time.Time       `json:"at"`
+}
+
 // Waiting is one thing that a run waits for.
 type Waiting struct {
 	Run   RunID     `json:"run"`            // the run, or one below it

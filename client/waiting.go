@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
+	"strconv"
 
 	"polity.run"
 )
@@ -25,6 +27,21 @@ type Event struct {
 	Topic string          `json:"topic"`
 	ID    string          `json:"id"` // the same again on the same topic is the same event
 	Data  json.RawMessage `json:"data,omitempty"`
+}
+
+// Topics is the answer to a question for what was published.
+type Topics struct {
+	Events []polity.Published `json:"events"`
+	Next   uint64             `json:"next"` // the position after them
+}
+
+// Published returns what was published on the topics of a pattern after a position, in order, and the position up to which the node looked: ask
+// again with that, until it stays the same. A position that is larger than any gives the last one.
+func (c *Client) Published(ctx context.Context, pattern string, after uint64) (list []polity.Published, next uint64, err error) {
+	var answer Topics
+	path := "/v1/topics?topic=" + url.QueryEscape(pattern) + "&after=" + strconv.FormatUint(after, 10)
+	err = c.call(ctx, http.MethodGet, path, nil, &answer)
+	return answer.Events, answer.Next, err
 }
 
 // Pause lets nothing new begin in a run until it is resumed. It returns fault.NotFound if there is no such run, and fault.Conflict if it has

@@ -28,6 +28,11 @@ func (e *Engine) Publish(ctx context.Context, topic, id string, data json.RawMes
 	return e.part.Publish(ctx, topic, id, data)
 }
 
+// Published returns what was published on the topics of a pattern after a position, and the position after it: see run.Partition.Published.
+func (e *Engine) Published(ctx context.Context, pattern string, after uint64) (list []polity.Published, next uint64, err error) {
+	return e.part.Published(ctx, pattern, after)
+}
+
 // signals makes the check of the signals that an agent declares; nil if it declares none.
 func signals(agent polity.AgentName, declared map[string]json.RawMessage) (func(name string, data json.RawMessage) error, error) {
 	if len(declared) == 0 {

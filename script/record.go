@@ -46,7 +46,7 @@ type mark struct {
 	key   string
 	to    string
 	after time.Duration
-	sum   uint64 // of skill and input
+	sum   uint64 // of the rest
 }
 
 func (m mark) String() string {
@@ -185,6 +185,12 @@ func (d *decider) mark(c *polity.Command) mark {
 	}
 	if c.Skill != "" {
 		m.sum += maphash.String(d.seed, c.Skill)
+	}
+	if !c.At.IsZero() {
+		m.sum += maphash.String(d.seed, "at "+c.At.UTC().String())
+	}
+	if c.Await != nil {
+		m.sum += maphash.String(d.seed, c.Await.String())
 	}
 	return m
 }

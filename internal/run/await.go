@@ -83,7 +83,8 @@ type waits struct {
 	byKey   map[string]*wait // by EffectKey; until the result is in the log
 	topics  map[string]map[*wait]struct{}
 	signals map[polity.RunID]*mailbox
-	events  known // that were published
+	events  known  // that were published
+	last    uint64 // commit of the last of them
 	owed    []*wait
 }
 
@@ -309,7 +310,8 @@ func (c *core) publish(e *event, answer func(error)) {
 
 func (e *event) topicID() string { return e.name + " " + e.id }
 
-func (c *core) published(rec *record) {
+func (c *core) published(rec *record, seq uint64) {
+	c.waits.last = seq
 	e := &event{rec.name, rec.id, bytes.Clone(rec.data.data)}
 	c.waits.events.note(e.topicID(), e.hash(), eventIDsMax)
 	for _, w := range c.waits.awaiting(e) {
@@ -392,14 +394,15 @@ func ends(cmd *polity.Command, now time.Time) time.Time {
 }
 
 // waiting adds what a run and those below it wait for to a list, up to polity.WaitingMax.
-func (r *run) waiting(list []polity.Waiting) []polity.Waiting {
+func (c *core) waiting(r *run, list []polity.Waiting) []polity.Waiting {
 	for _, p := range r.pending {
 		switch {
 		case len(list) == polity.WaitingMax:
 			return list
 		case p.child != nil:
-			list = p.child.waiting(list)
+			list = c.waiting(p.child, list)
 		case p.why != nil, p.refused != nil:
+		case p.cmd.Do == polity.DoAwait && c.waits.of(p).got != nil: // no more
 		case p.cmd.Do == polity.DoSleep:
 			list = append(list, polity.Waiting{Run: r.id, Name: p.key, For: "time", Since: p.since, Until: p.due})
 		case p.cmd.Do == polity.DoAwait:

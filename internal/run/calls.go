@@ -210,17 +210,17 @@ func (p *Partition) List(ctx context.Context) ([]polity.Summary, error) {
 	return ask(ctx, p, func(c *core, reply func([]polity.Summary, error)) {
 		all := make([]polity.Summary, len(c.roots))
 		for i, t := range c.roots {
-			all[i] = t.current()
+			all[i] = c.current(t)
 		}
 		c.answer(func(err error) { reply(all, err) })
 	})
 }
 
-func (t *tree) current() polity.Summary {
+func (c *core) current(t *tree) polity.Summary {
 	s := t.summary
 	if t.root != nil {
 		s.Usage, s.Parked, s.Paused = t.root.usage, t.parked, t.paused
-		s.Waiting = t.root.waiting(nil)
+		s.Waiting = c.waiting(t.root, nil)
 	}
 	if t.root != nil && t.queued {
 		s.Waiting = []polity.Waiting{{Run: t.id, For: "the runs before it in conversation " + strconv.Quote(t.talk.key), Since: s.Opened}}
@@ -236,7 +236,7 @@ func (p *Partition) Find(ctx context.Context, id polity.RunID) (polity.Summary, 
 			reply(polity.Summary{}, fault.NotFound.New("run: no run %q", id))
 			return
 		}
-		found := t.current()
+		found := c.current(t)
 		c.answer(func(err error) { reply(found, err) })
 	})
 }
