@@ -27,6 +27,7 @@ import (
 	"polity.run/tool/coordination"
 	"polity.run/tool/files"
 	"polity.run/tool/remember"
+	"polity.run/tool/topics"
 )
 
 const (
@@ -50,6 +51,7 @@ type catalog struct {
 	servers  servers
 	memories *memories // nil outside of a node
 	facts    *facts    // nil outside of a node
+	topics   publisher // not ready outside of a node
 
 	mu       sync.RWMutex
 	releases map[Digest]*release
@@ -89,7 +91,7 @@ func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 		agents: map[string]*agent.Agent{}, tools: map[string]*toolEntry{}, models: map[string]model.Model{},
 		blobs: blobs, exec: exec, log: cfg.Log, cfg: cfg, shared: provider.NewShared(), releases: map[Digest]*release{}, schemas: map[string]work.Check{},
 	}
-	tools, err := builtin(func(ctx context.Context) (*coordinate.Store, error) { return c.facts.open(ctx) })
+	tools, err := builtin(func(ctx context.Context) (*coordinate.Store, error) { return c.facts.open(ctx) }, c.topics.publish)
 	if err != nil {
 		return nil, err
 	}
@@ -117,10 +119,10 @@ func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 }
 
 // Tools returns the built-in tools.
-func Tools() ([]tool.Tool, error) { return builtin(nil) }
+func Tools() ([]tool.Tool, error) { return builtin(nil, nil) }
 
-// builtin makes the built-in tools, for a node whose facts are opened so.
-func builtin(facts coordination.Open) ([]tool.Tool, error) {
+// builtin makes the built-in tools, for a node whose facts are opened and whose events are published so.
+func builtin(facts coordination.Open, publish topics.Publish) ([]tool.Tool, error) {
 	a, err := code.Tools()
 	if err != nil {
 		return nil, err
@@ -134,7 +136,11 @@ func builtin(facts coordination.Open) ([]tool.Tool, error) {
 		return nil, err
 	}
 	d, err := coordination.Tools(facts)
-	return slices.Concat(a, b, c, d), err
+	if err != nil {
+		return nil, err
+	}
+	e, err := topics.Tools(publish)
+	return slices.Concat(a, b, c, d, e), err
 }
 
 // Models returns the built-in models.

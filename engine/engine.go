@@ -154,6 +154,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	}
 	e.catalog.memories = &memories{bus: e.bus, log: cfg.Log}
 	e.catalog.facts = &facts{bus: e.bus}
+	e.catalog.topics.ready = make(chan struct{})
 	acks := run.NewAcks()
 	if e.log, err = e.bus.Log(ctx, "p0", acks.Put); err != nil {
 		return err
@@ -162,7 +163,11 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Anchor: filepath.Join(e.state, "anchor"),
 		Park: cfg.Park, Free: e.free, Log: cfg.Log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	e.catalog.topics.open(e.part)
+	return nil
 }
 
 // installOwn makes a release of the program's own agents.

@@ -10,6 +10,7 @@ import (
 	"polity.run"
 	"polity.run/agent"
 	"polity.run/fault"
+	"polity.run/internal/run"
 	"polity.run/internal/work"
 )
 
@@ -31,6 +32,29 @@ func (e *Engine) Publish(ctx context.Context, topic, id string, data json.RawMes
 // Published returns what was published on the topics of a pattern after a position, and the position after it: see run.Partition.Published.
 func (e *Engine) Published(ctx context.Context, pattern string, after uint64) (list []polity.Published, next uint64, err error) {
 	return e.part.Published(ctx, pattern, after)
+}
+
+// publisher publishes what agents tell, once there is a partition: its effects begin before that is returned.
+type publisher struct {
+	ready chan struct{}
+	part  *run.Partition // once ready is closed
+}
+
+func (p *publisher) open(part *run.Partition) {
+	p.part = part
+	close(p.ready)
+}
+
+func (p *publisher) publish(ctx context.Context, topic, id string, data json.RawMessage) error {
+	if p.ready == nil {
+		return fault.Unavailable.New("publish: nobody can be told outside of a node; see: polity topics publish")
+	}
+	select {
+	case <-p.ready:
+		return p.part.Publish(ctx, topic, id, data)
+	case <-ctx.Done():
+		return fault.Cancelled.New("publish: %w", context.Cause(ctx))
+	}
 }
 
 // signals makes the check of the signals that an agent declares; nil if it declares none.
