@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	gohash "hash"
+	"slices"
 	"time"
 
 	"polity.run"
@@ -585,10 +586,12 @@ func (c *core) wait(t *tree, ended func(polity.Outcome, error)) {
 }
 
 func (p *Program) arrival(skill string) polity.Arrival {
-	if p.Arrival == nil {
-		return polity.ArrivalReject
+	if p.Arrival != nil {
+		if a := p.Arrival(skill); slices.Contains(polity.Arrivals(), a) {
+			return a
+		}
 	}
-	return p.Arrival(skill)
+	return polity.ArrivalReject
 }
 
 // result tells what became of an effect.

@@ -550,6 +550,9 @@ func (r *reader) record(rec *record) {
 		if len(r.b) > 0 {
 			rec.conversation = r.text()
 			rec.arrival, rec.queued = r.arrival(), r.byte() == 1
+			if rec.conversation == "" && !rec.queued {
+				rec.arrival = "" // of no conversation
+			}
 		}
 	case recBegan:
 		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
