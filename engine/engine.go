@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"polity.run"
 	"polity.run/agent"
@@ -60,7 +61,9 @@ type Config struct {
 	Live func(run polity.RunID, command, text string)
 	// Park leaves unfinished runs of an earlier process alone until they are opened again.
 	Park bool
-	Log  *slog.Logger // default: nothing is logged
+	// Now is the clock of runs, for tests that do not wait for what takes days; default time.Now. When it jumps forward, call Wake.
+	Now func() time.Time
+	Log *slog.Logger // default: nothing is logged
 }
 
 // Digest names a release: the SHA-256 of its JSON.
@@ -161,7 +164,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
 		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Anchor: filepath.Join(e.state, "anchor"),
-		Park: cfg.Park, Free: e.free, Log: cfg.Log,
+		Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log,
 	})
 	if err != nil {
 		return err

@@ -29,6 +29,9 @@ func (e *Engine) Publish(ctx context.Context, topic, id string, data json.RawMes
 	return e.part.Publish(ctx, topic, id, data)
 }
 
+// Wake has the node look at Config.Now again, after it jumped.
+func (e *Engine) Wake() { e.part.Wake() }
+
 // Published returns what was published on the topics of a pattern after a position, and the position after it: see run.Partition.Published.
 func (e *Engine) Published(ctx context.Context, pattern string, after uint64) (list []polity.Published, next uint64, err error) {
 	return e.part.Published(ctx, pattern, after)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,24 +133,17 @@ func (a *app) printList(list []polity.Summary) error {
 		a.screen.say("note: there are no such runs")
 		return nil
 	}
-	rows := [][]string{{"ID", "AGENT", "STATUS", "OPENED", "TIME", "USED", "WAITS FOR"}}
+	head := []string{"ID", "AGENT", "STATUS", "OPENED", "TIME", "USED"}
+	if slices.ContainsFunc(list, func(s polity.Summary) bool { return len(s.Waiting) > 0 }) {
+		head = append(head, "WAITS FOR")
+	}
+	rows := [][]string{head}
 	for _, s := range list {
 		took := ""
 		if !s.Ended.IsZero() {
 			took = seconds(s.Ended.Sub(s.Opened))
 		}
-		waits := ""
-		for i, w := range s.Waiting {
-			if i == 1 {
-				waits += fmt.Sprintf(" and %d more", len(s.Waiting)-1)
-				break
-			}
-			waits = clean(w.For)
-			if !w.Until.IsZero() {
-				waits += " until " + moment(w.Until)
-			}
-		}
-		rows = append(rows, []string{string(s.ID), s.Agent, standing(s), moment(s.Opened), took, usage(s.Usage), waits})
+		rows = append(rows, []string{string(s.ID), s.Agent, standing(s), moment(s.Opened), took, usage(s.Usage), waits(s)})
 	}
 	return a.out([]byte(table(rows)))
 }
@@ -167,6 +161,21 @@ func standing(s polity.Summary) string {
 		return "waiting"
 	}
 	return s.Status.String()
+}
+
+// waits says what a run waits for first, and how many things more.
+func waits(s polity.Summary) string {
+	if len(s.Waiting) == 0 {
+		return ""
+	}
+	text := clean(s.Waiting[0].For)
+	if until := s.Waiting[0].Until; !until.IsZero() {
+		text += " until " + moment(until)
+	}
+	if more := len(s.Waiting) - 1; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // waitText says what a run waits for, since when and until when.

@@ -67,7 +67,9 @@ type Config struct {
 	Park bool
 	// Free returns the bytes that are free for the store; nil for no limit.
 	Free func() (uint64, error)
-	Log  *slog.Logger
+	// Now is the clock of runs, for tests that do not wait; default time.Now. When it jumps forward, call Wake.
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // Partition serves one log. Its methods are safe for concurrent use.
@@ -134,6 +136,9 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	p := &Partition{
 		cfg: cfg, log: l, acks: acks, wake: acks.wake, ended: make(chan struct{}),
 		lines: map[time.Duration]*line{}, jobs: make(chan *pending),
@@ -149,7 +154,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 		p.cancel()
 		return nil, err
 	}
-	p.core.now = time.Now()
+	p.core.now = cfg.Now()
 	p.core.serve()
 	p.core.settle()
 	go p.loop()
@@ -190,7 +195,7 @@ func (p *Partition) claim(ctx context.Context, epoch [8]byte, known anchor) (uin
 				"Restore it, or remove that file to go on with what is left", ends, p.cfg.Anchor, known.seq)
 		}
 		var prev hash
-		at := time.Now()
+		at := p.cfg.Now()
 		if last.Seq > 0 {
 			prev = sha256.Sum256(last.Data)
 			var f frame
@@ -263,7 +268,7 @@ func (p *Partition) fold(ctx context.Context, last uint64, known anchor) error {
 func (p *Partition) loop() {
 	defer close(p.ended)
 	c := p.core
-	w := watch{active: time.Now()}
+	w := watch{active: p.cfg.Now()}
 	w.timer = time.AfterFunc(idleCheck, p.nudge)
 	defer w.timer.Stop()
 	var batch []input
@@ -275,7 +280,7 @@ func (p *Partition) loop() {
 			p.mu.Unlock()
 			return
 		}
-		c.now = time.Now()
+		c.now = p.cfg.Now()
 		p.takeAcks()
 		for c.dead == nil && !c.full() {
 			if at == len(batch) {
@@ -396,6 +401,9 @@ func (p *Partition) post(in input) bool {
 	p.nudge()
 	return true
 }
+
+// Wake has the partition look at its clock again.
+func (p *Partition) Wake() { p.nudge() }
 
 func (p *Partition) nudge() {
 	select {

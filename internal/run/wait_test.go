@@ -32,16 +32,16 @@ func awaiting(c polity.Command) decideFunc {
 func waiters() programs {
 	at := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // when a bubble begins
 	return programs{signals: []string{"go", "on"}, deciders: map[string]polity.Decider{
-		"go":        awaiting(polity.Await("w", polity.Awaited{Signal: "go"}, time.Hour)),
-		"match":     awaiting(polity.Await("w", polity.Awaited{Signal: "go", Match: json.RawMessage(`{"n":2}`)}, 0)),
-		"order":     awaiting(polity.Await("w", polity.Awaited{Topic: "orders.*"}, 0)),
-		"until":     awaiting(polity.AwaitUntil("w", polity.Awaited{Topic: "orders.*"}, at.Add(3*time.Hour))),
+		"go":     awaiting(polity.Await("w", polity.Awaited{Signal: "go"}, time.Hour)),
+		"match":  awaiting(polity.Await("w", polity.Awaited{Signal: "go", Match: json.RawMessage(`{"n":2}`)}, 0)),
+		"order":  awaiting(polity.Await("w", polity.Awaited{Topic: "orders.*"}, 0)),
+		"until":  awaiting(polity.AwaitUntil("w", polity.Awaited{Topic: "orders.*"}, at.Add(3*time.Hour))),
 		"later":  awaiting(polity.SleepUntil("w", at.Add(3*time.Hour))),
-		"past": awaiting(polity.SleepUntil("w", at.Add(-time.Hour))),
-		"nobody":    awaiting(polity.Await("w", polity.Awaited{Signal: "undeclared"}, 0)),
-		"late":      plan(tool("a", "hour"), tool("b", "noop")),
-		"bad":       awaiting(polity.Await("w", polity.Awaited{Topic: "Orders"}, 0)),
-		"parent":    plan(askWith("c", "go", polity.Bounds{})),
+		"past":   awaiting(polity.SleepUntil("w", at.Add(-time.Hour))),
+		"nobody": awaiting(polity.Await("w", polity.Awaited{Signal: "undeclared"}, 0)),
+		"late":   plan(tool("a", "hour"), tool("b", "noop")),
+		"bad":    awaiting(polity.Await("w", polity.Awaited{Topic: "Orders"}, 0)),
+		"parent": plan(askWith("c", "go", polity.Bounds{})),
 	}}
 }
 
