@@ -239,7 +239,6 @@ func (c *core) signal(id polity.RunID, e *event, answer func(error)) {
 			return
 		}
 	}
-	c.pack().raise()
 	c.write(&record{kind: recSignalled, run: id, name: e.name, id: e.id, data: payload{data: e.data}})
 	c.answer(answer)
 }
@@ -302,7 +301,6 @@ func (c *core) publish(e *event, answer func(error)) {
 		c.refuse(fault.Conflict.New("run: event on %s: %w", e.name, err), answer)
 		return
 	case !before:
-		c.pack().raise()
 		c.write(&record{kind: recPublished, name: e.name, id: e.id, data: payload{data: e.data}})
 	}
 	c.answer(answer)

@@ -214,6 +214,9 @@ func newCore(h host, catalog Catalog, epoch [8]byte) *core {
 func (c *core) write(rec *record) {
 	p := c.pack()
 	rec.clip()
+	if rec.newer() {
+		p.raise()
+	}
 	rec.data = c.outline(p, rec.data)
 	p.buf = appendRecord(p.buf, rec)
 	c.apply(rec, p.seq)
@@ -512,9 +515,6 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 		c.refuse(err, opened)
 		return
 	}
-	if rec.conversation != "" {
-		c.pack().raise()
-	}
 	c.write(rec)
 	t := c.trees[q.id]
 	if rec.queued && rec.arrival != polity.ArrivalQueue {
@@ -648,7 +648,6 @@ func (c *core) resumeRun(id polity.RunID, answer func(error)) {
 	default:
 		if t.root != nil && !t.paused.IsZero() {
 			t.parked = false
-			c.pack().raise()
 			c.write(&record{kind: recResumed, run: id})
 		}
 		c.unpark(t)

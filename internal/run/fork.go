@@ -91,6 +91,9 @@ func (p *Partition) takeOver(ctx context.Context, f *Fork) (*record, error) {
 			return err
 		}
 		buf := appendRecord(beginFrame(nil, [8]byte{}, hash{}, at), &one)
+		if one.newer() {
+			buf[0] = frameImports
+		}
 		log = append(binary.BigEndian.AppendUint32(log, uint32(len(buf))), buf...)
 		if len(log) > archiveLogMax {
 			return fault.Full.New("run: fork: the log up to event %d is larger than %d bytes", try.out.Events, archiveLogMax)
@@ -137,7 +140,6 @@ func (c *core) fork(rec *record, answer func(error)) {
 		answer(c.dead)
 		return
 	case t == nil:
-		c.pack().raise()
 		c.write(rec)
 		if t = c.trees[rec.run]; t.stopped != nil {
 			answer(t.stopped)

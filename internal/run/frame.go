@@ -106,6 +106,9 @@ const (
 	recResumed   recordKind = 13 // a paused root run goes on, or a queued one begins
 )
 
+// newer says that a record stands only in frames of version 2.
+func (r *record) newer() bool { return r.kind >= recImported || r.conversation != "" || r.queued }
+
 // record is one thing that happened. Which fields are stored depends on the kind.
 type record struct {
 	kind    recordKind

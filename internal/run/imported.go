@@ -13,7 +13,6 @@ func (c *core) importRun(rec *record, answer func(error)) {
 	case c.trees[rec.run] != nil:
 		answer(fault.Conflict.New("run: there is a run %s already", rec.run))
 	default:
-		c.pack().raise()
 		c.write(rec)
 		c.answer(answer)
 	}

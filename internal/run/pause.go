@@ -29,7 +29,6 @@ func (c *core) pauseRun(id polity.RunID, reason string, answer func(error)) {
 	default:
 		if t.paused.IsZero() {
 			c.recall(t)
-			c.pack().raise()
 			c.write(&record{kind: recPaused, run: id, reason: reason})
 		}
 		c.answer(answer)
