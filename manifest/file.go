@@ -371,14 +371,20 @@ type sequence struct {
 
 // stage is pattern.Stage.
 type stage struct {
-	Agent     word   `json:"agent,omitempty" jsonschema:"Agent that is asked."`
-	Wait      *pause `json:"wait,omitempty" jsonschema:"Lets time pass, in place of an agent. What the stage before answered goes on."`
-	Await     *await `json:"await,omitempty" jsonschema:"Waits for a signal or for an event on a topic, in place of an agent. Its data is the stage's answer."`
-	Skill     word   `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
-	Objective string `json:"objective,omitempty" jsonschema:"What this stage is for."`
-	Optional  bool   `json:"optional,omitempty" jsonschema:"Whether the sequence goes on without it if it fails."`
-	Bounds    bounds `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the stage."`
-	Undo      *undo  `json:"undo,omitempty" jsonschema:"Who undoes the stage when a later one fails for good."`
+	Agent     word     `json:"agent,omitempty" jsonschema:"Agent that is asked."`
+	Wait      *pause   `json:"wait,omitempty" jsonschema:"Lets time pass, in place of an agent. What the stage before answered goes on."`
+	Publish   *publish `json:"publish,omitempty" jsonschema:"Publishes what the stage before answered, in place of an agent. That goes on."`
+	Await     *await   `json:"await,omitempty" jsonschema:"Waits for a signal or for an event on a topic, in place of an agent. Its data is the stage's answer."`
+	Skill     word     `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
+	Objective string   `json:"objective,omitempty" jsonschema:"What this stage is for."`
+	Optional  bool     `json:"optional,omitempty" jsonschema:"Whether the sequence goes on without it if it fails."`
+	Bounds    bounds   `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the stage."`
+	Undo      *undo    `json:"undo,omitempty" jsonschema:"Who undoes the stage when a later one fails for good."`
+}
+
+// publish is pattern.Publish.
+type publish struct {
+	Topic string `json:"topic" jsonschema:"Topic, as in orders.placed."`
 }
 
 // pause is pattern.Wait.

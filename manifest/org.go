@@ -367,7 +367,7 @@ func (b *builder) sequence(o *org) pattern.Config {
 	cfg := &pattern.Sequence{AtOnce: o.as.AtOnce, Stuck: polity.AgentName(o.as.Stuck)}
 	for i, s := range o.as.Stages {
 		one := pattern.Stage{
-			Wait: waits(s.Wait), Await: b.awaits(o, i, s.Await),
+			Wait: waits(s.Wait), Await: b.awaits(o, i, s.Await), Publish: (*pattern.Publish)(s.Publish),
 			Agent: polity.AgentName(s.Agent), Skill: string(s.Skill), Objective: s.Objective, Optional: s.Optional, Bounds: b.bounds(s.Bounds),
 		}
 		if s.Undo != nil {

@@ -34,9 +34,10 @@ type Sequence struct {
 type Stage struct {
 	Agent polity.AgentName `json:"agent,omitempty"`
 	Skill string           `json:"skill,omitempty"` // "" for the agent's only one
-	// Wait and Await are in place of an agent.
-	Wait  *Wait  `json:"wait,omitempty"`
-	Await *Await `json:"await,omitempty"`
+	// Wait, Await and Publish are in place of an agent.
+	Wait    *Wait    `json:"wait,omitempty"`
+	Await   *Await   `json:"await,omitempty"`
+	Publish *Publish `json:"publish,omitempty"`
 	// Objective tells the agent what this stage is for, where its input is an object.
 	Objective string        `json:"objective,omitempty"`
 	Optional  bool          `json:"optional,omitempty"`
@@ -212,14 +213,18 @@ func (r *sequenceRun) answered(a *answer) {
 	if s.Undo != nil && (a.good() || a.fault.Kind == fault.Unknown) {
 		r.acts = append(r.acts, act{stage: r.next, name: a.name, run: a.run, input: a.input, output: a.output})
 	}
-	if a.good() {
+	if a.good() && s.Publish == nil {
 		r.value = a.output
 	}
 	if a.good() || s.Optional {
 		r.next++
 		return
 	}
-	r.lost(fmt.Sprintf("%s, %s", s.Agent, plural(a.tries, "attempt")), a.fault)
+	who := string(s.Agent)
+	if s.Publish != nil {
+		who = "publish"
+	}
+	r.lost(fmt.Sprintf("%s, %s", who, plural(a.tries, "attempt")), a.fault)
 }
 
 // lost ends the stages with why one failed for good.

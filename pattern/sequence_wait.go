@@ -33,21 +33,29 @@ type Await struct {
 	Else json.RawMessage `json:"else,omitempty"`
 }
 
-// check reports what is wrong with a stage that waits; i is its position.
+// PublishTool is the tool by which a sequence publishes. A release pins it for a sequence that does.
+const PublishTool = "topics.publish"
+
+// Publish is a stage that tells what the stage before answered, on a topic. That goes on to the next one.
+type Publish struct {
+	Topic string `json:"topic"`
+}
+
+// check reports what is wrong with a stage that asks no agent; i is its position.
 func (s *Stage) check(i int, p *problems) {
 	at := func(field string) where { return in("stages[%d]%s", i, field) }
 	kinds := 0
-	for _, there := range []bool{s.Agent != "", s.Wait != nil, s.Await != nil} {
+	for _, there := range []bool{s.Agent != "", s.Wait != nil, s.Await != nil, s.Publish != nil} {
 		if there {
 			kinds++
 		}
 	}
 	switch {
 	case kinds == 0:
-		p.add(at(""), "it says neither who is asked nor what is waited for; write agent, wait or await")
+		p.add(at(""), "it says neither who is asked nor what is waited for; write agent, wait, await or publish")
 		return
 	case kinds > 1:
-		p.add(at(""), "it is more than one of agent, wait and await; write a stage for each")
+		p.add(at(""), "it is more than one of agent, wait, await and publish; write a stage for each")
 		return
 	case s.Agent != "":
 		return
@@ -59,6 +67,12 @@ func (s *Stage) check(i int, p *problems) {
 		if f.there {
 			p.add(at(f.field), "this belongs to a stage that asks an agent; delete it")
 		}
+	}
+	if s.Publish != nil {
+		if err := polity.CheckTopic(s.Publish.Topic); err != nil {
+			p.add(at(".publish.topic"), "%s", err)
+		}
+		return
 	}
 	if w := s.Wait; w != nil {
 		switch {
@@ -106,9 +120,21 @@ func (s Sequence) Longest(stage int) time.Duration {
 	return sum
 }
 
-// awaits begins a stage that waits.
+// awaits begins a stage that asks no agent.
 func (r *sequenceRun) awaits(s *Stage) {
 	name := fmt.Sprintf("stage%d.", r.next+1)
+	if s.Publish != nil {
+		input, err := marshal(struct {
+			Topic string          `json:"topic"`
+			Data  json.RawMessage `json:"data"`
+		}{s.Publish.Topic, r.value})
+		if err != nil {
+			r.desk.fail(err)
+			return
+		}
+		r.ask(question{name: name + "publish", tool: PublishTool, input: input})
+		return
+	}
 	if w := s.Wait; w != nil {
 		c := polity.Sleep(name+"wait", time.Duration(w.For))
 		c.At = w.Until
