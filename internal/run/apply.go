@@ -79,7 +79,7 @@ func (c *core) apply(rec *record, seq uint64) {
 		if r.parent == nil {
 			t.paused = time.Time{} // nothing new begins anyhow, and it is to end
 		}
-		f := fault.Of(fault.Cancelled.New("cancelled: %s", strings.TrimPrefix(rec.reason, "cancelled: "))) // a child is told its parent's
+		f := cancelFault(rec.reason)
 		c.tell(t, polity.Notice{Kind: "cancel", Run: r.id, Fault: f})
 		c.close(r, polity.Outcome{Status: polity.StatusCancelled, Fault: f}, requestHash{})
 	case recExpired:
@@ -88,6 +88,11 @@ func (c *core) apply(rec *record, seq uint64) {
 	case recFinished:
 		c.finished(r, rec)
 	}
+}
+
+// cancelFault is what a cancelled run ends with. A child is told its parent's reason.
+func cancelFault(reason string) *fault.Error {
+	return fault.Of(fault.Cancelled.New("cancelled: %s", strings.TrimPrefix(reason, "cancelled: ")))
 }
 
 // recordTime is the acceptance time of the record being applied.

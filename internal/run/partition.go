@@ -94,8 +94,9 @@ type Partition struct {
 	mu     sync.Mutex
 	inbox  []input
 	closed bool
-	fault  error  // why the partition went down
-	tip    anchor // the log's acknowledged end
+	fault  error           // why the partition went down
+	tip    anchor          // the log's acknowledged end
+	feeds  []chan struct{} // those who read the log
 	space  spaceCheck
 
 	anchoring sync.Mutex
@@ -154,6 +155,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 		p.cancel()
 		return nil, err
 	}
+	p.mark()
 	p.core.now = cfg.Now()
 	p.core.serve()
 	p.core.settle()
