@@ -574,12 +574,12 @@ func (c *core) stopPending(p *pending, why *fault.Error) {
 		return
 	}
 	if p.cmd.Do == polity.DoAwait {
-		if w := c.waits.of(p); w.got != nil {
+		w := c.waits.of(p)
+		if w.got != nil {
 			c.deliverEvent(w) // it ends by itself
 			return
-		} else {
-			c.waits.unlist(w)
 		}
+		c.waits.unlist(w)
 	}
 	p.why = why
 	if c.live && !p.run.tree.idle {
