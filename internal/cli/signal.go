@@ -112,7 +112,7 @@ func (a *app) newRunsPause() *cobra.Command {
 func (a *app) newTopics() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "topics", Short: "Publish events", Args: noSubcommand, RunE: help,
-		Long: "Publish events on topics, for every run that awaits them.",
+		Long: "Publish events on topics, for every run that awaits them.", Example: "  polity topics publish orders.placed --data '{\"order\": 17}'",
 	}
 	cmd.AddCommand(a.newTopicsPublish())
 	return cmd
