@@ -92,11 +92,12 @@ const (
 	DoCancel                 // cancel a pending command of this run
 	DoFinish                 // end the run with an output
 	DoFail                   // end the run with a fault
+	DoAwait                  // wait for a signal or an event on a topic; the result is its data
 )
 
 // String returns the verb's word.
 func (v Verb) String() string {
-	return [...]string{"?", "ask", "call", "think", "sleep", "cancel", "finish", "fail"}[min(int(v), int(DoFail))]
+	return [...]string{"?", "ask", "call", "think", "sleep", "cancel", "finish", "fail", "await"}[min(int(v), int(DoAwait))]
 }
 
 // Command is what a decider wants done. A command is never stored: it is decided again from the
@@ -113,7 +114,10 @@ type Command struct {
 	Skill string          // DoAsk: the agent's skill; "" for its only one
 	Input json.RawMessage // DoAsk, DoCall, DoThink: the input; DoFinish: the output; DoFail: what was done until then, if anything
 
-	After time.Duration // DoSleep: how long
+	After time.Duration // DoSleep: how long; DoAwait: how long at most, 0 for as long as the run may last
+	// At, if not zero, is when a DoSleep ends, or the latest time of a DoAwait, instead of After. It is the same time in a fork.
+	At    time.Time
+	Await *Awaited // DoAwait
 	// Bounds, with DoAsk, are delegated to the child: reserved from this run's remainder, conserved
 	// below, and what is left returns. Zero fields are not delegated: the child then draws on this run's own.
 	Bounds Bounds
@@ -134,8 +138,12 @@ func (c Command) Key() string { return CommandKey(c.Name, c.Attempt) }
 func (c Command) String() string {
 	what := c.Do.String()
 	switch {
+	case c.Do == DoSleep && !c.At.IsZero():
+		what += " until " + c.At.UTC().Format(time.RFC3339)
 	case c.Do == DoSleep:
 		what += " " + c.After.String()
+	case c.Do == DoAwait && c.Await != nil:
+		what += " " + c.Await.String()
 	case c.To != "":
 		what += " " + c.To
 	}
@@ -161,6 +169,22 @@ func Think(name, model string, input json.RawMessage, reserve Usage) Command {
 // Sleep returns the command to wait.
 func Sleep(name string, d time.Duration) Command {
 	return Command{Do: DoSleep, Name: name, After: d}
+}
+
+// SleepUntil returns the command to wait until a time; one that is past is over at once.
+func SleepUntil(name string, at time.Time) Command {
+	return Command{Do: DoSleep, Name: name, At: at}
+}
+
+// Await returns the command to wait for a signal or an event on a topic. The result is the event's data, or a Timeout fault when the time
+// is over; within 0 sets no time of its own.
+func Await(name string, on Awaited, within time.Duration) Command {
+	return Command{Do: DoAwait, Name: name, Await: &on, After: within}
+}
+
+// AwaitUntil is Await with the latest time at which the event may come.
+func AwaitUntil(name string, on Awaited, until time.Time) Command {
+	return Command{Do: DoAwait, Name: name, Await: &on, At: until}
 }
 
 // Cancel returns the command to cancel the pending command with the given key. Its own name is derived.

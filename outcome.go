@@ -62,17 +62,26 @@ type Outcome struct {
 	Usage  Usage           `json:"usage"`
 }
 
+// WaitingMax is how many things a Summary says that a run waits for.
+const WaitingMax = 8
+
 // Summary is a root run at a glance.
 type Summary struct {
 	ID     RunID  `json:"id"`
 	Agent  string `json:"agent"`
 	Status Status `json:"status"`
 	// Parked marks a running run that nobody works on: it waits to be asked for again.
-	Parked bool         `json:"parked,omitempty"`
-	Opened time.Time    `json:"opened"`
-	Ended  time.Time    `json:"ended,omitzero"`
-	Usage  Usage        `json:"usage"`
-	Fault  *fault.Error `json:"fault,omitempty"` // with StatusStopped
+	Parked bool `json:"parked,omitempty"`
+	// Paused marks a running run in which nothing new begins until it is resumed, and says since when.
+	Paused time.Time `json:"paused,omitzero"`
+	// Waiting is what the run and those below it wait for, the earliest first, as far as it is more than work that is being done; at most
+	// WaitingMax of them.
+	Waiting      []Waiting    `json:"waiting,omitempty"`
+	Conversation string       `json:"conversation,omitempty"`
+	Opened       time.Time    `json:"opened"`
+	Ended        time.Time    `json:"ended,omitzero"`
+	Usage        Usage        `json:"usage"`
+	Fault        *fault.Error `json:"fault,omitempty"` // with StatusStopped
 	// Fork says of a fork where it began.
 	Fork *ForkOf `json:"fork,omitempty"`
 }
@@ -88,12 +97,14 @@ type ForkOf struct {
 type Notice struct {
 	At      time.Time       `json:"at"`
 	Commit  uint64          `json:"commit"` // position in the log
-	Kind    string          `json:"kind"`   // opened, started, began, result, cancel, expired, finished, reconciled
+	Kind    string          `json:"kind"`   // opened, started, began, result, cancel, expired, finished, reconciled, signalled, paused, resumed
 	Run     RunID           `json:"run"`
 	Name    string          `json:"name,omitempty"`    // the command
 	Attempt int             `json:"attempt,omitempty"` // of the command
 	Verb    string          `json:"verb,omitempty"`    // with started
-	To      string          `json:"to,omitempty"`      // with started
+	To      string          `json:"to,omitempty"`      // with started; with signalled the signal
+	Until   time.Time       `json:"until,omitzero"`    // with started: when a wait is over at the latest
+	Reason  string          `json:"reason,omitempty"`  // with paused
 	Agent   string          `json:"agent,omitempty"`   // with opened
 	Status  string          `json:"status,omitempty"`  // with finished
 	Fault   *fault.Error    `json:"fault,omitempty"`

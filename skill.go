@@ -15,6 +15,8 @@ type Skill struct {
 	Undo *Undo `json:"undo,omitempty"`
 	// Approve is who has to let each use of it go that an organization makes; nil for nobody.
 	Approve *Approver `json:"approve,omitempty"`
+	// Arrival says what becomes of a message of a conversation whose run before it has not ended; "" is ArrivalReject.
+	Arrival Arrival `json:"arrival,omitempty"`
 }
 
 // Undo is how what a skill did is undone: by another skill of the same agent, which must do no harm if it is asked twice, or if nothing was done.

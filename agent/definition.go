@@ -33,13 +33,15 @@ type Definition struct {
 	Kind        Kind             `json:"kind"`
 	Description string           `json:"description,omitempty"`
 	Skills      []polity.Skill   `json:"skills"` // at least one
-	Go          *Go              `json:"go,omitempty"`
-	Exec        *Exec            `json:"exec,omitempty"`
-	Model       *Model           `json:"model,omitempty"`
-	Org         *Org             `json:"org,omitempty"`
-	HTTP        *HTTP            `json:"http,omitempty"`
-	Human       *Human           `json:"human,omitempty"`
-	MCP         *MCP             `json:"mcp,omitempty"`
+	// Signals are those that the agent's runs may be told, with the JSON Schema of their data; empty accepts any JSON.
+	Signals map[string]json.RawMessage `json:"signals,omitempty"`
+	Go      *Go                        `json:"go,omitempty"`
+	Exec    *Exec                      `json:"exec,omitempty"`
+	Model   *Model                     `json:"model,omitempty"`
+	Org     *Org                       `json:"org,omitempty"`
+	HTTP    *HTTP                      `json:"http,omitempty"`
+	Human   *Human                     `json:"human,omitempty"`
+	MCP     *MCP                       `json:"mcp,omitempty"`
 }
 
 // HTTP is a service that is asked by POST: the input is the body, the effect's key the header Idempotency-Key.

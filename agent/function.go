@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"polity.run"
@@ -25,6 +26,8 @@ type Agent struct {
 	// done once, from anywhere, soon after ctx ended at the latest.
 	Begin   func(ctx context.Context, m polity.Message, done func(json.RawMessage, error))
 	Decider polity.Decider
+	// Signals are those that runs of the decider may be told, with the JSON Schema of their data; empty accepts any JSON.
+	Signals map[string]json.RawMessage
 	// Older are the deciders of earlier versions, by version: a run that was opened with one of them goes on with its decider. It may be empty, and is only for
 	// an agent with a Decider.
 	Older   map[string]polity.Decider
@@ -44,6 +47,19 @@ func (a *Agent) Check() error {
 		return fault.Invalid.New("agent %s: at least one skill is needed", a.Name)
 	case count(a.Handle != nil, a.Begin != nil, a.Decider != nil) != 1:
 		return fault.Invalid.New("agent %s: set one of Handle, Begin and Decider", a.Name)
+	}
+	for name := range a.Signals {
+		if err := polity.CheckSignal(name); err != nil {
+			return fault.Invalid.New("agent %s: %w", a.Name, err)
+		}
+	}
+	if len(a.Signals) > 0 && a.Decider == nil {
+		return fault.Invalid.New("agent %s: only a decider takes signals", a.Name)
+	}
+	for _, s := range a.Skills {
+		if s.Arrival != "" && !slices.Contains(polity.Arrivals(), s.Arrival) {
+			return fault.Invalid.New("agent %s: skill %s: arrival %q: want one of %v", a.Name, s.Name, s.Arrival, polity.Arrivals())
+		}
 	}
 	for version, d := range a.Older {
 		if version == "" || version == a.Version || d == nil || a.Decider == nil {
@@ -70,7 +86,7 @@ func count(set ...bool) (n int) {
 // Definition is the agent as it stands in a release.
 func (a *Agent) Definition() Definition {
 	return Definition{
-		Name: a.Name, Kind: KindGo, Description: a.Description, Skills: a.Skills, Go: &Go{Use: string(a.Name), Version: a.Version},
+		Name: a.Name, Kind: KindGo, Description: a.Description, Skills: a.Skills, Signals: a.Signals, Go: &Go{Use: string(a.Name), Version: a.Version},
 	}
 }
 

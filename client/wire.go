@@ -24,6 +24,8 @@ type Request struct {
 	Bounds polity.Bounds   `json:"bounds,omitzero"`
 	// Seed makes otherwise equal requests different runs.
 	Seed string `json:"seed,omitempty"`
+	// Conversation is the key of the conversation with the agent that this is part of; "" for none.
+	Conversation string `json:"conversation,omitempty"`
 }
 
 // Runs is the answer to a request for all runs.

@@ -28,6 +28,7 @@ import (
 	"polity.run/tool/coordination"
 	"polity.run/tool/files"
 	"polity.run/tool/remember"
+	"polity.run/tool/topics"
 )
 
 const (
@@ -51,6 +52,7 @@ type catalog struct {
 	servers  servers
 	memories *memories // nil outside of a node
 	facts    *facts    // nil outside of a node
+	topics   publisher // not ready outside of a node
 
 	mu       sync.RWMutex
 	releases map[Digest]*release
@@ -91,7 +93,7 @@ func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 		agents: map[string]*agent.Agent{}, tools: map[string]*toolEntry{}, models: map[string]model.Model{},
 		blobs: blobs, exec: exec, log: cfg.Log, cfg: cfg, shared: provider.NewShared(), releases: map[Digest]*release{}, schemas: map[string]work.Check{},
 	}
-	tools, err := builtin(func(ctx context.Context) (*coordinate.Store, error) { return c.facts.open(ctx) })
+	tools, err := builtin(func(ctx context.Context) (*coordinate.Store, error) { return c.facts.open(ctx) }, c.topics.publish)
 	if err != nil {
 		return nil, err
 	}
@@ -119,10 +121,10 @@ func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 }
 
 // Tools returns the built-in tools.
-func Tools() ([]tool.Tool, error) { return builtin(nil) }
+func Tools() ([]tool.Tool, error) { return builtin(nil, nil) }
 
-// builtin makes the built-in tools, for a node whose facts are opened so.
-func builtin(facts coordination.Open) ([]tool.Tool, error) {
+// builtin makes the built-in tools, for a node whose facts are opened and whose events are published so.
+func builtin(facts coordination.Open, publish topics.Publish) ([]tool.Tool, error) {
 	a, err := code.Tools()
 	if err != nil {
 		return nil, err
@@ -136,7 +138,11 @@ func builtin(facts coordination.Open) ([]tool.Tool, error) {
 		return nil, err
 	}
 	d, err := coordination.Tools(facts)
-	return slices.Concat(a, b, c, d), err
+	if err != nil {
+		return nil, err
+	}
+	e, err := topics.Tools(publish)
+	return slices.Concat(a, b, c, d, e), err
 }
 
 // Models returns the built-in models.
@@ -285,6 +291,10 @@ func (c *catalog) compile(r *release, def *agent.Definition) *entry {
 		}
 		return s.out(data)
 	}
+	if e.program.Signal, e.err = signals(def.Name, def.Signals); e.err != nil {
+		return e
+	}
+	e.program.Arrival = func(name string) polity.Arrival { return arrival(def, name) }
 	switch def.Kind {
 	case agent.KindGo:
 		e.err = c.compileGo(e)
@@ -371,6 +381,10 @@ func (c *catalog) compileGo(e *entry) error {
 		}
 	}
 	e.program.Decider, e.handle, e.begin = d, a.Handle, a.Begin
+	var err error
+	if e.program.Signal, err = signals(def.Name, a.Signals); err != nil {
+		return err
+	}
 	e.program.Work = run.Work{Class: a.Effect, Timeout: a.Timeout}
 	if a.Effect == "" {
 		e.program.Work.Class = polity.EffectExternal

@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"polity.run"
 	"polity.run/agent"
@@ -60,7 +61,9 @@ type Config struct {
 	Live func(run polity.RunID, command, text string)
 	// Park leaves unfinished runs of an earlier process alone until they are opened again.
 	Park bool
-	Log  *slog.Logger // default: nothing is logged
+	// Now is the clock of runs, for tests that do not wait for what takes days; default time.Now. When it jumps forward, call Wake.
+	Now func() time.Time
+	Log *slog.Logger // default: nothing is logged
 	// Telemetry exports traces and metrics to where the variables OTEL_* of the environment say, if they do: see Engine.Metrics too.
 	Telemetry bool
 	Version   string // of the program, for telemetry
@@ -162,17 +165,19 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	}
 	e.catalog.memories = &memories{bus: e.bus, log: cfg.Log}
 	e.catalog.facts = &facts{bus: e.bus}
+	e.catalog.topics.ready = make(chan struct{})
 	acks := run.NewAcks()
 	if e.log, err = e.bus.Log(ctx, "p0", acks.Put); err != nil {
 		return err
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
 		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Ask: e.catalog.asked, Anchor: filepath.Join(e.state, "anchor"),
-		Park: cfg.Park, Free: e.free, Log: cfg.Log,
+		Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log,
 	})
 	if err != nil {
 		return err
 	}
+	e.catalog.topics.open(e.part)
 	e.figures.cfg = e.telemetry(cfg)
 	if cfg.Telemetry && telemetry.Wanted() {
 		return e.figures.begin(ctx, e.part, true)
@@ -264,6 +269,9 @@ type Request struct {
 	Bounds  polity.Bounds
 	// Seed makes otherwise equal requests different runs: the digest of the folder's content, a nonce.
 	Seed string
+	// Conversation is the key of the conversation with the agent that this is part of; "" for none. What becomes of the request while an
+	// earlier one of it is at work the skill says: see polity.Arrival.
+	Conversation string
 }
 
 // fill completes a request.
@@ -285,7 +293,7 @@ func (e *Engine) fill(q Request) (run.Request, error) {
 	}
 	return run.Request{
 		ID: q.ID, Release: q.Release, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder,
-		Bounds: q.Bounds.Or(r.doc.Bounds),
+		Bounds: q.Bounds.Or(r.doc.Bounds), Conversation: q.Conversation,
 	}, nil
 }
 
@@ -296,7 +304,8 @@ func (q *Request) derive() (polity.RunID, error) {
 		Input        json.RawMessage
 		Folder, Seed string
 		Bounds       polity.Bounds
-	}{hex.EncodeToString(q.Release[:]), q.Agent, q.Skill, q.Input, q.Folder, q.Seed, q.Bounds})
+		Conversation string `json:",omitempty"`
+	}{hex.EncodeToString(q.Release[:]), q.Agent, q.Skill, q.Input, q.Folder, q.Seed, q.Bounds, q.Conversation})
 	if err != nil {
 		return "", fault.Invalid.New("engine: input: %w", err)
 	}
@@ -326,7 +335,7 @@ func (e *Engine) Wait(ctx context.Context, id polity.RunID) (polity.Outcome, err
 	return e.part.Wait(ctx, id)
 }
 
-// Resume goes on with a run that was left alone because of Config.Park.
+// Resume goes on with a run that was paused, or left alone because of Config.Park.
 func (e *Engine) Resume(ctx context.Context, id polity.RunID) error { return e.part.Resume(ctx, id) }
 
 // Questions are what people are asked by running runs and have not answered, the oldest first.

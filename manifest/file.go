@@ -1,6 +1,9 @@
 package manifest
 
-import "polity.run/pattern"
+import (
+	"polity.run"
+	"polity.run/pattern"
+)
 
 // version is the format's version.
 type version string
@@ -390,13 +393,40 @@ type sequence struct {
 
 // stage is pattern.Stage.
 type stage struct {
-	Agent     word   `json:"agent" jsonschema:"Agent that is asked."`
-	Skill     word   `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
-	Objective string `json:"objective,omitempty" jsonschema:"What this stage is for."`
-	Optional  bool   `json:"optional,omitempty" jsonschema:"Whether the sequence goes on without it if it fails."`
-	Bounds    bounds `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the stage."`
-	Undo      *undo  `json:"undo,omitempty" jsonschema:"Who undoes the stage when a later one fails for good. Left out it is as its skill says."`
-	Approve   *lets  `json:"approve,omitempty" jsonschema:"Who has to let the stage go, exactly as it is asked. Left out it is as its skill says."`
+	Agent     word     `json:"agent,omitempty" jsonschema:"Agent that is asked."`
+	Wait      *pause   `json:"wait,omitempty" jsonschema:"Lets time pass, in place of an agent. What the stage before answered goes on."`
+	Publish   *publish `json:"publish,omitempty" jsonschema:"Publishes what the stage before answered, in place of an agent. That goes on."`
+	Await     *await   `json:"await,omitempty" jsonschema:"Waits for a signal or for an event on a topic, in place of an agent. Its data is the stage's answer."`
+	Skill     word     `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
+	Objective string   `json:"objective,omitempty" jsonschema:"What this stage is for."`
+	Optional  bool     `json:"optional,omitempty" jsonschema:"Whether the sequence goes on without it if it fails."`
+	Bounds    bounds   `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the stage."`
+	Undo      *undo    `json:"undo,omitempty" jsonschema:"Who undoes the stage when a later one fails for good. Left out it is as its skill says."`
+	Approve   *lets    `json:"approve,omitempty" jsonschema:"Who has to let the stage go, exactly as it is asked. Left out it is as its skill says."`
+}
+
+// publish is pattern.Publish.
+type publish struct {
+	Topic string `json:"topic" jsonschema:"Topic, as in orders.placed."`
+}
+
+// pause is pattern.Wait.
+type pause struct {
+	For   duration `json:"for,omitempty" jsonschema:"How long, as in 2h."`
+	Until instant  `json:"until,omitempty" jsonschema:"Until when, with the offset from UTC, as in 2026-12-24T08:00:00+01:00."`
+}
+
+// await is pattern.Await.
+type await struct {
+	Signal string    `json:"signal,omitempty" jsonschema:"Name of a signal to the run, as in paid. It is declared by this."`
+	Schema schemaUse `json:"schema,omitempty" jsonschema:"JSON Schema of the signal's data: written here, or the name of a file in the manifest's folder. Left out it is any JSON."`
+	Topic  string    `json:"topic,omitempty" jsonschema:"Topic of which the next event is awaited, as in orders.paid; * stands for any one word of it, and > at the end for one and more."`
+	Match  value     `json:"match,omitempty" jsonschema:"Object that the data must have: each field there, with this value."`
+	Same   []string  `json:"same,omitempty" jsonschema:"Fields of the data that must be as in what the stage before answered, as in [order]."`
+	Within duration  `json:"within,omitempty" jsonschema:"How long it is waited for, as in 72h. Left out it is as long as the bound wall allows."`
+	Until  instant   `json:"until,omitempty" jsonschema:"Until when it is waited for, with the offset from UTC."`
+	Into   string    `json:"into,omitempty" jsonschema:"Field in which the data joins what the stage before answered. Left out it takes its place."`
+	Else   value     `json:"else,omitempty" jsonschema:"What takes the place of the data when the time is over. Left out the stage fails then."`
 }
 
 // undo is pattern.Undo.
@@ -588,8 +618,9 @@ type skill struct {
 	Input       schemaUse `json:"input,omitempty" jsonschema:"JSON Schema of what is asked: written here, or the name of a file in the manifest's folder. Left out it is any JSON."`
 	Output      schemaUse `json:"output,omitempty" jsonschema:"JSON Schema of what is answered: written here, or the name of a file in the manifest's folder. Left out it is any JSON."`
 
-	Undo    *skillUndo `json:"undo,omitempty" jsonschema:"How what it did is undone, in patterns hub and sequence."`
-	Approve *lets      `json:"approve,omitempty" jsonschema:"Who has to let each use of it by an organization go, exactly as it is asked."`
+	Undo    *skillUndo  `json:"undo,omitempty" jsonschema:"How what it did is undone, in patterns hub and sequence."`
+	Approve *lets       `json:"approve,omitempty" jsonschema:"Who has to let each use of it by an organization go, exactly as it is asked."`
+	Arrival arrivalWord `json:"arrival,omitempty" jsonschema:"What becomes of a request of a conversation whose run before it has not ended: reject refuses it, queue has it wait, interrupt cancels that run first, and rollback gives that run the time to undo what it did; default reject."`
 }
 
 // skillUndo is polity.Undo.
@@ -602,6 +633,16 @@ type skillUndo struct {
 type lets struct {
 	By      word     `json:"by" jsonschema:"Who decides: an agent of kind human, or one with a skill named approve."`
 	Timeout duration `json:"timeout,omitempty" jsonschema:"How long a decision is waited for; then it is not approved. Left out it is as long as whoever decides may take."`
+}
+
+// arrivalWord is a polity.Arrival.
+type arrivalWord string
+
+func (arrivalWord) choices() (words []string) {
+	for _, a := range polity.Arrivals() {
+		words = append(words, string(a))
+	}
+	return words
 }
 
 // step is pattern.Step.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"polity.run"
 	"polity.run/environ"
 )
 
@@ -30,7 +31,8 @@ type On struct {
 	// One of these is set.
 	Folder   *environ.Folder
 	Schedule *environ.Schedule
-	Lines    bool // of standard input
+	Topic    string // pattern of topics
+	Lines    bool   // of standard input
 }
 
 // catchUpWord is an environ.CatchUp.
@@ -50,15 +52,16 @@ type occasion struct {
 	Cron    string      `json:"cron,omitempty" jsonschema:"Calendar of five fields: minute, hour, day of the month, month, day of the week, as in 0 9 * * 1-5."`
 	Zone    string      `json:"zone,omitempty" of:"cron" jsonschema:"Time zone of it, as in Europe/Berlin; default UTC."`
 	CatchUp catchUpWord `json:"catch_up,omitempty" of:"every,cron" jsonschema:"What becomes of the times at which nobody watched: none, one request for the last of them, or all since it was first watched, at most 100; default none."`
+	Topic   string      `json:"topic,omitempty" jsonschema:"Topic whose events are requests, as in orders.placed; * stands for any one word of it, and > at the end for one and more."`
 	Lines   bool        `json:"lines,omitempty" jsonschema:"Whether each line of standard input is a request."`
 	Agent   word        `json:"agent,omitempty" jsonschema:"Agent that is asked; default the one that a request goes to."`
 	Skill   word        `json:"skill,omitempty" jsonschema:"Skill that is asked of it; it may be left out if the agent has one."`
-	Input   value       `json:"input,omitempty" jsonschema:"Object that is asked, with every and cron; with folder and lines its fields are added to what was observed."`
+	Input   value       `json:"input,omitempty" jsonschema:"Object that is asked, with every and cron; with folder, topic and lines its fields are added to what was observed."`
 	In      string      `json:"in,omitempty" jsonschema:"Folder that the run may read, relative to the manifest's folder; default the watched one."`
 }
 
 // occasionKinds are the fields that tell what is watched.
-var occasionKinds = []string{"folder", "every", "cron", "lines"}
+var occasionKinds = []string{"folder", "every", "cron", "topic", "lines"}
 
 // on builds what the manifest wants watched, once the agents are known.
 func (b *builder) on(main string) []On {
@@ -142,6 +145,11 @@ func (b *builder) occasion(w *occasion, at, main string) On {
 			}
 		}
 		o.Schedule = &environ.Schedule{Cron: w.Cron, Zone: w.Zone, CatchUp: environ.CatchUp(w.CatchUp)}
+	case b.at.has(at + ".topic"):
+		o.Topic = w.Topic
+		if err := polity.CheckPattern(w.Topic); err != nil && !b.log.doubts(at+".topic") {
+			b.add(at+".topic", err.Error(), "")
+		}
 	default:
 		o.Lines = w.Lines
 		if !w.Lines && !b.log.doubts(at+".lines") {
@@ -200,6 +208,8 @@ func (o On) Key() string {
 		what = fmt.Sprintf("folder %q files %q deleted %t", o.Folder.Path, o.Folder.Files, o.Folder.Deleted)
 	case o.Schedule != nil && o.Schedule.Cron != "":
 		what = fmt.Sprintf("cron %q zone %q", strings.Join(strings.Fields(o.Schedule.Cron), " "), o.Schedule.Zone)
+	case o.Topic != "":
+		what = fmt.Sprintf("topic %q", o.Topic)
 	case o.Schedule != nil:
 		what = "every " + o.Schedule.Every.String()
 	}

@@ -367,12 +367,17 @@ func (b *builder) sequence(o *org) pattern.Config {
 	cfg := &pattern.Sequence{AtOnce: o.as.AtOnce, Stuck: polity.AgentName(o.as.Stuck)}
 	for i, s := range o.as.Stages {
 		one := pattern.Stage{
+			Wait: waits(s.Wait), Await: b.awaits(o, i, s.Await), Publish: (*pattern.Publish)(s.Publish),
 			Agent: polity.AgentName(s.Agent), Skill: string(s.Skill), Objective: s.Objective, Optional: s.Optional, Bounds: b.bounds(s.Bounds),
 		}
 		if s.Undo != nil {
 			one.Undo = &pattern.Undo{Agent: polity.AgentName(s.Undo.Agent), Skill: string(s.Undo.Skill)}
 		}
-		one.Approve = b.lets(b.defs[string(s.Agent)], fmt.Sprintf("%s.stages[%d].approve", o.path, i), s.Approve)
+		if def := b.defs[string(s.Agent)]; def != nil || s.Approve == nil {
+			one.Approve = b.lets(def, fmt.Sprintf("%s.stages[%d].approve", o.path, i), s.Approve)
+		} else {
+			one.Approve = &polity.Approver{} // Stage.check says that nobody is asked there
+		}
 		cfg.Stages = append(cfg.Stages, one)
 	}
 	return cfg
@@ -427,6 +432,9 @@ func (b *builder) byPattern(o *org) {
 	}
 	for _, p := range news {
 		b.add(b.written(o, p.Field), strings.ReplaceAll(p.Text, "\n", "; "), "")
+	}
+	if s, ok := o.cfg.(*pattern.Sequence); ok && len(news) == 0 {
+		b.outlives(o, s)
 	}
 }
 

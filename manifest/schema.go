@@ -164,6 +164,10 @@ func (duration) form() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: durationText.String()}
 }
 
+func (instant) form() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: instantText.String()}
+}
+
 func (size) form() *jsonschema.Schema { return bytesForm(sizeText.String(), sizeMax) }
 
 func (capacity) form() *jsonschema.Schema { return bytesForm(capacityText.String(), capacityMax) }

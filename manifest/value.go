@@ -238,6 +238,24 @@ func (t *duration) read(d *decoder, n *yaml.Node) {
 	}
 }
 
+// instant is a point in time, with its offset from UTC.
+type instant time.Time
+
+var instantText = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})$`)
+
+func (t *instant) read(d *decoder, n *yaml.Node) {
+	if n.Kind != yaml.ScalarNode || !isText(n) {
+		d.mismatch(n, "a time such as 2026-12-24T08:00:00+01:00", "")
+		return
+	}
+	v, err := time.Parse(time.RFC3339, n.Value)
+	if err != nil || !instantText.MatchString(n.Value) {
+		d.add(shown(n.Value)+" is not a time", "write it with the offset from UTC, as in 2026-12-24T08:00:00+01:00, or with Z for UTC")
+		return
+	}
+	*t = instant(v)
+}
+
 // size is a number of bytes.
 type size int
 

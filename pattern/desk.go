@@ -75,6 +75,8 @@ type desk struct {
 	hedged    int
 	width     int          // most questions that are under way at once, as far as is known
 	beside    int          // questions that are under way and not the desk's
+	waits     string       // name of the pattern's own wait; "" for none
+	awaiting  time.Time    // since when
 	exhausted *fault.Error // the bound of this run that was reached: nothing more can be asked but what undoes
 	spent     *fault.Error // nor that
 	stopped   *fault.Error // the run is to end, and only what undoes is asked
@@ -433,7 +435,24 @@ func (d *desk) dropOne(name string) {
 }
 
 // busy says whether something is under way.
-func (d *desk) busy() bool { return len(d.open) > 0 }
+func (d *desk) busy() bool { return len(d.open) > 0 || d.waits != "" }
+
+// await waits for a time or an event, unless nothing can be asked any more. The play is an awaiter.
+func (d *desk) await(c polity.Command) {
+	if d.closedFor(&question{}) != nil {
+		return
+	}
+	d.waits, d.awaiting = c.Name, d.now
+	d.emit(c)
+}
+
+// waited takes that the wait has ended, and keeps the bound that ended it.
+func (d *desk) waited(f *fault.Error) {
+	d.waits = ""
+	if f != nil && f.Kind == fault.Exhausted {
+		d.exhausted = cmp.Or(d.exhausted, f)
+	}
+}
 
 // withField returns an object with a text added, and anything else as it is.
 func withField(input json.RawMessage, name, text string) json.RawMessage {

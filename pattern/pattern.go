@@ -98,6 +98,10 @@ func Tools(c Config) []string {
 		if c.Source {
 			return []string{VerifyTool}
 		}
+	case *Sequence:
+		if slices.ContainsFunc(c.Stages, func(s Stage) bool { return s.Publish != nil }) {
+			return []string{PublishTool}
+		}
 	}
 	return nil
 }

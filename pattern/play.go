@@ -27,6 +27,11 @@ type stopper interface {
 	stopping(why *fault.Error)
 }
 
+// awaiter is a play that waits for times or events.
+type awaiter interface {
+	awaited(e polity.Event)
+}
+
 // player is the decider of a pattern that asks through a desk.
 type player struct {
 	name  string
@@ -81,6 +86,9 @@ func (p player) Decide(state any, e polity.Event) (any, []polity.Command) {
 		s.desk.now, s.desk.out = e.At, nil
 		if a, ok := s.desk.take(e); ok {
 			s.play.answered(a)
+		} else if w, ok := s.play.(awaiter); ok && s.desk.waits != "" && s.desk.waits == e.Name {
+			s.desk.waited(e.Fault)
+			w.awaited(e)
 		}
 	}
 	if !s.desk.ended && !s.desk.busy() {

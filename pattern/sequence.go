@@ -33,8 +33,12 @@ type Sequence struct {
 
 // Stage is one step of a sequence.
 type Stage struct {
-	Agent polity.AgentName `json:"agent"`
+	Agent polity.AgentName `json:"agent,omitempty"`
 	Skill string           `json:"skill,omitempty"` // "" for the agent's only one
+	// Wait, Await and Publish are in place of an agent.
+	Wait    *Wait    `json:"wait,omitempty"`
+	Await   *Await   `json:"await,omitempty"`
+	Publish *Publish `json:"publish,omitempty"`
 	// Objective tells the agent what this stage is for, where its input is an object.
 	Objective string        `json:"objective,omitempty"`
 	Optional  bool          `json:"optional,omitempty"`
@@ -62,6 +66,9 @@ func (s Sequence) Roles() []Role {
 		roles = append(roles, r)
 	}
 	for i, one := range s.Stages {
+		if one.Agent == "" {
+			continue
+		}
 		role(fmt.Sprintf("stages[%d].agent", i), "stage", one.Agent, one.Skill)
 		if one.Undo != nil {
 			role(fmt.Sprintf("stages[%d].undo.agent", i), "undo", one.Undo.Agent, one.Undo.Skill)
@@ -87,6 +94,9 @@ func (s Sequence) Check() error {
 		p.add(in("undo_at_once"), "no stage says how it is undone; delete it, or add undo to stages")
 	case s.Stuck != "" && !undone:
 		p.add(in("stuck"), "no stage says how it is undone; delete it, or add undo to stages")
+	}
+	for i := range s.Stages {
+		s.Stages[i].check(i, &p)
 	}
 	checkRoles(s.Roles(), s.Members, &p)
 	return p.err()

@@ -48,6 +48,10 @@ func (r *sequenceRun) idle() {
 // stage asks the next stage.
 func (r *sequenceRun) stage() {
 	s := &r.cfg.Stages[r.next]
+	if s.Agent == "" {
+		r.awaits(s)
+		return
+	}
 	to := find(r.cfg.Members, s.Agent)
 	name, _ := to.Can(s.Skill)
 	input, err := withObjective(r.value, s.Objective, to.skill(name).Input)
@@ -62,7 +66,10 @@ func (r *sequenceRun) stage() {
 
 // undoneBy is how a stage is undone, or nil.
 func (r *sequenceRun) undoneBy(s *Stage) *undoing {
-	if s.Undo != nil {
+	switch {
+	case s.Agent == "":
+		return nil
+	case s.Undo != nil:
 		return &undoing{to: find(r.cfg.Members, s.Undo.Agent), skill: s.Undo.Skill}
 	}
 	to := find(r.cfg.Members, s.Agent)
@@ -83,7 +90,7 @@ func (r *sequenceRun) answered(a *answer) {
 		return // idle ends the run
 	}
 	r.stages = append(r.stages, a.done())
-	if a.good() {
+	if a.good() && s.Publish == nil {
 		r.value = a.output
 	}
 	switch {
@@ -91,10 +98,19 @@ func (r *sequenceRun) answered(a *answer) {
 	case a.good() || s.Optional:
 		r.next++
 	default:
-		why := fmt.Sprintf("sequence: stage %d of %d (%s, %s): %s", r.next+1, len(r.cfg.Stages), s.Agent, plural(a.tries, "attempt"), a.fault.Text)
-		if r.undo.because(fault.Of(a.fault.Kind.New("%s", why))); r.undo.Empty() {
-			r.end()
+		who := string(s.Agent)
+		if s.Publish != nil {
+			who = "publish"
 		}
+		r.lost(fmt.Sprintf("%s, %s", who, plural(a.tries, "attempt")), a.fault)
+	}
+}
+
+// lost ends the stages with why one failed for good.
+func (r *sequenceRun) lost(stage string, f *fault.Error) {
+	why := fmt.Sprintf("sequence: stage %d of %d (%s): %s", r.next+1, len(r.cfg.Stages), stage, f.Text)
+	if r.undo.because(fault.Of(f.Kind.New("%s", why))); r.undo.Empty() {
+		r.end()
 	}
 }
 

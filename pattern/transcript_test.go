@@ -168,8 +168,16 @@ func commandsText(commands []polity.Command) string {
 			fmt.Fprintf(&b, " %s", c.Input)
 		case polity.DoCall:
 			fmt.Fprintf(&b, " %s tool=%s %s", c.Key(), c.To, c.Input)
-		case polity.DoSleep:
-			fmt.Fprintf(&b, " %s %s", c.Key(), c.After)
+		case polity.DoSleep, polity.DoAwait:
+			fmt.Fprintf(&b, " %s", c.Key())
+			if c.Await != nil {
+				fmt.Fprintf(&b, " %s", c.Await)
+			}
+			if c.At.IsZero() {
+				fmt.Fprintf(&b, " %s", c.After)
+			} else {
+				fmt.Fprintf(&b, " until %s", c.At.Format(time.RFC3339))
+			}
 		case polity.DoCancel:
 			fmt.Fprintf(&b, " %s", c.To)
 		case polity.DoFail:

@@ -95,6 +95,18 @@ func (c *Context) Sleep(name string, d time.Duration) error {
 	return c.Start(polity.Sleep(name, d)).Await()
 }
 
+// SleepUntil waits until a time; one that is past is over at once.
+func (c *Context) SleepUntil(name string, at time.Time) error {
+	return c.Start(polity.SleepUntil(name, at)).Await()
+}
+
+// Await waits for a signal or an event on a topic, whose data is written to out as Future.Decode does. When the time is over it returns
+// fault.Timeout; within 0 sets no time of its own. A signal must be one that the agent declares: see agent.Agent.Signals. For a latest
+// time in place of a duration, and for more than one event at once, see Start and polity.AwaitUntil.
+func (c *Context) Await(name string, on polity.Awaited, within time.Duration, out any) error {
+	return c.Start(polity.Await(name, on, within)).Decode(out)
+}
+
 // with does a command with an input. Commands are large: they are handed on by pointer, so that a coroutine's first stack suffices.
 func (c *Context) with(cmd *polity.Command, input, out any) error {
 	var err error
@@ -131,7 +143,7 @@ func (l *live) start(cmd *polity.Command) *Future {
 // admit says why a command cannot be begun.
 func (l *live) admit(t *task, cmd *polity.Command) error {
 	switch cmd.Do {
-	case polity.DoAsk, polity.DoCall, polity.DoThink, polity.DoSleep:
+	case polity.DoAsk, polity.DoCall, polity.DoThink, polity.DoSleep, polity.DoAwait:
 	default:
 		return fault.Internal.New("script: a script does not begin a %s: it returns, or calls Future.Cancel", cmd.Do)
 	}

@@ -276,5 +276,11 @@ func (d *decider) mark(c *polity.Command) mark {
 	if c.Skill != "" {
 		m.sum += maphash.String(d.seed, c.Skill)
 	}
+	if !c.At.IsZero() {
+		m.sum += maphash.String(d.seed, "at "+c.At.UTC().String())
+	}
+	if c.Await != nil {
+		m.sum += maphash.String(d.seed, c.Await.String())
+	}
 	return m
 }

@@ -107,7 +107,7 @@ func (a *app) root() *cobra.Command {
 		a.newRun(),
 		a.newRuns(),
 		a.newApprovals(),
-		a.newWatch(),
+		a.newWatch(), a.newTopics(),
 		a.newTest(),
 		a.newTools(),
 		a.newModels(),

@@ -33,6 +33,10 @@ type node interface {
 	Kill(ctx context.Context, id polity.RunID, reason string) error
 	Start(ctx context.Context, q client.Request) (polity.RunID, error)
 	Resume(ctx context.Context, id polity.RunID) error
+	Pause(ctx context.Context, id polity.RunID, reason string) error
+	Signal(ctx context.Context, id polity.RunID, name, signalID string, data json.RawMessage) error
+	Publish(ctx context.Context, topic, id string, data json.RawMessage) error
+	Published(ctx context.Context, pattern string, after uint64) (list []polity.Published, next uint64, err error)
 	Questions(ctx context.Context) ([]polity.Question, error)
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
 	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)

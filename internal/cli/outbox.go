@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -70,24 +71,62 @@ func (b outbox) write(path string, data []byte) error {
 
 // since says when a source was first watched, which is now if it was not yet.
 func (b outbox) since(organization, origin string, now time.Time) (began time.Time, err error) {
-	defer func() {
-		if err != nil {
-			err = fault.Unavailable.New("watch: remember since when: %w", err)
-		}
-	}()
-	dir := filepath.Join(b.dir, "since")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return now, err
-	}
-	path := filepath.Join(dir, string(polity.NewRunID(0, fmt.Appendf(nil, "since\n%s\n%s", organization, origin))))
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return now, b.write(path, now.UTC().AppendFormat(nil, time.RFC3339Nano))
+	data, err := b.kept("since", organization, origin)
+	if err == nil && data == nil {
+		return now, b.note("since", organization, origin, now.UTC().AppendFormat(nil, time.RFC3339Nano))
 	}
 	if err != nil {
 		return now, err
 	}
 	return time.Parse(time.RFC3339Nano, string(data))
+}
+
+// position is how far a source has read, and whether that was ever kept.
+func (b outbox) position(organization, origin string) (at uint64, known bool, err error) {
+	data, err := b.kept("position", organization, origin)
+	if err != nil || data == nil {
+		return 0, false, err
+	}
+	at, err = strconv.ParseUint(string(data), 10, 64)
+	if err != nil {
+		return 0, false, fault.Damaged.New("watch: how far was read: %w", err)
+	}
+	return at, true, nil
+}
+
+// keep keeps how far a source has read.
+func (b outbox) keep(organization, origin string, at uint64) error {
+	return b.note("position", organization, origin, strconv.AppendUint(nil, at, 10))
+}
+
+// notePath is where something is noted of a source.
+func (b outbox) notePath(what, organization, origin string) string {
+	return filepath.Join(b.dir, "since", string(polity.NewRunID(0, fmt.Appendf(nil, "%s\n%s\n%s", what, organization, origin))))
+}
+
+// kept returns what was noted of a source; nil for nothing.
+func (b outbox) kept(what, organization, origin string) ([]byte, error) {
+	data, err := os.ReadFile(b.notePath(what, organization, origin))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fault.Unavailable.New("watch: %s of a source: %w", what, err)
+	}
+	return data, nil
+}
+
+// note notes something of a source, in place of what was noted before.
+func (b outbox) note(what, organization, origin string, data []byte) error {
+	path := b.notePath(what, organization, origin)
+	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		err = b.write(path, data)
+	}
+	if err != nil {
+		return fault.Unavailable.New("watch: %s of a source: %w", what, err)
+	}
+	return nil
 }
 
 func syncFolder(path string) error {

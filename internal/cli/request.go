@@ -27,14 +27,15 @@ const inputMax = 8 << 20 // bytes of --input
 
 // asked is what the command line of run asks for.
 type asked struct {
-	manifest string
-	question string
-	in       string
-	input    string
-	agent    string
-	skill    string
-	bounds   string
-	fresh    bool // a new run, whatever ran before
+	manifest     string
+	question     string
+	in           string
+	input        string
+	agent        string
+	skill        string
+	bounds       string
+	conversation string
+	fresh        bool // a new run, whatever ran before
 }
 
 // load reads a manifest. Its warnings go to stderr.
@@ -75,7 +76,7 @@ func (a *app) request(ctx context.Context, q asked) (client.Request, error) {
 	if err != nil {
 		return client.Request{}, err
 	}
-	r := client.Request{Release: &m.Release, Files: m.Blobs, Agent: cmp.Or(q.agent, m.Release.Main), Skill: q.skill}
+	r := client.Request{Release: &m.Release, Files: m.Blobs, Agent: cmp.Or(q.agent, m.Release.Main), Skill: q.skill, Conversation: q.conversation}
 	if err := checkAsked(&m.Release, r.Agent, r.Skill); err != nil {
 		return client.Request{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,12 +21,12 @@ const listDefault = 50
 
 func (a *app) newRuns() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "runs", Short: "List, show, follow, resume, cancel, replay, compare and export runs",
-		Long:    "List, show, follow, resume, cancel, replay, compare and export runs.\n\nAn ID may be shortened, with or without the part before its '-', as long as only one run begins so.",
+		Use: "runs", Short: "List, show, follow, pause, resume, signal, cancel, replay, compare and export runs",
+		Long:    "List, show, follow, pause, resume, signal, cancel, replay, compare and export runs.\n\nAn ID may be shortened, with or without the part before its '-', as long as only one run begins so.",
 		Example: "  polity runs list --status running\n  polity runs show k3j2\n  polity runs tail k3j2\n  polity runs resume k3j2\n  polity runs cancel k3j2 --reason \"wrong folder\"",
 		Args:    noSubcommand, RunE: help,
 	}
-	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsTail(), a.newRunsResume(), a.newRunsCancel(), a.newRunsQuestions(), a.newRunsAnswer(),
+	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsTail(), a.newRunsPause(), a.newRunsResume(), a.newRunsSignal(), a.newRunsCancel(), a.newRunsQuestions(), a.newRunsAnswer(),
 		a.newRunsEvents(), a.newRunsReplay(),
 		a.newRunsDiff(), a.newRunsFork(), a.newRunsRetry(), a.newRunsExport(), a.newRunsImport(), a.newRunsVerify())
 	return cmd
@@ -133,23 +134,62 @@ func (a *app) printList(list []polity.Summary) error {
 		a.screen.say("note: there are no such runs")
 		return nil
 	}
-	rows := [][]string{{"ID", "AGENT", "STATUS", "OPENED", "TIME", "USED"}}
+	head := []string{"ID", "AGENT", "STATUS", "OPENED", "TIME", "USED"}
+	if slices.ContainsFunc(list, func(s polity.Summary) bool { return len(s.Waiting) > 0 }) {
+		head = append(head, "WAITS FOR")
+	}
+	rows := [][]string{head}
 	for _, s := range list {
 		took := ""
 		if !s.Ended.IsZero() {
 			took = seconds(s.Ended.Sub(s.Opened))
 		}
-		rows = append(rows, []string{string(s.ID), s.Agent, standing(s), moment(s.Opened), took, usage(s.Usage)})
+		rows = append(rows, []string{string(s.ID), s.Agent, standing(s), moment(s.Opened), took, usage(s.Usage), waits(s)})
 	}
 	return a.out([]byte(table(rows)))
 }
 
 // standing is a run's status in words.
 func standing(s polity.Summary) string {
-	if s.Parked {
+	switch {
+	case s.Status != polity.StatusRunning:
+		return s.Status.String()
+	case !s.Paused.IsZero():
+		return "paused"
+	case s.Parked:
 		return "parked" // it waits to be resumed
+	case len(s.Waiting) > 0:
+		return "waiting"
 	}
 	return s.Status.String()
+}
+
+// waits says what a run waits for first, and how many things more.
+func waits(s polity.Summary) string {
+	if len(s.Waiting) == 0 {
+		return ""
+	}
+	text := clean(s.Waiting[0].For)
+	if until := s.Waiting[0].Until; !until.IsZero() {
+		text += " until " + moment(until)
+	}
+	if more := len(s.Waiting) - 1; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// waitText says what a run waits for, since when and until when.
+func waitText(s polity.Summary, w polity.Waiting) string {
+	text := w.For
+	if path := string(w.Run[len(s.ID):]); path != "" || w.Name != "" {
+		text += " (" + strings.TrimPrefix(path+"/"+w.Name, "/") + ")"
+	}
+	text += ", since " + moment(w.Since)
+	if !w.Until.IsZero() {
+		text += ", until " + moment(w.Until)
+	}
+	return clean(text)
 }
 
 func (a *app) newRunsShow() *cobra.Command {
@@ -223,6 +263,15 @@ func (a *app) show(s polity.Summary, t *tree, form string) error {
 	}
 	if s.Fork != nil {
 		rows = append(rows, []string{"fork of", fmt.Sprintf("%s at event %d", s.Fork.Run, s.Fork.Event)})
+	}
+	if s.Conversation != "" {
+		rows = append(rows, []string{"conversation", clean(s.Conversation)})
+	}
+	if !s.Paused.IsZero() {
+		rows = append(rows, []string{"paused", moment(s.Paused)})
+	}
+	for _, w := range s.Waiting {
+		rows = append(rows, []string{"waits for", waitText(s, w)})
 	}
 	if !s.Ended.IsZero() {
 		rows = append(rows, []string{"ended", moment(s.Ended) + " (" + seconds(s.Ended.Sub(s.Opened)) + ")"})

@@ -33,6 +33,7 @@ type step struct {
 	receipt   json.RawMessage // what its destination gave as proof
 	asked     bool            // its destination was asked what became of it
 	cancelled bool            // it was asked to end
+	told      string          // what else was told of it last
 	steps     []*step
 }
 
@@ -87,7 +88,18 @@ func (t *tree) apply(n polity.Notice) (*step, change) {
 		s.cancelled, s.fault = true, n.Fault
 		return s, changeTold
 	case "expired":
-		return t.step(n.Run), changeTold
+		s := t.step(n.Run)
+		s.told = "reached its time limit"
+		return s, changeTold
+	case "signalled", "paused", "resumed":
+		s := t.step(n.Run)
+		switch s.told = n.Kind; {
+		case n.Kind == "signalled":
+			s.told = "was told " + n.To
+		case n.Reason != "":
+			s.told += ": " + n.Reason
+		}
+		return s, changeTold
 	default:
 		return nil, changeNone
 	}

@@ -114,7 +114,7 @@ func (t *tree) event(s *step, c change, at time.Time) string {
 	case c == changeTold && s.cancelled:
 		word = "cancelling"
 	case c == changeTold:
-		word = "reached its time limit"
+		word = s.told
 	}
 	where, what := s.path(), s.who()
 	if i := strings.LastIndexByte(where, '/'); i >= 0 {

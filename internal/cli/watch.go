@@ -28,7 +28,7 @@ const (
 const watchHelp = `Watch what happens outside, and ask an organization about it.
 
 What is watched stands in the manifest, under "on": new and changed files of a folder, times,
-lines of standard input. --folder, --every, --cron or --lines adds one more.
+events on topics, lines of standard input. --folder, --every, --cron, --topic or --lines adds one more.
 
 Each thing that is seen opens one run, whose ID derives from what was seen: a file by its name
 and content, a time by itself. Seen again, by this process or by the next one, it is the same
@@ -47,6 +47,7 @@ const watchExample = `  polity watch desk.yaml
   polity watch desk.yaml --folder inbox --files '*.eml' --agent clerk
   polity watch report.yaml --every 24h --catch-up one --input '{"question": "What is new?"}'
   polity watch report.yaml --cron '0 9 * * mon-fri' --zone Europe/Berlin --catch-up all
+  polity watch shipping.yaml --topic 'orders.*'
   tail -f app.log | polity watch triage.yaml --lines -o json
   polity watch desk.yaml --once --timeout 10m`
 
@@ -57,6 +58,7 @@ type watchFlags struct {
 	cron    string
 	zone    string
 	catchUp choice
+	topic   string
 	lines   bool
 	on      manifest.On // who is asked
 	input   string
@@ -69,7 +71,7 @@ type watchFlags struct {
 func (a *app) newWatch() *cobra.Command {
 	f := watchFlags{catchUp: choice{allowed: environ.CatchUps()}}
 	cmd := &cobra.Command{
-		Use: "watch MANIFEST", Short: "Watch folders, times and lines, and ask an organization about each", Long: watchHelp,
+		Use: "watch MANIFEST", Short: "Watch folders, times, topics and lines, and ask an organization about each", Long: watchHelp,
 		Example: watchExample, Args: args(cobra.ExactArgs(1)),
 	}
 	flags := cmd.Flags()
@@ -80,6 +82,7 @@ func (a *app) newWatch() *cobra.Command {
 	flags.StringVar(&f.cron, "cron", "", "calendar of five fields, as in '0 9 * * 1-5'")
 	flags.StringVar(&f.zone, "zone", "", "time zone of --cron, as in Europe/Berlin (default UTC)")
 	flags.Var(&f.catchUp, "catch-up", "what becomes of the times at which nobody watched (default none)")
+	flags.StringVar(&f.topic, "topic", "", "topic whose events are watched, as in 'orders.*'")
 	flags.BoolVar(&f.lines, "lines", false, "each line of standard input")
 	flags.StringVar(&f.on.Agent, "agent", "", "agent that is asked about what these flags watch (default the manifest's organization)")
 	flags.StringVar(&f.on.Skill, "skill", "", "skill that is asked of it (default its only one)")
@@ -143,7 +146,7 @@ func (a *app) watcher(path string, f *watchFlags) (*watcher, error) {
 		}
 	}
 	if len(w.origins) == 0 {
-		return nil, usagef("there is nothing to watch: %s has no \"on:\", and there is none of --folder, --every, --cron and --lines", m.Path)
+		return nil, usagef("there is nothing to watch: %s has no \"on:\", and there is none of --folder, --every, --cron, --topic and --lines", m.Path)
 	}
 	return w, nil
 }
@@ -164,13 +167,20 @@ func (a *app) flagged(f *watchFlags, m *manifest.Manifest) (*manifest.On, error)
 		kinds++
 		on.Schedule = &environ.Schedule{Cron: f.cron, Zone: f.zone, CatchUp: environ.CatchUp(f.catchUp.value)}
 	}
+	if f.topic != "" {
+		kinds++
+		if err := polity.CheckPattern(f.topic); err != nil {
+			return nil, usagef("--topic: %s", err)
+		}
+		on.Topic = f.topic
+	}
 	if f.lines {
 		kinds++
 		on.Lines = true
 	}
 	switch {
 	case kinds > 1:
-		return nil, usagef("give one of --folder, --every, --cron and --lines; more of them belong into the manifest, under \"on:\"")
+		return nil, usagef("give one of --folder, --every, --cron, --topic and --lines; more of them belong into the manifest, under \"on:\"")
 	case on.Folder == nil && (f.folder.Files != "" || f.folder.Deleted):
 		return nil, usagef("--files and --deleted go with --folder")
 	case on.Schedule == nil && f.catchUp.value != "":
@@ -178,7 +188,7 @@ func (a *app) flagged(f *watchFlags, m *manifest.Manifest) (*manifest.On, error)
 	case f.cron == "" && f.zone != "":
 		return nil, usagef("--zone goes with --cron")
 	case kinds == 0 && on.Agent+on.Skill+on.In+f.input != "":
-		return nil, usagef("--agent, --skill, --in and --input go with --folder, --every, --cron or --lines; the manifest says under \"on:\" who else is asked")
+		return nil, usagef("--agent, --skill, --in and --input go with --folder, --every, --cron, --topic or --lines; the manifest says under \"on:\" who else is asked")
 	case kinds == 0:
 		return nil, nil
 	}
@@ -226,6 +236,12 @@ func (w *watcher) add(on manifest.On, dir string) error {
 		plan := *on.Schedule
 		plan.Since = func(now time.Time) (time.Time, error) { return w.box.since(w.manifest.Release.Name, o.Key(), now) }
 		o.source, err = plan.Open()
+	case on.Topic != "":
+		o.source, err = environ.Topic{
+			Pattern: on.Topic, Read: w.published,
+			Load: func() (uint64, bool, error) { return w.box.position(w.manifest.Release.Name, o.Key()) },
+			Keep: func(at uint64) error { return w.box.keep(w.manifest.Release.Name, o.Key(), at) },
+		}.Open()
 	default:
 		for _, other := range w.origins {
 			if other.Lines {

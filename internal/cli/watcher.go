@@ -30,6 +30,8 @@ type watcher struct {
 	slots    chan struct{} // one for each run that may go on at the same time
 	box      outbox
 
+	read func(ctx context.Context, pattern string, after uint64) ([]polity.Published, uint64, error) // of the shift's node
+
 	asked map[string]bool // open questions to people that were told
 
 	mu        sync.Mutex // around what follows, and what is printed
@@ -93,6 +95,7 @@ func (w *watcher) shift(whole context.Context) (err error) {
 	defer closeInto(&err, n)
 	ctx, stop := context.WithCancelCause(whole)
 	s := &shift{watcher: w, node: n, stop: stop}
+	w.read = n.Published
 	var around sync.WaitGroup
 	defer func() { stop(nil); s.runs.Wait(); around.Wait() }()
 	switch n := n.(type) {
@@ -111,6 +114,15 @@ func (w *watcher) shift(whole context.Context) (err error) {
 		return processGone{err} // and it is not a source that cannot see any more
 	}
 	return err
+}
+
+// published reads what was published from whichever node there is.
+func (w *watcher) published(ctx context.Context, pattern string, after uint64) (list []environ.Published, next uint64, err error) {
+	events, next, err := w.read(ctx, pattern, after)
+	for _, e := range events {
+		list = append(list, environ.Published(e))
+	}
+	return list, next, err
 }
 
 // mind stops the shift when its node stops by itself.

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"cmp"
 	"container/heap"
 	"encoding/json"
@@ -24,6 +25,9 @@ func (c *core) apply(rec *record, seq uint64) {
 		return
 	}
 	switch rec.kind {
+	case recPublished:
+		c.published(rec, seq)
+		return
 	case recImported:
 		c.imported(rec, seq)
 		return
@@ -70,7 +74,17 @@ func (c *core) apply(rec *record, seq uint64) {
 		c.began(r, rec)
 	case recResult:
 		c.gotResult(r, rec)
+	case recSignalled:
+		c.signalled(r, rec)
+	case recPaused:
+		c.pausedRun(r, rec)
+	case recResumed:
+		c.resumedRun(r)
 	case recCancel:
+		if r.parent == nil && !t.paused.IsZero() { // it is to end, and may have to undo first
+			c.unpause(t)
+			c.rewall(r)
+		}
 		f := cancelFault(rec.reason)
 		c.tell(t, polity.Notice{Kind: "cancel", Run: r.id, Fault: f})
 		if o := (polity.Outcome{Status: polity.StatusCancelled, Fault: f}); rec.gently {
@@ -133,6 +147,7 @@ func (c *core) stop(t *tree, f *fault.Error) {
 		c.drop(t.root)
 	}
 	t.root = nil
+	c.leave(t)
 	for _, ended := range t.ended {
 		ended(polity.Outcome{}, f)
 	}
@@ -153,19 +168,23 @@ func (c *core) drop(r *run) {
 		if p.child != nil {
 			c.drop(p.child)
 		}
+		if p.cmd.Do == polity.DoAwait {
+			c.waits.drop(p)
+		}
 		if p.started && !p.done {
 			c.host.stop(p)
 		}
 		p.done = true
 	}
 	r.pending = nil
+	delete(c.waits.signals, r.id)
 }
 
 // --- opening
 
 func (c *core) openRoot(rec *record, seq uint64) {
 	t := &tree{
-		id: rec.run, origin: rec.origin, request: rec.request, first: seq, last: seq, parked: c.parks && !c.live,
+		id: rec.run, origin: rec.origin, request: rec.request, first: seq, last: seq, parked: c.parks && !c.live, idle: !c.live,
 		summary: polity.Summary{ID: rec.run, Agent: rec.agent, Opened: c.lastAt},
 	}
 	c.trees[rec.run] = t
@@ -174,10 +193,7 @@ func (c *core) openRoot(rec *record, seq uint64) {
 	if err == nil && program.Decider == nil {
 		program = &Program{Decider: solo{}, Input: program.Input, Output: program.Output}
 	}
-	var input json.RawMessage
-	if err == nil {
-		input, err = c.read(rec.data)
-	}
+	c.join(t, rec)
 	if err != nil {
 		c.stop(t, fault.Of(err))
 		return
@@ -188,12 +204,14 @@ func (c *core) openRoot(rec *record, seq uint64) {
 	r.ledger = &ledger{owner: r, limit: rec.bounds}
 	t.root = r
 	c.runs[r.id] = r
-	r.opened, r.downtime = c.lastAt, c.downtime
-	c.setWall(r)
 	c.tell(t, polity.Notice{Kind: "opened", Run: r.id, Agent: r.agent})
-	c.decide(r, polity.Event{
-		Kind: polity.Opened, Data: input, From: polity.AgentName(rec.from), Agent: polity.AgentName(rec.agent), Skill: rec.skill, Folder: rec.folder,
-	})
+	t.input, t.from = rec.data, rec.from
+	if !rec.queued {
+		c.begin(t)
+		return
+	}
+	t.queued = true
+	t.input.data = bytes.Clone(t.input.data) // the record is used again
 }
 
 // read returns a payload's bytes, from its blob if it has one.
@@ -333,7 +351,7 @@ func (c *core) command(r *run, cmd *polity.Command) error {
 			c.stopPending(p, fault.Of(fault.Cancelled.New("cancelled by %s", r.agent)))
 		}
 		return nil
-	case polity.DoAsk, polity.DoCall, polity.DoThink, polity.DoSleep:
+	case polity.DoAsk, polity.DoCall, polity.DoThink, polity.DoSleep, polity.DoAwait:
 		return c.pend(r, cmd)
 	default:
 		return fault.Internal.New("decider of %s: command %q does nothing that is known", r.agent, cmd.Name)
@@ -346,6 +364,14 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 	}
 	if err := cmd.Bounds.Check(); err != nil {
 		return fault.Internal.New("decider of %s: command %q: %w", r.agent, cmd.Name, err)
+	}
+	if cmd.Do == polity.DoAwait {
+		if cmd.Await == nil {
+			return fault.Internal.New("decider of %s: command %q awaits nothing", r.agent, cmd.Name)
+		}
+		if err := cmd.Await.Check(); err != nil {
+			return fault.Internal.New("decider of %s: command %q: %w", r.agent, cmd.Name, err)
+		}
 	}
 	if len(cmd.To) > textMax || len(cmd.Skill) > textMax || len(r.id)+len(cmd.Name)+numberWidth > textMax {
 		return fault.Internal.New("decider of %s: command %.64q: a name or the run's ID is longer than %d bytes", r.agent, cmd.Name, textMax)
@@ -373,11 +399,14 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 	if r.bound != nil && r.bound.Bound == "fan_out" && r.boundBy == cmd.Name {
 		r.bound = nil // it was only too early, and is being done now
 	}
-	if cmd.Do == polity.DoSleep {
-		p.due = c.lastAt.Add(cmd.After)
+	if cmd.Do == polity.DoSleep || cmd.Do == polity.DoAwait {
+		p.due = ends(cmd, c.lastAt)
 	}
-	c.tell(r.tree, polity.Notice{Kind: "started", Run: r.id, Name: cmd.Name, Attempt: cmd.Attempt, Verb: cmd.Do.String(), To: cmd.To})
-	if c.live {
+	if cmd.Do == polity.DoAwait {
+		c.waits.await(p)
+	}
+	c.tell(r.tree, p.startedNotice(c.lastAt, 0))
+	if c.live && !r.tree.held() {
 		c.route(p)
 	}
 	return nil
@@ -429,7 +458,10 @@ func (c *core) route(p *pending) {
 	var err error
 	switch p.cmd.Do {
 	case polity.DoSleep:
-		heap.Push(&c.timers, timer{due: p.due, run: r, sleep: p})
+		heap.Push(&c.timers, timer{due: p.due, run: r, wait: p})
+		return
+	case polity.DoAwait:
+		c.routeAwait(p)
 		return
 	case polity.DoAsk:
 		var program *Program
@@ -521,6 +553,9 @@ func (c *core) gotResult(r *run, rec *record) {
 	}
 	r.remove(p)
 	r.book(p, rec.usage)
+	if p.cmd.Do == polity.DoAwait {
+		c.waits.drop(p)
+	}
 	if !c.live { // then nobody else knows it
 		c.used = p
 	}
@@ -571,8 +606,16 @@ func (c *core) stopPending(p *pending, why *fault.Error) {
 	if p.why != nil || p.refused != nil {
 		return
 	}
+	if p.cmd.Do == polity.DoAwait {
+		w := c.waits.of(p)
+		if w.got != nil {
+			c.deliverEvent(w) // it ends by itself
+			return
+		}
+		c.waits.unlist(w)
+	}
 	p.why = why
-	if c.live && !p.run.tree.parked {
+	if c.live && !p.run.tree.idle {
 		c.routeStop(p)
 	}
 }
@@ -582,7 +625,7 @@ func (c *core) routeStop(p *pending) {
 	switch {
 	case p.child != nil:
 		c.enqueue(&record{kind: recCancel, run: p.child.id, reason: p.why.Text, gently: !p.now})
-	case p.cmd.Do == polity.DoSleep:
+	case p.cmd.Do == polity.DoSleep, p.cmd.Do == polity.DoAwait:
 		c.enqueue(p.result(result{fault: p.why}))
 	case p.routed && p.cmd.Do == polity.DoAsk && p.work.Class == "":
 		// Its opening is queued: openChild cancels it.
@@ -599,7 +642,7 @@ func (c *core) finishIfIdle(r *run) {
 		return
 	}
 	r.finishing = true
-	if c.live && !r.tree.parked {
+	if c.live && !r.tree.idle {
 		c.finish(r)
 	}
 }
@@ -634,6 +677,7 @@ func (c *core) finished(r *run, rec *record) {
 		return
 	}
 	delete(c.runs, r.id)
+	delete(c.waits.signals, r.id)
 	c.tell(r.tree, polity.Notice{Kind: "finished", Run: r.id, Status: rec.status.String(), Fault: rec.fault, Usage: rec.usage})
 	output := r.closing.Output
 	if rec.data.data == nil && rec.data.size == 0 {
@@ -662,7 +706,9 @@ func (c *core) finished(r *run, rec *record) {
 func (c *core) rootFinished(r *run, rec *record, output json.RawMessage) {
 	t := r.tree
 	t.root, t.end = nil, t.last
+	t.input = payload{}
 	t.summary.Status, t.summary.Ended, t.summary.Usage = rec.status, c.lastAt, rec.usage
+	c.leave(t)
 	ended := t.ended
 	t.ended = nil
 	if !c.live || len(ended) == 0 {

@@ -120,7 +120,10 @@ func (p *Partition) extract(ctx context.Context, id polity.RunID, t *telling) ([
 			}
 			commit, when, buf = seq, at, beginFrame(nil, [8]byte{}, t.prev, at)
 		}
-		buf = raised(appendRecord(buf, rec), rec.kind)
+		buf = appendRecord(buf, rec)
+		if rec.newer() {
+			buf[0] = frameImports
+		}
 		return nil
 	})
 	if err == nil {

@@ -326,7 +326,7 @@ func replayed(t *testing.T, m *memory) {
 		if tree.stopped != nil {
 			t.Fatalf("a fold stops %s: %v", tree.id, tree.stopped)
 		}
-		if got, want := tree.current(), m.core.roots[i].current(); got.Status != want.Status || got.Usage != want.Usage {
+		if got, want := m.core.current(tree), m.core.current(m.core.roots[i]); got.Status != want.Status || got.Usage != want.Usage {
 			t.Fatalf("a fold ends with %+v, the kernel with %+v", got, want)
 		}
 	}

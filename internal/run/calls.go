@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"time"
 
 	"polity.run"
@@ -20,6 +21,9 @@ type Request struct {
 	Input   json.RawMessage
 	Folder  string
 	Bounds  polity.Bounds // zero fields take the defaults
+	// Conversation, if not empty, is the key of the conversation with the agent that this is part of: what becomes of it while an earlier
+	// one is at work its skill says.
+	Conversation string
 }
 
 // Open opens a run and returns when that is durable. The same request again finds the run, finished or not; the
@@ -76,13 +80,16 @@ func (p *Partition) request(r *Request) (*request, error) {
 	if len(r.ID) > idMax {
 		return nil, fault.Invalid.New("run: open: an ID of %d bytes; the most is %d", len(r.ID), idMax)
 	}
+	if len(r.Conversation) > idMax {
+		return nil, fault.Invalid.New("run: open: a conversation of %d bytes; the most is %d", len(r.Conversation), idMax)
+	}
 	if len(r.Agent) > textMax || len(r.Skill) > textMax || len(r.Folder) > textMax {
 		return nil, fault.Invalid.New("run: open: a name is longer than %d bytes", textMax)
 	}
 	if err := p.room(); err != nil {
 		return nil, err
 	}
-	return &request{r.ID, r.Release, r.Agent, r.Skill, nonNil(r.Input), r.Folder, r.Bounds.Or(polity.DefaultBounds())}, nil
+	return &request{r.ID, r.Release, r.Agent, r.Skill, nonNil(r.Input), r.Folder, r.Bounds.Or(polity.DefaultBounds()), r.Conversation}, nil
 }
 
 // Wait returns how a run ended, as soon as it has. It returns fault.NotFound if there is no such run, and the reason if
@@ -158,10 +165,46 @@ func (p *Partition) Ready() error {
 	}
 }
 
-// Resume goes on with a run that is parked; one that is not stays as it is. It returns fault.NotFound if there is no such
+// Resume goes on with a run that is parked or paused; one that is neither stays as it is. It returns fault.NotFound if there is no such
 // run, and the reason if it is stopped.
 func (p *Partition) Resume(ctx context.Context, id polity.RunID) error {
 	return p.call(ctx, func(c *core, done func(error)) { c.resumeRun(id, done) })
+}
+
+// Pause lets nothing new begin in a run and below it, until it is resumed, and returns when that is durable: no effect, no child, no timer. What is
+// in flight ends and is recorded; its wall time stands still; signals and events that come are kept. A run that is paused stays as it is. It
+// returns fault.NotFound if there is no such run, and fault.Conflict if it has ended, is ending or has not begun.
+func (p *Partition) Pause(ctx context.Context, id polity.RunID, reason string) error {
+	if len(reason) > textMax {
+		return fault.Invalid.New("run: pause: a reason of %d bytes; the most is %d", len(reason), textMax)
+	}
+	return p.call(ctx, func(c *core, done func(error)) { c.pauseRun(id, reason, done) })
+}
+
+// Signal tells a run, or one below it, something, and returns when that is durable. If nothing in the run awaits it yet it is kept until
+// something does, up to a bound. The same id again is the same signal: it is told once. It returns fault.NotFound if there is no such run,
+// fault.Invalid for a signal that the run's agent does not declare or whose data its schema refuses, fault.Conflict if the run has ended or the
+// id came with something else, and fault.Full if the run has too many signals that it has not awaited.
+func (p *Partition) Signal(ctx context.Context, id polity.RunID, name, signalID string, data json.RawMessage) error {
+	e := &event{name, signalID, nonNil(data)}
+	if err := e.check(polity.CheckSignal); err != nil {
+		return fault.Of(err).Kind.New("run: signal: %w", err)
+	}
+	return p.call(ctx, func(c *core, done func(error)) { c.signal(id, e, done) })
+}
+
+// Publish gives an event to every run that awaits it now, and returns when it is durable; the runs get it then, however many they are. The same
+// id on the same topic again, among the last 10,000 events, is the same event: it counts once. It returns fault.Invalid for what is no topic,
+// and fault.Conflict if the id came with something else.
+func (p *Partition) Publish(ctx context.Context, topic, id string, data json.RawMessage) error {
+	e := &event{topic, id, nonNil(data)}
+	if err := e.check(polity.CheckTopic); err != nil {
+		return fault.Of(err).Kind.New("run: publish: %w", err)
+	}
+	if err := p.room(); err != nil {
+		return err
+	}
+	return p.call(ctx, func(c *core, done func(error)) { c.publish(e, done) })
 }
 
 // Cancel asks a run and everything below it to end, and returns when that is durable. What has something to undo undoes it first: see
@@ -187,16 +230,20 @@ func (p *Partition) List(ctx context.Context) ([]polity.Summary, error) {
 	return ask(ctx, p, func(c *core, reply func([]polity.Summary, error)) {
 		all := make([]polity.Summary, len(c.roots))
 		for i, t := range c.roots {
-			all[i] = t.current()
+			all[i] = c.current(t)
 		}
 		c.answer(func(err error) { reply(all, err) })
 	})
 }
 
-func (t *tree) current() polity.Summary {
+func (c *core) current(t *tree) polity.Summary {
 	s := t.summary
 	if t.root != nil {
-		s.Usage, s.Parked = t.root.usage, t.parked
+		s.Usage, s.Parked, s.Paused = t.root.usage, t.parked, t.paused
+		s.Waiting = c.waiting(t.root, nil)
+	}
+	if t.root != nil && t.queued {
+		s.Waiting = []polity.Waiting{{Run: t.id, For: "the runs before it in conversation " + strconv.Quote(t.talk.key), Since: s.Opened}}
 	}
 	return s
 }
@@ -209,7 +256,7 @@ func (p *Partition) Find(ctx context.Context, id polity.RunID) (polity.Summary, 
 			reply(polity.Summary{}, fault.NotFound.New("run: no run %q", id))
 			return
 		}
-		found := t.current()
+		found := c.current(t)
 		c.answer(func(err error) { reply(found, err) })
 	})
 }
@@ -252,14 +299,22 @@ func (p *Partition) Watch(ctx context.Context, id polity.RunID, notice func(poli
 	return func() { p.post(input{do: func(*core) { w.gone = true }}) }, err
 }
 
+func (p *pending) startedNotice(at time.Time, commit uint64) polity.Notice {
+	n := polity.Notice{
+		At: at, Commit: commit, Kind: "started", Run: p.run.id, Name: p.cmd.Name, Attempt: p.cmd.Attempt, Verb: p.cmd.Do.String(), To: p.cmd.To,
+		Until: p.due,
+	}
+	if p.cmd.Await != nil {
+		n.To = p.cmd.Await.String()
+	}
+	return n
+}
+
 // underWay tells what has begun in a run and below, and has not ended.
 func (r *run) underWay(notice func(polity.Notice), commit uint64) {
 	for _, p := range r.pending {
 		if p.refused == nil {
-			notice(polity.Notice{
-				At: p.since, Commit: commit, Kind: "started", Run: r.id, Name: p.cmd.Name, Attempt: p.cmd.Attempt,
-				Verb: p.cmd.Do.String(), To: p.cmd.To,
-			})
+			notice(p.startedNotice(p.since, commit))
 		}
 		if p.child != nil {
 			p.child.underWay(notice, commit)
@@ -281,6 +336,7 @@ func (p *Partition) History(ctx context.Context, id polity.RunID, each func(poli
 var kindText = map[recordKind]string{
 	recOpened: "opened", recBegan: "began", recResult: "result", recCancel: "cancel", recExpired: "expired", recFinished: "finished",
 	recReconciled: "reconciled",
+	recSignalled:  "signalled", recPublished: "published", recPaused: "paused", recResumed: "resumed",
 }
 
 func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, error) {
@@ -302,8 +358,13 @@ func noticeOf(r *record, at time.Time, seq uint64) polity.Notice {
 	if r.kind == recReconciled {
 		n.Finding, n.Receipt = &polity.Finding{Verdict: r.verdict, Receipt: r.receipt, By: r.by, Reason: r.reason}, nil
 	}
-	if r.kind == recFinished {
+	switch r.kind {
+	case recFinished:
 		n.Status = r.status.String()
+	case recSignalled, recPublished:
+		n.Name, n.To = "", r.name
+	case recPaused:
+		n.Reason = r.reason
 	}
 	if e := r.effect; e.class != "" {
 		n.Effect = &polity.EffectNotice{

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	gohash "hash"
+	"slices"
 	"time"
 
 	"polity.run"
@@ -45,6 +46,10 @@ type Program struct {
 	// Input and Output check what a skill is asked and answers. Nil accepts everything.
 	Input  func(skill string, data json.RawMessage) error
 	Output func(skill string, data json.RawMessage) error
+	// Signal says whether an agent declares a signal and its schema accepts the data; nil data only asks the first. A nil function declares none.
+	Signal func(name string, data json.RawMessage) error
+	// Arrival says what becomes of a message in mid-run. Nil is polity.ArrivalReject for every skill.
+	Arrival func(skill string) polity.Arrival
 }
 
 // host is what the core asks of its surroundings. Nothing of it blocks, and nothing of it calls back: outcomes
@@ -69,6 +74,8 @@ type core struct {
 	runs  map[polity.RunID]*run
 	trees map[polity.RunID]*tree
 	roots []*tree // in the order of opening
+	waits waits
+	talks map[conversation][]*tree // that have not ended, in the order of opening
 
 	seq      uint64 // of the last acknowledged commit
 	head     hash   // its hash
@@ -98,20 +105,27 @@ type core struct {
 
 // tree is a root run and all below it.
 type tree struct {
-	id        polity.RunID
-	root      *run // nil once it ended
-	summary   polity.Summary
-	request   requestHash
-	first     uint64 // its first and last commit
-	last      uint64
-	end       uint64       // the commit in which it finished; 0 while it has not
-	log       *payload     // of a run that was imported; nil for one that ran here
-	origin    polity.RunID // of a fork: the run whose ID deciders are told; "" for any other
-	simulates bool         // keyed and external effects are not done: it is a fork
-	parked    bool
-	stopped   *fault.Error
-	ended     []func(polity.Outcome, error) // who waits for the end
-	watch     []*watcher
+	id         polity.RunID
+	root       *run // nil once it ended
+	summary    polity.Summary
+	request    requestHash
+	first      uint64 // its first and last commit
+	last       uint64
+	end        uint64       // the commit in which it finished; 0 while it has not
+	log        *payload     // of a run that was imported; nil for one that ran here
+	origin     polity.RunID // of a fork: the run whose ID deciders are told; "" for any other
+	simulates  bool         // keyed and external effects are not done: it is a fork
+	parked     bool
+	idle       bool // it was found in the log, and nothing that it leaves undone has been begun here
+	stopped    *fault.Error
+	paused     time.Time     // since when nothing new begins; zero if it is not paused
+	pausedDown time.Duration // the partition's downtime then
+	talk       conversation  // zero for none
+	queued     bool          // it waits for those before it in its conversation
+	input      payload       // of a queued run
+	from       string
+	ended      []func(polity.Outcome, error) // who waits for the end
+	watch      []*watcher
 }
 
 type watcher struct {
@@ -163,7 +177,7 @@ type pending struct {
 	now     bool         // without undoing what it did
 	child   *run
 	since   time.Time // when it was decided
-	due     time.Time // of a sleep
+	due     time.Time // of a sleep or a wait; zero for never
 	work    Work
 	lost    *fault.Error // asking: what is its result if its destination does not know
 	routed  bool
@@ -212,6 +226,9 @@ func newCore(h host, catalog Catalog, epoch [8]byte) *core {
 func (c *core) write(rec *record) {
 	p := c.pack()
 	rec.clip()
+	if rec.newer() {
+		p.raise()
+	}
 	rec.data = c.outline(p, rec.data)
 	p.buf = appendRecord(p.buf, rec)
 	c.apply(rec, p.seq)
@@ -267,6 +284,7 @@ func (c *core) settle() {
 				c.write(&rec)
 			}
 		}
+		c.pay()
 		c.todo = append(c.todo[:0], c.todo[n:]...)
 		if c.gather == nil {
 			return
@@ -284,7 +302,8 @@ func (c *core) settle() {
 // stale says that a queued record is no longer true: what it speaks of ended while it waited.
 func (c *core) stale(rec *record) bool {
 	r := c.runs[rec.run]
-	return c.trees[rec.run.Root()].stopped != nil || rec.kind == recCancel && !r.heeds(rec)
+	t := c.trees[rec.run.Root()]
+	return t.stopped != nil || rec.kind == recCancel && !r.heeds(rec) || rec.kind == recResumed && (r == nil || r.closing != nil || !t.queued)
 }
 
 func (c *core) send(g *pack) {
@@ -427,6 +446,16 @@ func (c *core) answer(f func(error)) {
 	}
 }
 
+// decline answers with err once everything that it follows from is acknowledged.
+func (c *core) decline(err error, answer func(error)) {
+	c.answer(func(gone error) {
+		if gone != nil {
+			err = gone
+		}
+		answer(err)
+	})
+}
+
 // tell queues a notice for those who watch the tree.
 func (c *core) tell(t *tree, n polity.Notice) {
 	if !c.live || len(t.watch) == 0 {
@@ -452,17 +481,22 @@ func (t *tree) tell(n polity.Notice) {
 
 // request opens a root run.
 type request struct {
-	id      polity.RunID
-	release Digest
-	agent   string
-	skill   string
-	input   json.RawMessage
-	folder  string
-	bounds  polity.Bounds // every field set
+	id           polity.RunID
+	release      Digest
+	agent        string
+	skill        string
+	input        json.RawMessage
+	folder       string
+	bounds       polity.Bounds // every field set
+	conversation string        // "" for none
 }
 
 func (q *request) hash() requestHash {
-	return hashRequest(&polity.Command{Do: polity.DoAsk, To: string(q.release[:]) + q.agent, Skill: q.skill + "\x00" + q.folder, Input: q.input})
+	skill := q.skill + "\x00" + q.folder
+	if q.conversation != "" {
+		skill += "\x00" + q.conversation
+	}
+	return hashRequest(&polity.Command{Do: polity.DoAsk, To: string(q.release[:]) + q.agent, Skill: skill, Input: q.input})
 }
 
 // open opens a run, or finds it: the same ID with the same content is the same run, with another content a
@@ -482,15 +516,22 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 			err = fault.Invalid.New("run: input of %s: %w", q.agent, e)
 		}
 	}
-	if err != nil {
-		opened(err)
-		return
-	}
-	c.write(&record{
+	rec := &record{
 		kind: recOpened, run: q.id, release: q.release, agent: q.agent, skill: q.skill, folder: q.folder,
 		bounds: q.bounds, request: q.hash(), data: payload{data: nonNil(q.input)},
-	})
+	}
+	if err == nil && q.conversation != "" {
+		err = c.arrive(q, program.arrival(q.skill), rec)
+	}
+	if err != nil {
+		c.decline(err, opened)
+		return
+	}
+	c.write(rec)
 	t := c.trees[q.id]
+	if rec.queued && rec.arrival != polity.ArrivalQueue {
+		c.overtake(t, rec.arrival == polity.ArrivalRollback)
+	}
 	if t.stopped != nil {
 		opened(t.stopped)
 		return
@@ -519,14 +560,16 @@ func (c *core) openAgain(t *tree, q *request, opened func(error), ended func(pol
 
 // unpark begins with a run that waited to be asked for. The time that it waited here is not its wall time.
 func (c *core) unpark(t *tree) {
-	if !t.parked {
+	if !t.idle {
 		return
 	}
 	t.parked = false
-	if t.root != nil {
-		t.root.excuse(c.now.Sub(c.served))
-		c.resume(t.root, false)
+	if t.root == nil || !t.paused.IsZero() {
+		return
 	}
+	t.idle = false
+	t.root.excuse(c.now.Sub(c.served))
+	c.resume(t.root, false)
 }
 
 func (r *run) excuse(d time.Duration) {
@@ -552,6 +595,15 @@ func (c *core) wait(t *tree, ended func(polity.Outcome, error)) {
 		return
 	}
 	t.ended = append(t.ended, ended)
+}
+
+func (p *Program) arrival(skill string) polity.Arrival {
+	if p.Arrival != nil {
+		if a := p.Arrival(skill); slices.Contains(polity.Arrivals(), a) {
+			return a
+		}
+	}
+	return polity.ArrivalReject
 }
 
 // result tells what became of an effect.
@@ -612,6 +664,10 @@ func (c *core) resumeRun(id polity.RunID, answer func(error)) {
 	case t.stopped != nil:
 		answer(t.stopped)
 	default:
+		if t.root != nil && !t.paused.IsZero() {
+			t.parked = false
+			c.write(&record{kind: recResumed, run: id})
+		}
 		c.unpark(t)
 		c.answer(answer)
 	}
@@ -640,16 +696,18 @@ func (c *core) cancelRun(id polity.RunID, reason string, gently bool, answer fun
 func (c *core) tick() time.Time {
 	for len(c.timers) > 0 && !c.timers[0].due.After(c.now) && !c.full() && c.dead == nil {
 		t := heap.Pop(&c.timers).(timer)
-		if t.run.tree.parked || c.runs[t.run.id] != t.run {
-			continue
+		if t.run.tree.held() || c.runs[t.run.id] != t.run {
+			continue // when the tree goes on its timers are set again
 		}
 		switch {
-		case t.sleep == nil:
+		case t.wait == nil && c.wallEnd(t.run).After(t.due): // it was paused meanwhile
+			c.setWall(t.run)
+		case t.wait == nil:
 			if l := t.run.ledger; l.owner == t.run && !l.expired && t.run.works() {
 				c.write(&record{kind: recExpired, run: t.run.id})
 			}
-		case !t.sleep.done && t.sleep.why == nil:
-			c.write(t.sleep.result(result{}))
+		case !t.wait.done && t.wait.why == nil:
+			c.ring(t.wait)
 		}
 	}
 	if len(c.timers) == 0 {
@@ -659,9 +717,9 @@ func (c *core) tick() time.Time {
 }
 
 type timer struct {
-	due   time.Time
-	run   *run
-	sleep *pending // nil: the run's wall time
+	due  time.Time
+	run  *run
+	wait *pending // a sleep or a wait; nil: the run's wall time
 }
 
 type timerHeap []timer

@@ -81,7 +81,10 @@ func (c *core) settles(p *pending, res *result) bool {
 		f := fault.Unavailable.New("%s: it was begun %d times, and its destination says each time that it was not done", p.cmd.To, p.begins)
 		*res = result{fault: fault.Of(f), verdict: res.verdict}
 	default:
-		c.write(p.renew().beginning())
+		q := p.renew()
+		if q.routed = p.run.tree.paused.IsZero(); q.routed { // else it is begun when the run goes on
+			c.write(q.beginning())
+		}
 		return false
 	}
 	return true

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"errors"
 	"slices"
+	"time"
 
 	"polity.run"
 	"polity.run/fault"
@@ -38,7 +39,8 @@ func (c *core) serve() {
 	c.served = c.now
 	c.timers = nil
 	for _, t := range c.roots {
-		if t.root != nil && !t.parked {
+		if t.root != nil && !t.parked && t.paused.IsZero() {
+			t.idle = false
 			c.resume(t.root, false)
 		}
 	}
@@ -51,6 +53,9 @@ func (c *core) resume(r *run, doomed bool) {
 	if r.finishing {
 		c.finish(r)
 		return
+	}
+	if r.parent == nil {
+		c.take(r.tree)
 	}
 	for _, p := range slices.Clone(r.pending) {
 		switch {
@@ -66,6 +71,9 @@ func (c *core) resume(r *run, doomed bool) {
 			c.doubt(p)
 		case p.why != nil:
 			c.enqueue(p.result(result{usage: p.spentAtMost(), fault: p.why}))
+		case p.cmd.Do == polity.DoAwait && c.waits.of(p).got != nil:
+			p.routed = true
+			c.deliverEvent(c.waits.of(p))
 		case doomed && !p.cmd.Undo: // what undoes goes on
 		default:
 			if err := c.again(p); err != nil {
@@ -97,11 +105,14 @@ func (c *core) again(p *pending) error {
 // partition does not count.
 func (c *core) setWall(r *run) {
 	l := r.ledger
-	if !c.live || l.owner != r || l.limit.Wall == 0 || l.expired {
+	if !c.live || l.owner != r || l.limit.Wall == 0 || l.expired || r.tree.queued {
 		return
 	}
-	idle := c.downtime - r.downtime
-	heap.Push(&c.timers, timer{due: r.opened.Add(l.wall() + idle), run: r})
+	heap.Push(&c.timers, timer{due: c.wallEnd(r), run: r})
+}
+
+func (c *core) wallEnd(r *run) time.Time {
+	return r.opened.Add(r.ledger.wall() + c.downtime - r.downtime)
 }
 
 // solo runs an agent that is an effect as a run of its own: it asks once and ends as the agent does.

@@ -90,7 +90,10 @@ func (p *Partition) takeOver(ctx context.Context, f *Fork) (*record, error) {
 		if err := try.event(at, seq, &one); err != nil {
 			return err
 		}
-		buf := raised(appendRecord(beginFrame(nil, [8]byte{}, hash{}, at), &one), one.kind)
+		buf := appendRecord(beginFrame(nil, [8]byte{}, hash{}, at), &one)
+		if one.newer() {
+			buf[0] = frameImports
+		}
 		log = append(binary.BigEndian.AppendUint32(log, uint32(len(buf))), buf...)
 		if len(log) > archiveLogMax {
 			return fault.Full.New("run: fork: the log up to event %d is larger than %d bytes", try.out.Events, archiveLogMax)
@@ -137,7 +140,6 @@ func (c *core) fork(rec *record, answer func(error)) {
 		answer(c.dead)
 		return
 	case t == nil:
-		c.pack().raise()
 		c.write(rec)
 		if t = c.trees[rec.run]; t.stopped != nil {
 			answer(t.stopped)
@@ -180,7 +182,8 @@ func (c *core) forked(rec *record, seq uint64) {
 		c.trees[rec.run] = t
 		c.roots = append(c.roots, t)
 	}
-	t.request, t.parked, t.simulates = rec.request, c.parks && !live, !rec.effects
+	t.request, t.parked, t.idle, t.simulates = rec.request, c.parks && !live, !live, !rec.effects
+	t.paused = time.Time{} // a fork goes on by itself
 	t.summary.ID, t.summary.Agent, t.summary.Opened, t.summary.Fork = rec.run, rec.agent, at, &polity.ForkOf{Run: rec.origin, Event: rec.event}
 	if err != nil {
 		c.stop(t, fault.Of(err))
@@ -216,6 +219,7 @@ func (c *core) unfold(rec *record, each func(f *frame, r *record) error) error {
 				if r.origin == "" {
 					r.origin = r.run
 				}
+				r.conversation = "" // it is no part of that
 			}
 			r.run = rec.run + r.run[len(r.run.Root()):]
 			if err := each(&f, r); err != nil {
@@ -230,7 +234,7 @@ func (c *core) unfold(rec *record, each func(f *frame, r *record) error) error {
 func (r *run) delay(d time.Duration) {
 	r.downtime -= d
 	for _, p := range r.pending {
-		if p.cmd.Do == polity.DoSleep {
+		if !p.due.IsZero() && p.cmd.At.IsZero() {
 			p.due = p.due.Add(d)
 		}
 		if p.child != nil {

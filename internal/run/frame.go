@@ -66,6 +66,14 @@ func hashRequest(c *polity.Command) requestHash {
 		b = appendText(b, string(c.Fault.Kind))
 		b = appendText(b, c.Fault.Text)
 	}
+	if !c.At.IsZero() {
+		b = binary.BigEndian.AppendUint64(append(b, "at"...), uint64(c.At.UnixNano()))
+	}
+	if c.Await != nil {
+		b = appendText(b, c.Await.Signal)
+		b = appendText(b, c.Await.Topic)
+		b = appendText(b, string(c.Await.Match))
+	}
 	var sum [sha256.Size]byte
 	if len(b)+len(c.Input) <= len(small) {
 		sum = sha256.Sum256(append(b, c.Input...))
@@ -90,21 +98,31 @@ const (
 	recFinished recordKind = 7
 	recImported recordKind = 8 // a run that ended elsewhere; its log is a blob. Only in frames of version 2
 	recForked   recordKind = 9 // a run begins with what another one's log told up to an event. Only in frames of version 2
+
+	// Only in frames of version 2, too.
+	recSignalled recordKind = 10 // a run was told something
+	recPublished recordKind = 11 // an event on a topic, for all who await it
+	recPaused    recordKind = 12 // nothing new begins in a root run
+	recResumed   recordKind = 13 // a paused root run goes on, or a queued one begins
 	// recReconciled is what was found out about an effect that had ended as unknown. It changes nothing. Only in frames of version 2.
 	recReconciled recordKind = 15
 )
+
+// newer says that a record stands only in frames of version 2.
+func (r *record) newer() bool { return r.kind >= recImported || r.conversation != "" || r.queued }
 
 // record is one thing that happened. Which fields are stored depends on the kind.
 type record struct {
 	kind    recordKind
 	run     polity.RunID
-	name    string // command, with began and result
+	name    string // command, with began and result; signal or topic, with signalled and published
+	id      string // of what was signalled or published
 	attempt int
 	request requestHash
 	data    payload
 	fault   *fault.Error
 	usage   polity.Usage
-	reason  string        // cancel
+	reason  string        // cancel, paused
 	gently  bool          // cancel: the run may undo first what it did. Logs of older versions have it never
 	status  polity.Status // finished, imported
 	opened  time.Time     // imported
@@ -128,6 +146,11 @@ type record struct {
 	folder  string
 	bounds  polity.Bounds
 	origin  polity.RunID // opened: the run whose ID its decider is told, if that is not its own; forked: of which it is a fork
+
+	// opened, of a root run that is part of a conversation
+	conversation string
+	arrival      polity.Arrival
+	queued       bool // it waits for its resumed
 
 	// forked
 	event   int  // the last that was taken over
@@ -264,11 +287,16 @@ func appendRecord(b []byte, r *record) []byte {
 			b = binary.AppendUvarint(b, v)
 		}
 		b = appendPayload(b, r.data)
-		if r.origin != "" || r.bounds.UndoReserve > 0 {
+		talks, reserves := r.conversation != "" || r.queued, r.bounds.UndoReserve > 0
+		if r.origin != "" || reserves || talks {
 			b = appendText(b, string(r.origin))
 		}
-		if r.bounds.UndoReserve > 0 {
+		if reserves || talks {
 			b = binary.AppendUvarint(b, uint64(r.bounds.UndoReserve))
+		}
+		if talks {
+			b = appendText(b, r.conversation)
+			b = append(b, byte(slices.Index(polity.Arrivals(), r.arrival)), oneIf(r.queued))
 		}
 	case recBegan:
 		b = appendText(b, r.name)
@@ -299,6 +327,13 @@ func appendRecord(b []byte, r *record) []byte {
 		if r.gently {
 			b = append(b, 1)
 		}
+	case recPaused:
+		b = appendText(b, r.reason)
+	case recSignalled, recPublished:
+		b = appendText(b, r.name)
+		b = appendText(b, r.id)
+		b = appendPayload(b, r.data)
+	case recResumed:
 	case recForked:
 		b = append(b, r.release[:]...)
 		b = appendText(b, r.agent)
@@ -555,11 +590,21 @@ func (r *reader) verdict() polity.Verdict {
 	return all[i-1]
 }
 
+func (r *reader) arrival() polity.Arrival {
+	all := polity.Arrivals()
+	i := int(r.byte())
+	if i >= len(all) {
+		r.bad = true
+		return ""
+	}
+	return all[i]
+}
+
 func (r *reader) record(rec *record) {
 	rec.kind = recordKind(r.byte())
 	rec.run = polity.RunID(r.text())
 	switch rec.kind {
-	case recClaim, recExpired:
+	case recClaim, recExpired, recResumed:
 	case recOpened:
 		rec.release = r.digest()
 		rec.agent, rec.skill, rec.from, rec.folder = r.text(), r.text(), r.text(), r.text()
@@ -574,6 +619,13 @@ func (r *reader) record(rec *record) {
 		}
 		if len(r.b) > 0 {
 			rec.bounds.UndoReserve = int(r.uvarint(polity.UndoReserveMax))
+		}
+		if len(r.b) > 0 {
+			rec.conversation = r.text()
+			rec.arrival, rec.queued = r.arrival(), r.byte() == 1
+			if rec.conversation == "" && !rec.queued {
+				rec.arrival = "" // of no conversation
+			}
 		}
 	case recBegan:
 		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
@@ -595,6 +647,11 @@ func (r *reader) record(rec *record) {
 	case recCancel:
 		rec.reason = r.text()
 		rec.gently = len(r.b) > 0 && r.byte() == 1
+	case recPaused:
+		rec.reason = r.text()
+	case recSignalled, recPublished:
+		rec.name, rec.id = r.text(), r.text()
+		rec.data = r.payload()
 	case recForked:
 		rec.release = r.digest()
 		rec.agent, rec.request = r.text(), r.hash()

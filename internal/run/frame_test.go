@@ -187,9 +187,46 @@ func TestEffectsAreRead(t *testing.T) {
 	}
 }
 
+// ofWaiting are the records of version 2 by which runs wait, are paused and talked to.
+func ofWaiting() frame {
+	at := time.Date(2027, 1, 2, 3, 4, 5, 6, time.UTC)
+	return frame{at: at, records: []record{
+		{kind: recOpened, run: "0-r", agent: "desk", conversation: "ada", arrival: polity.ArrivalReject},
+		{kind: recOpened, run: "0-s", agent: "desk", conversation: "ada", arrival: polity.ArrivalRollback, queued: true, data: payload{data: json.RawMessage(`1`)}},
+		{kind: recSignalled, run: "0-r/ship", name: "paid", id: "p1", data: payload{data: json.RawMessage(`{"amount":40}`)}},
+		{kind: recPublished, name: "orders.placed", id: "0-x#tell", data: payload{data: json.RawMessage(`null`)}},
+		{kind: recPaused, run: "0-r", reason: "the provider is down"},
+		{kind: recResumed, run: "0-r"},
+	}}
+}
+
+// waitingFrame is ofWaiting as it is written.
+const waitingFrame = "020000000000000000000000000000000000000000000000000000000000000000000000000000000018f6d4c54a3932064d0203302d720000000000000000000000000000000000000000000000000000000000000000046465736b0000000000000000000000000000000000000000000000000000000000036164610000500203302d730000000000000000000000000000000000000000000000000000000000000000046465736b0000000000000000000000000000000000000000000000000000010001310000036164610301220a08302d722f73686970047061696402703101000d7b22616d6f756e74223a34307d200b000d6f72646572732e706c6163656408302d782374656c6c0100046e756c6c1a0c03302d72147468652070726f766964657220697320646f776e050d03302d72"
+
+func TestGoldenWaiting(t *testing.T) {
+	want := ofWaiting()
+	data := want.pack(hash{})
+	data[0] = frameImports
+	if text := hex.EncodeToString(data); text != waitingFrame {
+		t.Errorf("it is written otherwise than it was: %s", text)
+	}
+	stored, err := hex.DecodeString(waitingFrame)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got frame
+	if err := got.decode(stored); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, fields()...); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
-	withEffects := withEffects()
+	withEffects, ofWaiting := withEffects(), ofWaiting()
 	f.Add(withEffects.pack(hash{}))
+	f.Add(ofWaiting.pack(hash{}))
 	var prev hash
 	for _, g := range golden() {
 		b := g.pack(prev)

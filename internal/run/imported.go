@@ -13,7 +13,6 @@ func (c *core) importRun(rec *record, answer func(error)) {
 	case c.trees[rec.run] != nil:
 		answer(fault.Conflict.New("run: there is a run %s already", rec.run))
 	default:
-		c.pack().raise()
 		c.write(rec)
 		c.answer(answer)
 	}
@@ -26,14 +25,6 @@ func (p *pack) raise() {
 		p.sum.Reset() // what was hashed began with another byte
 		p.hashed = 0
 	}
-}
-
-// raised is raise for a frame that holds a record of the kind.
-func raised(frame []byte, kind recordKind) []byte {
-	if kind >= recImported {
-		frame[0] = frameImports
-	}
-	return frame
 }
 
 // imported folds a run that ended elsewhere: nothing of it is decided here, and what its log tells is read from its blob.

@@ -117,7 +117,7 @@ func (p *pending) undoes() bool { return p.cmd.Undo || p.run.undoing }
 
 // need is what p holds while it is pending.
 func (p *pending) need() polity.Usage {
-	if p.cmd.Do == polity.DoSleep {
+	if p.cmd.Do == polity.DoSleep || p.cmd.Do == polity.DoAwait {
 		return polity.Usage{}
 	}
 	u := clipUsage(p.cmd.Reserve).Plus(polity.Usage{Turns: 1})
@@ -186,7 +186,7 @@ func (r *run) unhold(p *pending, used polity.Usage) {
 
 // spentAtMost is what an effect is booked with of which nobody knows whether it was done.
 func (p *pending) spentAtMost() polity.Usage {
-	if p.cmd.Do == polity.DoSleep {
+	if p.cmd.Do == polity.DoSleep || p.cmd.Do == polity.DoAwait {
 		return polity.Usage{}
 	}
 	return clipUsage(p.cmd.Reserve).Plus(polity.Usage{Turns: 1})

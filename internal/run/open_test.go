@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -185,7 +186,7 @@ func TestQueriesAfterARestart(t *testing.T) {
 		a.Ended.Before(a.Opened) || b.ID != rootID(2) || b.Status != polity.StatusRunning || b.Opened.Before(a.Opened) || !b.Ended.IsZero() {
 		t.Errorf("%+v", list)
 	}
-	if s, err := n.Find(t.Context(), rootID(2)); err != nil || s != list[1] {
+	if s, err := n.Find(t.Context(), rootID(2)); err != nil || !reflect.DeepEqual(s, list[1]) {
 		t.Errorf("found %+v %v", s, err)
 	}
 	for name, err := range map[string]error{

@@ -70,7 +70,9 @@ type Config struct {
 	Park bool
 	// Free returns the bytes that are free for the store; nil for no limit.
 	Free func() (uint64, error)
-	Log  *slog.Logger
+	// Now is the clock of runs, for tests that do not wait; default time.Now. When it jumps forward, call Wake.
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // Partition serves one log. Its methods are safe for concurrent use.
@@ -143,6 +145,9 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 			return polity.Finding{Verdict: polity.VerdictUnknown}, nil
 		}
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	p := &Partition{
 		cfg: cfg, log: l, acks: acks, wake: acks.wake, ended: make(chan struct{}),
 		lines: map[time.Duration]*line{}, jobs: make(chan *pending),
@@ -159,7 +164,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 		return nil, err
 	}
 	p.mark()
-	p.core.now = time.Now()
+	p.core.now = cfg.Now()
 	p.core.serve()
 	p.core.settle()
 	go p.loop()
@@ -200,7 +205,7 @@ func (p *Partition) claim(ctx context.Context, epoch [8]byte, known anchor) (uin
 				"Restore it, or remove that file to go on with what is left", ends, p.cfg.Anchor, known.seq)
 		}
 		var prev hash
-		at := time.Now()
+		at := p.cfg.Now()
 		if last.Seq > 0 {
 			prev = sha256.Sum256(last.Data)
 			var f frame
@@ -273,7 +278,7 @@ func (p *Partition) fold(ctx context.Context, last uint64, known anchor) error {
 func (p *Partition) loop() {
 	defer close(p.ended)
 	c := p.core
-	w := watch{active: time.Now()}
+	w := watch{active: p.cfg.Now()}
 	w.timer = time.AfterFunc(idleCheck, p.nudge)
 	defer w.timer.Stop()
 	var batch []input
@@ -285,7 +290,7 @@ func (p *Partition) loop() {
 			p.mu.Unlock()
 			return
 		}
-		c.now = time.Now()
+		c.now = p.cfg.Now()
 		p.takeAcks()
 		for c.dead == nil && !c.full() {
 			if at == len(batch) {
@@ -406,6 +411,9 @@ func (p *Partition) post(in input) bool {
 	p.nudge()
 	return true
 }
+
+// Wake has the partition look at its clock again.
+func (p *Partition) Wake() { p.nudge() }
 
 func (p *Partition) nudge() {
 	select {

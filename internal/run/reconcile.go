@@ -64,7 +64,6 @@ func (c *core) reconcile(rec *record, answer func(error)) {
 	case t.log != nil:
 		answer(fault.Conflict.New("run: %s was imported; reconcile it where it ran", rec.run))
 	default:
-		c.pack().raise()
 		c.write(rec)
 		c.answer(answer)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -40,16 +41,27 @@ type programs struct {
 	deciders map[string]polity.Decider
 	effects  map[string]polity.Effect // of agents without a decider, and of tools
 	asks     map[string]time.Duration // of tools whose destination can be asked
+	signals  []string                 // that every decider declares; each takes any data but null
 }
 
 func (p programs) Program(_ Digest, agent string) (*Program, error) {
 	if d, ok := p.deciders[agent]; ok {
-		return &Program{Decider: d}, nil
+		return &Program{Decider: d, Signal: p.signal, Arrival: func(skill string) polity.Arrival { return polity.Arrival(skill) }}, nil
 	}
 	if e, ok := p.effects[agent]; ok {
 		return &Program{Work: Work{Class: e}}, nil
 	}
 	return nil, fault.NotFound.New("no agent %q", agent)
+}
+
+func (p programs) signal(name string, data json.RawMessage) error {
+	switch {
+	case !slices.Contains(p.signals, name):
+		return fault.Invalid.New("no signal %q; there is %v", name, p.signals)
+	case string(data) == "null":
+		return fault.Invalid.New("signal %s: null", name)
+	}
+	return nil
 }
 
 func (p programs) Work(_ Digest, _ string, _ polity.Verb, to string) (Work, error) {

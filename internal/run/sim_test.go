@@ -44,14 +44,17 @@ type world struct {
 	stats   simStats
 
 	catalog programs
-	bounds  polity.Bounds // of every root run
+	forks   map[polity.RunID]bool // roots that are forks, as the log tells
+	bounds  polity.Bounds         // of every root run
 	// answers is what an effect answers; the same for the same effect, however often it is done.
 	answers func(e *simEffect) json.RawMessage
+	// extra does something else that can happen, if it is set.
+	extra func()
 }
 
 type simStats struct {
-	crashes, takeovers, lostRequests, lostAcks, duplicates, resent, mine, fenced, refusedAsOld int
-	lostAnswers, asked, foundDone, begunAgain, unknown                                         int
+	crashes, takeovers, lostRequests, lostAcks, duplicates, resent, mine, fenced, refusedAsOld, rejected int
+	lostAnswers, asked, foundDone, begunAgain, unknown                                                   int
 }
 
 type memEntry struct {
@@ -100,6 +103,10 @@ type simClient struct {
 	cancel    bool
 	cancelled bool
 	killed    bool
+
+	skill        string
+	conversation string
+	fork         *record // it is opened by this
 }
 
 func (w *world) logf(format string, args ...any) {
@@ -130,6 +137,9 @@ func (o *owner) readHead(token uint64, _ int) {
 }
 
 func (o *owner) start(p *pending) {
+	if !p.began && !p.run.tree.paused.IsZero() {
+		o.w.fail("%s of %s begins while its run is paused", p.key, p.run.id)
+	}
 	o.w.dest.clock++
 	o.w.effects = append(o.w.effects, &simEffect{owner: o, p: p, sent: o.w.dest.clock})
 }
@@ -318,29 +328,43 @@ func (w *world) ask(c *simClient) {
 	}
 	c.asked = o
 	o.core.now = w.now
-	o.core.open(&request{id: c.id, agent: c.agent, input: json.RawMessage(`{}`), bounds: w.bounds},
-		func(err error) {
-			if err == nil {
-				c.acked = true
-			} else if fault.Of(err).Kind != fault.Fenced {
-				w.fail("open %s: %v", c.id, err)
+	opened := func(err error) {
+		switch {
+		case err == nil:
+			c.acked = true
+		case fault.Of(err).Kind == fault.Conflict && c.conversation != "" && (!c.acked || o.deposed):
+			c.asked = nil // another time
+			w.stats.rejected++
+		case fault.Of(err).Kind != fault.Fenced:
+			w.fail("open %s: %v", c.id, err)
+		}
+	}
+	ended := func(out polity.Outcome, err error) {
+		if err != nil {
+			if c.asked == o {
+				c.asked = nil
 			}
-		},
-		func(out polity.Outcome, err error) {
-			if err != nil {
-				if c.asked == o {
-					c.asked = nil
-				}
-				return
-			}
-			if out.Status == polity.StatusRunning {
-				out = w.stored(c.id)
-			}
-			if c.outcome != nil && string(c.outcome.Output) != string(out.Output) {
-				w.fail("%s ended twice: %s and %s", c.id, c.outcome.Output, out.Output)
-			}
-			c.outcome = &out
-		})
+			return
+		}
+		if out.Status == polity.StatusRunning {
+			out = w.stored(c.id)
+		}
+		if c.outcome != nil && string(c.outcome.Output) != string(out.Output) {
+			w.fail("%s ended twice: %s and %s", c.id, c.outcome.Output, out.Output)
+		}
+		c.outcome = &out
+	}
+	if c.fork == nil {
+		o.core.open(&request{
+			id: c.id, agent: c.agent, skill: c.skill, conversation: c.conversation, input: json.RawMessage(`{}`), bounds: w.bounds,
+		}, opened, ended)
+	} else {
+		rec := *c.fork
+		o.core.fork(&rec, opened)
+		if t := o.core.trees[c.id]; t != nil {
+			o.core.wait(t, ended)
+		}
+	}
 	o.step()
 }
 
@@ -379,6 +403,10 @@ func (w *world) cancel(c *simClient) {
 func (w *world) step() {
 	w.now = w.now.Add(time.Duration(w.rng.IntN(5)) * time.Millisecond)
 	w.belated()
+	if w.extra != nil && w.rng.IntN(5) == 0 {
+		w.extra()
+		return
+	}
 	n := w.rng.IntN(100)
 	switch {
 	case n < 30 && len(w.travel) > 0:
@@ -445,7 +473,7 @@ func (w *world) checkBounds() {
 		if spent := l.used.Turns + l.held.Turns; l.limit.Turns > 0 && spent > l.limit.Turns || l.held.Turns < 0 {
 			w.fail("%s: %d turns used and %d held of %d", r.id, l.used.Turns, l.held.Turns, l.limit.Turns)
 		}
-		if len(r.pending) == 0 && r.closing == nil {
+		if len(r.pending) == 0 && r.closing == nil && !r.tree.queued {
 			w.fail("%s waits for nothing", r.id)
 		}
 	}
@@ -464,18 +492,19 @@ var simBounds = polity.Bounds{Turns: 25}.Or(polity.DefaultBounds())
 
 // branch is a decider whose plan follows from its run's ID: tools of every class, children, sleeps, retries,
 // things it cancels, things it does not wait for.
-type branch struct{}
+type branch struct{ waits bool }
 
 type branchState struct {
+	waits   bool
 	open    []string
 	faults  []string
 	results int
 	bytes   int
 }
 
-func (branch) Decide(state any, e polity.Event) (any, []polity.Command) {
+func (b branch) Decide(state any, e polity.Event) (any, []polity.Command) {
 	if e.Kind == polity.Opened {
-		s := &branchState{}
+		s := &branchState{waits: b.waits}
 		return s, s.plan(e)
 	}
 	s := state.(*branchState)
@@ -507,9 +536,15 @@ func (s *branchState) plan(e polity.Event) []polity.Command {
 	for i := range 1 + rng.IntN(4) {
 		name := fmt.Sprintf("c%d", i)
 		var c polity.Command
-		switch k := rng.IntN(10); {
+		kinds := 10
+		if s.waits {
+			kinds = 16
+		}
+		switch k := rng.IntN(kinds); {
+		case k >= 10:
+			c = waitCommand(name, rng, e.At)
 		case k < 3 && depth < 3:
-			c = polity.Ask(name, "branch", "", json.RawMessage(fmt.Sprintf(`{"i":%d}`, i)))
+			c = polity.Ask(name, e.Agent, "", json.RawMessage(fmt.Sprintf(`{"i":%d}`, i)))
 			if rng.IntN(2) == 0 {
 				c.Bounds = polity.Bounds{Turns: 5 + rng.IntN(5)}
 			}
@@ -591,7 +626,7 @@ func simulate(t *testing.T, seed uint64, print bool) simStats {
 func newWorld(t *testing.T, seed uint64, print bool, catalog programs) *world {
 	return &world{
 		t: t, seed: seed, print: print, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_800_000_000, 0),
-		blobs: map[Digest]json.RawMessage{}, done: map[string]int{}, catalog: catalog, bounds: simBounds,
+		blobs: map[Digest]json.RawMessage{}, done: map[string]int{}, forks: map[polity.RunID]bool{}, catalog: catalog, bounds: simBounds,
 		dest: destination{closed: map[string]int{}, dumb: seed%2 == 0},
 	}
 }
@@ -639,7 +674,7 @@ func (w *world) check() {
 		prev = e.id
 		for _, r := range f.records {
 			switch r.kind {
-			case recOpened:
+			case recOpened, recForked:
 				if opened[r.run] {
 					w.fail("%s is opened twice", r.run)
 				}
@@ -653,7 +688,7 @@ func (w *world) check() {
 				if ended[r.run] {
 					w.fail("%s has a result after its end", key)
 				}
-				if r.fault == nil && r.data.data != nil && w.done[key] == 0 {
+				if r.fault == nil && r.effect.class != "" && w.done[key] == 0 {
 					w.fail("%s has a result and was never done", key)
 				}
 			case recFinished:

@@ -255,7 +255,7 @@ func TestChildAskedOtherwise(t *testing.T) {
 	}
 	m.open(ask(`{"q":1}`), false)
 	m.run()
-	if s := m.core.roots[0].current(); s.Status != polity.StatusCompleted {
+	if s := m.core.current(m.core.roots[0]); s.Status != polity.StatusCompleted {
 		t.Errorf("it went on and ended %s: %v", s.Status, s.Fault)
 	}
 }

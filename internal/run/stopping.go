@@ -43,7 +43,7 @@ func (c *core) kill(r *run, o polity.Outcome) {
 	for _, p := range slices.Clone(r.pending) {
 		again := p.child != nil && p.why != nil && !p.now // it was asked gently
 		p.now = true
-		if c.stopPending(p, o.Fault); again && c.live && !r.tree.parked {
+		if c.stopPending(p, o.Fault); again && c.live && !r.tree.idle {
 			c.routeStop(p)
 		}
 	}

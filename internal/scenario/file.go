@@ -18,9 +18,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"polity.run"
 	"polity.run/fault"
 )
 
@@ -54,8 +56,38 @@ type Scenario struct {
 	Skill    string         `yaml:"skill"`
 	Runs     int            `yaml:"runs"`    // how often; all must pass; default 1
 	Answers  map[string]any `yaml:"answers"` // of people, by agent
+	Told     []Told         `yaml:"told"`    // to the run, in this order, each once it is waited for
 	Faults   []Fault        `yaml:"faults"`
 	Expect   Expect         `yaml:"expect"`
+}
+
+// Told is what happens while the run waits. Exactly one of Signal, Topic and Skip is set.
+type Told struct {
+	Signal string        `yaml:"signal"` // to the run that awaits it
+	Topic  string        `yaml:"topic"`  // published once it is awaited
+	Data   any           `yaml:"data"`
+	Skip   time.Duration `yaml:"skip"` // how far the clock jumps, once the run waits for a time or an event
+}
+
+// check says what is wrong with t.
+func (t *Told) check() error {
+	kinds := 0
+	for _, there := range []bool{t.Signal != "", t.Topic != "", t.Skip != 0} {
+		if there {
+			kinds++
+		}
+	}
+	switch {
+	case kinds != 1:
+		return fault.Invalid.New("want one of signal, topic and skip")
+	case t.Signal != "":
+		return polity.CheckSignal(t.Signal)
+	case t.Topic != "":
+		return polity.CheckTopic(t.Topic)
+	case t.Skip < 0:
+		return fault.Invalid.New("skip %s: the clock does not go back", t.Skip)
+	}
+	return nil
 }
 
 // Fault is a failure that is injected. Exactly one of Tool, Model and At says where.
@@ -161,7 +193,7 @@ func explain(err error) string {
 
 func fieldsOf(name string) []string {
 	for _, t := range []reflect.Type{
-		reflect.TypeFor[File](), reflect.TypeFor[Scenario](), reflect.TypeFor[Fault](), reflect.TypeFor[Expect](), reflect.TypeFor[Check](),
+		reflect.TypeFor[File](), reflect.TypeFor[Scenario](), reflect.TypeFor[Told](), reflect.TypeFor[Fault](), reflect.TypeFor[Expect](), reflect.TypeFor[Check](),
 		reflect.TypeFor[Asked](), reflect.TypeFor[Cost](),
 	} {
 		if t.Name() != name {
@@ -214,6 +246,11 @@ func (f *File) check() error {
 		}
 		if !slices.Contains(statuses, s.Expect.Status) {
 			add("%s (%s): expect.status: %q is not one of %s", at, s.Name, s.Expect.Status, strings.Join(statuses, ", "))
+		}
+		for j := range s.Told {
+			if err := s.Told[j].check(); err != nil {
+				add("%s (%s): told[%d]: %w", at, s.Name, j, err)
+			}
 		}
 		for j := range s.Faults {
 			x := &s.Faults[j]

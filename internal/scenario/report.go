@@ -51,7 +51,7 @@ func Run(ctx context.Context, f *File, load func(path string) (*manifest.Manifes
 			if err != nil {
 				wrong = []string{"run\n  - expected: that it can be done\n  + came:     " + shown(err.Error())}
 			} else {
-				wrong = look(&s.Expect, h)
+				wrong = append(look(&s.Expect, h), s.untold(h)...)
 				r.MicroUSD += h.outcome.Usage.MicroUSD
 				r.Tokens += h.outcome.Usage.Tokens()
 			}

@@ -36,6 +36,7 @@ type happened struct {
 	calls    map[string]int // done, of tools; thoughts, of models
 	wanted   map[string]int // tools that models asked for, done or not
 	injected map[int]int    // faults, by their number
+	told     int            // how many of Scenario.Told
 }
 
 // one does a scenario once.
@@ -46,7 +47,8 @@ func one(ctx context.Context, f *File, s *Scenario, m *manifest.Manifest) (h *ha
 		return nil, fault.Denied.New("scenario: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(state)) }()
-	cfg := engine.Config{State: state, Sync: engine.SyncOS}
+	var clock clock
+	cfg := engine.Config{State: state, Sync: engine.SyncOS, Now: clock.now}
 	var recording *replay.Recording
 	if f.Replay != "" {
 		if recording, err = replay.Open(filepath.Join(filepath.Dir(f.Path), f.Replay)); err != nil {
@@ -88,6 +90,7 @@ func one(ctx context.Context, f *File, s *Scenario, m *manifest.Manifest) (h *ha
 	answering, stop := context.WithCancel(ctx)
 	var people sync.WaitGroup
 	people.Go(func() { h.answer(answering, e, s) })
+	people.Go(func() { h.tell(answering, e, s, &clock) })
 	h.outcome, err = e.Wait(ctx, h.id)
 	stop()
 	people.Wait()

@@ -28,6 +28,10 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/runs/{id}/wait", s.wait)
 	mux.HandleFunc("POST /v1/runs/{id}/cancel", s.cancel)
 	mux.HandleFunc("POST /v1/runs/{id}/resume", s.resume)
+	mux.HandleFunc("POST /v1/runs/{id}/pause", s.pause)
+	mux.HandleFunc("POST /v1/runs/{id}/signal", s.signal)
+	mux.HandleFunc("GET /v1/topics", s.published)
+	mux.HandleFunc("POST /v1/topics", s.publish)
 	mux.HandleFunc("POST /v1/runs/{id}/replay", s.replay)
 	mux.HandleFunc("POST /v1/runs/{id}/fork", s.fork)
 	mux.HandleFunc("POST /v1/runs/{id}/export", s.export)
@@ -171,7 +175,7 @@ func (s *Server) serve(run polity.RunID) {
 // Start does a client's request on an engine: it installs the release, opens the run, and returns its ID when
 // that is durable.
 func Start(ctx context.Context, e *engine.Engine, q client.Request) (polity.RunID, error) {
-	r := engine.Request{ID: q.ID, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder, Bounds: q.Bounds, Seed: q.Seed}
+	r := engine.Request{ID: q.ID, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder, Bounds: q.Bounds, Seed: q.Seed, Conversation: q.Conversation}
 	var err error
 	if r.Release, err = install(e, q.Release, q.Files); err != nil {
 		return "", err

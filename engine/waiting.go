@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"polity.run"
+	"polity.run/agent"
+	"polity.run/fault"
+	"polity.run/internal/run"
+	"polity.run/internal/work"
+)
+
+// Pause lets nothing new begin in a run and below it until it is resumed; what is in flight ends. See run.Partition.Pause.
+func (e *Engine) Pause(ctx context.Context, id polity.RunID, reason string) error {
+	return e.part.Pause(ctx, id, reason)
+}
+
+// Signal tells a run something that its agent declares: see run.Partition.Signal. The same signalID again is the same signal.
+func (e *Engine) Signal(ctx context.Context, id polity.RunID, name, signalID string, data json.RawMessage) error {
+	return e.part.Signal(ctx, id, name, signalID, data)
+}
+
+// Publish gives an event to every run that awaits it: see run.Partition.Publish. The same id on the same topic again is the same event.
+func (e *Engine) Publish(ctx context.Context, topic, id string, data json.RawMessage) error {
+	return e.part.Publish(ctx, topic, id, data)
+}
+
+// Wake has the node look at Config.Now again, after it jumped.
+func (e *Engine) Wake() { e.part.Wake() }
+
+// Published returns what was published on the topics of a pattern after a position, and the position after it: see run.Partition.Published.
+func (e *Engine) Published(ctx context.Context, pattern string, after uint64) (list []polity.Published, next uint64, err error) {
+	return e.part.Published(ctx, pattern, after)
+}
+
+// publisher publishes what agents tell, once there is a partition: its effects begin before that is returned.
+type publisher struct {
+	ready chan struct{}
+	part  *run.Partition // once ready is closed
+}
+
+func (p *publisher) open(part *run.Partition) {
+	p.part = part
+	close(p.ready)
+}
+
+func (p *publisher) publish(ctx context.Context, topic, id string, data json.RawMessage) error {
+	if p.ready == nil {
+		return fault.Unavailable.New("publish: nobody can be told outside of a node; see: polity topics publish")
+	}
+	select {
+	case <-p.ready:
+		return p.part.Publish(ctx, topic, id, data)
+	case <-ctx.Done():
+		return fault.Cancelled.New("publish: %w", context.Cause(ctx))
+	}
+}
+
+// signals makes the check of the signals that an agent declares; nil if it declares none.
+func signals(agent polity.AgentName, declared map[string]json.RawMessage) (func(name string, data json.RawMessage) error, error) {
+	if len(declared) == 0 {
+		return nil, nil
+	}
+	checks := map[string]work.Check{}
+	for name, raw := range declared {
+		c, err := check(raw)
+		if err != nil {
+			return nil, fault.Invalid.New("agent %s: signal %s: %w", agent, name, err)
+		}
+		checks[name] = orJSON(c)
+	}
+	names := strings.Join(slices.Sorted(maps.Keys(checks)), ", ")
+	return func(name string, data json.RawMessage) error {
+		c, ok := checks[name]
+		switch {
+		case !ok:
+			return fault.Invalid.New("agent %s declares no signal %q; it takes %s", agent, name, names)
+		case data == nil:
+			return nil
+		}
+		if err := c(data); err != nil {
+			return fault.Invalid.New("data of signal %s: %w", name, err)
+		}
+		return nil
+	}, nil
+}
+
+// arrival is what becomes of a message to a skill in mid-run.
+func arrival(def *agent.Definition, skill string) polity.Arrival {
+	for _, s := range def.Skills {
+		if (s.Name == skill || skill == "" && len(def.Skills) == 1) && s.Arrival != "" {
+			return s.Arrival
+		}
+	}
+	return polity.ArrivalReject
+}
