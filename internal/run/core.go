@@ -97,7 +97,9 @@ type core struct {
 	spilt   uint64   // when all were last brought to the spool
 	segment []byte   // to be used again
 	hand    int      // of makeRoom
-	skips   map[*tree]uint64
+	// awakeMax is how many runs are in memory while a log is folded; foldAwakeMax but for tests.
+	awakeMax int
+	skips    map[*tree]uint64
 
 	// decided is told each command as it is decided: for tests of determinism.
 	decided func(r polity.RunID, c *polity.Command)
@@ -217,7 +219,7 @@ type notice struct {
 
 func newCore(h host, catalog Catalog, epoch [8]byte) *core {
 	return &core{
-		host: h, catalog: catalog, epoch: epoch, soft: packSoft,
+		host: h, catalog: catalog, epoch: epoch, soft: packSoft, awakeMax: foldAwakeMax,
 		runs: map[polity.RunID]*run{}, trees: map[polity.RunID]*tree{},
 	}
 }

@@ -14,7 +14,7 @@ const (
 	sleepMin       = time.Second      // that it has to wait yet
 	sleepPerRecord = time.Millisecond // and for each of its records
 	sleepRecords   = 20_000           // a tree with more records stays awake: to fold it would hold up the others
-	foldAwakeMax   = 1 << 17          // trees that are awake while a log is folded
+	foldAwakeMax   = 1 << 17          // runs that are in memory while a log is folded
 )
 
 // A tree that only waits is put to sleep: its deciders are told to forget their states, its runs are dropped, and what is left is the tree itself:
@@ -99,11 +99,11 @@ func (c *core) doze(t *tree) {
 
 // makeRoom puts trees to sleep while a log is folded that has more live runs than should be in memory at once.
 func (c *core) makeRoom() {
-	if c.spool == nil || len(c.runs) <= foldAwakeMax {
+	if c.spool == nil || len(c.runs) <= c.awakeMax {
 		return
 	}
 	for range c.roots {
-		if len(c.runs) <= foldAwakeMax/2 {
+		if len(c.runs) <= c.awakeMax/2 {
 			return
 		}
 		c.hand = (c.hand + 1) % len(c.roots)

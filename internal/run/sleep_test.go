@@ -3,7 +3,9 @@ package run
 import (
 	"bytes"
 	"crypto/sha256"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"polity.run"
@@ -96,11 +98,45 @@ func (w *world) putToSleep(c *core, t *tree) {
 		return
 	}
 	due, _, ok := t.root.idle(c.downtime)
-	if ok && c.sleep(t) {
-		c.alarm(t, due)
-		w.stats.slept++
-		w.logf("%s sleeps until %d", t.id, due)
+	if !ok {
+		return
 	}
+	before := describe(t.root)
+	if !c.sleep(t) {
+		return
+	}
+	c.alarm(t, due)
+	w.stats.slept++
+	w.logf("%s sleeps until %d", t.id, due)
+	if w.rng.IntN(2) == 0 {
+		w.stats.woken++
+		c.wake(t)
+		if t.root == nil {
+			w.fail("%s does not wake: %v", t.id, t.stopped)
+		}
+		if after := describe(t.root); before != after {
+			w.fail("%s went to sleep as\n%s\nand woke as\n%s", t.id, before, after)
+		}
+	}
+}
+
+// describe says everything that matters of a run and those below it.
+func describe(r *run) string {
+	var b strings.Builder
+	l := r.ledger
+	fmt.Fprintf(&b, "%s %s of %s: %+v; %d names, used %+v, opened %s, excused %s, bound %v %s %d\n",
+		r.id, r.agent, r.tree.id, r.state, len(r.names), r.usage, r.opened.UTC(), r.downtime, r.bound, r.boundBy, r.refusals)
+	fmt.Fprintf(&b, "  ledger of %s: %+v, used %+v, held %+v, %d retries, %t\n", l.owner.id, l.limit, l.used, l.held, l.retries, l.expired)
+	for _, p := range r.pending {
+		fmt.Fprintf(&b, "  %s %x held %+v, since %s, due %s, refused %v, why %v\n", p.key, p.request, p.held, p.since.UTC(), p.due.UTC(), p.refused, p.why)
+		if p.run != r || r.tree.root == nil {
+			fmt.Fprintf(&b, "  which is of another run\n")
+		}
+		if p.child != nil {
+			b.WriteString(describe(p.child))
+		}
+	}
+	return b.String()
 }
 
 // checkpoint writes a checkpoint in pieces. Between them the world goes on; what becomes of its owner then becomes of it.
