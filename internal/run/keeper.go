@@ -195,6 +195,7 @@ func (p *Partition) tend() {
 		if k.swept = p.core.sweep(k.swept, sweepStep, k.spool.last); k.swept == 0 {
 			k.sweeping, k.oldest = false, k.spool.last
 			p.startCheckpoint()
+			k.writing.alone = true
 		}
 		p.nudge()
 	case k.logged >= max(checkpointEvery, k.size):
@@ -218,6 +219,7 @@ type writing struct {
 	capture *capture
 	pieces  chan []byte
 	whole   bool // set before pieces is closed: nothing is missing
+	alone   bool // those before it need what is to be removed
 	kept    kept
 	files   []*os.File // of the spool: to be synced before the checkpoint is
 	size    uint64
@@ -321,7 +323,7 @@ func (k *keeper) wrote(w *writing, log *slog.Logger) {
 	k.size = w.size
 	k.kept = slices.DeleteFunc(k.kept, func(old kept) bool { return old.seq == w.kept.seq })
 	k.kept = append(k.kept, w.kept)
-	for len(k.kept) > checkpointsKept {
+	for len(k.kept) > checkpointsKept || w.alone && len(k.kept) > 1 {
 		if err := os.Remove(k.path(k.kept[0].seq)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			log.Warn("remove checkpoint", "error", err)
 		}

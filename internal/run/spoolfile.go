@@ -38,6 +38,7 @@ type spoolFile struct {
 	*os.File
 	size    uint64 // with what is not yet written
 	written uint64
+	ours    bool // else it was there, and is not written to
 }
 
 // openSpool opens the folder of a spool, and makes it if it is not there. Files before oldest are removed; zero removes all.
@@ -81,7 +82,7 @@ func (s *spoolFiles) adopt(n, oldest uint32) error {
 		return errors.Join(fault.Unavailable.New("run: spool: %w", err), f.Close())
 	}
 	size := uint64(info.Size())
-	s.files[n] = &spoolFile{f, size, size}
+	s.files[n] = &spoolFile{f, size, size, false}
 	s.held += size
 	return nil
 }
@@ -100,7 +101,7 @@ func (s *spoolFiles) begin() error {
 		return s.broken(err)
 	}
 	s.last++
-	s.files[s.last] = &spoolFile{File: f}
+	s.files[s.last] = &spoolFile{File: f, ours: true}
 	return nil
 }
 
@@ -117,7 +118,7 @@ func (s *spoolFiles) broken(err error) error {
 
 func (s *spoolFiles) put(segment []byte) (place, error) {
 	f := s.files[s.last]
-	if f == nil || !s.retry.IsZero() {
+	if f == nil || !f.ours || !s.retry.IsZero() {
 		if time.Now().Before(s.retry) {
 			return place{}, fault.Unavailable.New("run: spool: it could not be written a moment ago")
 		}
