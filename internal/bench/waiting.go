@@ -244,22 +244,28 @@ func (n *napping) wakes(ctx context.Context, w *Waiters, spread int, bursts []in
 
 func (n *napping) wake(ctx context.Context, w *Waiters, at, count int, until func(i int) time.Time) error {
 	n.late = nil
-	ids := make([]polity.RunID, count)
-	err := n.many(ctx, count, func(i int) (err error) {
-		ids[i], err = n.start(ctx, fmt.Sprintf("wake %d of %d at once", i, at), nap{0, until(i)})
+	err := n.many(ctx, count, func(i int) error {
+		_, err := n.start(ctx, fmt.Sprintf("wake %d of %d at once", i, at), nap{0, until(i)})
 		return err
 	})
-	for i := 0; i < count && err == nil; i++ {
-		var o polity.Outcome
-		if o, err = n.e.Wait(ctx, ids[i]); err == nil && o.Status != polity.StatusCompleted {
-			err = fault.Internal.New("bench: %s ended %s: %v", ids[i], o.Status, o.Fault)
+	var all []time.Duration
+	for err == nil && len(all) < count {
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-n.e.Down():
+			err = n.e.Err()
+		case <-time.After(100 * time.Millisecond):
+			n.mu.Lock()
+			all = slices.Clone(n.late)
+			n.mu.Unlock()
 		}
 	}
 	if err != nil {
 		return err
 	}
-	slices.Sort(n.late)
-	of := func(q float64) time.Duration { return n.late[int(q*float64(len(n.late)-1))] }
+	slices.Sort(all)
+	of := func(q float64) time.Duration { return all[int(q*float64(len(all)-1))] }
 	w.Wakes = append(w.Wakes, Wakes{At: at, Count: count, P50: of(.5), P95: of(.95), P99: of(.99), Most: of(1)})
 	return nil
 }

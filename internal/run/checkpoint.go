@@ -164,6 +164,7 @@ type checkpoint struct {
 	at       time.Time
 	downtime time.Duration
 	oldest   uint32
+	size     uint64 // bytes of the file
 	claims   []claim
 	trees    []*tree // in the order of opening
 	index    map[polity.RunID]*tree
@@ -195,6 +196,7 @@ func readCheckpoint(from io.Reader) (*checkpoint, error) {
 	if !bytes.Equal(sum, digest) {
 		return nil, fault.Damaged.New("run: checkpoint: it is not what was written")
 	}
+	p.size = r.size
 	if _, err := r.from.ReadByte(); err != io.EOF || told != uint64(len(p.trees)) {
 		return nil, fault.Damaged.New("run: checkpoint: it does not end where it should")
 	}
@@ -273,6 +275,7 @@ type blockReader struct {
 	from *bufio.Reader
 	sum  gohash.Hash
 	buf  []byte
+	size uint64
 	err  error
 }
 
@@ -297,6 +300,7 @@ func (r *blockReader) bytes(n int) []byte {
 		clear(b)
 	}
 	r.sum.Write(b)
+	r.size += uint64(n)
 	return b
 }
 

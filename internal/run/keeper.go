@@ -95,8 +95,14 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 		return err
 	}
 	oldest := uint32(0)
+	if p.cfg.Whole { // what is there stays for the next start
+		for _, seq := range slices.Backward(all) {
+			k.kept = append(k.kept, kept{seq, 1})
+		}
+		all, oldest = nil, 1
+	}
 	for _, seq := range all {
-		if len(k.kept) == 0 && !p.cfg.Whole {
+		if len(k.kept) == 0 {
 			cp, err := p.recall(ctx, k.path(seq), last)
 			if errors.Is(err, fault.Cancelled) {
 				return err
@@ -104,7 +110,7 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 			if err == nil {
 				p.core.restore(cp)
 				k.kept, oldest = []kept{{cp.seq, cp.oldest}}, cp.oldest
-				k.restored = anchor{cp.seq, cp.head}
+				k.restored, k.size = anchor{cp.seq, cp.head}, cp.size
 				continue
 			}
 			p.cfg.Log.Warn("a checkpoint is not used; the start takes longer, and nothing is lost", "commit", seq, "error", err)
