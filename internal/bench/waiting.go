@@ -46,9 +46,14 @@ type Waiters struct {
 	Log    float64       `json:"store_bytes_per_run"`
 	Wakes  []Wakes       `json:"wakes"`
 	Close  time.Duration `json:"close_ns"`
-	Start  time.Duration `json:"start_ns"`       // with the checkpoint that was written then, to the first new run's end
-	Whole  time.Duration `json:"start_whole_ns"` // without it
-	Before float64       `json:"heap_bytes_per_run_started"`
+	Start  Started       `json:"start"`       // with the checkpoint that was written then
+	Whole  Started       `json:"start_whole"` // without it
+}
+
+// Started is how long it took a node to start, until a new run had come to its end.
+type Started struct {
+	Took time.Duration `json:"took_ns"`
+	CPU  time.Duration `json:"cpu_ns"` // of the whole process
 }
 
 // Wakes is how long it took from the time a run waited for to its next decision being acknowledged.
@@ -154,7 +159,9 @@ func (n *napping) open(ctx context.Context, whole bool) (err error) {
 	}
 	n.e, err = engine.Open(ctx, engine.Config{State: n.state, Sync: n.sync, Whole: whole, Agents: []*agent.Agent{
 		{Name: "sleeper", Version: "1", Skills: []polity.Skill{{Name: "sleep"}}, Decider: sleeper{}},
-		does("noop", func(_ context.Context, m polity.Message) (json.RawMessage, error) { return json.RawMessage(`{"ok":true}`), nil }),
+		does("noop", func(_ context.Context, m polity.Message) (json.RawMessage, error) {
+			return json.RawMessage(`{"ok":true}`), nil
+		}),
 		does("clock", n.woken),
 	}})
 	return err
@@ -279,27 +286,25 @@ func (n *napping) starts(ctx context.Context, w *Waiters) error {
 		n.e = nil
 		return time.Since(begin), err
 	}
-	start := func(whole bool) (time.Duration, error) {
-		begin := time.Now()
+	start := func(whole bool) (Started, error) {
+		begin, cpu := time.Now(), cpuTime()
 		if err := n.open(ctx, whole); err != nil {
-			return 0, err
+			return Started{}, err
 		}
 		id, err := n.start(ctx, fmt.Sprintf("ready %t", whole), nap{Until: begin})
 		if err == nil {
 			_, err = n.e.Wait(ctx, id)
 		}
-		return time.Since(begin), err
+		return Started{time.Since(begin), cpuTime() - cpu}, err
 	}
 	var err error
 	if w.Close, err = close(); err != nil {
 		return err
 	}
 	w.Disk = size(filepath.Join(n.state, "dormant")) / float64(w.Runs)
-	before := heapNow()
 	if w.Start, err = start(false); err != nil {
 		return err
 	}
-	w.Before = (heapNow() - before) / float64(w.Runs)
 	if _, err = close(); err != nil {
 		return err
 	}

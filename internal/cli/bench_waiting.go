@@ -84,7 +84,8 @@ func (a *app) waiters(w *bench.Waiters) error {
 	fmt.Fprintf(&text, "%d runs that wait after %d steps: opened in %s (%.0f/s); %.0f bytes of heap a run, %.0f MB resident (%.0f at most)\n",
 		w.Runs, w.Steps, short(w.Opened), w.Rate, w.Heap, w.RSS/1e6, w.RSSMax/1e6)
 	fmt.Fprintf(&text, "on the disk: %.0f bytes of log a run, and %.0f of trails and checkpoint\n", w.Log, w.Disk)
-	fmt.Fprintf(&text, "stopped in %s; started in %s with the checkpoint (%.0f bytes of heap a run), in %s without\n\n", short(w.Close), short(w.Start), w.Before, short(w.Whole))
+	fmt.Fprintf(&text, "stopped in %s; started in %s with the checkpoint (processor time %s), in %s without (%s)\n\n",
+		short(w.Close), short(w.Start.Took), short(w.Start.CPU), short(w.Whole.Took), short(w.Whole.CPU))
 	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "due at once\twoken\tp50\tp95\tp99\tmost\t")
 	for _, k := range w.Wakes {

@@ -191,17 +191,17 @@ func (c *core) remember(t *tree) (*tree, error) {
 	if c.aside == nil {
 		c.aside = newCore(beside{c.host}, c.catalog, c.epoch)
 	}
-	whole, err := c.whole(t, nil)
-	if err == nil {
-		var rec [1]record
-		err = eachEntry(whole, func(e entry) error {
+	parts, err := c.spooled(t)
+	var rec record
+	for i := 0; i < len(parts) && err == nil; i++ {
+		err = eachEntry(parts[i], func(e entry) error {
 			body := reader{b: e.raw}
 			body = reader{b: body.bytes(body.uvarint(frameMax))}
-			rec[0] = record{}
-			if body.record(&rec[0]); body.bad || rec[0].run.Root() != t.id {
+			rec = record{}
+			if body.record(&rec); body.bad || rec.run.Root() != t.id {
 				return fault.Damaged.New("run: spool: an entry of %s does not make sense", t.id)
 			}
-			return c.retell(t, timeAt(e.at), e.seq, &rec[0])
+			return c.retell(t, timeAt(e.at), e.seq, &rec)
 		})
 	}
 	fresh, err := c.retold(t, err)
