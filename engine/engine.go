@@ -20,8 +20,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"polity.run"
@@ -29,6 +27,8 @@ import (
 	"polity.run/fault"
 	"polity.run/internal/bus"
 	"polity.run/internal/run"
+	"polity.run/internal/sandbox"
+	"polity.run/internal/telemetry"
 	"polity.run/model"
 	"polity.run/tool"
 )
@@ -64,6 +64,9 @@ type Config struct {
 	// commit against the one before it. Otherwise both is done later: a run when it is woken, the log behind the checkpoint while the node serves.
 	Whole bool
 	Log   *slog.Logger // default: nothing is logged
+	// Telemetry exports traces and metrics to where the variables OTEL_* of the environment say, if they do: see Engine.Metrics too.
+	Telemetry bool
+	Version   string // of the program, for telemetry
 }
 
 // Digest names a release: the SHA-256 of its JSON.
@@ -72,12 +75,13 @@ type Digest = run.Digest
 // Engine is a running node. Its methods are safe for concurrent use.
 type Engine struct {
 	state   string
-	lock    *os.File
+	lock    *stateLock
 	bus     *bus.Bus
 	log     *bus.Log
 	blobs   *run.Blobs
 	catalog *catalog
 	part    *run.Partition
+	figures figures
 	own     Digest // the release of Config.Agents
 }
 
@@ -135,14 +139,18 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	err := os.RemoveAll(filepath.Join(e.state, "exec")) // what programs of a killed process left behind
+	exec := filepath.Join(e.state, "exec") // with what programs of a killed process left behind
+	err := sandbox.EndLeft(exec)
+	if err == nil {
+		err = os.RemoveAll(exec)
+	}
 	if err != nil {
 		return fault.Denied.New("engine: %w", err)
 	}
 	if e.blobs, err = run.OpenBlobs(filepath.Join(e.state, "blobs"), disk); err != nil {
 		return err
 	}
-	if e.catalog, err = newCatalog(cfg, e.blobs, filepath.Join(e.state, "exec")); err != nil {
+	if e.catalog, err = newCatalog(cfg, e.blobs, exec); err != nil {
 		return err
 	}
 	if e.own, err = e.installOwn(cfg.Agents); err != nil {
@@ -165,7 +173,14 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Anchor: filepath.Join(e.state, "anchor"),
 		Dormant: filepath.Join(e.state, "dormant"), Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Log: cfg.Log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	e.figures.cfg = e.telemetry(cfg)
+	if cfg.Telemetry && telemetry.Wanted() {
+		return e.figures.begin(ctx, e.part, true)
+	}
+	return nil
 }
 
 // installOwn makes a release of the program's own agents.
@@ -186,43 +201,14 @@ func (e *Engine) free() (uint64, error) {
 	return s.Bavail * uint64(s.Bsize), nil
 }
 
-// lockState takes the folder for this process. The lock goes with the process, however it ends.
-func lockState(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fault.Denied.New("engine: state folder: %w", err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fault.Denied.New("engine: state folder %s cannot be written: %w; name another with --state", dir, err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		owner := make([]byte, 20)
-		n, _ := f.ReadAt(owner, 0) // only to name the process; without it the message says less
-		return nil, errors.Join(fault.Conflict.New("engine: state folder %s is served by process %s",
-			dir, strings.TrimSpace(string(owner[:n]))), f.Close())
-	}
-	err = f.Truncate(0)
-	if err == nil {
-		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	}
-	if err != nil {
-		kind := fault.Denied
-		if errors.Is(err, syscall.ENOSPC) {
-			kind = fault.Full
-		}
-		return nil, errors.Join(kind.New("engine: state folder %s: %w", dir, err), f.Close())
-	}
-	return f, nil
-}
-
 // State is the node's folder.
 func (e *Engine) State() string { return e.state }
 
 // Close stops the node downward and waits for it. Runs that have not finished go on with the next Open.
 func (e *Engine) Close() error {
-	var err error
+	err := e.figures.end()
 	if e.part != nil {
-		err = e.part.Close()
+		err = errors.Join(err, e.part.Close())
 	}
 	if e.catalog != nil {
 		err = errors.Join(err, e.catalog.servers.close())
