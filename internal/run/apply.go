@@ -3,7 +3,6 @@ package run
 import (
 	"bytes"
 	"cmp"
-	"container/heap"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +20,9 @@ import (
 // tree is stopped, and the others go on.
 func (c *core) apply(rec *record, seq uint64) {
 	c.lastAt = c.recordTime()
+	if !c.bare() {
+		c.laden = seq
+	}
 	if rec.kind == recClaim {
 		return
 	}
@@ -48,6 +50,7 @@ func (c *core) apply(rec *record, seq uint64) {
 		c.giveUp(fault.Damaged.New("run: commit %d tells of %s, which no commit opened", seq, rec.run))
 		return
 	}
+	c.wake(t)
 	t.last = seq
 	if rec.kind == recReconciled {
 		c.reconciled(t, rec)
@@ -142,6 +145,7 @@ func (c *core) diverge(t *tree, format string, args ...any) {
 // stop keeps a tree as it is in the log, without a state: it can be neither continued nor trusted here.
 func (c *core) stop(t *tree, f *fault.Error) {
 	t.stopped = f
+	c.alarm(t, 0)
 	t.summary.Status, t.summary.Fault = polity.StatusStopped, f
 	if t.root != nil {
 		c.drop(t.root)
@@ -458,7 +462,7 @@ func (c *core) route(p *pending) {
 	var err error
 	switch p.cmd.Do {
 	case polity.DoSleep:
-		heap.Push(&c.timers, timer{due: p.due, run: r, wait: p})
+		c.arm(timer{due: p.due, run: r, wait: p})
 		return
 	case polity.DoAwait:
 		c.routeAwait(p)
@@ -707,6 +711,7 @@ func (c *core) rootFinished(r *run, rec *record, output json.RawMessage) {
 	t := r.tree
 	t.root, t.end = nil, t.last
 	t.input = payload{}
+	c.alarm(t, 0)
 	t.summary.Status, t.summary.Ended, t.summary.Usage = rec.status, c.lastAt, rec.usage
 	c.leave(t)
 	ended := t.ended

@@ -3,7 +3,6 @@ package run
 import (
 	"bytes"
 	"cmp"
-	"container/heap"
 	"encoding/json"
 	"slices"
 	"time"
@@ -246,6 +245,9 @@ func (c *core) signal(id polity.RunID, e *event, answer func(error)) {
 // listener returns a run that can be told something.
 func (c *core) listener(id polity.RunID) (*run, error) {
 	t := c.trees[id.Root()]
+	if t != nil && c.dead == nil {
+		c.wake(t)
+	}
 	switch {
 	case c.dead != nil:
 		return nil, c.dead
@@ -363,12 +365,12 @@ func (c *core) routeAwait(p *pending) {
 		return
 	}
 	if !p.due.IsZero() {
-		heap.Push(&c.timers, timer{due: p.due, run: p.run, wait: p})
+		c.arm(timer{due: p.due, run: p.run, wait: p})
 	}
 }
 
-// ring ends a sleep, or a wait whose event has not come.
-func (c *core) ring(p *pending) {
+// timeUp ends a sleep, or a wait whose event has not come.
+func (c *core) timeUp(p *pending) {
 	if p.cmd.Do == polity.DoSleep {
 		c.write(p.result(result{}))
 		return

@@ -238,9 +238,14 @@ func (p *Partition) List(ctx context.Context) ([]polity.Summary, error) {
 
 func (c *core) current(t *tree) polity.Summary {
 	s := t.summary
+	if !t.over() && t.stopped == nil {
+		s.Parked, s.Paused = t.parked, t.paused
+	}
 	if t.root != nil {
-		s.Usage, s.Parked, s.Paused = t.root.usage, t.parked, t.paused
+		s.Usage = t.root.usage
 		s.Waiting = c.waiting(t.root, nil)
+	} else if t.asleep && !t.undone && t.due != 0 && len(s.Waiting) == 0 {
+		s.Waiting = []polity.Waiting{{Run: t.id, For: "time", Since: s.Opened, Until: timeAt(t.due)}}
 	}
 	if t.root != nil && t.queued {
 		s.Waiting = []polity.Waiting{{Run: t.id, For: "the runs before it in conversation " + strconv.Quote(t.talk.key), Since: s.Opened}}
@@ -291,8 +296,12 @@ func (p *Partition) Watch(ctx context.Context, id polity.RunID, notice func(poli
 			return
 		}
 		t.watch = append(t.watch, w)
+		if !t.parked {
+			c.wake(t)
+		}
 		if t.root != nil && !t.parked {
 			t.root.underWay(notice, t.last)
+			c.rest(t)
 		}
 		done(nil)
 	})

@@ -38,6 +38,7 @@ func (c *core) overtake(t *tree, gently bool) {
 			return
 		}
 		rec := &record{kind: recCancel, run: before.id, reason: "run " + string(t.id) + " of the same conversation takes its place", gently: gently}
+		c.wake(before)
 		if before.root.heeds(rec) {
 			c.write(rec)
 			c.unpark(before)

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"container/heap"
 	"crypto/sha256"
 	"encoding/json"
 	gohash "hash"
@@ -76,10 +75,12 @@ type core struct {
 	roots []*tree // in the order of opening
 	waits waits
 	talks map[conversation][]*tree // that have not ended, in the order of opening
+	laden uint64                   // the last commit before which there was something that no checkpoint tells of
 
-	seq      uint64 // of the last acknowledged commit
-	head     hash   // its hash
-	name     string // of the last commit that was sent, as the log knows it; "" for not yet known
+	seq      uint64    // of the last acknowledged commit
+	head     hash      // its hash
+	at       time.Time // and its time
+	name     string    // of the last commit that was sent, as the log knows it; "" for not yet known
 	now      time.Time
 	lastAt   time.Time     // time of the last record applied
 	downtime time.Duration // nobody served the partition: the sum over all claims
@@ -93,11 +94,23 @@ type core struct {
 	tries  int      // how often the flight was sent
 	dead   error    // set once the core has given up
 
-	todo   []record // derived records that are not yet in a pack; the state alone can derive them again
-	timers timerHeap
-	live   bool // false while the log is folded
-	soft   int  // a pack takes no further input beyond this many bytes
-	parks  bool // runs found in the log wait until they are asked for
+	todo  []record // derived records that are not yet in a pack; the state alone can derive them again
+	live  bool     // false while the log is folded
+	soft  int      // a pack takes no further input beyond this many bytes
+	parks bool     // runs found in the log wait until they are asked for
+
+	spool   spool  // nil: trees are never put to sleep
+	alarms  alarms // the trees that have something due
+	aside   *core  // where a sleeping tree is folded again
+	claims  []claim
+	trails  []*trail // to be used again
+	trailed int      // bytes of all trails
+	spilt   uint64   // when all were last brought to the spool
+	segment []byte   // to be used again
+	hand    int      // of makeRoom
+	// awakeMax is how many runs are in memory while a log is folded; foldAwakeMax but for tests.
+	awakeMax int
+	skips    map[*tree]uint64
 
 	// decided is told each command as it is decided: for tests of determinism.
 	decided func(r polity.RunID, c *polity.Command)
@@ -106,7 +119,7 @@ type core struct {
 // tree is a root run and all below it.
 type tree struct {
 	id         polity.RunID
-	root       *run // nil once it ended
+	root       *run // nil once it ended, and while it sleeps
 	summary    polity.Summary
 	request    requestHash
 	first      uint64 // its first and last commit
@@ -126,6 +139,19 @@ type tree struct {
 	from       string
 	ended      []func(polity.Outcome, error) // who waits for the end
 	watch      []*watcher
+
+	trail     *trail        // what is in no segment yet; nil for nothing
+	place     place         // of the last segment
+	reach     uint64        // the last commit that is in it
+	stored    uint32        // bytes of all segments
+	links     uint32        // segments
+	records   uint32        // that the log told
+	slot      int32         // among the alarms, from 1; 0 for none
+	due       int64         // when it has something due, in nanoseconds since 1970; 0 for never
+	asleep    bool          // it has no runs in memory
+	undone    bool          // asleep, but more is to be done than to wait
+	excused   time.Duration // how long it was parked
+	excusedAt uint64        // its last commit then; 0 for never
 }
 
 type watcher struct {
@@ -163,6 +189,10 @@ type run struct {
 	stopping  *polity.Outcome // it was told to end, and this is how it will
 	killed    bool            // it ends without undoing
 	undoing   bool            // it does its work for a command that undoes
+
+	// of a root
+	timers timerHeap // of its tree
+	busy   *pending  // a command for which its tree could not be put to sleep
 }
 
 // pending is a command without a result.
@@ -206,6 +236,7 @@ type pack struct {
 	stops   []*pending
 	answers []func(error)
 	notices []notice
+	trees   []*tree // that it tells of
 }
 
 type notice struct {
@@ -215,7 +246,7 @@ type notice struct {
 
 func newCore(h host, catalog Catalog, epoch [8]byte) *core {
 	return &core{
-		host: h, catalog: catalog, epoch: epoch, soft: packSoft,
+		host: h, catalog: catalog, epoch: epoch, soft: packSoft, awakeMax: foldAwakeMax,
 		runs: map[polity.RunID]*run{}, trees: map[polity.RunID]*tree{},
 	}
 }
@@ -230,8 +261,11 @@ func (c *core) write(rec *record) {
 		p.raise()
 	}
 	rec.data = c.outline(p, rec.data)
+	start := len(p.buf)
 	p.buf = appendRecord(p.buf, rec)
+	raw := p.buf[start:]
 	c.apply(rec, p.seq)
+	c.keep(rec, p.seq, raw)
 }
 
 // outline makes a blob of a payload that is too large to stand in a commit.
@@ -336,7 +370,7 @@ func (c *core) appended(token, seq uint64) {
 		return
 	}
 	sentOnce := c.tries == 1
-	c.seq, c.head, c.flight = f.seq, f.id, nil
+	c.seq, c.head, c.at, c.flight = f.seq, f.id, f.at, nil
 	if c.gather != nil {
 		c.send(c.gather) // before the effects are let loose: the next commit shall not stand in line behind them
 	}
@@ -358,6 +392,7 @@ func (c *core) appended(token, seq uint64) {
 	for _, answer := range f.answers {
 		answer(nil)
 	}
+	c.acknowledged(f)
 	if sentOnce && len(f.blobs) == 0 { // else a copy of it may still be under way
 		f.reset()
 		c.spare = f
@@ -375,7 +410,8 @@ func (p *pack) reset() {
 	clear(p.stops)
 	clear(p.answers)
 	clear(p.notices)
-	p.starts, p.stops, p.answers, p.notices = p.starts[:0], p.stops[:0], p.answers[:0], p.notices[:0]
+	clear(p.trees)
+	p.starts, p.stops, p.answers, p.notices, p.trees = p.starts[:0], p.stops[:0], p.answers[:0], p.notices[:0], p.trees[:0]
 }
 
 // inDoubt tells that the append with the token was refused, or that nothing was heard of it in time. Only
@@ -563,13 +599,16 @@ func (c *core) unpark(t *tree) {
 	if !t.idle {
 		return
 	}
+	c.wake(t)
 	t.parked = false
-	if t.root == nil || !t.paused.IsZero() {
+	if t.root == nil || !t.paused.IsZero() || !t.idle {
 		return
 	}
 	t.idle = false
-	t.root.excuse(c.now.Sub(c.served))
+	t.excused, t.excusedAt = c.now.Sub(c.served), t.last
+	t.root.excuse(t.excused)
 	c.resume(t.root, false)
+	c.rest(t)
 }
 
 func (r *run) excuse(d time.Duration) {
@@ -590,7 +629,7 @@ func nonNil(data json.RawMessage) json.RawMessage {
 
 // wait calls ended when the tree has ended: with an empty polity.Outcome and nil if that was before, and the log holds it.
 func (c *core) wait(t *tree, ended func(polity.Outcome, error)) {
-	if t.root == nil {
+	if t.over() {
 		c.answer(func(err error) { ended(polity.Outcome{}, err) })
 		return
 	}
@@ -656,6 +695,9 @@ func (p *pending) effect() effect {
 // resumeRun goes on with a tree that was left alone when it was found in the log.
 func (c *core) resumeRun(id polity.RunID, answer func(error)) {
 	t := c.trees[id]
+	if t != nil && c.dead == nil {
+		c.wake(t)
+	}
 	switch {
 	case c.dead != nil:
 		answer(c.dead)
@@ -676,6 +718,9 @@ func (c *core) resumeRun(id polity.RunID, answer func(error)) {
 // cancelRun asks a tree to stop, gently or without undoing anything. answer is called when that is durable.
 func (c *core) cancelRun(id polity.RunID, reason string, gently bool, answer func(error)) {
 	t := c.trees[id]
+	if t != nil && c.dead == nil {
+		c.wake(t)
+	}
 	switch {
 	case c.dead != nil:
 		answer(c.dead)
@@ -690,30 +735,6 @@ func (c *core) cancelRun(id polity.RunID, reason string, gently bool, answer fun
 		}
 		c.answer(answer)
 	}
-}
-
-// tick fires the timers that are due, and returns when the next one is.
-func (c *core) tick() time.Time {
-	for len(c.timers) > 0 && !c.timers[0].due.After(c.now) && !c.full() && c.dead == nil {
-		t := heap.Pop(&c.timers).(timer)
-		if t.run.tree.held() || c.runs[t.run.id] != t.run {
-			continue // when the tree goes on its timers are set again
-		}
-		switch {
-		case t.wait == nil && c.wallEnd(t.run).After(t.due): // it was paused meanwhile
-			c.setWall(t.run)
-		case t.wait == nil:
-			if l := t.run.ledger; l.owner == t.run && !l.expired && t.run.works() {
-				c.write(&record{kind: recExpired, run: t.run.id})
-			}
-		case !t.wait.done && t.wait.why == nil:
-			c.ring(t.wait)
-		}
-	}
-	if len(c.timers) == 0 {
-		return time.Time{}
-	}
-	return c.timers[0].due
 }
 
 type timer struct {

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"container/heap"
 	"slices"
 	"time"
 
@@ -13,6 +12,9 @@ import (
 // durable.
 func (c *core) pauseRun(id polity.RunID, reason string, answer func(error)) {
 	t := c.trees[id]
+	if t != nil && c.dead == nil {
+		c.wake(t)
+	}
 	switch {
 	case c.dead != nil:
 		answer(c.dead)
@@ -155,7 +157,7 @@ func (c *core) proceed(r *run) {
 		case p.cmd.Do == polity.DoAwait:
 			c.routeAwait(p)
 		case p.cmd.Do == polity.DoSleep:
-			heap.Push(&c.timers, timer{due: p.due, run: r, wait: p})
+			c.arm(timer{due: p.due, run: r, wait: p})
 		}
 	}
 }
