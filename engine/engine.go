@@ -60,6 +60,8 @@ type Config struct {
 	Live func(run polity.RunID, command, text string)
 	// Park leaves unfinished runs of an earlier process alone until they are opened again.
 	Park bool
+	// View has the node's view made from the start on; else it is when somebody asks for something of it.
+	View bool
 	Log  *slog.Logger // default: nothing is logged
 }
 
@@ -75,6 +77,7 @@ type Engine struct {
 	blobs   *run.Blobs
 	catalog *catalog
 	part    *run.Partition
+	views   views
 	own     Digest // the release of Config.Agents
 }
 
@@ -162,6 +165,10 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Anchor: filepath.Join(e.state, "anchor"),
 		Park: cfg.Park, Free: e.free, Log: cfg.Log,
 	})
+	e.views.log = cfg.Log
+	if err == nil && cfg.View {
+		_, err = e.view()
+	}
 	return err
 }
 
@@ -217,9 +224,9 @@ func (e *Engine) State() string { return e.state }
 
 // Close stops the node downward and waits for it. Runs that have not finished go on with the next Open.
 func (e *Engine) Close() error {
-	var err error
+	err := e.views.close()
 	if e.part != nil {
-		err = e.part.Close()
+		err = errors.Join(err, e.part.Close())
 	}
 	if e.catalog != nil {
 		err = errors.Join(err, e.catalog.servers.close())

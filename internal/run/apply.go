@@ -119,6 +119,7 @@ func (c *core) diverge(t *tree, format string, args ...any) {
 // stop keeps a tree as it is in the log, without a state: it can be neither continued nor trusted here.
 func (c *core) stop(t *tree, f *fault.Error) {
 	t.stopped = f
+	c.halted[t.id] = t
 	t.summary.Status, t.summary.Fault = polity.StatusStopped, f
 	if t.root != nil {
 		c.drop(t.root)
@@ -133,6 +134,7 @@ func (c *core) stop(t *tree, f *fault.Error) {
 // endStopped takes over how a tree ended although its state could not be folded.
 func (c *core) endStopped(t *tree, rec *record) {
 	t.stopped = nil
+	delete(c.halted, t.id)
 	t.summary.Status, t.summary.Fault, t.summary.Ended = rec.status, nil, c.lastAt
 	t.summary.Usage = rec.usage
 }

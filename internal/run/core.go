@@ -63,9 +63,10 @@ type core struct {
 	catalog Catalog
 	epoch   [8]byte
 
-	runs  map[polity.RunID]*run
-	trees map[polity.RunID]*tree
-	roots []*tree // in the order of opening
+	runs   map[polity.RunID]*run
+	trees  map[polity.RunID]*tree
+	roots  []*tree                // in the order of opening
+	halted map[polity.RunID]*tree // those that are stopped
 
 	seq      uint64 // of the last acknowledged commit
 	head     hash   // its hash
@@ -190,7 +191,7 @@ type notice struct {
 func newCore(h host, catalog Catalog, epoch [8]byte) *core {
 	return &core{
 		host: h, catalog: catalog, epoch: epoch, soft: packSoft,
-		runs: map[polity.RunID]*run{}, trees: map[polity.RunID]*tree{},
+		runs: map[polity.RunID]*run{}, trees: map[polity.RunID]*tree{}, halted: map[polity.RunID]*tree{},
 	}
 }
 
