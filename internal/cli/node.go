@@ -40,6 +40,8 @@ type node interface {
 	Fork(ctx context.Context, id polity.RunID, q client.Fork) (polity.RunID, error)
 	Export(ctx context.Context, id polity.RunID, path string) (polity.Archive, error)
 	Import(ctx context.Context, path string) (polity.Archive, error)
+	Lookup(ctx context.Context, q polity.Lookup) (polity.Found, error)
+	RebuildView(ctx context.Context) error
 	Close() error
 }
 

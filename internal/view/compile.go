@@ -15,6 +15,9 @@ type column struct {
 	filter.Field
 	// sql is the expression that is compared; or, with a '@', a condition in which '@' stands for the comparison.
 	sql string
+	// each are the conditions of a Choice, in the order of its choices, where that is not a number that is compared: such a condition can be
+	// answered from an index of those rows alone.
+	each []string
 }
 
 func statuses() []string {
@@ -51,13 +54,16 @@ var (
 		{Field: filter.Field{Name: "verb", Doc: "ask, call, think or sleep"}, sql: "s.verb"},
 		{Field: filter.Field{Name: "to", Doc: "the agent, tool or model"}, sql: "s.dest"},
 		{Field: filter.Field{Name: "class", Doc: "none, idempotent, keyed or external"}, sql: "s.class"},
-		{Field: filter.Field{Name: "status", Kind: filter.Choice, Choices: stepStates, Doc: "where it stands"}, sql: "s.status"},
+		{Field: filter.Field{Name: "status", Kind: filter.Choice, Choices: stepStates, Doc: "where it stands"},
+			each: []string{"(s.status <> 1 AND s.status = 0)", "s.status = 1", "(s.status <> 1 AND s.status = 2)", "(s.status <> 1 AND s.status = 3)"}},
 		{Field: filter.Field{Name: "started", Kind: filter.Moment, Doc: "when it was decided"}, sql: "s.since"},
 		{Field: filter.Field{Name: "ended", Kind: filter.Moment, Doc: "when its result came"}, sql: "s.ended"},
 		{Field: filter.Field{Name: "took", Kind: filter.Span, Doc: "from being decided to its result"}, sql: "(s.ended - s.since)"},
 		{Field: filter.Field{Name: "cost", Kind: filter.Money, Doc: "US dollars"}, sql: "s.cost"},
 		{Field: filter.Field{Name: "tokens", Kind: filter.Number, Doc: "of input and output"}, sql: "(s.input_tokens + s.output_tokens)"},
-		{Field: filter.Field{Name: "person", Kind: filter.Choice, Choices: []string{"no", "yes"}, Doc: "whether a person was asked"}, sql: "s.person"},
+		{Field: filter.Field{Name: "person", Kind: filter.Choice, Choices: []string{"no", "yes"}, Doc: "whether a person was asked"}, each: []string{"s.person = 0", "s.person = 1"}},
+		{Field: filter.Field{Name: "decided", Kind: filter.Choice, Choices: []string{"no", "yes"}, Doc: "whether it was an approval, and somebody decided"},
+			each: []string{"s.decision IS NULL", "s.decision IS NOT NULL"}},
 	}
 	textColumns = []column{
 		{Field: filter.Field{Name: "agent", Doc: "whose run it is"}, sql: "r.agent"},
@@ -190,6 +196,12 @@ func (c *compiler) compare(col *column, t filter.Term) (string, []any) {
 		}
 	}
 	switch {
+	case col.each != nil:
+		var parts []string
+		for _, v := range t.Values {
+			parts = append(parts, col.each[v.Number])
+		}
+		return "(" + strings.Join(parts, " OR ") + ")", nil
 	case t.Op != filter.Is && t.Op != filter.Not:
 		return expression(" " + string(t.Op) + " ?"), values
 	case beginnings:

@@ -48,6 +48,7 @@ CREATE INDEX steps_root ON steps (root);
 CREATE INDEX steps_dest ON steps (dest, verb, num);
 CREATE INDEX steps_status ON steps (status, num) WHERE status <> 1;
 CREATE INDEX steps_person ON steps (num) WHERE person = 1;
+CREATE INDEX steps_decided ON steps (num) WHERE decision IS NOT NULL;
 
 CREATE TABLE texts (num INTEGER PRIMARY KEY, run INTEGER NOT NULL, root INTEGER NOT NULL, step TEXT NOT NULL, part INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0, tokenize="unicode61 remove_diacritics 2");
