@@ -42,6 +42,7 @@ type node interface {
 	Import(ctx context.Context, path string) (polity.Archive, error)
 	Lookup(ctx context.Context, q polity.Lookup) (polity.Found, error)
 	RebuildView(ctx context.Context) error
+	Backup(ctx context.Context, path string, tell func(polity.Progress)) (polity.Backup, error)
 	Close() error
 }
 

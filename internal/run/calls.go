@@ -147,6 +147,17 @@ func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome
 	return *out, nil
 }
 
+// Ready returns nil if a new run would be admitted now, and why not otherwise: fault.Full while there is too little room on the disk, and
+// what Err does once the partition is down.
+func (p *Partition) Ready() error {
+	select {
+	case <-p.ended:
+		return p.gone()
+	default:
+		return p.room()
+	}
+}
+
 // Resume goes on with a run that is parked; one that is not stays as it is. It returns fault.NotFound if there is no such
 // run, and the reason if it is stopped.
 func (p *Partition) Resume(ctx context.Context, id polity.RunID) error {
