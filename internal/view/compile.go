@@ -14,7 +14,9 @@ import (
 type column struct {
 	filter.Field
 	// sql is the expression that is compared; or, with a '@', a condition in which '@' stands for the comparison.
-	sql string
+	sql    string
+	verb   string // of the steps whose destination is compared, in place of sql
+	perDay bool   // a moment means its day
 	// each are the conditions of a Choice, in the order of its choices, where that is not a number that is compared: such a condition can be
 	// answered from an index of those rows alone.
 	each []string
@@ -45,8 +47,8 @@ var (
 		{Field: filter.Field{Name: "id", Doc: "its ID"}, sql: "r.id"},
 		{Field: filter.Field{Name: "release", Doc: "hex digest of what it was opened with"}, sql: "(SELECT digest FROM releases WHERE num = r.release)"},
 		{Field: filter.Field{Name: "fork", Doc: "of which run it is a fork"}, sql: "r.fork_run"},
-		{Field: filter.Field{Name: "tool", Doc: "a tool that it, or a run below it, called"}, sql: "r.num IN (SELECT #ROOT FROM steps s WHERE s.verb = 'call' AND s.dest @)"},
-		{Field: filter.Field{Name: "model", Doc: "a model that it, or a run below it, asked"}, sql: "r.num IN (SELECT #ROOT FROM steps s WHERE s.verb = 'think' AND s.dest @)"},
+		{Field: filter.Field{Name: "tool", Doc: "a tool that it, or a run below it, called"}, verb: "call"},
+		{Field: filter.Field{Name: "model", Doc: "a model that it, or a run below it, asked"}, verb: "think"},
 		{Field: filter.Field{Name: "with", Doc: "an agent whose run stands below it"}, sql: "r.num IN (SELECT root FROM runs b WHERE b.depth > 0 AND b.agent @)"},
 	}
 	stepColumns = []column{
@@ -78,7 +80,7 @@ var (
 		{Field: filter.Field{Name: "skill", Doc: "what that was asked for"}, sql: "u.skill"},
 		{Field: filter.Field{Name: "verb", Doc: "ask, call or think"}, sql: "u.verb"},
 		{Field: filter.Field{Name: "to", Doc: "the agent, tool or model"}, sql: "u.dest"},
-		{Field: filter.Field{Name: "day", Kind: filter.Moment, Doc: "the day, in UTC"}, sql: "u.day"},
+		{Field: filter.Field{Name: "day", Kind: filter.Moment, Doc: "the day, in UTC"}, sql: "u.day", perDay: true},
 	}
 )
 
@@ -130,9 +132,10 @@ func (w *where) String() string {
 type compiler struct {
 	columns []column
 	words   string   // the condition of a word, with '@' for the place of what is searched; "" if words are not searched here
-	root    string   // what '#ROOT' is: the number of the run that is listed, as a step has it
+	root    string   // the number of the run that is listed, as a step s has it
 	stopped []string // IDs of the runs that are stopped: the log says running
-	byDay   bool     // moments are days
+	// many says whether a query has as many rows as it takes to make a list by looking at runs one by one.
+	many func(query string, args []any) (bool, error)
 }
 
 // filter adds what a filter asks for.
@@ -166,21 +169,38 @@ func (c *compiler) term(t filter.Term) (string, []any, error) {
 	if t.Field == "status" && col.sql == "r.status" {
 		return c.status(t)
 	}
-	sql, args := c.compare(col, t)
+	sql, args := compare(col, t)
+	if col.verb != "" {
+		var err error
+		if sql, args, err = c.did(col, t); err != nil {
+			return "", nil, err
+		}
+	}
 	if t.Op == filter.Not {
 		sql = "ifnull(NOT (" + sql + "), 1)"
 	}
 	return sql, args, nil
 }
 
+// did is the condition that a run, or one below it, did something with a destination. What fits seldom is gathered; else each run is looked at.
+func (c *compiler) did(col *column, t filter.Term) (string, []any, error) {
+	to, args := compare(&column{Field: col.Field, sql: "s.dest"}, t)
+	steps := " FROM steps s WHERE s.verb = '" + col.verb + "' AND " + to
+	many, err := c.many("SELECT 1"+steps, args)
+	if many {
+		return "EXISTS (SELECT 1" + steps + " AND s.root = r.root AND " + c.root + " = r.num)", args, err
+	}
+	return "r.num IN (SELECT " + c.root + steps + ")", args, err
+}
+
 // compare compares a column with the values of a term. Of Not it is the opposite.
-func (c *compiler) compare(col *column, t filter.Term) (string, []any) {
+func compare(col *column, t filter.Term) (string, []any) {
 	expression := func(comparison string) string {
 		before, after, ok := strings.Cut(col.sql, "@")
 		if !ok {
 			return col.sql + comparison
 		}
-		return strings.ReplaceAll(before, "#ROOT", c.root) + comparison + after
+		return before + comparison + after
 	}
 	values := make([]any, len(t.Values))
 	beginnings := false
@@ -189,7 +209,7 @@ func (c *compiler) compare(col *column, t filter.Term) (string, []any) {
 		case col.Kind == filter.Text:
 			values[i] = v.Text
 			beginnings = beginnings || v.Prefix
-		case col.Kind == filter.Moment && c.byDay:
+		case col.perDay:
 			values[i] = v.Number / int64(24*time.Hour)
 		default:
 			values[i] = v.Number

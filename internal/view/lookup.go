@@ -137,10 +137,39 @@ func (v *View) question(q *polity.Lookup, live Live) (*question, error) {
 }
 
 // where makes the conditions of the filter.
-func (o *question) where(words, root string) (*where, error) {
+func (o *question) where(ctx context.Context, words, root string) (*where, error) {
 	w := &where{}
-	c := compiler{columns: columnsOf(o.q.Of), words: words, root: root, stopped: o.live.Stopped, byDay: o.q.Of == polity.LookupCosts}
+	c := compiler{columns: columnsOf(o.q.Of), words: words, root: root, stopped: o.live.Stopped}
+	c.many = func(query string, args []any) (bool, error) { return o.many(ctx, query, args) }
 	return w, c.filter(w, o.f)
+}
+
+// fewMax is how many rows are gathered and sorted. Of what fits more often than that, a page is found soon by looking at runs in their order.
+const fewMax = 20_000
+
+// many says whether a query has more rows than that.
+func (o *question) many(ctx context.Context, query string, args []any) (bool, error) {
+	var n int
+	err := o.v.read.QueryRowContext(ctx, "SELECT count(*) FROM ("+query+" LIMIT ?)", append(slices.Clone(args), fewMax)...).Scan(&n)
+	return n == fewMax, err
+}
+
+// rare returns the index of the first term that fits few runs of all, or "". The database cannot know that of a range.
+func (o *question) rare(ctx context.Context) (string, error) {
+	if o.q.All {
+		return "", nil // the indexes are of roots
+	}
+	for _, t := range o.f.Terms {
+		key := sorts[t.Field]
+		if t.Negated || t.Op != filter.Above && t.Op != filter.AtLeast || key == "" || key == "opened" || t.Values[0].Number <= 0 {
+			continue
+		}
+		many, err := o.many(ctx, "SELECT 1 FROM runs WHERE depth = 0 AND ended IS NOT NULL AND "+key+" "+string(t.Op)+" ?", []any{t.Values[0].Number})
+		if err != nil || !many {
+			return "runs_" + key, err
+		}
+	}
+	return "", nil
 }
 
 // --- pages
@@ -213,7 +242,7 @@ func (o *question) runs(ctx context.Context, found *polity.Found) error {
 	if o.q.All {
 		match, root = strings.Replace(match, "t.root", "t.run", 1), "s.run"
 	}
-	w, err := o.where("r.num IN ("+match+")", root)
+	w, err := o.where(ctx, "r.num IN ("+match+")", root)
 	if err != nil {
 		return err
 	}
@@ -231,7 +260,16 @@ func (o *question) runs(ctx context.Context, found *polity.Found) error {
 	if o.after != nil {
 		w.add("("+key+", r.num) "+than+" (?, ?)", o.after...)
 	}
-	text := runSelect + key + " FROM runs r WHERE " + w.String() + " ORDER BY " + key + " " + order + ", r.num " + order + " LIMIT ?"
+	from := " FROM runs r"
+	rare, err := o.rare(ctx)
+	if err != nil {
+		return err
+	}
+	if rare != "" && "r."+strings.TrimPrefix(rare, "runs_") != key {
+		from += " INDEXED BY " + rare
+		w.add("r.ended IS NOT NULL") // as more than nothing of it can only be known then
+	}
+	text := runSelect + key + from + " WHERE " + w.String() + " ORDER BY " + key + " " + order + ", r.num " + order + " LIMIT ?"
 	var num, value int64
 	more, err := o.rows(ctx, text, append(w.args, o.q.Limit+1), func(rows *sql.Rows) error {
 		var one polity.RunRow
@@ -265,7 +303,7 @@ func scanRun(rows *sql.Rows, r *polity.RunRow) (num, value int64, err error) {
 // --- steps
 
 func (o *question) steps(ctx context.Context, found *polity.Found) error {
-	w, err := o.where("s.num IN (SELECT st.num FROM texts t JOIN steps st ON st.root = t.root AND st.run = t.run AND st.name = t.step WHERE t.num IN (SELECT rowid FROM words WHERE words MATCH ?))", "")
+	w, err := o.where(ctx, "s.num IN (SELECT st.num FROM texts t JOIN steps st ON st.root = t.root AND st.run = t.run AND st.name = t.step WHERE t.num IN (SELECT rowid FROM words WHERE words MATCH ?))", "")
 	if err != nil {
 		return err
 	}
@@ -335,7 +373,7 @@ func (o *question) texts(ctx context.Context, found *polity.Found) error {
 	if len(words) == 0 {
 		return fault.Invalid.New("lookup: texts are asked for by a word, or a \"phrase\" in quotes")
 	}
-	w, err := o.where("t.num IN (SELECT rowid FROM words WHERE words MATCH ?)", "")
+	w, err := o.where(ctx, "t.num IN (SELECT rowid FROM words WHERE words MATCH ?)", "")
 	if err != nil {
 		return err
 	}
@@ -404,7 +442,7 @@ func (o *question) costs(ctx context.Context, found *polity.Found) error {
 	if by == "" {
 		by = "agent"
 	}
-	w, err := o.where("", "")
+	w, err := o.where(ctx, "", "")
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,9 @@ const (
 	fileName   = "view.db"
 	readersMax = 4                      // questions that are answered at once
 	batchMax   = 5000                   // facts in one transaction
-	pace       = 50 * time.Millisecond  // between two transactions while nobody waits
+	pace       = 200 * time.Millisecond // between two transactions while nobody waits
+	yieldShare = 3                      // while nobody waits it rests for so many times as long as it worked
+	yieldMax   = 2 * time.Second
 	retryFirst = 100 * time.Millisecond // before the log is read again after something went wrong
 	retryMax   = 10 * time.Second
 	answerMax  = 30 * time.Second // one question
@@ -129,7 +131,7 @@ func (v *View) open() error {
 	// Synced once in a while: a power cut loses the last transactions as a whole, and the log is read again from before them.
 	const common = "?_pragma=busy_timeout(10000)&_pragma=cache_size(-32000)"
 	var err error
-	if v.write, err = sql.Open("sqlite", "file:"+v.path()+common+"&_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_txlock=immediate"); err != nil {
+	if v.write, err = sql.Open("sqlite", "file:"+v.path()+common+"&_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=wal_autocheckpoint(4000)"); err != nil {
 		return dbFault(err)
 	}
 	v.write.SetMaxOpenConns(1)
@@ -318,7 +320,12 @@ func (v *View) follow(ctx context.Context) error {
 			return err
 		}
 	}
-	w := newWriter(v, at)
+	conn, err := v.write.Conn(ctx)
+	if err != nil {
+		return dbFault(err)
+	}
+	w := newWriter(v, conn, at)
+	defer w.close()
 	return v.cfg.Log.Feed(ctx, at.seq+1, func(c *run.Commit) error {
 		if err := w.commit(c); err != nil {
 			return err
@@ -326,8 +333,33 @@ func (v *View) follow(ctx context.Context) error {
 		if w.facts < batchMax && (c.Seq < v.cfg.Log.Tip() || v.rest(ctx, w, c.Seq)) {
 			return nil
 		}
-		return w.flush(ctx)
+		err := w.flush()
+		if err == nil {
+			v.yield(ctx, time.Since(w.first))
+		}
+		return err
 	})
+}
+
+// yield leaves the machine to the runs for a while, in proportion to the time that was worked, unless somebody waits for the view.
+func (v *View) yield(ctx context.Context, worked time.Duration) {
+	v.mu.Lock()
+	waits := v.wanted > v.at.seq
+	v.mu.Unlock()
+	if !waits {
+		v.sleep(ctx, min(yieldShare*worked, yieldMax))
+	}
+}
+
+// sleep waits, until somebody is in a hurry.
+func (v *View) sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-v.hurry:
+	case <-ctx.Done():
+	}
 }
 
 // rest waits a little at the end of the log, unless somebody waits for what it tells or nothing was written for a while. It says whether there is more
@@ -337,13 +369,7 @@ func (v *View) rest(ctx context.Context, w *writer, seq uint64) bool {
 	if left <= 0 || v.isWanted(seq) {
 		return false
 	}
-	timer := time.NewTimer(left)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-v.hurry:
-	case <-ctx.Done():
-	}
+	v.sleep(ctx, left)
 	return seq < v.cfg.Log.Tip()
 }
 

@@ -24,8 +24,11 @@ const knownMax = 100_000
 // writer turns commits into rows. It gathers them in memory, each row once however often it changed, and flush writes them with the position.
 type writer struct {
 	v       *View
+	conn    *sql.Conn
+	ready   map[string]*sql.Stmt // statements of conn
 	at      position
-	facts   int // since the last flush
+	facts   int       // since the last flush
+	first   time.Time // when the first of them came
 	flushed time.Time
 
 	known    map[polity.RunID]*runRow
@@ -98,16 +101,27 @@ type used struct {
 	usage     polity.Usage
 }
 
-func newWriter(v *View, at position) *writer {
+func newWriter(v *View, conn *sql.Conn, at position) *writer {
 	return &writer{
-		v: v, at: at, known: map[polity.RunID]*runRow{}, open: map[string]*stepRow{}, releases: map[run.Digest]int64{},
+		v: v, conn: conn, ready: map[string]*sql.Stmt{}, at: at, known: map[polity.RunID]*runRow{}, open: map[string]*stepRow{}, releases: map[run.Digest]int64{},
 		used: map[usedKey]*used{}, ended: map[endedKey]*used{},
 	}
+}
+
+// close gives up what was prepared. What was written is committed.
+func (w *writer) close() {
+	for _, s := range w.ready {
+		_ = s.Close()
+	}
+	_ = w.conn.Close()
 }
 
 // --- what commits tell
 
 func (w *writer) commit(c *run.Commit) error {
+	if w.facts == 0 {
+		w.first = time.Now()
+	}
 	for i := range c.Facts {
 		if err := w.fact(&c.Facts[i]); err != nil {
 			return err
@@ -146,11 +160,9 @@ func (w *writer) fact(f *run.Fact) error {
 }
 
 func (w *writer) opened(f *run.Fact) error {
-	r, err := w.run(f.Run)
-	if err != nil {
-		return err
-	}
+	r := w.known[f.Run] // if it is a fork or an import: the fact that says so is of the same commit
 	if r == nil {
+		var err error
 		if r, err = w.newRun(f); err != nil {
 			return err
 		}
@@ -354,7 +366,7 @@ func (w *writer) run(id polity.RunID) (*runRow, error) {
 	var opened int64
 	var digest string
 	err := w.query(`SELECT r.num, r.root, r.parent, r.depth, r.release, r.agent, r.skill, r.team, r.status, r.opened, d.digest FROM runs r JOIN releases d ON d.num = r.release WHERE r.id = ?`,
-		string(id)).Scan(&r.num, &r.root, &r.parent, &r.depth, &r.release, &r.agent, &r.skill, &r.team, &r.status, &opened, &digest)
+		[]any{string(id)}, &r.num, &r.root, &r.parent, &r.depth, &r.release, &r.agent, &r.skill, &r.team, &r.status, &opened, &digest)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -372,8 +384,8 @@ func (w *writer) run(id polity.RunID) (*runRow, error) {
 func (w *writer) readStep(r *runRow, name string) (*stepRow, error) {
 	s := &stepRow{run: r.num, root: r.root, name: name, key: string(r.id) + "#" + name, stored: true}
 	var since, began int64
-	err := w.query(`SELECT num, verb, dest, class, since, began, taken, person FROM steps WHERE root = ? AND run = ? AND name = ? AND ended IS NULL`, r.root, r.num, name).
-		Scan(&s.num, &s.verb, &s.dest, &s.class, &since, &began, &s.taken, &s.person)
+	err := w.query(`SELECT num, verb, dest, class, since, began, taken, person FROM steps WHERE root = ? AND run = ? AND name = ? AND ended IS NULL`,
+		[]any{r.root, r.num, name}, &s.num, &s.verb, &s.dest, &s.class, &since, &began, &s.taken, &s.person)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -387,9 +399,9 @@ func (w *writer) release(d run.Digest) (int64, error) {
 	}
 	digest := hex.EncodeToString(d[:])
 	var n int64
-	err := w.query("SELECT num FROM releases WHERE digest = ?", digest).Scan(&n)
+	err := w.query("SELECT num FROM releases WHERE digest = ?", []any{digest}, &n)
 	if errors.Is(err, sql.ErrNoRows) {
-		if err = w.query("SELECT coalesce(max(num), 0) FROM releases").Scan(&n); err == nil {
+		if err = w.query("SELECT coalesce(max(num), 0) FROM releases", nil, &n); err == nil {
 			n += int64(len(w.newReleases)) + 1
 			w.newReleases = append(w.newReleases, release{n, digest})
 		}
@@ -398,24 +410,50 @@ func (w *writer) release(d run.Digest) (int64, error) {
 	return n, dbFault(err)
 }
 
-// query asks for one row. Rows that are gathered are not there yet.
-func (w *writer) query(text string, args ...any) *sql.Row {
-	return w.v.write.QueryRow(text, args...)
+// prepared is a statement, which is prepared once.
+func (w *writer) prepared(text string) (*sql.Stmt, error) {
+	s := w.ready[text]
+	if s == nil {
+		var err error
+		if s, err = w.conn.PrepareContext(context.Background(), text); err != nil {
+			return nil, err
+		}
+		w.ready[text] = s
+	}
+	return s, nil
+}
+
+// query asks for one row, and reads it. Rows that are gathered are not there yet.
+func (w *writer) query(text string, args []any, into ...any) error {
+	s, err := w.prepared(text)
+	if err != nil {
+		return err
+	}
+	return s.QueryRow(args...).Scan(into...)
+}
+
+// put runs a statement.
+func (w *writer) put(text string, args ...any) error {
+	s, err := w.prepared(text)
+	if err == nil {
+		_, err = s.Exec(args...)
+	}
+	return err
 }
 
 // --- writing
 
-// flush writes everything that was gathered, and the position, as one.
-func (w *writer) flush(ctx context.Context) error {
-	tx, err := w.v.write.BeginTx(ctx, nil)
+// flush writes everything that was gathered, and the position, as one. It is not interrupted: it takes a fraction of a second.
+func (w *writer) flush() error {
+	if err := w.put("BEGIN IMMEDIATE"); err != nil {
+		return dbFault(err)
+	}
+	err := w.rows()
+	if err == nil {
+		err = w.put("COMMIT")
+	}
 	if err != nil {
-		return dbFault(err)
-	}
-	if err := w.rows(ctx, tx); err != nil {
-		return errors.Join(dbFault(err), tx.Rollback())
-	}
-	if err := tx.Commit(); err != nil {
-		return dbFault(err)
+		return errors.Join(dbFault(err), dbFault(w.put("ROLLBACK")))
 	}
 	w.reset()
 	w.v.move(w.at)
@@ -445,41 +483,25 @@ func (w *writer) reset() {
 	w.facts, w.flushed = 0, time.Now()
 }
 
-// putFunc runs a statement that is prepared once.
-type putFunc func(text string, args ...any) error
-
-func (w *writer) rows(ctx context.Context, tx *sql.Tx) error {
-	prepared := map[string]*sql.Stmt{}
-	put := func(text string, args ...any) error {
-		s := prepared[text]
-		if s == nil {
-			var err error
-			if s, err = tx.PrepareContext(ctx, text); err != nil { // the transaction closes it
-				return err
-			}
-			prepared[text] = s
-		}
-		_, err := s.ExecContext(ctx, args...)
-		return err
-	}
-	for _, write := range []func(putFunc) error{w.putReleases, w.putRuns, w.putSteps, w.putTexts, w.putUsed, w.putEnded} {
-		if err := write(put); err != nil {
+func (w *writer) rows() error {
+	for _, write := range []func() error{w.putReleases, w.putRuns, w.putSteps, w.putTexts, w.putUsed, w.putEnded} {
+		if err := write(); err != nil {
 			return err
 		}
 	}
-	return put("UPDATE position SET seq = ?, head = ?, at = ?, runs = ?, steps = ?, texts = ?", int64(w.at.seq), w.at.head, w.at.at.UnixNano(), w.at.runs, w.at.steps, w.at.texts)
+	return w.put("UPDATE position SET seq = ?, head = ?, at = ?, runs = ?, steps = ?, texts = ?", int64(w.at.seq), w.at.head, w.at.at.UnixNano(), w.at.runs, w.at.steps, w.at.texts)
 }
 
-func (w *writer) putReleases(put putFunc) error {
+func (w *writer) putReleases() error {
 	for _, r := range w.newReleases {
-		if err := put("INSERT INTO releases VALUES (?, ?)", r.num, r.digest); err != nil {
+		if err := w.put("INSERT INTO releases VALUES (?, ?)", r.num, r.digest); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *writer) putRuns(put putFunc) error {
+func (w *writer) putRuns() error {
 	for _, r := range w.runs {
 		u := r.usage
 		var took, forkRun, forkEvent any
@@ -492,10 +514,10 @@ func (w *writer) putRuns(put putFunc) error {
 		kind, text := faultColumns(r.fault)
 		var err error
 		if r.stored {
-			err = put(`UPDATE runs SET skill = ?, status = ?, opened = ?, ended = ?, took = ?, turns = ?, input_tokens = ?, output_tokens = ?, tokens = ?, cost = ?, fault_kind = ?, fault = ?
+			err = w.put(`UPDATE runs SET skill = ?, status = ?, opened = ?, ended = ?, took = ?, turns = ?, input_tokens = ?, output_tokens = ?, tokens = ?, cost = ?, fault_kind = ?, fault = ?
 				WHERE num = ?`, r.skill, int(r.status), nano(r.opened), nano(r.ended), took, u.Turns, u.InputTokens, u.OutputTokens, u.Tokens(), u.MicroUSD, kind, text, r.num)
 		} else {
-			err = put(`INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			err = w.put(`INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 				r.num, string(r.id), r.root, r.parent, r.depth, r.release, r.agent, r.skill, r.team, int(r.status), nano(r.opened), nano(r.ended), took,
 				u.Turns, u.InputTokens, u.OutputTokens, u.Tokens(), u.MicroUSD, kind, text, forkRun, forkEvent)
 		}
@@ -521,7 +543,7 @@ func nano(t time.Time) any {
 	return t.UnixNano()
 }
 
-func (w *writer) putSteps(put putFunc) error {
+func (w *writer) putSteps() error {
 	for _, s := range w.steps {
 		_, text := faultColumns(s.fault)
 		var decision any
@@ -531,10 +553,10 @@ func (w *writer) putSteps(put putFunc) error {
 		u := s.usage
 		var err error
 		if s.stored {
-			err = put("UPDATE steps SET status = ?, ended = ?, turns = ?, input_tokens = ?, output_tokens = ?, cost = ?, fault = ?, decision = ? WHERE num = ?",
+			err = w.put("UPDATE steps SET status = ?, ended = ?, turns = ?, input_tokens = ?, output_tokens = ?, cost = ?, fault = ?, decision = ? WHERE num = ?",
 				s.status, nano(s.ended), u.Turns, u.InputTokens, u.OutputTokens, u.MicroUSD, text, decision, s.num)
 		} else {
-			err = put("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			err = w.put("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 				s.num, s.run, s.root, s.name, s.verb, s.dest, s.class, s.status, nano(s.since), nano(s.began), nano(s.ended),
 				u.Turns, u.InputTokens, u.OutputTokens, u.MicroUSD, text, s.taken, s.person, decision)
 		}
@@ -545,25 +567,25 @@ func (w *writer) putSteps(put putFunc) error {
 	return nil
 }
 
-func (w *writer) putTexts(put putFunc) error {
+func (w *writer) putTexts() error {
 	for _, t := range w.texts {
-		if err := put("INSERT INTO texts VALUES (?, ?, ?, ?, ?, ?, ?)", t.num, t.run, t.root, t.step, t.part, int64(t.seq), t.at.UnixNano()); err != nil {
+		if err := w.put("INSERT INTO texts VALUES (?, ?, ?, ?, ?, ?, ?)", t.num, t.run, t.root, t.step, t.part, int64(t.seq), t.at.UnixNano()); err != nil {
 			return err
 		}
-		if err := put("INSERT INTO words (rowid, text) VALUES (?, ?)", t.num, t.text); err != nil {
+		if err := w.put("INSERT INTO words (rowid, text) VALUES (?, ?)", t.num, t.text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *writer) putUsed(put putFunc) error {
+func (w *writer) putUsed() error {
 	keys := slices.SortedFunc(maps.Keys(w.used), func(a, b usedKey) int {
 		return cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.agent, b.agent), cmp.Compare(a.skill, b.skill), cmp.Compare(a.verb, b.verb), cmp.Compare(a.dest, b.dest))
 	})
 	for _, k := range keys {
 		u := w.used[k]
-		if err := put(`INSERT INTO used VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,
+		if err := w.put(`INSERT INTO used VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,
 			failed = failed + excluded.failed, time = time + excluded.time, turns = turns + excluded.turns, input_tokens = input_tokens + excluded.input_tokens,
 			output_tokens = output_tokens + excluded.output_tokens, cost = cost + excluded.cost`,
 			k.day, k.agent, k.skill, k.verb, k.dest, u.n, u.failed, int64(u.time), u.usage.Turns, u.usage.InputTokens, u.usage.OutputTokens, u.usage.MicroUSD); err != nil {
@@ -573,13 +595,13 @@ func (w *writer) putUsed(put putFunc) error {
 	return nil
 }
 
-func (w *writer) putEnded(put putFunc) error {
+func (w *writer) putEnded() error {
 	keys := slices.SortedFunc(maps.Keys(w.ended), func(a, b endedKey) int {
 		return cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.agent, b.agent), cmp.Compare(a.status, b.status))
 	})
 	for _, k := range keys {
 		u := w.ended[k]
-		if err := put("INSERT INTO ended VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET runs = runs + excluded.runs, time = time + excluded.time",
+		if err := w.put("INSERT INTO ended VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET runs = runs + excluded.runs, time = time + excluded.time",
 			k.day, k.agent, int(k.status), u.n, int64(u.time)); err != nil {
 			return err
 		}
