@@ -89,6 +89,7 @@ var owners = map[string][]string{
 	"github.com/cenkalti/backoff":           {"polity.run/model/provider"},
 	"golang.org/x/sys":                      {"polity.run/internal/sandbox"},
 	"golang.org/x/time":                     {"polity.run/model/provider"},
+	"modernc.org/sqlite":                    {"polity.run/internal/view"},
 }
 
 // TestOneOutsideThingOnePackage keeps every vendor in its package.

@@ -150,8 +150,8 @@ const fewMax = 20_000
 // many says whether a query has more rows than that.
 func (o *question) many(ctx context.Context, query string, args []any) (bool, error) {
 	var n int
-	err := o.v.read.QueryRowContext(ctx, "SELECT count(*) FROM ("+query+" LIMIT ?)", append(slices.Clone(args), fewMax)...).Scan(&n)
-	return n == fewMax, err
+	err := o.v.read.QueryRowContext(ctx, "SELECT count(*) FROM ("+query+" LIMIT ?)", append(slices.Clone(args), o.v.few)...).Scan(&n)
+	return n == o.v.few, err
 }
 
 // rare returns the index of the first term that fits few runs of all, or "". The database cannot know that of a range.

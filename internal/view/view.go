@@ -61,6 +61,7 @@ type Config struct {
 // View is a view. Its methods are safe for concurrent use.
 type View struct {
 	cfg Config
+	few int // fewMax; tests have less
 
 	swap   sync.RWMutex // held for writing while the files are replaced
 	write  *sql.DB      // one connection
@@ -94,7 +95,7 @@ func Open(cfg Config) (*View, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fault.Denied.New("view: %w", err)
 	}
-	v := &View{cfg: cfg, moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
+	v := &View{cfg: cfg, few: fewMax, moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
 	err := v.open()
 	if errors.Is(err, fault.Damaged) {
 		cfg.Logger.Warn("the view is made again", "why", err)

@@ -365,10 +365,13 @@ func TestLookupRuns(t *testing.T) {
 		{`agent:"' OR 1=1 --"`, false, ""},
 		{`"\" OR words MATCH \"a"`, false, ""},
 	}
-	for _, tt := range tests {
-		found := ask(t, v, polity.Lookup{Of: polity.LookupRuns, Filter: tt.filter, All: tt.all})
-		if got := ids(found.Runs); got != tt.want {
-			t.Errorf("%q\n got %s\nwant %s", tt.filter, got, tt.want)
+	for _, few := range []int{fewMax, 3} { // the answer is the same, however it is looked up
+		v.few = few
+		for _, tt := range tests {
+			found := ask(t, v, polity.Lookup{Of: polity.LookupRuns, Filter: tt.filter, All: tt.all})
+			if got := ids(found.Runs); got != tt.want {
+				t.Errorf("%q (%d)\n got %s\nwant %s", tt.filter, few, got, tt.want)
+			}
 		}
 	}
 	found := ask(t, v, polity.Lookup{Of: polity.LookupRuns, Filter: "id:" + string(rootID(5))})
