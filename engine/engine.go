@@ -29,6 +29,7 @@ import (
 	"polity.run/fault"
 	"polity.run/internal/bus"
 	"polity.run/internal/run"
+	"polity.run/internal/telemetry"
 	"polity.run/model"
 	"polity.run/tool"
 )
@@ -63,6 +64,9 @@ type Config struct {
 	// View has the node's view made from the start on; else it is when somebody asks for something of it.
 	View bool
 	Log  *slog.Logger // default: nothing is logged
+	// Telemetry exports traces and metrics to where the variables OTEL_* of the environment say, if they do: see Engine.Metrics too.
+	Telemetry bool
+	Version   string // of the program, for telemetry
 }
 
 // Digest names a release: the SHA-256 of its JSON.
@@ -78,6 +82,7 @@ type Engine struct {
 	catalog *catalog
 	part    *run.Partition
 	views   views
+	figures figures
 	own     Digest // the release of Config.Agents
 }
 
@@ -165,11 +170,20 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Anchor: filepath.Join(e.state, "anchor"),
 		Park: cfg.Park, Free: e.free, Log: cfg.Log,
 	})
-	e.views.log = cfg.Log
-	if err == nil && cfg.View {
-		_, err = e.view()
+	if err != nil {
+		return err
 	}
-	return err
+	e.views.log = cfg.Log
+	e.figures.cfg = e.telemetry(cfg)
+	if cfg.View {
+		if _, err := e.view(); err != nil {
+			return err
+		}
+	}
+	if cfg.Telemetry && telemetry.Wanted() {
+		return e.figures.begin(ctx, e.part, true)
+	}
+	return nil
 }
 
 // installOwn makes a release of the program's own agents.
@@ -224,7 +238,7 @@ func (e *Engine) State() string { return e.state }
 
 // Close stops the node downward and waits for it. Runs that have not finished go on with the next Open.
 func (e *Engine) Close() error {
-	err := e.views.close()
+	err := errors.Join(e.views.close(), e.figures.end())
 	if e.part != nil {
 		err = errors.Join(err, e.part.Close())
 	}
