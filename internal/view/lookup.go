@@ -53,7 +53,11 @@ func (v *View) Lookup(ctx context.Context, q polity.Lookup, live Live) (polity.F
 	case polity.LookupAgents:
 		err = one.agents(ctx, &found)
 	}
-	return found, dbFaultOf(err)
+	if err = dbFaultOf(err); errors.Is(err, errOther) {
+		v.throw()
+		err = fault.Unavailable.New("the view is damaged and is made again; ask again: %s", err)
+	}
+	return found, err
 }
 
 // dbFaultOf keeps what is a fault already.
@@ -67,8 +71,8 @@ func dbFaultOf(err error) error {
 
 // catchUp waits for the commit that a question names.
 func (v *View) catchUp(ctx context.Context, q *polity.Lookup) error {
-	if q.Position == 0 {
-		q.Position = v.cfg.Log.Tip()
+	if tip := v.cfg.Log.Tip(); q.Position == 0 || q.Position > tip {
+		q.Position = tip // there is no more to wait for
 	}
 	waiting, cancel := context.WithTimeout(ctx, time.Duration(q.Wait))
 	defer cancel()

@@ -206,23 +206,30 @@ func (v *View) replace() error {
 // Rebuild has Run throw the view away and make it again. It returns when it is empty; WaitFor waits for more. It returns fault.Conflict
 // if somebody else has asked for that at the same time.
 func (v *View) Rebuild(ctx context.Context) error {
-	done := make(chan error, 1)
-	v.mu.Lock()
-	if v.anew != nil {
-		v.mu.Unlock()
+	done := v.throw()
+	if done == nil {
 		return fault.Conflict.New("view: it is being thrown away already")
 	}
-	v.anew = done
-	if v.stop != nil {
-		v.stop()
-	}
-	v.mu.Unlock()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return fault.Cancelled.New("view: rebuild: %w", context.Cause(ctx))
 	}
+}
+
+// throw asks Run to throw the view away, and returns where it says when that is done; nil if it was asked before.
+func (v *View) throw() <-chan error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.anew != nil {
+		return nil
+	}
+	v.anew = make(chan error, 1)
+	if v.stop != nil {
+		v.stop()
+	}
+	return v.anew
 }
 
 // Run makes the view from the log and follows it until ctx ends. What goes wrong is logged and tried again; State says so until then.
@@ -371,6 +378,7 @@ func (v *View) rest(ctx context.Context, w *writer, seq uint64) bool {
 		return false
 	}
 	v.sleep(ctx, left)
+	w.first = time.Now() // this was no work
 	return seq < v.cfg.Log.Tip()
 }
 
@@ -435,7 +443,7 @@ func dbFault(err error) error {
 	case errors.Is(err, context.Canceled):
 		return fault.Cancelled.New("view: %w", err)
 	case errors.As(err, &e) && (e.Code()&0xff == codeCorrupt || e.Code()&0xff == codeNotDB || strings.Contains(err.Error(), "no such table")):
-		return fault.Damaged.New("%w: %w", errOther, err)
+		return fault.Damaged.New("%w: %s", errOther, err)
 	case errors.As(err, &e) && e.Code()&0xff == codeFull:
 		return fault.Full.New("view: %w", err)
 	default:

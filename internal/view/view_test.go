@@ -559,3 +559,30 @@ func TestBehind(t *testing.T) {
 		t.Errorf("closed: %v", err)
 	}
 }
+
+// TestDamageWhileAsked wants a view that turns out to be damaged when it is asked to be made again.
+func TestDamageWhileAsked(t *testing.T) {
+	p := openLog(t, t.TempDir())
+	runs(t, p, 0, 5)
+	dir := t.TempDir()
+	v, stop := openView(t, dir, p)
+	caughtUp(t, v, p)
+	stop()
+	change(t, filepath.Join(dir, fileName), "DROP TABLE used")
+	v, stop = openView(t, dir, p)
+	defer stop()
+	q := polity.Lookup{Of: polity.LookupCosts, Wait: polity.LookupWaitMax}
+	if _, err := v.Lookup(t.Context(), q, Live{}); !errors.Is(err, fault.Unavailable) {
+		t.Fatalf("damaged: %v", err)
+	}
+	for {
+		found, err := v.Lookup(t.Context(), q, Live{})
+		if err == nil && len(found.Costs) == 3 {
+			return
+		}
+		if err != nil && !errors.Is(err, fault.Unavailable) || t.Context().Err() != nil {
+			t.Fatalf("%+v, %v", found, err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
