@@ -185,12 +185,12 @@ func (c *compiler) term(t filter.Term) (string, []any, error) {
 // did is the condition that a run, or one below it, did something with a destination. What fits seldom is gathered; else each run is looked at.
 func (c *compiler) did(col *column, t filter.Term) (string, []any, error) {
 	to, args := compare(&column{Field: col.Field, sql: "s.dest"}, t)
-	steps := " FROM steps s WHERE s.verb = '" + col.verb + "' AND " + to
-	many, err := c.many("SELECT 1"+steps, args)
-	if many {
-		return "EXISTS (SELECT 1" + steps + " AND s.root = r.root AND " + c.root + " = r.num)", args, err
+	did := " WHERE s.verb = '" + col.verb + "' AND " + to
+	many, err := c.many("SELECT 1 FROM steps s"+did, args)
+	if many { // by the run, as the index by what was done has too many
+		return "EXISTS (SELECT 1 FROM steps s INDEXED BY steps_root" + did + " AND s.root = r.root AND " + c.root + " = r.num)", args, err
 	}
-	return "r.num IN (SELECT " + c.root + steps + ")", args, err
+	return "r.num IN (SELECT " + c.root + " FROM steps s" + did + ")", args, err
 }
 
 // compare compares a column with the values of a term. Of Not it is the opposite.
