@@ -89,6 +89,7 @@ var owners = map[string][]string{
 	"github.com/cenkalti/backoff":           {"polity.run/model/provider"},
 	"golang.org/x/sys":                      {"polity.run/internal/sandbox"},
 	"golang.org/x/time":                     {"polity.run/model/provider"},
+	"modernc.org/sqlite":                    {"polity.run/internal/view"},
 	"go.opentelemetry.io/":                  {"polity.run/internal/telemetry"},
 	"github.com/prometheus/":                {"polity.run/internal/telemetry"},
 	"github.com/klauspost/compress":         {"polity.run/internal/backup"},

@@ -25,12 +25,14 @@ type Guard struct {
 	Effect polity.Effect `json:"effect,omitempty"` // what it does to the world, as it is shown to whoever decides; "" is not known
 }
 
+// ApprovePrefix begins the names of the commands that ask for an approval: approve.STEP.N about act.STEP.N.
+const ApprovePrefix = "approve."
+
 // Names and limits of approvals.
 const (
-	approvePrefix = "approve." // of the question: approve.STEP.N about act.STEP.N
-	lateSuffix    = ".late"    // of its timer
-	whyMax        = 2 << 10    // bytes of the model's words that are shown
-	reasonMax     = 2 << 10    // bytes of a reason that the model is told
+	lateSuffix = ".late" // of its timer
+	whyMax     = 2 << 10 // bytes of the model's words that are shown
+	reasonMax  = 2 << 10 // bytes of a reason that the model is told
 )
 
 // check says what is wrong with an Approve of an agent, or nil.
@@ -123,7 +125,7 @@ func (t *thinker) guard(s *thought, c *polity.Command) *told {
 	case slices.ContainsFunc(s.holds, func(h *hold) bool { return !h.ended && h.hash == hash }):
 		return &told{fmt.Sprintf("not done: %s is being asked about the same call with the same input already", t.Approve.By), true}
 	}
-	s.holds = append(s.holds, &hold{ask: approvePrefix + c.Name[len(actPrefix):], command: c.Name, action: action, hash: hash})
+	s.holds = append(s.holds, &hold{ask: ApprovePrefix + c.Name[len(actPrefix):], command: c.Name, action: action, hash: hash})
 	return nil
 }
 

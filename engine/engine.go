@@ -61,6 +61,8 @@ type Config struct {
 	Live func(run polity.RunID, command, text string)
 	// Park leaves unfinished runs of an earlier process alone until they are opened again.
 	Park bool
+	// View has the node's view made from the start on; else it is when somebody asks for something of it.
+	View bool
 	// Now is the clock of runs, for tests that do not wait for what takes days; default time.Now. When it jumps forward, call Wake.
 	Now func() time.Time
 	// Whole reads the whole log before it serves, and uses no checkpoint: every run that has not ended is held against the code of now, and every
@@ -84,6 +86,7 @@ type Engine struct {
 	blobs   *run.Blobs
 	catalog *catalog
 	part    *run.Partition
+	views   views
 	figures figures
 	own     Digest // the release of Config.Agents
 }
@@ -181,7 +184,13 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	e.catalog.topics.open(e.part)
+	e.views.log = cfg.Log
 	e.figures.cfg = e.telemetry(cfg)
+	if cfg.View {
+		if _, err := e.view(); err != nil {
+			return err
+		}
+	}
 	if cfg.Telemetry && telemetry.Wanted() {
 		return e.figures.begin(ctx, e.part, true)
 	}
@@ -211,7 +220,7 @@ func (e *Engine) State() string { return e.state }
 
 // Close stops the node downward and waits for it. Runs that have not finished go on with the next Open.
 func (e *Engine) Close() error {
-	err := e.figures.end()
+	err := errors.Join(e.views.close(), e.figures.end())
 	if e.part != nil {
 		err = errors.Join(err, e.part.Close())
 	}

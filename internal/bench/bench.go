@@ -344,6 +344,11 @@ func (a inARow) Decide(state any, e polity.Event) (any, []polity.Command) {
 var stepNames = [...]string{"s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10"}
 
 func openEngine(ctx context.Context, dir string, sync engine.Sync) (*engineSystem, error) {
+	return openNode(ctx, dir, sync, false)
+}
+
+// openNode opens an engine, which follows its log with a view if that is wanted.
+func openNode(ctx context.Context, dir string, sync engine.Sync, view bool) (*engineSystem, error) {
 	of, err := schema.For[number]()
 	if err != nil {
 		return nil, err
@@ -356,7 +361,7 @@ func openEngine(ctx context.Context, dir string, sync engine.Sync) (*engineSyste
 		Name: "five", Version: "1", Skills: []polity.Skill{{Name: "five", Input: of, Output: of}},
 		Decider: inARow{"noop", "noop", "noop", "noop", "noop"},
 	}
-	e, err := engine.Open(ctx, engine.Config{State: dir, Sync: sync, Agents: []*agent.Agent{noop, five}})
+	e, err := engine.Open(ctx, engine.Config{State: dir, Sync: sync, Agents: []*agent.Agent{noop, five}, View: view})
 	if err != nil {
 		return nil, err
 	}

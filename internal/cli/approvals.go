@@ -34,7 +34,7 @@ func (a *app) newApprovals() *cobra.Command {
 		Use: "approvals", Short: "See and decide what waits for approval", Long: approvalsHelp,
 		Example: "  polity approvals list\n  polity approvals approve 3fa9c1d2e4b5", Args: noSubcommand, RunE: help,
 	}
-	cmd.AddCommand(a.newApprovalsList(), a.newApprovalsShow(), a.newApprove(), a.newDeny())
+	cmd.AddCommand(a.newApprovalsList(), a.newApprovalsShow(), a.newApprove(), a.newDeny(), a.newApprovalsHistory())
 	return cmd
 }
 

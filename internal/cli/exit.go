@@ -110,6 +110,9 @@ func flagError(cmd *cobra.Command, err error) error {
 	if !errors.As(err, &unknown) {
 		return usagef("%w\nSee: %s --help", err, cmd.CommandPath())
 	}
+	if strings.Contains(cmd.Use, "[FILTER") {
+		err = fmt.Errorf("%w; before a filter that begins with - write --", err)
+	}
 	var known []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
 	return usagef("%w%s\nSee: %s --help", err, suggest(unknown.GetSpecifiedName(), known), cmd.CommandPath())

@@ -46,6 +46,8 @@ type node interface {
 	Reconcile(ctx context.Context, q client.Reconcile) (polity.Finding, error)
 	Export(ctx context.Context, id polity.RunID, path string) (polity.Archive, error)
 	Import(ctx context.Context, path string) (polity.Archive, error)
+	Lookup(ctx context.Context, q polity.Lookup) (polity.Found, error)
+	RebuildView(ctx context.Context) error
 	Backup(ctx context.Context, path string, tell func(polity.Progress)) (polity.Backup, error)
 	Close() error
 }

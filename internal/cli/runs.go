@@ -26,7 +26,7 @@ func (a *app) newRuns() *cobra.Command {
 		Example: "  polity runs list --status running\n  polity runs show k3j2\n  polity runs tail k3j2\n  polity runs resume k3j2\n  polity runs cancel k3j2 --reason \"wrong folder\"",
 		Args:    noSubcommand, RunE: help,
 	}
-	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsTail(), a.newRunsPause(), a.newRunsResume(), a.newRunsSignal(), a.newRunsCancel(), a.newRunsQuestions(), a.newRunsAnswer(),
+	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsSteps(), a.newRunsTail(), a.newRunsPause(), a.newRunsResume(), a.newRunsSignal(), a.newRunsCancel(), a.newRunsQuestions(), a.newRunsAnswer(),
 		a.newRunsEvents(), a.newRunsReplay(),
 		a.newRunsDiff(), a.newRunsFork(), a.newRunsRetry(), a.newRunsExport(), a.newRunsImport(), a.newRunsVerify())
 	return cmd
@@ -67,35 +67,40 @@ func (a *app) attempt(ctx context.Context, find func(context.Context) (node, err
 	return err
 }
 
+const runsListHelp = `List runs, the newest first.
+
+FILTER says which: terms that all have to hold, as in
+
+  status:failed,exhausted agent:desk cost>0.5 started>-1h tokens>=1k refund '"out of stock"'
+
+A term is FIELD:VALUE or FIELD!=VALUE, with commas between alternatives and * at the end of a beginning; for numbers also > >= < <=;
+or a word or "phrase" that stands in the run's input, output or faults, or in those of what it did. A - before a term turns it around
+(write -- before the filter then, so that it is taken for no flag).
+
+Fields:
+`
+
 func (a *app) newRunsList() *cobra.Command {
 	status := &choice{allowed: statuses()}
-	limit := listDefault
+	q := polity.Lookup{Of: polity.LookupRuns}
 	cmd := &cobra.Command{
-		Use: "list", Short: "List runs, the newest first", Args: args(cobra.NoArgs),
-		Example: "  polity runs list\n  polity runs list --status failed --limit 5 -o json",
+		Use: "list [FILTER...]", Short: "List runs, the newest first", Long: runsListHelp + fieldsHelp(polity.LookupRuns),
+		Example: "  polity runs list\n  polity runs list status:failed 'started>-1d' refund\n  polity runs list 'cost>0.5' --sort -cost --limit 5 -o json\n  polity runs list agent:reviewer --all",
 	}
 	cmd.Flags().Var(status, "status", "only runs that are "+strings.Join(status.allowed, "|"))
-	cmd.Flags().IntVar(&limit, "limit", limit, "list at most so many runs; 0 for all")
+	cmd.Flags().StringVar(&q.Sort, "sort", "", "by started, ended, cost, tokens or took, with - before it for the largest first (default -started)")
+	cmd.Flags().BoolVar(&q.All, "all", false, "list the runs below others too")
+	flags := lookupFlags(cmd, "runs")
 	output := outputFlag(cmd, "text", "text", "json")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if limit < 0 {
-			return usagef("--limit is negative")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		q.Filter = strings.Join(args, " ")
+		if status.value != "" {
+			q.Filter = "status:" + status.value + " " + q.Filter
 		}
-		var all []polity.Summary
-		err := a.with(cmd.Context(), func(ctx context.Context, n node) (err error) {
-			all, err = n.List(ctx)
-			return err
-		})
-		if errors.Is(err, fault.NotFound) {
-			a.screen.say("note: %s", clean(err.Error()))
-			err = nil
-		}
+		list := []polity.RunRow{}
+		err := a.pages(cmd.Context(), q, flags, func(f polity.Found) int { list = append(list, f.Runs...); return len(list) })
 		if err != nil {
 			return err
-		}
-		list, left := newest(all, status.value, limit)
-		if left > 0 {
-			a.screen.say("note: %s more; --limit shows them", count(left, "run"))
 		}
 		if output.value == "json" {
 			return a.writeJSON(list)
@@ -113,29 +118,13 @@ func statuses() []string {
 	return words
 }
 
-// newest returns the last runs of a status, the newest first, and how many more there are.
-func newest(all []polity.Summary, status string, limit int) (list []polity.Summary, left int) {
-	list = []polity.Summary{}
-	for i := len(all) - 1; i >= 0; i-- {
-		if status != "" && all[i].Status.String() != status {
-			continue
-		}
-		if limit > 0 && len(list) == limit {
-			left++
-			continue
-		}
-		list = append(list, all[i])
-	}
-	return list, left
-}
-
-func (a *app) printList(list []polity.Summary) error {
+func (a *app) printList(list []polity.RunRow) error {
 	if len(list) == 0 {
 		a.screen.say("note: there are no such runs")
 		return nil
 	}
 	head := []string{"ID", "AGENT", "STATUS", "OPENED", "TIME", "USED"}
-	if slices.ContainsFunc(list, func(s polity.Summary) bool { return len(s.Waiting) > 0 }) {
+	if slices.ContainsFunc(list, func(s polity.RunRow) bool { return len(s.Waiting) > 0 }) {
 		head = append(head, "WAITS FOR")
 	}
 	rows := [][]string{head}
@@ -144,7 +133,7 @@ func (a *app) printList(list []polity.Summary) error {
 		if !s.Ended.IsZero() {
 			took = seconds(s.Ended.Sub(s.Opened))
 		}
-		rows = append(rows, []string{string(s.ID), s.Agent, standing(s), moment(s.Opened), took, usage(s.Usage), waits(s)})
+		rows = append(rows, []string{string(s.ID), s.Agent, standing(s.Summary), moment(s.Opened), took, usage(s.Usage), waits(s.Summary)})
 	}
 	return a.out([]byte(table(rows)))
 }
@@ -215,7 +204,14 @@ func (a *app) newRunsShow() *cobra.Command {
 				}
 				return fault.NotFound.New("run %s has no step %q%s", s.ID, id, suggest(string(id), known))
 			}
-			return a.show(s, t.below(id), output.value)
+			if err := a.show(s, t.below(id), output.value); err != nil || output.value != "" && output.value != "text" || t.root.usage.Tokens() == 0 {
+				return err
+			}
+			text, err := a.usedBy(ctx, n, id)
+			if err != nil {
+				return err
+			}
+			return a.outf("%s", text)
 		})
 	}
 	return cmd

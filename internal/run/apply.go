@@ -146,6 +146,7 @@ func (c *core) diverge(t *tree, format string, args ...any) {
 func (c *core) stop(t *tree, f *fault.Error) {
 	t.stopped = f
 	c.alarm(t, 0)
+	c.halted[t.id] = t
 	t.summary.Status, t.summary.Fault = polity.StatusStopped, f
 	if t.root != nil {
 		c.drop(t.root)
@@ -161,6 +162,7 @@ func (c *core) stop(t *tree, f *fault.Error) {
 // endStopped takes over how a tree ended although its state could not be folded.
 func (c *core) endStopped(t *tree, rec *record) {
 	t.stopped, t.end = nil, t.last
+	delete(c.halted, t.id)
 	t.summary.Status, t.summary.Fault, t.summary.Ended = rec.status, nil, c.lastAt
 	t.summary.Usage = rec.usage
 }

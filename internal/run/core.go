@@ -70,12 +70,13 @@ type core struct {
 	catalog Catalog
 	epoch   [8]byte
 
-	runs  map[polity.RunID]*run
-	trees map[polity.RunID]*tree
-	roots []*tree // in the order of opening
-	waits waits
-	talks map[conversation][]*tree // that have not ended, in the order of opening
-	laden uint64                   // the last commit before which there was something that no checkpoint tells of
+	runs   map[polity.RunID]*run
+	trees  map[polity.RunID]*tree
+	roots  []*tree                // in the order of opening
+	halted map[polity.RunID]*tree // those that are stopped
+	waits  waits
+	talks  map[conversation][]*tree // that have not ended, in the order of opening
+	laden  uint64                   // the last commit before which there was something that no checkpoint tells of
 
 	seq      uint64    // of the last acknowledged commit
 	head     hash      // its hash
@@ -247,7 +248,7 @@ type notice struct {
 func newCore(h host, catalog Catalog, epoch [8]byte) *core {
 	return &core{
 		host: h, catalog: catalog, epoch: epoch, soft: packSoft, awakeMax: foldAwakeMax,
-		runs: map[polity.RunID]*run{}, trees: map[polity.RunID]*tree{},
+		runs: map[polity.RunID]*run{}, trees: map[polity.RunID]*tree{}, halted: map[polity.RunID]*tree{},
 	}
 }
 

@@ -258,6 +258,7 @@ func (c *core) retold(t *tree, err error) (*tree, error) {
 func (c *core) clear() {
 	clear(c.runs)
 	clear(c.trees)
+	clear(c.halted)
 	clear(c.roots)
 	c.roots, c.seq, c.dead = c.roots[:0], 0, nil
 	c.waits, c.talks = waits{}, nil

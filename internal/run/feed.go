@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -224,4 +225,24 @@ func factOf(r *record, at time.Time, seq uint64) Fact {
 		f.Fault = cancelFault(r.reason)
 	}
 	return f
+}
+
+// Stopped returns the root runs that are stopped, which the log does not tell.
+func (p *Partition) Stopped(ctx context.Context) ([]polity.RunID, error) {
+	return ask(ctx, p, func(c *core, reply func([]polity.RunID, error)) {
+		reply(slices.Sorted(maps.Keys(c.halted)), nil)
+	})
+}
+
+// Current returns the summaries of those of the root runs that there are.
+func (p *Partition) Current(ctx context.Context, ids []polity.RunID) (map[polity.RunID]polity.Summary, error) {
+	return ask(ctx, p, func(c *core, reply func(map[polity.RunID]polity.Summary, error)) {
+		found := map[polity.RunID]polity.Summary{}
+		for _, id := range ids {
+			if t := c.trees[id]; t != nil {
+				found[id] = c.current(t)
+			}
+		}
+		c.answer(func(err error) { reply(found, err) })
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"strconv"
 
 	"polity.run/client"
 	"polity.run/fault"
@@ -107,6 +108,7 @@ func (s *Server) answer(w http.ResponseWriter, status int, v any) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set(client.PositionHeader, strconv.FormatUint(s.engine.Position(), 10))
 	w.WriteHeader(status)
 	if _, err := w.Write(append(data, '\n')); err != nil {
 		s.log.Debug("rest: the one who asked has gone away", "error", err)

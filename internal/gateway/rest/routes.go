@@ -41,6 +41,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/questions", s.answerQuestion)
 	mux.HandleFunc("POST /v1/memory", s.memory)
 	mux.HandleFunc("POST /v1/coordinate", s.coordinate)
+	mux.HandleFunc("POST /v1/lookup", s.lookup)
+	mux.HandleFunc("POST /v1/view/rebuild", s.rebuildView)
 	mux.HandleFunc("POST /v1/reconcile", s.reconcile)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, fault.NotFound.New("rest: nothing answers to %s %.200q", r.Method, r.URL.Path))

@@ -1,0 +1,39 @@
+package rest
+
+import (
+	"net/http"
+
+	"polity.run"
+	"polity.run/fault"
+)
+
+// lookup answers from the node's view. Whoever would wait longer than a question may take asks again.
+func (s *Server) lookup(w http.ResponseWriter, r *http.Request) {
+	var q polity.Lookup
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	if q.Wait > polity.Duration(pollWait) {
+		s.refuse(w, fault.Invalid.New("rest: lookup: wait: the most is %s here; ask again", pollWait))
+		return
+	}
+	found, err := s.engine.Lookup(r.Context(), q)
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, found)
+}
+
+func (s *Server) rebuildView(w http.ResponseWriter, r *http.Request) {
+	if err := read(r.Body, &struct{}{}); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	if err := s.engine.RebuildView(r.Context()); err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, struct{}{})
+}

@@ -1,0 +1,466 @@
+// Package view answers questions about runs from tables that are made from the log. It is the only package that knows SQL.
+//
+// It exists so that lists, searches and sums over a million runs cost the kernel nothing: what it needs is in the log, and the log is all
+// that it reads. A view is a cache. It can be thrown away, and is by itself if it is of another version or was made from another log;
+// made again it is the same. The life of one:
+//
+//	Open -> Run (reads the log, follows it) ... Lookup, from anywhere -> Close
+//
+// What commits tell and the position that they bring it to are written in one transaction, so each counts exactly once.
+package view
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"polity.run"
+	"polity.run/fault"
+	"polity.run/internal/run"
+)
+
+const (
+	fileName   = "view.db"
+	readersMax = 4                      // questions that are answered at once
+	batchMax   = 5000                   // facts in one transaction
+	pace       = 200 * time.Millisecond // between two transactions while nobody waits
+	yieldShare = 3                      // while nobody waits it rests for so many times as long as it worked
+	yieldMax   = 2 * time.Second
+	retryFirst = 100 * time.Millisecond // before the log is read again after something went wrong
+	retryMax   = 10 * time.Second
+	answerMax  = 30 * time.Second // one question
+)
+
+// Log is what a view is made from. *run.Partition is one.
+type Log interface {
+	Feed(ctx context.Context, from uint64, each func(*run.Commit) error) error
+	Tip() uint64
+	Commit(ctx context.Context, seq uint64) (*run.Commit, error)
+	Data(f *run.Fact) (json.RawMessage, error)
+}
+
+// Config says where a view is and what it is made from.
+type Config struct {
+	Dir string // the view's own folder, which is made if it is not there
+	Log Log
+	// Person says whether an agent of a release is a person. It has to say the same whenever it is asked.
+	Person func(release run.Digest, agent string) bool
+	Logger *slog.Logger
+}
+
+// View is a view. Its methods are safe for concurrent use.
+type View struct {
+	cfg Config
+	few int // fewMax; tests have less
+
+	swap   sync.RWMutex // held for writing while the files are replaced
+	write  *sql.DB      // one connection
+	read   *sql.DB
+	single sync.Mutex // held by Run
+
+	mu      sync.Mutex
+	at      position
+	moved   chan struct{} // closed when at changes
+	wanted  uint64        // somebody waits for this commit
+	hurry   chan struct{}
+	problem error
+	stop    context.CancelFunc // ends the reading that goes on
+	anew    chan error         // somebody waits for the view to be thrown away
+}
+
+// position is how far the log is told of.
+type position struct {
+	seq                uint64
+	head               string // hash of the commit there
+	at                 time.Time
+	runs, steps, texts int64 // the last numbers that were given
+}
+
+// Open opens a view, or makes an empty one. It reads nothing of the log yet. It returns fault.Denied if the folder cannot be
+// written and fault.Full if there is no room. Close it.
+func Open(cfg Config) (*View, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fault.Denied.New("view: %w", err)
+	}
+	v := &View{cfg: cfg, few: fewMax, moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
+	err := v.open()
+	if errors.Is(err, fault.Damaged) {
+		cfg.Logger.Warn("the view is made again", "why", err)
+		err = v.replace()
+	}
+	if err != nil {
+		return nil, errors.Join(err, v.shut())
+	}
+	return v, nil
+}
+
+// Close closes the view. Run has to have ended.
+func (v *View) Close() error {
+	v.swap.Lock()
+	defer v.swap.Unlock()
+	return v.shut()
+}
+
+func (v *View) shut() error {
+	var errs []error
+	for _, db := range []*sql.DB{v.read, v.write} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	v.read, v.write = nil, nil
+	return errors.Join(errs...)
+}
+
+func (v *View) path() string { return filepath.Join(v.cfg.Dir, fileName) }
+
+// open opens the file. It returns fault.Damaged if it is none, or one of another version.
+func (v *View) open() error {
+	// Synced once in a while: a power cut loses the last transactions as a whole, and the log is read again from before them.
+	const common = "?_pragma=busy_timeout(10000)&_pragma=cache_size(-32000)"
+	var err error
+	if v.write, err = sql.Open("sqlite", "file:"+v.path()+common+"&_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=wal_autocheckpoint(4000)"); err != nil {
+		return dbFault(err)
+	}
+	v.write.SetMaxOpenConns(1)
+	if v.read, err = sql.Open("sqlite", "file:"+v.path()+common+"&_pragma=query_only(1)"); err != nil {
+		return dbFault(err)
+	}
+	v.read.SetMaxOpenConns(readersMax)
+	v.read.SetMaxIdleConns(readersMax)
+	var version int
+	if err := v.write.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
+		return dbFault(err)
+	}
+	if version == 0 {
+		if err := v.create(); err != nil {
+			return err
+		}
+	} else if version != Schema {
+		return fault.Damaged.New("view: %s is of version %d, and this program makes %d", v.path(), version, Schema)
+	}
+	return v.load()
+}
+
+func (v *View) create() error {
+	tx, err := v.write.Begin()
+	if err != nil {
+		return dbFault(err)
+	}
+	if _, err = tx.Exec(tables); err == nil {
+		_, err = tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", Schema))
+	}
+	if err != nil {
+		return errors.Join(dbFault(err), tx.Rollback())
+	}
+	return dbFault(tx.Commit())
+}
+
+// load reads the position.
+func (v *View) load() error {
+	var p position
+	var at int64
+	err := v.write.QueryRow("SELECT seq, head, at, runs, steps, texts FROM position").Scan(&p.seq, &p.head, &at, &p.runs, &p.steps, &p.texts)
+	if err != nil {
+		return dbFault(err)
+	}
+	p.at = timeOf(at)
+	v.move(p)
+	return nil
+}
+
+func (v *View) move(p position) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.at = p
+	close(v.moved)
+	v.moved = make(chan struct{})
+}
+
+// replace throws the files away and begins with empty ones. Nobody else uses them, or v.swap is held.
+func (v *View) replace() error {
+	if err := v.shut(); err != nil {
+		return dbFault(err)
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(v.path() + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fault.Denied.New("view: %w", err)
+		}
+	}
+	return v.open()
+}
+
+// Rebuild has Run throw the view away and make it again. It returns when it is empty; WaitFor waits for more. It returns fault.Conflict
+// if somebody else has asked for that at the same time.
+func (v *View) Rebuild(ctx context.Context) error {
+	done := v.throw()
+	if done == nil {
+		return fault.Conflict.New("view: it is being thrown away already")
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fault.Cancelled.New("view: rebuild: %w", context.Cause(ctx))
+	}
+}
+
+// throw asks Run to throw the view away, and returns where it says when that is done; nil if it was asked before.
+func (v *View) throw() <-chan error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.anew != nil {
+		return nil
+	}
+	v.anew = make(chan error, 1)
+	if v.stop != nil {
+		v.stop()
+	}
+	return v.anew
+}
+
+// Run makes the view from the log and follows it until ctx ends. What goes wrong is logged and tried again; State says so until then.
+func (v *View) Run(ctx context.Context) {
+	v.single.Lock()
+	defer v.single.Unlock()
+	for wait := retryFirst; ctx.Err() == nil; wait = min(2*wait, retryMax) {
+		before := v.position().seq
+		err := errOther // as when the files could not be replaced before
+		if v.write != nil {
+			err = v.follow(v.begin(ctx))
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if done := v.thrown(); done != nil {
+			err = v.swapped()
+			done <- err
+		} else if errors.Is(err, errOther) {
+			v.cfg.Logger.Warn("the view is made again", "why", err)
+			err = v.swapped()
+		}
+		v.fail(err)
+		if err == nil || v.position().seq != before {
+			wait = retryFirst
+		}
+		if err == nil {
+			continue
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// begin returns the context of a reading, which ends when the view is to be thrown away.
+func (v *View) begin(ctx context.Context) context.Context {
+	ctx, stop := context.WithCancel(ctx)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.stop != nil {
+		v.stop() // of the reading before, which has ended
+	}
+	v.stop = stop
+	if v.anew != nil {
+		stop()
+	}
+	return ctx
+}
+
+// thrown returns who waits for the view to be thrown away, or nil.
+func (v *View) thrown() chan error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	done := v.anew
+	v.anew = nil
+	return done
+}
+
+// swapped replaces the files while nobody reads them.
+func (v *View) swapped() error {
+	v.swap.Lock()
+	defer v.swap.Unlock()
+	return v.replace()
+}
+
+// fail remembers why the view does not go on; nil for nothing.
+func (v *View) fail(err error) {
+	if err != nil {
+		v.cfg.Logger.Error("the view does not go on", "error", err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.problem = err
+}
+
+func (v *View) position() position {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.at
+}
+
+// errOther says that the files do not belong to the log, or are not whole.
+var errOther = fault.Damaged.New("view: it was not made from this log, or is not whole")
+
+// follow reads the log from where the view is.
+func (v *View) follow(ctx context.Context) error {
+	at := v.position()
+	if at.seq > 0 {
+		c, err := v.cfg.Log.Commit(ctx, at.seq)
+		switch {
+		case errors.Is(err, fault.NotFound), err == nil && c.Head != at.head:
+			return errOther
+		case err != nil:
+			return err
+		}
+	}
+	conn, err := v.write.Conn(ctx)
+	if err != nil {
+		return dbFault(err)
+	}
+	w := newWriter(v, conn, at)
+	defer w.close()
+	return v.cfg.Log.Feed(ctx, at.seq+1, func(c *run.Commit) error {
+		if err := w.commit(c); err != nil {
+			return err
+		}
+		if w.facts < batchMax && (c.Seq < v.cfg.Log.Tip() || v.rest(ctx, w, c.Seq)) {
+			return nil
+		}
+		err := w.flush()
+		if err == nil {
+			v.yield(ctx, time.Since(w.first))
+		}
+		return err
+	})
+}
+
+// yield leaves the machine to the runs for a while, in proportion to the time that was worked, unless somebody waits for the view.
+func (v *View) yield(ctx context.Context, worked time.Duration) {
+	v.mu.Lock()
+	waits := v.wanted > v.at.seq
+	v.mu.Unlock()
+	if !waits {
+		v.sleep(ctx, min(yieldShare*worked, yieldMax))
+	}
+}
+
+// sleep waits, until somebody is in a hurry.
+func (v *View) sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-v.hurry:
+	case <-ctx.Done():
+	}
+}
+
+// rest waits a little at the end of the log, unless somebody waits for what it tells or nothing was written for a while. It says whether there is more
+// to read now.
+func (v *View) rest(ctx context.Context, w *writer, seq uint64) bool {
+	left := pace - time.Since(w.flushed)
+	if left <= 0 || v.isWanted(seq) {
+		return false
+	}
+	v.sleep(ctx, left)
+	w.first = time.Now() // this was no work
+	return seq < v.cfg.Log.Tip()
+}
+
+func (v *View) isWanted(seq uint64) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.wanted > v.at.seq && v.wanted <= seq
+}
+
+// WaitFor waits until the view tells of a commit. It returns the reason of ctx if that ends before.
+func (v *View) WaitFor(ctx context.Context, seq uint64) error {
+	for {
+		v.mu.Lock()
+		if v.at.seq >= seq {
+			v.mu.Unlock()
+			return nil
+		}
+		v.wanted = max(v.wanted, seq)
+		moved := v.moved
+		v.mu.Unlock()
+		select {
+		case v.hurry <- struct{}{}:
+		default:
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fault.Timeout.New("view: wait for commit %d: %w", seq, context.Cause(ctx))
+		}
+	}
+}
+
+// State says how far the view is.
+func (v *View) State() polity.ViewState {
+	tip := v.cfg.Log.Tip()
+	v.mu.Lock()
+	s := polity.ViewState{Position: v.at.seq, At: v.at.at, Tip: max(tip, v.at.seq), Schema: Schema}
+	if v.problem != nil {
+		s.Problem = v.problem.Error()
+	}
+	v.mu.Unlock()
+	s.Behind = s.Tip - s.Position
+	if s.Behind > 0 && !s.At.IsZero() {
+		s.Lag = polity.Duration(max(0, time.Since(s.At)).Round(time.Millisecond))
+	}
+	for _, suffix := range []string{"", "-wal"} {
+		if info, err := os.Stat(v.path() + suffix); err == nil {
+			s.Bytes += info.Size()
+		}
+	}
+	return s
+}
+
+// dbFault gives an error of the database its kind.
+func dbFault(err error) error {
+	var e *sqlite.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return fault.Timeout.New("view: %w", err)
+	case errors.Is(err, context.Canceled):
+		return fault.Cancelled.New("view: %w", err)
+	case errors.As(err, &e) && (e.Code()&0xff == codeCorrupt || e.Code()&0xff == codeNotDB || strings.Contains(err.Error(), "no such table")):
+		return fault.Damaged.New("%w: %s", errOther, err)
+	case errors.As(err, &e) && e.Code()&0xff == codeFull:
+		return fault.Full.New("view: %w", err)
+	default:
+		return fault.Unavailable.New("view: %w", err)
+	}
+}
+
+// Codes of SQLite's results.
+const (
+	codeCorrupt = 11
+	codeFull    = 13
+	codeNotDB   = 26
+)
+
+func timeOf(nano int64) time.Time {
+	if nano == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nano).UTC()
+}
