@@ -11,6 +11,8 @@ type Skill struct {
 	// Input and Output are JSON Schemas (draft 2020-12); empty means any JSON value.
 	Input  json.RawMessage `json:"input,omitempty"`
 	Output json.RawMessage `json:"output,omitempty"`
+	// Reads are the versions of the registered input schema that are read, as in "1-3"; "" is all up to the one that Input is.
+	Reads string `json:"reads,omitempty"`
 }
 
 // Stance is which side of the question a claim supports.

@@ -3,6 +3,7 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -122,7 +123,10 @@ func Compatible(older []json.RawMessage, newer json.RawMessage, p Policy) ([]Dif
 		if err != nil {
 			return nil, fault.Invalid.New("version %d: %w", i+1, err)
 		}
-		if bytes.Equal(raw, newer) {
+		if same, err := equal(raw, newer); err != nil || same {
+			if err != nil {
+				return nil, err
+			}
 			continue
 		}
 		number := i + 1
@@ -137,6 +141,16 @@ func Compatible(older []json.RawMessage, newer json.RawMessage, p Policy) ([]Dif
 		}
 	}
 	return out, nil
+}
+
+// equal says whether two schemas are the same text but for spaces and order.
+func equal(a, b json.RawMessage) (bool, error) {
+	if len(a) == 0 || len(b) == 0 {
+		return len(a) == len(b), nil
+	}
+	x, err1 := Canonical(a)
+	y, err2 := Canonical(b)
+	return bytes.Equal(x, y), errors.Join(err1, err2)
 }
 
 func tagged(list []Difference, breaks Breaks, with int) []Difference {

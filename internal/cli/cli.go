@@ -118,6 +118,7 @@ func (a *app) root() *cobra.Command {
 		a.newDoctor(),
 		a.newValidate(),
 		a.newSchema(),
+		a.newSchemas(),
 		a.newBench(),
 		a.newVersion(),
 	)
