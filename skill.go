@@ -11,7 +11,9 @@ type Skill struct {
 	// Input and Output are JSON Schemas (draft 2020-12); empty means any JSON value.
 	Input  json.RawMessage `json:"input,omitempty"`
 	Output json.RawMessage `json:"output,omitempty"`
-	// Reads are the versions of the registered input schema that are read, as in "1-3"; "" is all up to the one that Input is.
+	// Type is the registered type that Input is of, as orders.placed.v3; "" is what is registered for the skill, if anything is.
+	Type string `json:"type,omitempty"`
+	// Reads are the versions of it that are read, as in "1-3"; "" is all up to the one that Input is.
 	Reads string `json:"reads,omitempty"`
 }
 

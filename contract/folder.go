@@ -32,10 +32,16 @@ const (
 //	schemas/orders.placed/v2.upcast.json   how version 1 is read as version 2, if there is something to do
 //	schemas/orders.placed/v1.golden.json   data of version 1, as a list, if there is some
 //	schemas/skill/critic/review/in/...     the same, of skill:critic/review/in
-type Folder struct{ dir string }
+type Folder struct {
+	dir    string
+	within *os.Root // it must not leave; nil for none
+}
 
 // OpenFolder returns the folder at a path, which need not be there before the first Register.
-func OpenFolder(dir string) *Folder { return &Folder{dir} }
+func OpenFolder(dir string) *Folder { return &Folder{dir: dir} }
+
+// Within returns the folder named FolderName of another one, and reads nothing outside of that. It is for reading alone.
+func Within(root *os.Root) *Folder { return &Folder{FolderName, root} }
 
 // summary is a subject's own file.
 type summary struct {
@@ -52,7 +58,11 @@ func file(number int, what string) string { return fmt.Sprintf("v%d%s.json", num
 
 // root opens the folder. It returns nil if it is not there.
 func (f *Folder) root() (*os.Root, error) {
-	root, err := os.OpenRoot(f.dir)
+	open := os.OpenRoot
+	if f.within != nil {
+		open = f.within.OpenRoot
+	}
+	root, err := open(f.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

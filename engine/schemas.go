@@ -184,7 +184,13 @@ func (e *Engine) upcast(ctx context.Context, def *agent.Definition, q Request) (
 	if err != nil {
 		return nil, err
 	}
-	subject, err := store.Subject(ctx, contract.SkillSubject(string(def.Name), s.Name, false))
+	name := contract.SkillSubject(string(def.Name), s.Name, false)
+	if s.Type != "" {
+		if name, _, err = contract.ParseType(s.Type); err != nil {
+			return nil, err
+		}
+	}
+	subject, err := store.Subject(ctx, name)
 	if err != nil {
 		return nil, fault.Of(err).Kind.New("input of version %d: %w; register what the skill is asked, or leave the version out", q.Version, err)
 	}

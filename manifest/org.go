@@ -373,6 +373,9 @@ func (b *builder) sequence(o *org) pattern.Config {
 			one.Undo = &pattern.Undo{Agent: polity.AgentName(s.Undo.Agent), Skill: string(s.Undo.Skill)}
 		}
 		cfg.Stages = append(cfg.Stages, one)
+		if n := len(cfg.Stages); n > 1 {
+			b.handsOver(&cfg.Stages[n-2], &cfg.Stages[n-1], fmt.Sprintf("%s.stages[%d]", o.path, n-1))
+		}
 	}
 	return cfg
 }

@@ -110,8 +110,7 @@ func Compatible(older []json.RawMessage, newer json.RawMessage, p Policy) ([]Dif
 	if err := p.Mode.Check(); err != nil {
 		return nil, err
 	}
-	next, err := Compile(newer)
-	if err != nil {
+	if _, err := Compile(newer); err != nil {
 		return nil, err
 	}
 	var out []Difference
@@ -119,28 +118,47 @@ func Compatible(older []json.RawMessage, newer json.RawMessage, p Policy) ([]Dif
 		if p.Mode == None || !p.Mode.Transitive() && i < len(older)-1 {
 			continue
 		}
-		before, err := Compile(raw)
-		if err != nil {
-			return nil, fault.Invalid.New("version %d: %w", i+1, err)
-		}
-		if same, err := equal(raw, newer); err != nil || same {
-			if err != nil {
-				return nil, err
-			}
-			continue
-		}
 		number := i + 1
 		if len(older) == 1 {
 			number = 0
 		}
+		before, after := Side{"old", raw}, Side{"new", newer}
 		if p.Mode.Backward() {
-			out = append(out, tagged(before.fits(next, p.Declared, "old", "new"), NewReaders, number)...)
+			list, err := Fits(before, after, p.Declared)
+			if err != nil {
+				return nil, fault.Invalid.New("version %d: %w", i+1, err)
+			}
+			out = append(out, tagged(list, NewReaders, number)...)
 		}
 		if p.Mode.Forward() {
-			out = append(out, tagged(next.fits(before, p.Declared, "new", "old"), OldReaders, number)...)
+			list, err := Fits(after, before, p.Declared)
+			if err != nil {
+				return nil, fault.Invalid.New("version %d: %w", i+1, err)
+			}
+			out = append(out, tagged(list, OldReaders, number)...)
 		}
 	}
 	return out, nil
+}
+
+// Side is a schema with the name that differences call it by, as old or new, or who writes or reads by it.
+type Side struct {
+	Name   string
+	Schema json.RawMessage
+}
+
+// Fits returns why the reader's schema is not shown to accept all that the writer's does; nothing means that it does. See Compatible for how
+// that is decided, and Policy for declared. It returns fault.Invalid for what is not a schema.
+func Fits(writer, reader Side, declared bool) ([]Difference, error) {
+	if same, err := equal(writer.Schema, reader.Schema); err != nil || same {
+		return nil, err
+	}
+	a, err1 := Compile(writer.Schema)
+	b, err2 := Compile(reader.Schema)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	return a.fits(b, declared, writer.Name, reader.Name), nil
 }
 
 // equal says whether two schemas are the same text but for spaces and order.

@@ -32,6 +32,7 @@ type asked struct {
 	input    string
 	agent    string
 	skill    string
+	version  int // of the registered schema that the input was written for
 	bounds   string
 	fresh    bool // a new run, whatever ran before
 }
@@ -74,7 +75,7 @@ func (a *app) request(ctx context.Context, q asked) (client.Request, error) {
 	if err != nil {
 		return client.Request{}, err
 	}
-	r := client.Request{Release: &m.Release, Files: m.Blobs, Agent: cmp.Or(q.agent, m.Release.Main), Skill: q.skill}
+	r := client.Request{Release: &m.Release, Files: m.Blobs, Agent: cmp.Or(q.agent, m.Release.Main), Skill: q.skill, Version: q.version}
 	if err := checkAsked(&m.Release, r.Agent, r.Skill); err != nil {
 		return client.Request{}, err
 	}
