@@ -270,7 +270,7 @@ func FuzzReadStream(f *testing.F) {
 	f.Add("{\"end\":true,\"error\":{\"kind\":\"failed\",\"text\":\"x\"}}")
 	f.Add("{\"kind\":1}")
 	f.Fuzz(func(t *testing.T, text string) {
-		ended, err := readStream(strings.NewReader(text), func(polity.Notice) error { return nil }, func() {})
+		ended, err := readStream(strings.NewReader(text), func(Line) error { return nil }, func() {})
 		if !ended && err == nil {
 			t.Errorf("%q: cut, and nothing said", text)
 		}

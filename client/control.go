@@ -46,6 +46,22 @@ func (c *Client) Import(ctx context.Context, path string) (polity.Archive, error
 	return answer, err
 }
 
+// Backup has the node write everything that its state holds into a new file, while it goes on; tell, if not nil, is told of the
+// progress. It returns fault.Conflict if there is such a file, and fault.Damaged if the state is damaged.
+func (c *Client) Backup(ctx context.Context, path string, tell func(polity.Progress)) (polity.Backup, error) {
+	var made polity.Backup
+	err := c.lines(ctx, http.MethodPost, "/v1/backup", File{path}, func(l Line) error {
+		switch {
+		case l.Backup != nil:
+			made = *l.Backup
+		case l.Progress != nil && tell != nil:
+			tell(*l.Progress)
+		}
+		return nil
+	})
+	return made, err
+}
+
 // Fork asks for a run that begins with what another one's log tells up to an event, and then goes on by itself.
 type Fork struct {
 	// ID is the fork's; "" derives it, so that the same fork is the same run.

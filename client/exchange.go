@@ -79,9 +79,19 @@ func parseFailure(status int, data []byte) error {
 
 // stream asks for notices and hands them on until the stream ends.
 func (c *Client) stream(ctx context.Context, path string, each func(polity.Notice) error) error {
+	return c.lines(ctx, http.MethodGet, path, nil, func(l Line) error {
+		if l.End {
+			return nil
+		}
+		return each(l.Notice)
+	})
+}
+
+// lines asks for a stream and hands on its lines, the last one too if it is no error.
+func (c *Client) lines(ctx context.Context, method, path string, question any, each func(Line) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	resp, err := c.send(ctx, http.MethodGet, path, nil)
+	resp, err := c.send(ctx, method, path, question)
 	if err != nil {
 		return err
 	}
@@ -90,10 +100,10 @@ func (c *Client) stream(ctx context.Context, path string, each func(polity.Notic
 		cancel(fault.Unavailable.New("process %d said nothing for %s", c.at.PID, idleMax))
 	})
 	defer silence.Stop()
-	ended, err := readStream(resp.Body, func(n polity.Notice) error {
+	ended, err := readStream(resp.Body, func(l Line) error {
 		silence.Stop() // a slow reader is not the node's silence
 		defer silence.Reset(idleMax)
-		return each(n)
+		return each(l)
 	}, func() { silence.Reset(idleMax) })
 	if ended || err == nil {
 		return err
@@ -101,9 +111,9 @@ func (c *Client) stream(ctx context.Context, path string, each func(polity.Notic
 	return c.unreachable(ctx, err)
 }
 
-// readStream hands the notices of a stream to each, until its end. Empty lines say that the stream is
+// readStream hands the lines of a stream to each, until its end. Empty lines say that the stream is
 // alive, and are told to alive. It returns whether the stream ended as it should or by each's error, and why.
-func readStream(r io.Reader, each func(polity.Notice) error, alive func()) (ended bool, err error) {
+func readStream(r io.Reader, each func(Line) error, alive func()) (ended bool, err error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, AnswerMax)
 	for lines.Scan() {
@@ -118,10 +128,8 @@ func readStream(r io.Reader, each func(polity.Notice) error, alive func()) (ende
 		switch {
 		case l.End && l.Error != nil:
 			return true, l.Error
-		case l.End:
-			return true, nil
 		}
-		if err := each(l.Notice); err != nil {
+		if err := each(l); err != nil || l.End {
 			return true, err
 		}
 	}

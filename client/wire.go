@@ -54,11 +54,13 @@ type Cancellation struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Line is one line of a stream: a notice, or the stream's end. A stream without an end was cut.
+// Line is one line of a stream: a notice, how far long work has come, or the stream's end. A stream without an end was cut.
 type Line struct {
 	polity.Notice
-	End   bool         `json:"end,omitempty"`
-	Error *fault.Error `json:"error,omitempty"` // with End: why there is no more
+	Progress *polity.Progress `json:"progress,omitempty"`
+	Backup   *polity.Backup   `json:"backup,omitempty"` // with End: what was written
+	End      bool             `json:"end,omitempty"`
+	Error    *fault.Error     `json:"error,omitempty"` // with End: why there is no more
 }
 
 // Failure is every answer that is an error.

@@ -74,10 +74,10 @@ func Verify(path string) (polity.Archive, error) {
 func withFile(path string, do func(f *os.File) error) error {
 	f, err := os.Open(filepath.Clean(path))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fault.NotFound.New("archive: %w", err)
+		return fault.NotFound.New("%w", err)
 	}
 	if err != nil {
-		return fault.Denied.New("archive: %w", err)
+		return fault.Denied.New("%w", err)
 	}
 	return errors.Join(do(f), f.Close())
 }

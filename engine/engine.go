@@ -242,6 +242,10 @@ func (e *Engine) Close() error {
 // Down is closed when the node has stopped serving by itself; Err says why.
 func (e *Engine) Down() <-chan struct{} { return e.part.Down() }
 
+// Ready returns nil if the node would admit a new run now, and why not otherwise: fault.Full while the disk has too little room. Runs that
+// are under way go on meanwhile.
+func (e *Engine) Ready() error { return e.part.Ready() }
+
 // Err returns why the node stopped serving by itself, or nil.
 func (e *Engine) Err() error { return e.part.Err() }
 

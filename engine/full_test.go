@@ -50,6 +50,9 @@ func TestFullDisk(t *testing.T) {
 	if !errors.Is(err, fault.Full) {
 		t.Errorf("a new run on a full disk: %v, want full", err)
 	}
+	if !errors.Is(e.Ready(), fault.Full) {
+		t.Errorf("ready on a full disk: %v, want full", e.Ready())
+	}
 	close(gate)
 	select {
 	case <-e.Down():

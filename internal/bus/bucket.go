@@ -18,6 +18,9 @@ type Bucket struct {
 	prefix string
 }
 
+// BucketPrefix begins the name of the stream that holds a bucket.
+const BucketPrefix = "BUCKET_"
+
 // ValueMax is the largest value of a bucket, in bytes.
 const ValueMax = FrameMax
 
@@ -26,7 +29,7 @@ func (b *Bus) Bucket(ctx context.Context, name string) (*Bucket, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyMax)
 	defer cancel()
 	stream, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: "BUCKET_" + name, Subjects: []string{"bucket." + name + ".>"}, MaxMsgsPerSubject: 1,
+		Name: BucketPrefix + name, Subjects: []string{"bucket." + name + ".>"}, MaxMsgsPerSubject: 1,
 		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
 		Duplicates: dupWindow, AllowDirect: false,
 	})

@@ -41,6 +41,7 @@ type node interface {
 	Fork(ctx context.Context, id polity.RunID, q client.Fork) (polity.RunID, error)
 	Export(ctx context.Context, id polity.RunID, path string) (polity.Archive, error)
 	Import(ctx context.Context, path string) (polity.Archive, error)
+	Backup(ctx context.Context, path string, tell func(polity.Progress)) (polity.Backup, error)
 	Close() error
 }
 

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -43,11 +44,17 @@ func readAnchor(path string) (anchor, error) {
 	return a, nil
 }
 
-// mark remembers the log's acknowledged end for the next writing.
+// mark remembers the log's acknowledged end for the next writing, and nudges those who read the log.
 func (p *Partition) mark() {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.tip = anchor{p.core.seq, p.core.head}
-	p.mu.Unlock()
+	for _, news := range p.feeds {
+		select {
+		case news <- struct{}{}:
+		default: // it was nudged already
+		}
+	}
 }
 
 func (p *Partition) keepAnchor() {
@@ -68,18 +75,41 @@ func (p *Partition) writeAnchor() error {
 	if a == p.anchored || a.seq == 0 {
 		return nil
 	}
+	if err := a.write(p.cfg.Anchor); err != nil {
+		return err
+	}
+	p.anchored = a
+	return nil
+}
+
+// write replaces the anchor's file.
+func (a anchor) write(path string) error {
 	text := fmt.Sprintf("polity anchor 1\ncommit %d\nhash %x\n", a.seq, a.head)
 	// It is synced before it takes the old one's place: a power cut would leave an empty file otherwise, and a log that nobody vouches for.
-	if err := writeFile(p.cfg.Anchor, []byte(text), true); err != nil {
+	if err := writeFile(path, []byte(text), true); err != nil {
 		kind := fault.Unavailable
 		if errors.Is(err, syscall.ENOSPC) {
 			kind = fault.Full
 		}
 		return kind.New("run: anchor: %w", err)
 	}
-	p.anchored = a
 	return nil
 }
+
+// WriteAnchor writes an anchor's file for a log that was made anew: head is the hex hash of its last commit. A log without a commit has none.
+func WriteAnchor(path string, commit uint64, head string) error {
+	if commit == 0 {
+		return nil
+	}
+	a := anchor{seq: commit}
+	if n, err := hex.Decode(a.head[:], []byte(head)); err != nil || n != len(a.head) {
+		return fault.Invalid.New("run: anchor: not a hash: %q", head)
+	}
+	return a.write(path)
+}
+
+// CommitID is the name by which the log knows a commit.
+func CommitID(data []byte) string { return hash(sha256.Sum256(data)).id() }
 
 // spaceCheck remembers for a moment how much room the disk has.
 type spaceCheck struct {

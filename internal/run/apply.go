@@ -66,7 +66,7 @@ func (c *core) apply(rec *record, seq uint64) {
 	case recResult:
 		c.gotResult(r, rec)
 	case recCancel:
-		f := fault.Of(fault.Cancelled.New("cancelled: %s", strings.TrimPrefix(rec.reason, "cancelled: "))) // a child is told its parent's
+		f := cancelFault(rec.reason)
 		c.tell(t, polity.Notice{Kind: "cancel", Run: r.id, Fault: f})
 		c.close(r, polity.Outcome{Status: polity.StatusCancelled, Fault: f}, requestHash{})
 	case recExpired:
@@ -75,6 +75,11 @@ func (c *core) apply(rec *record, seq uint64) {
 	case recFinished:
 		c.finished(r, rec)
 	}
+}
+
+// cancelFault is what a cancelled run ends with. A child is told its parent's reason.
+func cancelFault(reason string) *fault.Error {
+	return fault.Of(fault.Cancelled.New("cancelled: %s", strings.TrimPrefix(reason, "cancelled: ")))
 }
 
 // recordTime is the acceptance time of the record being applied.

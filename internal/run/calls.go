@@ -147,6 +147,17 @@ func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome
 	return *out, nil
 }
 
+// Ready returns nil if a new run would be admitted now, and why not otherwise: fault.Full while there is too little room on the disk, and
+// what Err does once the partition is down.
+func (p *Partition) Ready() error {
+	select {
+	case <-p.ended:
+		return p.gone()
+	default:
+		return p.room()
+	}
+}
+
 // Resume goes on with a run that is parked; one that is not stays as it is. It returns fault.NotFound if there is no such
 // run, and the reason if it is stopped.
 func (p *Partition) Resume(ctx context.Context, id polity.RunID) error {
@@ -262,13 +273,17 @@ var kindText = map[recordKind]string{
 }
 
 func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, error) {
-	data, err := p.core.read(r.data)
-	if err != nil {
-		return polity.Notice{}, err
-	}
+	n := noticeOf(r, at, seq)
+	var err error
+	n.Data, err = p.core.read(r.data)
+	return n, err
+}
+
+// noticeOf is a notice without its data.
+func noticeOf(r *record, at time.Time, seq uint64) polity.Notice {
 	n := polity.Notice{
 		At: at, Commit: seq, Kind: kindText[r.kind], Run: r.run, Name: r.name, Attempt: r.attempt, Agent: r.agent,
-		Fault: r.fault, Usage: r.usage, Data: data,
+		Fault: r.fault, Usage: r.usage,
 	}
 	if r.kind == recFinished {
 		n.Status = r.status.String()
@@ -279,7 +294,7 @@ func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, 
 			Since: e.since, Request: hex.EncodeToString(r.request[:]),
 		}
 	}
-	return n, nil
+	return n
 }
 
 // call runs f in the loop and waits until it is done.

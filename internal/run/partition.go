@@ -92,8 +92,9 @@ type Partition struct {
 	mu     sync.Mutex
 	inbox  []input
 	closed bool
-	fault  error  // why the partition went down
-	tip    anchor // the log's acknowledged end
+	fault  error           // why the partition went down
+	tip    anchor          // the log's acknowledged end
+	feeds  []chan struct{} // those who read the log
 	space  spaceCheck
 
 	anchoring sync.Mutex
@@ -149,6 +150,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 		p.cancel()
 		return nil, err
 	}
+	p.mark()
 	p.core.now = time.Now()
 	p.core.serve()
 	p.core.settle()

@@ -80,19 +80,50 @@ func (s *Server) importRun(w http.ResponseWriter, r *http.Request) {
 	s.withFile(w, r, func(path string) (polity.Archive, error) { return s.engine.Import(r.Context(), path) })
 }
 
-// withFile does something with a file that the one who asks names: the token says that it is this process's user, who could
-// do it without us.
-func (s *Server) withFile(w http.ResponseWriter, r *http.Request, do func(path string) (polity.Archive, error)) {
+// backup writes a backup, and says meanwhile how far it is.
+func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
+	path, err := filePath(r)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	out := newStream(w)
+	defer out.close()
+	end := client.Line{End: true}
+	made, err := s.engine.Backup(r.Context(), path, func(p polity.Progress) {
+		if err := out.write(client.Line{Progress: &p}); err != nil {
+			s.log.Debug("rest: the one who asked has gone away", "error", err)
+		}
+	})
+	if err != nil {
+		end.Error = fault.Of(s.cause(err))
+	} else {
+		end.Backup = &made
+	}
+	if err := out.write(end); err != nil {
+		s.log.Debug("rest: the one who asked has gone away", "error", err)
+	}
+}
+
+// filePath is the absolute path in a request's body.
+func filePath(r *http.Request) (string, error) {
 	var q client.File
 	err := read(r.Body, &q)
 	if err == nil && !filepath.IsAbs(q.Path) {
 		err = fault.Invalid.New("rest: path %.200q is not absolute", q.Path)
 	}
+	return q.Path, err
+}
+
+// withFile does something with a file that the one who asks names: the token says that it is this process's user, who could
+// do it without us.
+func (s *Server) withFile(w http.ResponseWriter, r *http.Request, do func(path string) (polity.Archive, error)) {
+	path, err := filePath(r)
 	if err != nil {
 		s.refuse(w, err)
 		return
 	}
-	answer, err := do(q.Path)
+	answer, err := do(path)
 	if err != nil {
 		s.refuse(w, s.cause(err))
 		return

@@ -38,6 +38,20 @@ func TestControl(t *testing.T) {
 	if s, err := w.client.Find(t.Context(), forked); err != nil || s.Fork == nil || s.Fork.Run != id {
 		t.Errorf("%+v %v", s, err)
 	}
+	copied := filepath.Join(t.TempDir(), "state.backup")
+	made, err := w.client.Backup(t.Context(), copied, nil)
+	if err != nil || made.Runs != 2 {
+		t.Fatalf("backed up: %+v %v", made, err)
+	}
+	if again, err := engine.VerifyBackup(t.Context(), copied, nil); err != nil || again.Digest != made.Digest {
+		t.Errorf("verified: %+v %v", again, err)
+	}
+	if _, err := w.client.Backup(t.Context(), copied, nil); !errors.Is(err, fault.Conflict) {
+		t.Errorf("over a file that is there: %v", err)
+	}
+	if _, err := w.client.Backup(t.Context(), "state.backup", nil); !errors.Is(err, fault.Invalid) {
+		t.Errorf("a path that is not absolute: %v", err)
+	}
 	path := filepath.Join(t.TempDir(), "run.polity")
 	written, err := w.client.Export(t.Context(), forked, path)
 	if err != nil {

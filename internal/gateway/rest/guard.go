@@ -44,6 +44,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			s.refuse(w, fault.Denied.New("rest: host %.100q is not this node; use %s", r.Host, s.host))
 			return
 		}
+		switch r.Method + " " + r.URL.Path {
+		case "GET /livez", "GET /readyz": // whoever watches processes has no token, and learns nothing else
+			s.health(w, r)
+			return
+		}
 		given := sha256.Sum256([]byte(r.Header.Get("Authorization")))
 		if subtle.ConstantTimeCompare(given[:], s.token[:]) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")
@@ -53,6 +58,15 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, BodyMax)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// health answers 200 to /livez while the process answers at all, and to /readyz while a new run would be admitted; else 503.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) {
+	if err := s.engine.Ready(); err != nil && r.URL.Path == "/readyz" {
+		s.answer(w, http.StatusServiceUnavailable, client.Failure{Error: fault.Of(s.cause(err))})
+		return
+	}
+	s.answer(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
 // local says whether a Host header names this server.

@@ -31,6 +31,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/runs/{id}/fork", s.fork)
 	mux.HandleFunc("POST /v1/runs/{id}/export", s.export)
 	mux.HandleFunc("POST /v1/import", s.importRun)
+	mux.HandleFunc("POST /v1/backup", s.backup)
 	mux.HandleFunc("GET /v1/questions", s.questions)
 	mux.HandleFunc("POST /v1/questions", s.answerQuestion)
 	mux.HandleFunc("POST /v1/memory", s.memory)

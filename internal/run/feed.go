@@ -1,0 +1,227 @@
+package run
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"polity.run"
+	"polity.run/fault"
+	"polity.run/internal/bus"
+)
+
+// feedChunk is how many commits are read with one subscription.
+const feedChunk = 4096
+
+// feedSingles is up to how many commits are read one by one, which needs no subscription.
+const feedSingles = 4
+
+// Commit is one acknowledged commit, as those see it who read the log.
+type Commit struct {
+	Seq   uint64
+	At    time.Time // when it was accepted
+	Head  string    // its hash: the log that has it here has the same before it
+	Facts []Fact
+}
+
+// Fact is one record of a commit. What a fork took over, and what the log of an imported run tells, are facts too, after the one that
+// says so. Their Commit is the one that brought them, and their At is when they happened.
+type Fact struct {
+	// Notice has no Data. Beside the kinds of a history there are "imported" (Status, Usage, Opened, Ended), "forked" (Fork) and "claim",
+	// of which nothing else is known than that an owner took the log. Kinds that a newer version added come with their text.
+	polity.Notice
+	// Taken marks what happened to another run or on another node: it was not done, nor paid for, here.
+	Taken   bool
+	Release Digest         // opened, forked, imported
+	Skill   string         // opened: what is asked for
+	From    string         // opened: the agent that asks; "" at a root
+	Folder  string         // opened, at a root
+	Opened  time.Time      // imported
+	Ended   time.Time      // imported
+	Fork    *polity.ForkOf // forked
+
+	payload payload
+}
+
+// Feed gives every acknowledged commit from a position on, in order, and then each as it is acknowledged, until ctx ends, the partition
+// goes down, or each returns an error, which is the error that comes back. A commit and its facts are given for the time of the
+// call; texts in them may be kept. It may be called any number of times at once, and costs the partition nothing but a nudge per commit: what is told is read
+// from the log. It returns fault.Damaged if a commit is not in the log or cannot be read.
+func (p *Partition) Feed(ctx context.Context, from uint64, each func(*Commit) error) error {
+	news := p.listen()
+	defer p.deafen(news)
+	for next := max(from, 1); ; {
+		to := min(p.Tip(), next+feedChunk-1)
+		if to >= next {
+			if err := p.commits(ctx, next, to, each); err != nil {
+				return err
+			}
+			next = to + 1
+			continue
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return contextFault(ctx, "run: feed")
+		case <-p.ended:
+			return p.gone()
+		}
+	}
+}
+
+// Tip is the position of the last acknowledged commit. Whoever was answered finds what they did at or before it.
+func (p *Partition) Tip() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tip.seq
+}
+
+// Commit reads one acknowledged commit again. It returns fault.NotFound if there is none at the position.
+func (p *Partition) Commit(ctx context.Context, seq uint64) (*Commit, error) {
+	if seq == 0 || seq > p.Tip() {
+		return nil, fault.NotFound.New("run: no commit %d", seq)
+	}
+	e, err := p.log.Get(ctx, seq)
+	if err != nil {
+		return nil, err
+	}
+	var f frame
+	c := &Commit{}
+	return c, p.tell(c, &f, e)
+}
+
+// Data returns a fact's input or output, from its blob if it has one; nil if it has none. It returns fault.NotFound if the blob is gone.
+func (p *Partition) Data(f *Fact) (json.RawMessage, error) { return p.core.read(f.payload) }
+
+// DataSize is the size in bytes of a fact's input or output.
+func (f *Fact) DataSize() uint64 { return max(f.payload.size, uint64(len(f.payload.data))) }
+
+// listen returns a channel that is nudged after each acknowledgement.
+func (p *Partition) listen() chan struct{} {
+	news := make(chan struct{}, 1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.feeds = append(p.feeds, news)
+	return news
+}
+
+func (p *Partition) deafen(news chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.feeds = slices.DeleteFunc(p.feeds, func(c chan struct{}) bool { return c == news })
+}
+
+// commits reads a part of the log.
+func (p *Partition) commits(ctx context.Context, from, to uint64, each func(*Commit) error) error {
+	var f frame
+	var c Commit
+	one := func(e bus.Entry) error {
+		if err := p.tell(&c, &f, e); err != nil {
+			return err
+		}
+		return each(&c)
+	}
+	if to-from >= feedSingles {
+		return p.log.Read(ctx, from, to, one)
+	}
+	for seq := from; seq <= to; seq++ {
+		e, err := p.log.Get(ctx, seq)
+		if err == nil && e.Seq != seq {
+			err = fault.Damaged.New("run: feed: commit %d is missing", seq)
+		}
+		if err == nil {
+			err = one(e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell makes a commit of a message of the log.
+func (p *Partition) tell(c *Commit, f *frame, e bus.Entry) error {
+	if err := f.decode(e.Data); err != nil {
+		return fault.Of(err).Kind.New("run: feed: commit %d: %w", e.Seq, err)
+	}
+	sum := sha256.Sum256(e.Data)
+	c.Seq, c.At, c.Head, c.Facts = e.Seq, f.at, hex.EncodeToString(sum[:]), c.Facts[:0]
+	for i := range f.records {
+		r := &f.records[i]
+		c.Facts = append(c.Facts, factOf(r, f.at, e.Seq))
+		if r.kind == recForked || r.kind == recImported {
+			p.taken(c, r)
+		}
+	}
+	return nil
+}
+
+// taken adds what a fork took over, or what an imported log tells. If that cannot be read the fact says why, and nothing more is told of
+// it: the log itself is whole.
+func (p *Partition) taken(c *Commit, r *record) {
+	first := len(c.Facts)
+	add := func(f *frame, r *record) error {
+		fact := factOf(r, f.at, c.Seq)
+		fact.Taken = true
+		c.Facts = append(c.Facts, fact)
+		return nil
+	}
+	var err error
+	if r.kind == recForked {
+		err = p.core.unfold(r, add)
+	} else {
+		err = p.core.imports(r, add)
+	}
+	if err != nil {
+		c.Facts = c.Facts[:first]
+		c.Facts[first-1].Fault = fault.Of(err)
+	}
+	c.Facts[first-1].payload = payload{} // a log, which is no run's input
+}
+
+// imports gives what the log of an imported run tells. Such a log may hold a fork.
+func (c *core) imports(rec *record, each func(f *frame, r *record) error) error {
+	log, err := c.read(rec.data)
+	if err != nil {
+		return err
+	}
+	var f frame
+	return eachFrame(log, func(data []byte) error {
+		if err := f.decode(data); err != nil {
+			return err
+		}
+		for i := range f.records {
+			r := &f.records[i]
+			if r.kind == recForked {
+				err = c.unfold(r, each)
+			} else {
+				err = each(&f, r)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func factOf(r *record, at time.Time, seq uint64) Fact {
+	f := Fact{
+		Notice: noticeOf(r, at, seq), Release: r.release, Skill: r.skill, From: r.from, Folder: r.folder,
+		Opened: r.opened, Ended: r.ended, payload: r.data,
+	}
+	switch r.kind {
+	case recClaim:
+		f.Kind = "claim"
+	case recImported:
+		f.Kind, f.Status = "imported", r.status.String()
+	case recForked:
+		f.Kind, f.Fork = "forked", &polity.ForkOf{Run: r.origin, Event: r.event}
+	case recCancel:
+		f.Fault = cancelFault(r.reason)
+	}
+	return f
+}
