@@ -21,53 +21,78 @@ type contracts struct {
 
 	mu    sync.Mutex
 	store *contract.Store
-	fits  map[Digest]bool // releases that fit what was registered when they were looked at
+	fits  map[Digest]bool // releases that fit what is registered
+	times int             // that something was registered
 }
 
+const schemasBucket = "schemas"
+
+// open returns the store, and makes one if there is none.
 func (c *contracts) open(ctx context.Context) (*contract.Store, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.store != nil {
 		return c.store, nil
 	}
-	bucket, err := c.bus.Bucket(ctx, "schemas")
+	bucket, err := c.bus.Bucket(ctx, schemasBucket)
 	if err != nil {
 		return nil, err
 	}
-	c.store, c.fits = contract.Open(bucket), map[Digest]bool{}
+	c.store = contract.Open(bucket)
 	return c.store, nil
 }
 
-// known says that a release was found to fit.
-func (c *contracts) known(d Digest) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.fits[d]
+// existing returns the store, or nil if nothing was ever registered on this node: then no stream is made for it.
+func (c *contracts) existing(ctx context.Context) (*contract.Store, error) {
+	there, err := c.bus.HasBucket(ctx, schemasBucket)
+	if err != nil || !there {
+		return nil, err
+	}
+	return c.open(ctx)
 }
 
-func (c *contracts) found(d Digest) {
+// known says that a release was found to fit, and how often something had been registered by then.
+func (c *contracts) known(d Digest) (fits bool, times int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.fits[d] = true
+	return c.fits[d], c.times
 }
 
-// forget makes every release be looked at again.
-func (c *contracts) forget() {
+// found keeps that a release fits, unless something was registered meanwhile.
+func (c *contracts) found(d Digest, times int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.fits == nil {
+		c.fits = map[Digest]bool{}
+	}
+	if times == c.times {
+		c.fits[d] = true
+	}
+}
+
+// registered makes every release be looked at again.
+func (c *contracts) registered() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.times++
 	clear(c.fits)
 }
 
 // Schemas returns all registered subjects, or those that are named. It returns fault.NotFound for one that there is not.
 func (e *Engine) Schemas(ctx context.Context, names ...string) ([]contract.Subject, error) {
-	store, err := e.contracts.open(ctx)
+	store, err := e.contracts.existing(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if len(names) == 0 {
+	var out []contract.Subject
+	switch {
+	case store == nil && len(names) > 0:
+		return nil, fault.NotFound.New("there is no subject %q", names[0])
+	case store == nil:
+		return nil, nil
+	case len(names) == 0:
 		return store.List(ctx)
 	}
-	var out []contract.Subject
 	for _, name := range names {
 		s, err := store.Subject(ctx, name)
 		if err != nil {
@@ -85,32 +110,31 @@ func (e *Engine) Register(ctx context.Context, q contract.Registration) (*contra
 	if err != nil {
 		return nil, err
 	}
-	defer e.contracts.forget()
+	defer e.contracts.registered()
 	return store.Register(ctx, q)
 }
 
 // keeps returns why a release would break those who rely on what is registered: fault.Conflict, with all differences. It is asked
 // whenever a release is installed, before anything of it runs.
 func (e *Engine) keeps(ctx context.Context, d Digest, r *agent.Release) error {
-	if e.contracts.known(d) {
+	fits, times := e.contracts.known(d)
+	if fits {
 		return nil
 	}
-	store, err := e.contracts.open(ctx)
+	store, err := e.contracts.existing(ctx)
 	if err != nil {
 		return err
 	}
 	var problems []error
-	for _, def := range outward(r) {
-		for _, s := range def.Skills {
-			for _, side := range sides(string(def.Name), &s) {
-				problems = append(problems, keepsSide(ctx, store, r.Name, side))
-			}
+	if store != nil {
+		for _, side := range SkillSides(r) {
+			problems = append(problems, keepsSide(ctx, store, r.Name, side))
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
-	e.contracts.found(d)
+	e.contracts.found(d, times)
 	return nil
 }
 
