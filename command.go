@@ -17,7 +17,7 @@ import (
 // it with a nil state and the Opened event first, then once for each later event in the order of
 // the log, from one goroutine at a time, and again in the same order after a crash. A decider may
 // keep and change its own state in place: nobody else holds it. It must not keep or change the
-// event's Data.
+// event's Data. The commands are its own again when it is next asked for the same state.
 //
 // A run that has not finished must be waiting for something: if a decider answers with no command
 // and nothing is pending, the kernel fails the run as Internal. So it does if Decide panics; with a *fault.Error, as

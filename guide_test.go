@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"polity.run"
@@ -163,6 +164,78 @@ func Example_script() {
 	// completed {"city":"Ulm","flight":"seat 7 to Ulm","hotel":"room 3"}
 	// seat 7 to Hay is given back
 	// failed hotel: no bed
+}
+
+// offer is what a shop is asked for.
+type offer struct {
+	Shop string `json:"shop"`
+	Item string `json:"item"`
+}
+
+// cheapest asks shops what an item costs, two at once and each for a minute at most.
+func cheapest(c *script.Context, item string) (int, error) {
+	prices, err := script.Map(c, 2, []string{"north", "south", "easter"}, func(i int, shop string) (price int, err error) {
+		err = c.Timeout(c.Name("patience", i), time.Minute, func() error {
+			return c.Ask(c.Name("ask", i), "shop", offer{shop, item}, &price)
+		})
+		return price, err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return slices.Min(prices), nil
+}
+
+// cheapestNow is cheapest as it was changed: what has just opened is asked as well.
+func cheapestNow(c *script.Context, item string) (int, error) {
+	price, err := cheapest(c, item)
+	if err != nil || !c.Since("2") {
+		return price, err
+	}
+	var outlet int
+	err = c.Ask("outlet", "shop", offer{"new", item}, &outlet)
+	return min(price, outlet), err
+}
+
+// A script changes while a run of it waits: the run goes on as it began.
+func Example_scriptVersions() {
+	state, err := os.MkdirTemp("", "polity-guide-")
+	check(err)
+	defer os.RemoveAll(state)
+	ctx := context.Background()
+	request := engine.Request{Agent: "buyer", Input: json.RawMessage(`"a lamp"`)}
+	shop, err := agent.Func("shop", "1", func(_ context.Context, in offer) (int, error) { return 10 * len(in.Shop), nil })
+	check(err)
+	asked := make(chan struct{}, 3)
+	closed := *shop
+	closed.Handle = func(ctx context.Context, _ polity.Message) (json.RawMessage, error) {
+		asked <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	buyer, err := script.New("buyer", "1", cheapest, script.Config{})
+	check(err)
+	e, err := engine.Open(ctx, engine.Config{State: state, Agents: []*agent.Agent{&closed, buyer}})
+	check(err)
+	old, err := e.Start(ctx, request)
+	check(err)
+	<-asked // it waits for an answer
+	check(e.Close())
+
+	buyer, err = script.New("buyer", "2", cheapestNow, script.Config{Older: []string{"1"}})
+	check(err)
+	e, err = engine.Open(ctx, engine.Config{State: state, Agents: []*agent.Agent{shop, buyer}})
+	check(err)
+	defer e.Close()
+	out, err := e.Wait(ctx, old)
+	check(err)
+	fmt.Println("began with version 1:", string(out.Output))
+	out, err = e.Run(ctx, request)
+	check(err)
+	fmt.Println("began with version 2:", string(out.Output))
+	// Output:
+	// began with version 1: 50
+	// began with version 2: 30
 }
 
 // An agent that answers later holds no goroutine while it waits.

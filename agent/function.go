@@ -15,7 +15,7 @@ import (
 type Agent struct {
 	Name polity.AgentName
 	// Version stands for the code: raise it when the agent begins to behave otherwise. A run that was opened with
-	// another version is stopped with a report, never continued by other code.
+	// another version goes on with the decider that Older has of that, or is stopped with a report.
 	Version     string
 	Description string
 	Skills      []polity.Skill // at least one
@@ -25,6 +25,9 @@ type Agent struct {
 	// done once, from anywhere, soon after ctx ended at the latest.
 	Begin   func(ctx context.Context, m polity.Message, done func(json.RawMessage, error))
 	Decider polity.Decider
+	// Older are the deciders of earlier versions, by version: a run that was opened with one of them goes on with its decider. It may be empty, and is only for
+	// an agent with a Decider.
+	Older   map[string]polity.Decider
 	Effect  polity.Effect // of Handle and Begin; "" is EffectExternal, the safe one
 	Timeout time.Duration // of Handle and Begin; 0 is one minute
 }
@@ -41,6 +44,11 @@ func (a *Agent) Check() error {
 		return fault.Invalid.New("agent %s: at least one skill is needed", a.Name)
 	case count(a.Handle != nil, a.Begin != nil, a.Decider != nil) != 1:
 		return fault.Invalid.New("agent %s: set one of Handle, Begin and Decider", a.Name)
+	}
+	for version, d := range a.Older {
+		if version == "" || version == a.Version || d == nil || a.Decider == nil {
+			return fault.Invalid.New("agent %s: older version %q: want a version other than %q, with a decider, of an agent with one", a.Name, version, a.Version)
+		}
 	}
 	if a.Effect != "" {
 		if err := a.Effect.Check(); err != nil {

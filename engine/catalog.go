@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -357,11 +358,14 @@ func (c *catalog) compileGo(e *entry) error {
 	if a == nil {
 		return fault.NotFound.New("agent %s: this program has no Go agent %q", def.Name, def.Go.Use)
 	}
+	d := a.Decider
 	if a.Version != def.Go.Version {
-		return fault.Diverged.New("agent %s: the release was made with version %s of %s, and this program has %s",
-			def.Name, def.Go.Version, def.Go.Use, a.Version)
+		if d = a.Older[def.Go.Version]; d == nil {
+			return fault.Diverged.New("agent %s: the release was made with version %s of %s, and this program has %s",
+				def.Name, def.Go.Version, def.Go.Use, strings.Join(append(slices.Sorted(maps.Keys(a.Older)), a.Version), ", "))
+		}
 	}
-	e.program.Decider, e.handle, e.begin = a.Decider, a.Handle, a.Begin
+	e.program.Decider, e.handle, e.begin = d, a.Handle, a.Begin
 	e.program.Work = run.Work{Class: a.Effect, Timeout: a.Timeout}
 	if a.Effect == "" {
 		e.program.Work.Class = polity.EffectExternal

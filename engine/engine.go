@@ -29,6 +29,7 @@ import (
 	"polity.run/fault"
 	"polity.run/internal/bus"
 	"polity.run/internal/run"
+	"polity.run/internal/telemetry"
 	"polity.run/model"
 	"polity.run/tool"
 )
@@ -61,6 +62,9 @@ type Config struct {
 	// Park leaves unfinished runs of an earlier process alone until they are opened again.
 	Park bool
 	Log  *slog.Logger // default: nothing is logged
+	// Telemetry exports traces and metrics to where the variables OTEL_* of the environment say, if they do: see Engine.Metrics too.
+	Telemetry bool
+	Version   string // of the program, for telemetry
 }
 
 // Digest names a release: the SHA-256 of its JSON.
@@ -75,6 +79,7 @@ type Engine struct {
 	blobs   *run.Blobs
 	catalog *catalog
 	part    *run.Partition
+	figures figures
 	own     Digest // the release of Config.Agents
 	// contracts is nil until the store is open: what is installed before is looked at then.
 	contracts *contracts
@@ -168,7 +173,14 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Anchor: filepath.Join(e.state, "anchor"),
 		Park: cfg.Park, Free: e.free, Log: cfg.Log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	e.figures.cfg = e.telemetry(cfg)
+	if cfg.Telemetry && telemetry.Wanted() {
+		return e.figures.begin(ctx, e.part, true)
+	}
+	return nil
 }
 
 // installOwn makes a release of the program's own agents.
@@ -223,9 +235,9 @@ func (e *Engine) State() string { return e.state }
 
 // Close stops the node downward and waits for it. Runs that have not finished go on with the next Open.
 func (e *Engine) Close() error {
-	var err error
+	err := e.figures.end()
 	if e.part != nil {
-		err = e.part.Close()
+		err = errors.Join(err, e.part.Close())
 	}
 	if e.catalog != nil {
 		err = errors.Join(err, e.catalog.servers.close())

@@ -54,7 +54,7 @@ func Example() {
 
 func open(t *testing.T, state string, agents ...*agent.Agent) *engine.Engine {
 	t.Helper()
-	e, err := engine.Open(t.Context(), engine.Config{State: state, Sync: engine.SyncOS, Agents: agents})
+	e, err := engine.Open(t.Context(), engine.Config{State: state, Sync: engine.SyncOS, Agents: agents, Telemetry: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,10 +38,12 @@ func (c *Context) Retry(r Retry) *Context {
 
 // Do does any command that Start takes and waits for its result, which is written to out as Future.Decode does. Between attempts it
 // sleeps under the command's name with .wait behind it.
-func (c *Context) Do(cmd polity.Command, out any) error {
+func (c *Context) Do(cmd polity.Command, out any) error { return c.do(&cmd, out) }
+
+func (c *Context) do(cmd *polity.Command, out any) error {
 	delay := c.retry.Delay
 	for {
-		err := c.Start(cmd).Decode(out)
+		err := c.live.start(cmd).Decode(out)
 		cmd.Attempt = max(cmd.Attempt, 1)
 		if err == nil || cmd.Attempt >= c.retry.Attempts || !fault.Of(err).Kind.Retryable() {
 			return err

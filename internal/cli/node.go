@@ -124,7 +124,7 @@ func (a *app) connect(ctx context.Context) (node, error) {
 	step := time.NewTicker(connectStep)
 	defer step.Stop()
 	for {
-		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Log: a.logger(), Wrap: a.wrap})
+		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Log: a.logger(), Wrap: a.wrap, Telemetry: true, Version: programVersion()})
 		if busy == nil {
 			return &local{Engine: e}, nil
 		}

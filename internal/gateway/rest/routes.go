@@ -19,6 +19,7 @@ import (
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1", s.node)
+	mux.HandleFunc("GET /metrics", s.metrics)
 	mux.HandleFunc("GET /v1/runs", s.list)
 	mux.HandleFunc("POST /v1/runs", s.start)
 	mux.HandleFunc("GET /v1/runs/{id}", s.find)
