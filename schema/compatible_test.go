@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	validator "github.com/santhosh-tekuri/jsonschema/v6"
 
 	"polity.run/fault"
 )
@@ -133,6 +136,26 @@ func TestModes(t *testing.T) {
 	}
 	if _, err := Compatible(versions, json.RawMessage(`{"type":7}`), Policy{Mode: Full}); !errors.Is(err, fault.Invalid) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestComparisonKnowsEveryRule fails when the validator learns a rule that a comparison would miss.
+func TestComparisonKnowsEveryRule(t *testing.T) {
+	known := []string{
+		"DraftVersion", "Location", "ID", "Anchor", "RecursiveAnchor", "DynamicAnchor", "Title", "Description", // no rules
+		"Default", "Comment", "ReadOnly", "WriteOnly", "Examples", "Deprecated",
+		"RecursiveRef", "DynamicRef", "Extensions", "Items", "AdditionalItems", // oddity, and what draft 2020-12 has not
+		"Bool", "Ref", "Types", "Enum", "Const", "Not", "AllOf", "AnyOf", "OneOf", "If", "Then", "Else", "Format",
+		"MaxProperties", "MinProperties", "Required", "PropertyNames", "Properties", "PatternProperties", "AdditionalProperties",
+		"Dependencies", "DependentRequired", "DependentSchemas", "UnevaluatedProperties",
+		"MinItems", "MaxItems", "UniqueItems", "Contains", "MinContains", "MaxContains", "PrefixItems", "Items2020", "UnevaluatedItems",
+		"MinLength", "MaxLength", "Pattern", "ContentEncoding", "ContentMediaType", "ContentSchema",
+		"Maximum", "Minimum", "ExclusiveMaximum", "ExclusiveMinimum", "MultipleOf",
+	}
+	for f := range reflect.TypeFor[validator.Schema]().Fields() {
+		if f.IsExported() && !slices.Contains(known, f.Name) {
+			t.Errorf("%s is not compared", f.Name)
+		}
 	}
 }
 

@@ -50,6 +50,8 @@ func oddity(s *Schema) string {
 			return "one of the schemas is of an older draft of JSON Schema; only draft 2020-12 is compared"
 		case one.DynamicRef != nil || one.RecursiveRef != nil:
 			return "one of the schemas has a $dynamicRef, which is not compared"
+		case len(one.Extensions) > 0:
+			return "one of the schemas has keywords of a vocabulary of its own, which are not compared"
 		}
 	}
 	return ""
