@@ -389,13 +389,13 @@ func (c *comparison) array(a conj, b *validator.Schema, at string) []Difference 
 		out = append(out, of.fits(a.item(ahead), item(b, ahead), at+"/*")...)
 	}
 	out = append(out, c.contains(a, b, at, shortest, longest)...)
-	if b.UnevaluatedItems != nil && !isTrue2020(b.UnevaluatedItems) {
+	if b.UnevaluatedItems != nil && !acceptsAll(b.UnevaluatedItems) {
 		out = append(out, c.say(at, "the %s schema has unevaluatedItems, which is not compared", c.reads)...)
 	}
 	return out
 }
 
-func isTrue2020(s *validator.Schema) bool { return s.Bool != nil && *s.Bool }
+func acceptsAll(s *validator.Schema) bool { return s.Bool != nil && *s.Bool }
 
 // contains compares how many items are of a kind.
 func (c *comparison) contains(a conj, b *validator.Schema, at string, shortest, longest int) []Difference {
@@ -521,7 +521,7 @@ func restWord(rest *validator.Schema) string {
 }
 
 func (c *comparison) unevaluated(out []Difference, b *validator.Schema, at string) []Difference {
-	if b.UnevaluatedProperties == nil || isTrue2020(b.UnevaluatedProperties) {
+	if b.UnevaluatedProperties == nil || acceptsAll(b.UnevaluatedProperties) {
 		return out
 	}
 	return append(out, c.say(at, "the %s schema has unevaluatedProperties, which is not compared", c.reads)...)

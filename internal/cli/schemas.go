@@ -166,7 +166,7 @@ func (a *app) newSchemasShow() *cobra.Command {
 	output := outputFlag(cmd, "text: the schema alone", "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.withRegistry(cmd.Context(), dir, a.existing, func(ctx context.Context, r registry) error {
-			s, v, err := find1(ctx, r, args[0])
+			s, v, err := findType(ctx, r, args[0])
 			if err != nil {
 				return err
 			}
@@ -179,8 +179,8 @@ func (a *app) newSchemasShow() *cobra.Command {
 	return cmd
 }
 
-// find1 returns a subject and the version that a type's name means.
-func find1(ctx context.Context, r registry, text string) (*contract.Subject, *contract.Version, error) {
+// findType returns a subject and the version that a type's name means.
+func findType(ctx context.Context, r registry, text string) (*contract.Subject, *contract.Version, error) {
 	name, number, err := contract.ParseType(text)
 	if err != nil {
 		return nil, nil, err
@@ -292,7 +292,7 @@ func (a *app) schemaOf(ctx context.Context, dir, text string) (out json.RawMessa
 		return out, err
 	}
 	err = a.withRegistry(ctx, dir, a.existing, func(ctx context.Context, r registry) error {
-		_, v, err := find1(ctx, r, text)
+		_, v, err := findType(ctx, r, text)
 		if err == nil {
 			out = v.Schema
 		}
