@@ -26,6 +26,16 @@ type Decider interface {
 	Decide(state any, e Event) (any, []Command)
 }
 
+// Stopper is a decider that may have something to undo when its run is to end from outside: it was cancelled, or it met its bounds too often.
+// It is then told by a Stopping event, and ends the run itself. What of the run's commands is pending is cancelled, but for those that undo, and
+// their results still come. A command that does not undo is answered with the event's fault. The run's status says how it was stopped, whatever the decider ends it
+// with; the output is the decider's. A second cancellation, or the end of the wall time, can still end it at any moment.
+type Stopper interface {
+	Decider
+	// Stops says whether a run in this state is told. If not, it ends at once. It changes nothing.
+	Stops(state any) bool
+}
+
 // Forgetter is a decider whose states hold more than memory. Forget is told of a state that will not be asked again: the run is ending,
 // or will not go on here. It is called once for each, from the goroutine that decides.
 type Forgetter interface {
@@ -38,8 +48,9 @@ type EventKind uint8
 
 // The kinds of event that a decider sees.
 const (
-	Opened EventKind = iota + 1 // the run begins; Data is its input
-	Result                      // a command ended; Name and Attempt say which
+	Opened   EventKind = iota + 1 // the run begins; Data is its input
+	Result                        // a command ended; Name and Attempt say which
+	Stopping                      // the run is to end, and Fault says why. Only a Stopper is told, and once
 )
 
 // Event is one thing that happened to a run. Every event is in the log.
@@ -110,6 +121,10 @@ type Command struct {
 	// result says what it did.
 	Reserve Usage
 	Fault   *fault.Error // DoFail
+
+	// Undo marks what undoes something. It, and all that is done for it below, may use what Bounds.UndoReserve keeps back, and goes on
+	// when its run is stopping.
+	Undo bool
 }
 
 // Key returns the command's name and attempt as one word. See CommandKey.

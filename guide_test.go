@@ -16,6 +16,7 @@ import (
 	"polity.run/fault"
 	"polity.run/manifest"
 	"polity.run/script"
+	"polity.run/tool"
 )
 
 // greet is what the guide's Go function does.
@@ -262,4 +263,77 @@ func check(err error) {
 	if err != nil {
 		panic(err)
 	}
+}
+
+// payment is what the guide's bank is asked, and paid what it answers.
+type (
+	payment struct {
+		Sum int `json:"sum"`
+	}
+	paid struct {
+		ID string `json:"id"`
+	}
+)
+
+// ledger is a bank that pays and does not say so.
+type ledger map[string]paid
+
+func (l ledger) pay(key string, _ payment) (paid, error) {
+	l[key] = paid{fmt.Sprintf("p-%d", len(l)+1)}
+	return paid{}, fault.Unavailable.New("bank: the connection broke off")
+}
+
+func (l ledger) find(key string) (polity.Finding, error) {
+	p, ok := l[key]
+	if !ok {
+		return polity.Finding{Verdict: polity.VerdictNotDone}, nil
+	}
+	output, err := json.Marshal(p)
+	return polity.Finding{Verdict: polity.VerdictDone, Output: output}, err
+}
+
+// payer pays once, and ends with what the bank says.
+type payer struct{}
+
+func (payer) Decide(_ any, e polity.Event) (any, []polity.Command) {
+	switch {
+	case e.Kind == polity.Opened:
+		return nil, []polity.Command{polity.Call("pay", "bank.pay", e.Data)}
+	case e.Fault != nil:
+		return nil, []polity.Command{polity.Fail(e.Fault)}
+	default:
+		return nil, []polity.Command{polity.Finish(e.Data)}
+	}
+}
+
+func Example_reconcile() {
+	state, err := os.MkdirTemp("", "polity-guide-")
+	check(err)
+	defer os.RemoveAll(state)
+	bank := ledger{}
+	pay, err := tool.Func(tool.Spec{Name: "bank.pay", Version: "1", Description: "Pays.", Effect: polity.EffectExternal, Receipt: "$.id"},
+		func(_ context.Context, c tool.Call, in payment) (paid, error) { return bank.pay(c.Key, in) })
+	check(err)
+	asked := tool.WithReconcile(pay, func(_ context.Context, c tool.Call, since time.Time) (polity.Finding, error) {
+		return bank.find(c.Key)
+	})
+	cashier := &agent.Agent{Name: "cashier", Version: "1", Skills: []polity.Skill{{Name: "pay"}}, Decider: payer{}}
+	ctx := context.Background()
+	e, err := engine.Open(ctx, engine.Config{State: state, Agents: []*agent.Agent{cashier}, Tools: []tool.Tool{asked}})
+	check(err)
+	defer e.Close()
+	id, err := e.Start(ctx, engine.Request{Agent: "cashier", Input: json.RawMessage(`{"sum":7}`)})
+	check(err)
+	out, err := e.Wait(ctx, id)
+	check(err)
+	fmt.Println(out.Status, string(out.Output), "paid", len(bank), "times")
+	check(e.History(ctx, id, func(n polity.Notice) error {
+		if n.Asked {
+			fmt.Println("the bank was asked; receipt", string(n.Receipt))
+		}
+		return nil
+	}))
+	// Output:
+	// completed {"id":"p-1"} paid 1 times
+	// the bank was asked; receipt {"$.id":"p-1"}
 }

@@ -15,6 +15,18 @@ type Skill struct {
 	Type string `json:"type,omitempty"`
 	// Reads are the versions of it that are read, as in "1-3"; "" is all up to the one that Input is.
 	Reads string `json:"reads,omitempty"`
+	// Undo is how what it did is undone; nil if it leaves nothing behind, or nobody can. Patterns hub and sequence undo.
+	Undo *Undo `json:"undo,omitempty"`
+	// Approve is who has to let each use of it go that an organization makes; nil for nobody.
+	Approve *Approver `json:"approve,omitempty"`
+}
+
+// Undo is how what a skill did is undone: by another skill of the same agent, which must do no harm if it is asked twice, or if nothing was done.
+type Undo struct {
+	Skill string `json:"skill"`
+	// Input is what the skill is asked with. A text such as $input.trip stands for a value of what was asked, $output.seat for one of what was
+	// answered. Empty for a saga.Brief.
+	Input json.RawMessage `json:"input,omitempty"`
 }
 
 // Stance is which side of the question a claim supports.

@@ -173,7 +173,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
-		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Anchor: filepath.Join(e.state, "anchor"),
+		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Ask: e.catalog.asked, Anchor: filepath.Join(e.state, "anchor"),
 		Park: cfg.Park, Free: e.free, Log: cfg.Log,
 	})
 	if err != nil {
@@ -359,9 +359,14 @@ func (e *Engine) Answer(_ context.Context, key string, answer json.RawMessage) e
 	return e.catalog.people.answer(key, answer)
 }
 
-// Cancel asks a run and everything below it to end.
+// Cancel asks a run and everything below it to end; what can be undone is undone first.
 func (e *Engine) Cancel(ctx context.Context, id polity.RunID, reason string) error {
 	return e.part.Cancel(ctx, id, reason)
+}
+
+// Kill ends a run and everything below it without undoing anything, also while it undoes.
+func (e *Engine) Kill(ctx context.Context, id polity.RunID, reason string) error {
+	return e.part.Kill(ctx, id, reason)
 }
 
 // List returns all root runs in the order of opening.

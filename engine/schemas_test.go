@@ -45,8 +45,8 @@ func party(name, code string, s sides) *agent.Release {
 	}}}
 }
 
-// register registers both sides of a party's skill, and returns the first error.
-func register(e *engine.Engine, r *agent.Release, p *schema.Policy) error {
+// registerSides registers both sides of a party's skill, and returns the first error.
+func registerSides(e *engine.Engine, r *agent.Release, p *schema.Policy) error {
 	for _, q := range engine.SkillSides(r) {
 		q.Policy = p
 		if _, err := e.Register(context.Background(), q); err != nil {
@@ -147,7 +147,7 @@ func TestUpgradedOneAfterTheOther(t *testing.T) {
 			defer stop(t, p.e)
 			rule := &schema.Policy{Mode: schema.Full, Declared: true}
 			first := party("back", "back1", back1)
-			if err := register(p.e, first, rule); err != nil {
+			if err := registerSides(p.e, first, rule); err != nil {
 				t.Fatal(err)
 			}
 			p.install(&p.back, first)
@@ -158,7 +158,7 @@ func TestUpgradedOneAfterTheOther(t *testing.T) {
 			upgrades := []func(){
 				func() {
 					next := party("back", "back2", back2)
-					if err := register(p.e, next, nil); err != nil {
+					if err := registerSides(p.e, next, nil); err != nil {
 						t.Fatal(err)
 					}
 					p.install(&p.back, next)
@@ -185,7 +185,7 @@ func TestUpgradedOneAfterTheOther(t *testing.T) {
 					t.Errorf("the refusal does not say %q:\n%v", want, err)
 				}
 			}
-			if err := register(p.e, broken, nil); !errors.Is(err, fault.Conflict) {
+			if err := registerSides(p.e, broken, nil); !errors.Is(err, fault.Conflict) {
 				t.Errorf("registered: %v", err)
 			}
 			p.more(each)

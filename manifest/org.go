@@ -333,7 +333,7 @@ func (b *builder) hub(o *org) pattern.Config {
 			Steps: int(h.Caps.Steps), Width: int(h.Caps.Width), Depth: int(h.Caps.Depth), MicroUSD: int64(h.Caps.USD),
 		},
 		Retries: (*int)(h.Retries), Replans: (*int)(h.Replans),
-		Join: o.as.Join.config(), Verdict: verdict(h.Verdict),
+		Join: o.as.Join.config(), Verdict: verdict(h.Verdict), AtOnce: o.as.AtOnce, Stuck: polity.AgentName(o.as.Stuck),
 	}
 	first := map[word]int{}
 	for i, name := range h.Specialists {
@@ -365,13 +365,14 @@ func (l *ledger) config() *pattern.Ledger {
 // sequence makes the configuration of a sequence.
 func (b *builder) sequence(o *org) pattern.Config {
 	cfg := &pattern.Sequence{AtOnce: o.as.AtOnce, Stuck: polity.AgentName(o.as.Stuck)}
-	for _, s := range o.as.Stages {
+	for i, s := range o.as.Stages {
 		one := pattern.Stage{
 			Agent: polity.AgentName(s.Agent), Skill: string(s.Skill), Objective: s.Objective, Optional: s.Optional, Bounds: b.bounds(s.Bounds),
 		}
 		if s.Undo != nil {
 			one.Undo = &pattern.Undo{Agent: polity.AgentName(s.Undo.Agent), Skill: string(s.Undo.Skill)}
 		}
+		one.Approve = b.lets(b.defs[string(s.Agent)], fmt.Sprintf("%s.stages[%d].approve", o.path, i), s.Approve)
 		cfg.Stages = append(cfg.Stages, one)
 		if n := len(cfg.Stages); n > 1 {
 			b.handsOver(&cfg.Stages[n-2], &cfg.Stages[n-1], fmt.Sprintf("%s.stages[%d]", o.path, n-1))
@@ -500,10 +501,16 @@ func (b *builder) unreached(main string) {
 				todo = append(todo, string(a.Agent))
 			}
 		}
+		for _, s := range b.defs[name].Skills {
+			if s.Approve != nil {
+				todo = append(todo, string(s.Approve.By))
+			}
+		}
 		if o := b.defs[name].Org; o != nil {
 			for _, m := range o.Members {
 				todo = append(todo, string(m))
 			}
+			todo = append(todo, approversOf(b.orgs[name].cfg)...)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.defs)) {

@@ -23,6 +23,7 @@ import (
 type Context struct {
 	live  *live
 	retry Retry
+	undo  bool // what it asks for undoes something
 }
 
 // Run returns the run's ID.
@@ -105,34 +106,39 @@ func (c *Context) with(cmd *polity.Command, input, out any) error {
 
 // Start begins a command of any kind and does not wait: an ask with a skill or bounds of its own, many calls at once. A command that
 // ends the run or cancels another is refused: return, or call Future.Cancel.
-func (c *Context) Start(cmd polity.Command) *Future { return c.live.start(&cmd) }
+func (c *Context) Start(cmd polity.Command) *Future {
+	cmd.Undo = cmd.Undo || c.undo
+	return c.live.start(&cmd)
+}
 
 func (l *live) start(cmd *polity.Command) *Future {
 	key := cmd.Key()
 	t, err := l.enter("Context.Start")
 	if err == nil {
-		err = l.admit(t, cmd.Do, key)
+		err = l.admit(t, cmd)
 	}
 	if err != nil {
 		return &Future{live: l, key: key, done: true, err: err}
 	}
 	f := l.futures.add(l, key)
 	l.commands = append(l.commands, *cmd)
-	t.keep(f)
+	if !cmd.Undo { // that is not cancelled with its branch
+		t.keep(f)
+	}
 	return f
 }
 
 // admit says why a command cannot be begun.
-func (l *live) admit(t *task, do polity.Verb, key string) error {
-	switch do {
+func (l *live) admit(t *task, cmd *polity.Command) error {
+	switch cmd.Do {
 	case polity.DoAsk, polity.DoCall, polity.DoThink, polity.DoSleep:
 	default:
-		return fault.Internal.New("script: a script does not begin a %s: it returns, or calls Future.Cancel", do)
+		return fault.Internal.New("script: a script does not begin a %s: it returns, or calls Future.Cancel", cmd.Do)
 	}
-	if l.futures.find(key) != nil {
+	if key := cmd.Key(); l.futures.find(key) != nil {
 		return fault.Internal.New("script: the command name %q is used twice in a run; in a loop use Context.Name", key)
 	}
-	if t.cancelled {
+	if t.cancelled && !cmd.Undo {
 		return fault.Cancelled.New("script: the branch was cancelled")
 	}
 	return nil
@@ -148,7 +154,7 @@ func (c *Context) Go(branch func() error) *Future {
 	t, err := c.live.enter("Context.Go")
 	switch {
 	case err != nil:
-	case t.cancelled:
+	case t.cancelled && !c.undo:
 		err = fault.Cancelled.New("script: the branch was cancelled")
 	case len(c.live.tasks) > BranchesMax:
 		err = fault.Internal.New("script: more than %d branches at once; begin many commands with Context.Start", BranchesMax)
@@ -159,7 +165,9 @@ func (c *Context) Go(branch func() error) *Future {
 	}
 	f.task = c.live.begin(func() { f.settle(fault.Of(branch())) })
 	f.task.branch = true
-	t.keep(f)
+	if !c.undo {
+		t.keep(f)
+	}
 	return f
 }
 

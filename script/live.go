@@ -13,6 +13,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/saga"
 )
 
 // live is the coroutines of a run and what they share. Only one of them runs at a time, and only while the run is decided.
@@ -32,6 +33,9 @@ type live struct {
 	broken   *fault.Error // it panicked
 	unwound  bool         // it is being dropped
 	stray    atomic.Pointer[fault.Error]
+
+	sagas   []*Steps       // that have not ended
+	reports []*saga.Report // of those that were undone
 }
 
 func newLive(d *decider, opened polity.Event) *live {
@@ -41,11 +45,26 @@ func newLive(d *decider, opened polity.Event) *live {
 		l.over = true
 		l.end = polity.Finish(out)
 		if err != nil {
-			l.end = polity.Fail(fault.Of(err))
+			l.end = l.failed(fault.Of(err))
 		}
 	})
 	return l
 }
+
+// failed ends the run with a fault, and what became of what was done.
+func (l *live) failed(f *fault.Error) polity.Command {
+	if len(l.reports) == 0 {
+		return polity.Fail(f)
+	}
+	out, err := marshal(map[string]any{"saga": saga.Join(l.reports)})
+	if err != nil {
+		return polity.Fail(fault.Of(err))
+	}
+	return polity.FailWith(f, out)
+}
+
+// undoes says whether something was done that has to be undone when the run ends here.
+func (l *live) undoes() bool { return slices.ContainsFunc(l.sagas, (*Steps).undoes) }
 
 // step tells of an event, lets everything run that can, and returns what was asked for. At the end that is only how the run ends: what
 // was begun at the same time would be cancelled at once.

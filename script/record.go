@@ -38,6 +38,7 @@ type record struct {
 	free   []seen // made with the one before, to allocate seldom
 	steps  int
 	live   *live // nil if it was dropped
+	undoes bool  // it is in a saga that has something to undo
 	ended  bool
 }
 
@@ -143,6 +144,17 @@ func (d *decider) Decide(state any, e polity.Event) (any, []polity.Command) {
 	return r, commands
 }
 
+// Stops says whether the run is in a saga: see polity.Stopper. What it waits for ends as cancelled then, and it undoes what it did.
+func (d *decider) Stops(state any) bool {
+	r, ok := state.(*record)
+	if !ok {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.undoes && !r.ended
+}
+
 // Forget lets the coroutines of a run go that nobody will ask again.
 func (d *decider) Forget(state any) {
 	if r, ok := state.(*record); ok {
@@ -156,8 +168,8 @@ func (d *decider) Forget(state any) {
 func (d *decider) decide(r *record, e *polity.Event) ([]polity.Command, *fault.Error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ended || (e.Kind == polity.Opened) != (r.first == nil) {
-		return nil, nil
+	if r.ended || e.Kind == polity.Stopping || (e.Kind == polity.Opened) != (r.first == nil) {
+		return nil, nil // a script hears that it is to end from what it waits for
 	}
 	commands, f := d.step(r, e)
 	if f != nil || r.live.over {
@@ -189,6 +201,7 @@ func (d *decider) step(r *record, e *polity.Event) ([]polity.Command, *fault.Err
 			s.more().asked = append(s.more().asked, m)
 		}
 	}
+	r.undoes = r.live.undoes()
 	return commands, f
 }
 

@@ -33,7 +33,7 @@ func (c *Context) Retry(r Retry) *Context {
 	if r.DelayMax == 0 {
 		r.DelayMax = DelayMaxDefault
 	}
-	return &Context{live: c.live, retry: r}
+	return &Context{live: c.live, retry: r, undo: c.undo}
 }
 
 // Do does any command that Start takes and waits for its result, which is written to out as Future.Decode does. Between attempts it
@@ -42,6 +42,7 @@ func (c *Context) Do(cmd polity.Command, out any) error { return c.do(&cmd, out)
 
 func (c *Context) do(cmd *polity.Command, out any) error {
 	delay := c.retry.Delay
+	cmd.Undo = cmd.Undo || c.undo
 	for {
 		err := c.live.start(cmd).Decode(out)
 		cmd.Attempt = max(cmd.Attempt, 1)

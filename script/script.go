@@ -78,7 +78,7 @@ func New[In, Out any](name polity.AgentName, version string, fn func(c *Context,
 	return a, a.Check()
 }
 
-// Decider makes only the decider, for an agent whose skills are declared by hand. It is a polity.Forgetter, and may be asked from many
+// Decider makes only the decider, for an agent whose skills are declared by hand. It is a polity.Forgetter and a polity.Stopper, and may be asked from many
 // goroutines as long as each state is asked from one at a time.
 func Decider[In, Out any](fn func(c *Context, in In) (Out, error), cfg Config) polity.Forgetter {
 	return newDecider(fn, cfg)

@@ -10,6 +10,7 @@ import (
 	"polity.run"
 	"polity.run/fault"
 	"polity.run/pattern"
+	"polity.run/saga"
 )
 
 // checker holds one run against what the destination counted.
@@ -148,7 +149,7 @@ func checkSaga(k *checker) {
 		return
 	}
 	var r pattern.SequenceResult
-	if err := json.Unmarshal(k.o.Output, &r); err != nil || r.Saga == nil || r.Saga.Status != pattern.SagaCompensated {
+	if err := json.Unmarshal(k.o.Output, &r); err != nil || r.Saga == nil || r.Saga.Status != saga.Compensated {
 		k.want("it is compensated", k.o)
 		return
 	}

@@ -30,6 +30,7 @@ type node interface {
 	Tail(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error
 	Wait(ctx context.Context, id polity.RunID) (polity.Outcome, error)
 	Cancel(ctx context.Context, id polity.RunID, reason string) error
+	Kill(ctx context.Context, id polity.RunID, reason string) error
 	Start(ctx context.Context, q client.Request) (polity.RunID, error)
 	Resume(ctx context.Context, id polity.RunID) error
 	Questions(ctx context.Context) ([]polity.Question, error)
@@ -39,6 +40,7 @@ type node interface {
 	Schemas(ctx context.Context, q client.SchemaQuery) (client.Subjects, error)
 	Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error)
 	Fork(ctx context.Context, id polity.RunID, q client.Fork) (polity.RunID, error)
+	Reconcile(ctx context.Context, q client.Reconcile) (polity.Finding, error)
 	Export(ctx context.Context, id polity.RunID, path string) (polity.Archive, error)
 	Import(ctx context.Context, path string) (polity.Archive, error)
 	Backup(ctx context.Context, path string, tell func(polity.Progress)) (polity.Backup, error)
@@ -85,6 +87,11 @@ func (l *local) Replay(ctx context.Context, id polity.RunID, q client.Replay) (p
 
 func (l *local) Fork(ctx context.Context, id polity.RunID, q client.Fork) (polity.RunID, error) {
 	return rest.Fork(ctx, l.Engine, id, q)
+}
+
+// Reconcile hides the engine's, which is asked in its own words.
+func (l *local) Reconcile(ctx context.Context, q client.Reconcile) (polity.Finding, error) {
+	return rest.Reconcile(ctx, l.Engine, q)
 }
 
 // serve opens the door for other processes until Close.

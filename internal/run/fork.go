@@ -90,7 +90,7 @@ func (p *Partition) takeOver(ctx context.Context, f *Fork) (*record, error) {
 		if err := try.event(at, seq, &one); err != nil {
 			return err
 		}
-		buf := appendRecord(beginFrame(nil, [8]byte{}, hash{}, at), &one)
+		buf := raised(appendRecord(beginFrame(nil, [8]byte{}, hash{}, at), &one), one.kind)
 		log = append(binary.BigEndian.AppendUint32(log, uint32(len(buf))), buf...)
 		if len(log) > archiveLogMax {
 			return fault.Full.New("run: fork: the log up to event %d is larger than %d bytes", try.out.Events, archiveLogMax)
@@ -189,6 +189,7 @@ func (c *core) forked(rec *record, seq uint64) {
 		return
 	}
 	t.root.delay(at.Sub(taken))
+	t.root.disown()
 	if live {
 		c.resume(t.root, false)
 	}

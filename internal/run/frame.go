@@ -90,6 +90,8 @@ const (
 	recFinished recordKind = 7
 	recImported recordKind = 8 // a run that ended elsewhere; its log is a blob. Only in frames of version 2
 	recForked   recordKind = 9 // a run begins with what another one's log told up to an event. Only in frames of version 2
+	// recReconciled is what was found out about an effect that had ended as unknown. It changes nothing. Only in frames of version 2.
+	recReconciled recordKind = 15
 )
 
 // record is one thing that happened. Which fields are stored depends on the kind.
@@ -103,12 +105,20 @@ type record struct {
 	fault   *fault.Error
 	usage   polity.Usage
 	reason  string        // cancel
+	gently  bool          // cancel: the run may undo first what it did. Logs of older versions have it never
 	status  polity.Status // finished, imported
 	opened  time.Time     // imported
 	ended   time.Time     // imported
 
 	// began and result: what was done where, for those who look at effects; zero if it was none, and in older logs
 	effect effect
+	// result and reconciled: what the destination gave as proof, and whether it was asked for the result
+	receipt json.RawMessage
+	asked   bool
+
+	// reconciled; its receipt and output stand above
+	verdict polity.Verdict
+	by      string
 
 	// opened
 	release Digest
@@ -149,6 +159,22 @@ func appendEffect(b []byte, e effect) []byte {
 	b = append(b, byte(i+1), byte(e.verb))
 	b = appendText(b, e.to)
 	return binary.BigEndian.AppendUint64(b, uint64(e.since.UnixNano()))
+}
+
+// verdicts are the verdicts as the log numbers them, from 1.
+func verdicts() []polity.Verdict {
+	return []polity.Verdict{polity.VerdictDone, polity.VerdictNotDone, polity.VerdictUndone}
+}
+
+// appendProof writes what the destination of an effect said of it, and nothing if that is nothing. It follows an effect.
+//
+//	proof = receipt:text  asked:1
+func appendProof(b []byte, r *record) []byte {
+	if len(r.receipt) == 0 && !r.asked {
+		return b
+	}
+	b = appendText(b, string(r.receipt))
+	return append(b, oneIf(r.asked))
 }
 
 // payload is a user's bytes. Inline bytes alias the frame they were read from.
@@ -238,8 +264,11 @@ func appendRecord(b []byte, r *record) []byte {
 			b = binary.AppendUvarint(b, v)
 		}
 		b = appendPayload(b, r.data)
-		if r.origin != "" {
+		if r.origin != "" || r.bounds.UndoReserve > 0 {
 			b = appendText(b, string(r.origin))
+		}
+		if r.bounds.UndoReserve > 0 {
+			b = binary.AppendUvarint(b, uint64(r.bounds.UndoReserve))
 		}
 	case recBegan:
 		b = appendText(b, r.name)
@@ -254,8 +283,22 @@ func appendRecord(b []byte, r *record) []byte {
 		b = appendPayload(b, r.data)
 		b = appendFault(b, r.fault)
 		b = appendEffect(b, r.effect)
+		if r.effect.class != "" {
+			b = appendProof(b, r)
+		}
+	case recReconciled:
+		b = appendText(b, r.name)
+		b = binary.AppendUvarint(b, uint64(r.attempt))
+		b = append(b, byte(slices.Index(verdicts(), r.verdict)+1))
+		b = appendText(b, r.by)
+		b = appendText(b, r.reason)
+		b = appendText(b, string(r.receipt))
+		b = appendPayload(b, r.data)
 	case recCancel:
 		b = appendText(b, r.reason)
+		if r.gently {
+			b = append(b, 1)
+		}
 	case recForked:
 		b = append(b, r.release[:]...)
 		b = appendText(b, r.agent)
@@ -300,8 +343,11 @@ func appendRecord(b []byte, r *record) []byte {
 // clip makes a record one that the log gives back exactly as it took it. Otherwise a decider would see one thing
 // now and another after a restart, or one careless effect could write what no fold can read.
 func (r *record) clip() {
-	r.reason = clipText(r.reason, textMax)
+	r.reason, r.by = clipText(r.reason, textMax), clipText(r.by, textMax)
 	r.usage = clipUsage(r.usage)
+	if polity.CheckReceipt(r.receipt) != nil {
+		r.receipt = nil // whoever took it should have checked it
+	}
 	if r.fault == nil {
 		return
 	}
@@ -492,6 +538,24 @@ func (r *reader) effect() effect {
 	return effect{classes[class-1], polity.Verb(verb), to, time.Unix(0, int64(binary.BigEndian.Uint64(since))).UTC()}
 }
 
+func (r *reader) receipt() json.RawMessage {
+	b := r.bytes(r.uvarint(polity.ReceiptMax))
+	if len(b) == 0 {
+		return nil
+	}
+	r.bad = r.bad || !json.Valid(b)
+	return json.RawMessage(b)
+}
+
+func (r *reader) verdict() polity.Verdict {
+	i, all := int(r.byte()), verdicts()
+	if r.bad || i == 0 || i > len(all) {
+		r.bad = true
+		return ""
+	}
+	return all[i-1]
+}
+
 func (r *reader) record(rec *record) {
 	rec.kind = recordKind(r.byte())
 	rec.run = polity.RunID(r.text())
@@ -509,6 +573,9 @@ func (r *reader) record(rec *record) {
 		if len(r.b) > 0 {
 			rec.origin = polity.RunID(r.text())
 		}
+		if len(r.b) > 0 {
+			rec.bounds.UndoReserve = int(r.uvarint(polity.UndoReserveMax))
+		}
 	case recBegan:
 		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
 		rec.effect = r.effect()
@@ -518,8 +585,17 @@ func (r *reader) record(rec *record) {
 		rec.data = r.payload()
 		rec.fault = r.fault()
 		rec.effect = r.effect()
+		if len(r.b) > 0 {
+			rec.receipt, rec.asked = r.receipt(), r.byte() == 1
+		}
+	case recReconciled:
+		rec.name, rec.attempt = r.text(), int(r.number())
+		rec.verdict = r.verdict()
+		rec.by, rec.reason, rec.receipt = r.text(), r.text(), r.receipt()
+		rec.data = r.payload()
 	case recCancel:
 		rec.reason = r.text()
+		rec.gently = len(r.b) > 0 && r.byte() == 1
 	case recForked:
 		rec.release = r.digest()
 		rec.agent, rec.request = r.text(), r.hash()

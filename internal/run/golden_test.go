@@ -69,6 +69,10 @@ func fill(v reflect.Value, name string) {
 		copy(into[:], digest[:])
 	case *Digest:
 		*into = digest
+	case *polity.Verdict:
+		*into = polity.VerdictDone
+	case *json.RawMessage:
+		*into = json.RawMessage(`"the ` + name + `"`)
 	case *string:
 		*into = "the " + name
 	case *int:
@@ -103,7 +107,7 @@ func presentLog() []byte {
 		for _, k := range kindsWritten() {
 			r := filled(k)
 			if !full {
-				r = record{kind: k, run: r.run, status: r.status, opened: r.opened, ended: r.ended}
+				r = record{kind: k, run: r.run, status: r.status, opened: r.opened, ended: r.ended, verdict: r.verdict} // which must make sense
 			}
 			f.records = append(f.records, r)
 		}
@@ -166,6 +170,12 @@ func tell(v any) string {
 		return fmt.Sprintf("%s, bound %q: %s", v.Kind, v.Bound, v.Text)
 	case Digest, requestHash:
 		return fmt.Sprintf("%.8x", v)
+	case polity.Bounds, polity.Usage, json.RawMessage: // without the fields that it has not
+		text, err := json.Marshal(v)
+		if err != nil {
+			panic(err)
+		}
+		return string(text)
 	default:
 		return fmt.Sprintf("%+v", v)
 	}

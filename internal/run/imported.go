@@ -28,6 +28,14 @@ func (p *pack) raise() {
 	}
 }
 
+// raised is raise for a frame that holds a record of the kind.
+func raised(frame []byte, kind recordKind) []byte {
+	if kind >= recImported {
+		frame[0] = frameImports
+	}
+	return frame
+}
+
 // imported folds a run that ended elsewhere: nothing of it is decided here, and what its log tells is read from its blob.
 func (c *core) imported(rec *record, seq uint64) {
 	if c.trees[rec.run] != nil {

@@ -39,6 +39,7 @@ func steps(n int) decideFunc {
 type programs struct {
 	deciders map[string]polity.Decider
 	effects  map[string]polity.Effect // of agents without a decider, and of tools
+	asks     map[string]time.Duration // of tools whose destination can be asked
 }
 
 func (p programs) Program(_ Digest, agent string) (*Program, error) {
@@ -53,7 +54,7 @@ func (p programs) Program(_ Digest, agent string) (*Program, error) {
 
 func (p programs) Work(_ Digest, _ string, _ polity.Verb, to string) (Work, error) {
 	if e, ok := p.effects[to]; ok {
-		return Work{Class: e}, nil
+		return Work{Class: e, Asks: p.asks[to]}, nil
 	}
 	return Work{Class: polity.EffectNone}, nil
 }
