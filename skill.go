@@ -11,6 +11,10 @@ type Skill struct {
 	// Input and Output are JSON Schemas (draft 2020-12); empty means any JSON value.
 	Input  json.RawMessage `json:"input,omitempty"`
 	Output json.RawMessage `json:"output,omitempty"`
+	// Type is the registered type that Input is of, as orders.placed.v3; "" is what is registered for the skill, if anything is.
+	Type string `json:"type,omitempty"`
+	// Reads are the versions of it that are read, as in "1-3"; "" is all up to the one that Input is.
+	Reads string `json:"reads,omitempty"`
 	// Undo is how what it did is undone; nil if it leaves nothing behind, or nobody can. Patterns hub and sequence undo.
 	Undo *Undo `json:"undo,omitempty"`
 	// Approve is who has to let each use of it go that an organization makes; nil for nobody.

@@ -193,6 +193,8 @@ type Release struct {
 	Sources []tool.Source `json:"sources,omitempty"`
 	// Memory bounds each memory of the organization and its agents, and says by what it is searched beside words.
 	Memory *Memories `json:"memory,omitempty"`
+	// Format is the version of this document; 0 stands for 1. See ReadRelease.
+	Format int `json:"format,omitempty"`
 }
 
 // Memories are the settings of an organization's memories.

@@ -17,11 +17,13 @@ type Request struct {
 	// Files are the contents of the files that the release pins, by hex SHA-256.
 	Files map[string][]byte `json:"files,omitempty"`
 	// Agent is who is asked; "" is the release's main agent.
-	Agent  string          `json:"agent,omitempty"`
-	Skill  string          `json:"skill,omitempty"`
-	Input  json.RawMessage `json:"input,omitempty"`
-	Folder string          `json:"folder,omitempty"` // absolute path of the only folder that the run may read; "" for none
-	Bounds polity.Bounds   `json:"bounds,omitzero"`
+	Agent string          `json:"agent,omitempty"`
+	Skill string          `json:"skill,omitempty"`
+	Input json.RawMessage `json:"input,omitempty"`
+	// Version is that of the registered schema which Input was written for; 0: it is what the release wants.
+	Version int           `json:"version,omitempty"`
+	Folder  string        `json:"folder,omitempty"` // absolute path of the only folder that the run may read; "" for none
+	Bounds  polity.Bounds `json:"bounds,omitzero"`
 	// Seed makes otherwise equal requests different runs.
 	Seed string `json:"seed,omitempty"`
 	// Conversation is the key of the conversation with the agent that this is part of; "" for none.

@@ -232,10 +232,11 @@ func (c *catalog) load(d Digest) (*release, error) {
 	if err != nil {
 		return nil, fault.Of(err).Kind.New("engine: release %x: %w", d[:6], err)
 	}
-	r := &release{agents: map[string]*entry{}}
-	if err := json.Unmarshal(doc, &r.doc); err != nil {
-		return nil, fault.Damaged.New("engine: release %x: %w", d[:6], err)
+	read, err := agent.ReadRelease(doc)
+	if err != nil {
+		return nil, fault.Of(err).Kind.New("engine: %x: %w", d[:6], err)
 	}
+	r := &release{doc: *read, agents: map[string]*entry{}}
 	if err := c.equip(r); err != nil {
 		return nil, err
 	}

@@ -85,9 +85,9 @@ func withFile(path string, do func(f *os.File) error) error {
 
 // pinned lists the files that a release pins.
 func pinned(release []byte) ([]Digest, error) {
-	var r agent.Release
-	if err := json.Unmarshal(release, &r); err != nil {
-		return nil, fault.Damaged.New("release: %w", err)
+	r, err := agent.ReadRelease(release)
+	if err != nil {
+		return nil, err
 	}
 	var list []Digest
 	for i := range r.Agents {

@@ -89,6 +89,8 @@ type Engine struct {
 	views   views
 	figures figures
 	own     Digest // the release of Config.Agents
+	// contracts is nil until the store is open: what is installed before is looked at then.
+	contracts *contracts
 }
 
 // StateDir is the default state folder: $XDG_STATE_HOME/polity, or ~/.local/state/polity.
@@ -172,6 +174,10 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	e.catalog.memories = &memories{bus: e.bus, log: cfg.Log}
 	e.catalog.facts = &facts{bus: e.bus}
 	e.catalog.topics.ready = make(chan struct{})
+	e.contracts = &contracts{bus: e.bus}
+	if err := e.keepsOwn(ctx); err != nil {
+		return err
+	}
 	acks := run.NewAcks()
 	if e.log, err = e.bus.Log(ctx, "p0", acks.Put); err != nil {
 		return err
@@ -247,7 +253,8 @@ func (e *Engine) Ready() error { return e.part.Ready() }
 func (e *Engine) Err() error { return e.part.Err() }
 
 // Install stores a release with the files that it pins (by the hex SHA-256 of their content), and returns its digest.
-// It returns fault.Invalid if something in the release does not fit this node, with all problems at once.
+// It returns fault.Invalid if something in the release does not fit this node, with all problems at once, and fault.Conflict if it would
+// break who relies on a registered schema: see Engine.Register.
 func (e *Engine) Install(r *agent.Release, files map[string][]byte) (Digest, error) {
 	for name, data := range files {
 		sum := sha256.Sum256(data)
@@ -266,7 +273,10 @@ func (e *Engine) Install(r *agent.Release, files map[string][]byte) (Digest, err
 	if err != nil {
 		return Digest{}, err
 	}
-	return d, e.catalog.check(d)
+	if err := e.catalog.check(d); err != nil || e.contracts == nil {
+		return d, err
+	}
+	return d, e.keeps(context.Background(), d, r)
 }
 
 // Request asks an agent for something.
@@ -277,6 +287,9 @@ type Request struct {
 	Agent   string // "" is the release's main agent
 	Skill   string
 	Input   json.RawMessage
+	// Version is that of the registered schema which Input was written for: it is then read as the version that the release has. 0: it is
+	// what the release wants.
+	Version int
 	Folder  string // absolute path of the only folder that the run may read; "" for none
 	Bounds  polity.Bounds
 	// Seed makes otherwise equal requests different runs: the digest of the folder's content, a nonce.
@@ -287,7 +300,7 @@ type Request struct {
 }
 
 // fill completes a request.
-func (e *Engine) fill(q Request) (run.Request, error) {
+func (e *Engine) fill(ctx context.Context, q Request) (run.Request, error) {
 	if q.Release == (Digest{}) {
 		q.Release = e.own
 	}
@@ -297,6 +310,11 @@ func (e *Engine) fill(q Request) (run.Request, error) {
 	}
 	if q.Agent == "" {
 		q.Agent = r.doc.Main
+	}
+	if q.Version != 0 {
+		if q.Input, err = e.upcast(ctx, r.doc.Agent(q.Agent), q); err != nil {
+			return run.Request{}, err
+		}
 	}
 	if q.ID == "" {
 		if q.ID, err = q.derive(); err != nil {
@@ -326,7 +344,7 @@ func (q *Request) derive() (polity.RunID, error) {
 
 // Start opens a run, or finds it, and returns its ID when that is durable. See run.Partition.Open for what comes back.
 func (e *Engine) Start(ctx context.Context, q Request) (polity.RunID, error) {
-	r, err := e.fill(q)
+	r, err := e.fill(ctx, q)
 	if err != nil {
 		return "", err
 	}
@@ -335,7 +353,7 @@ func (e *Engine) Start(ctx context.Context, q Request) (polity.RunID, error) {
 
 // Run opens a run, or finds it, and returns how it ended.
 func (e *Engine) Run(ctx context.Context, q Request) (polity.Outcome, error) {
-	r, err := e.fill(q)
+	r, err := e.fill(ctx, q)
 	if err != nil {
 		return polity.Outcome{}, err
 	}

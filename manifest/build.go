@@ -107,6 +107,7 @@ func (b *builder) release() *agent.Release {
 	}
 	b.organizations()
 	b.watched = b.on(r.Main)
+	b.keeps(r)
 	b.unreached(r.Main)
 	b.unused()
 	b.lastLook()
@@ -180,10 +181,12 @@ func (b *builder) skills(d *agent.Definition, path string, declared []skill) []p
 		if s.Description == "" {
 			s.Description = d.Description
 		}
-		out = append(out, polity.Skill{
+		made := polity.Skill{
 			Name: string(s.Name), Description: s.Description, Tags: s.Tags,
 			Input: b.schema(s.Input, at+".input"), Output: b.schema(s.Output, at+".output"), Arrival: polity.Arrival(s.Arrival),
-		})
+		}
+		b.reads(&made, s, at)
+		out = append(out, made)
 	}
 	return out
 }
@@ -191,6 +194,9 @@ func (b *builder) skills(d *agent.Definition, path string, declared []skill) []p
 // schema returns a JSON Schema, from its file if it is in one.
 func (b *builder) schema(s schemaUse, path string) json.RawMessage {
 	raw := s.json
+	if name, registered := strings.CutPrefix(s.file, typePrefix); registered {
+		return b.registered(name, path)
+	}
 	if s.file != "" && b.spent <= ReleaseMax {
 		data, _, err := b.dir.read(s.file, schema.SchemaMax)
 		if err != nil {

@@ -615,8 +615,9 @@ type skill struct {
 	Name        word      `json:"name" jsonschema:"Name of the skill."`
 	Description string    `json:"description,omitempty" jsonschema:"What the skill does. Left out it is the agent's description."`
 	Tags        []string  `json:"tags,omitempty" jsonschema:"Words that the skill is found by."`
-	Input       schemaUse `json:"input,omitempty" jsonschema:"JSON Schema of what is asked: written here, or the name of a file in the manifest's folder. Left out it is any JSON."`
-	Output      schemaUse `json:"output,omitempty" jsonschema:"JSON Schema of what is answered: written here, or the name of a file in the manifest's folder. Left out it is any JSON."`
+	Input       schemaUse `json:"input,omitempty" jsonschema:"JSON Schema of what is asked: written here, the name of a file in the manifest's folder, or type: and a type that is registered in the folder schemas. Left out it is any JSON."`
+	Output      schemaUse `json:"output,omitempty" jsonschema:"JSON Schema of what is answered: written here, the name of a file in the manifest's folder, or type: and a type that is registered in the folder schemas. Left out it is any JSON."`
+	Reads       versions  `json:"reads,omitempty" jsonschema:"Versions of the input's registered type that are read, as in 1-3. Left out it is all up to the one that is named."`
 
 	Undo    *skillUndo  `json:"undo,omitempty" jsonschema:"How what it did is undone, in patterns hub and sequence."`
 	Approve *lets       `json:"approve,omitempty" jsonschema:"Who has to let each use of it by an organization go, exactly as it is asked."`

@@ -379,6 +379,9 @@ func (b *builder) sequence(o *org) pattern.Config {
 			one.Approve = &polity.Approver{} // Stage.check says that nobody is asked there
 		}
 		cfg.Stages = append(cfg.Stages, one)
+		if n := len(cfg.Stages); n > 1 {
+			b.handsOver(&cfg.Stages[n-2], &cfg.Stages[n-1], fmt.Sprintf("%s.stages[%d]", o.path, n-1))
+		}
 	}
 	return cfg
 }

@@ -44,6 +44,15 @@ type stepID string
 
 func (stepID) shape() shape { return shape{nameText, stepIDMax, nameWant} }
 
+// versions are a schema.Range.
+type versions string
+
+var versionsText = regexp.MustCompile(`^[1-9][0-9]{0,3}(-[1-9][0-9]{0,3})?$`)
+
+func (versions) shape() shape {
+	return shape{versionsText, len("9999-9999"), "a version, or two as in 1-3"}
+}
+
 // count is a number of at least one: in the nouns zero stands for a default, so writing it here
 // would say something else than it does.
 type count int64

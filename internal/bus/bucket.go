@@ -39,6 +39,21 @@ func (b *Bus) Bucket(ctx context.Context, name string) (*Bucket, error) {
 	return &Bucket{b: b, stream: stream, prefix: "bucket." + name + "."}, nil
 }
 
+// HasBucket says whether the named bucket is there.
+func (b *Bus) HasBucket(ctx context.Context, name string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, readyMax)
+	defer cancel()
+	_, err := b.js.Stream(ctx, BucketPrefix+name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return false, nil
+	case err != nil:
+		return false, fault.Unavailable.New("bus: look for bucket %s: %w", name, err)
+	default:
+		return true, nil
+	}
+}
+
 // Put sets a key's value and returns when it is safe. A key is one or more tokens of a subject. After a fault it may be set or not: putting it again is
 // safe.
 func (k *Bucket) Put(ctx context.Context, key string, value []byte) error {

@@ -125,6 +125,7 @@ func (a *app) root() *cobra.Command {
 		a.newRestore(),
 		a.newValidate(),
 		a.newSchema(),
+		a.newSchemas(),
 		a.newBench(),
 		a.newVersion(),
 	)

@@ -41,6 +41,7 @@ type node interface {
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
 	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)
 	Coordinate(ctx context.Context, q client.Coordination) (client.Coordinated, error)
+	Schemas(ctx context.Context, q client.SchemaQuery) (client.Subjects, error)
 	Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error)
 	Fork(ctx context.Context, id polity.RunID, q client.Fork) (polity.RunID, error)
 	Reconcile(ctx context.Context, q client.Reconcile) (polity.Finding, error)
@@ -79,6 +80,11 @@ func (l *local) Memory(ctx context.Context, q client.Memory) (client.Remembered,
 // Coordinate hides the engine's, which calls tools alone.
 func (l *local) Coordinate(ctx context.Context, q client.Coordination) (client.Coordinated, error) {
 	return rest.Coordinate(ctx, l.Engine, q)
+}
+
+// Schemas hides the engine's, which lists alone.
+func (l *local) Schemas(ctx context.Context, q client.SchemaQuery) (client.Subjects, error) {
+	return rest.Schemas(ctx, l.Engine, q)
 }
 
 func (l *local) Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error) {

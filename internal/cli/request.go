@@ -33,6 +33,7 @@ type asked struct {
 	input        string
 	agent        string
 	skill        string
+	version      int // of the registered schema that the input was written for
 	bounds       string
 	conversation string
 	fresh        bool // a new run, whatever ran before
@@ -76,7 +77,7 @@ func (a *app) request(ctx context.Context, q asked) (client.Request, error) {
 	if err != nil {
 		return client.Request{}, err
 	}
-	r := client.Request{Release: &m.Release, Files: m.Blobs, Agent: cmp.Or(q.agent, m.Release.Main), Skill: q.skill, Conversation: q.conversation}
+	r := client.Request{Release: &m.Release, Files: m.Blobs, Agent: cmp.Or(q.agent, m.Release.Main), Skill: q.skill, Version: q.version, Conversation: q.conversation}
 	if err := checkAsked(&m.Release, r.Agent, r.Skill); err != nil {
 		return client.Request{}, err
 	}

@@ -57,6 +57,7 @@ func (a *app) newRun() *cobra.Command {
 	flags.StringVar(&q.input, "input", "", "input as JSON, or @FILE, or @- for stdin, instead of a question")
 	flags.StringVar(&q.agent, "agent", "", "agent that is asked (default the manifest's organization)")
 	flags.StringVar(&q.skill, "skill", "", "skill that is asked of it (default its only one)")
+	flags.IntVar(&q.version, "input-version", 0, "version of the registered schema that --input was written for, if that is an older one")
 	flags.StringVar(&q.bounds, "bounds", "", "limits of the run, as in turns=100,tokens=50000,usd=0.50,wall=5m,depth=3,fan_out=8,retries=5")
 	flags.StringVar(&q.conversation, "conversation", "", "key of the conversation that this is part of: what becomes of it in mid-run the skill says")
 	flags.BoolVar(&q.fresh, "new", false, "start a new run, even if this very question was answered already")

@@ -427,7 +427,7 @@ type frame struct {
 // decode reads a frame. It returns fault.Damaged for anything that was not written by appendRecord,
 // and fault.Invalid for a version that this program does not know. Payloads alias data.
 func (f *frame) decode(data []byte) error {
-	if len(data) == 0 || data[0] != frameVersion && data[0] != frameImports {
+	if v := first(data); v < framesRead.From || v > framesRead.To {
 		return fault.Invalid.New("run: commit of an unknown format (first byte %d); a newer version of this program wrote it?", first(data))
 	}
 	if len(data) < headerSize {
@@ -451,7 +451,8 @@ func (f *frame) decode(data []byte) error {
 			return fault.Damaged.New("run: commit: record %d does not make sense", len(f.records))
 		}
 	}
-	return nil
+	_, err := frameUpcasts.Read(f, first(data), framesRead)
+	return err
 }
 
 func first(b []byte) int {

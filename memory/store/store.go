@@ -26,6 +26,7 @@ import (
 	"polity.run/fault"
 	"polity.run/internal/rank"
 	"polity.run/memory"
+	"polity.run/schema"
 )
 
 const (
@@ -87,6 +88,24 @@ type item struct {
 	By        string            `json:"by,omitempty"`     // the embedder
 	Vector    []byte            `json:"vector,omitempty"` // of length 1: little-endian numbers of 32 bits
 	Forgotten *memory.Forgotten `json:"forgotten,omitempty"`
+	Version   int               `json:"version,omitempty"` // of this form; 0 stands for 1
+}
+
+// itemUpcasts make items that older versions of this program kept into those of this one, each time they are read.
+var itemUpcasts = schema.Upcasts[json.RawMessage]{}
+
+// readItem reads what lies on the shelf. It returns fault.Invalid for what a newer version of this program put there.
+func readItem(value []byte, upcasts schema.Upcasts[json.RawMessage]) (item, error) {
+	i := item{Version: 1}
+	if err := json.Unmarshal(value, &i); err != nil {
+		return i, fault.Damaged.New("%w", err)
+	}
+	current, err := upcasts.Read(value, i.Version, schema.Range{From: 1, To: upcasts.Newest()})
+	if err != nil || i.Version == upcasts.Newest() {
+		return i, err
+	}
+	i = item{}
+	return i, json.Unmarshal(current, &i)
 }
 
 // Open reads what is on the shelf. embedder and log may be nil. It returns fault.Damaged for what cannot be read.
@@ -97,9 +116,9 @@ func Open(ctx context.Context, shelf Shelf, limits Limits, embedder memory.Embed
 	limits.Records, limits.Bytes = cmp.Or(limits.Records, memory.RecordsMax), cmp.Or(limits.Bytes, memory.BytesMax)
 	s := &Store{shelf: shelf, embedder: embedder, limits: limits, log: log, books: map[string]*book{}}
 	err := shelf.Each(ctx, func(key string, value []byte) error {
-		var i item
-		if err := json.Unmarshal(value, &i); err != nil {
-			return fault.Damaged.New("memory: %s: %w", key, err)
+		i, err := readItem(value, itemUpcasts)
+		if err != nil {
+			return fault.Of(err).Kind.New("memory: %s: %w", key, err)
 		}
 		switch {
 		case i.Forgotten != nil:

@@ -43,6 +43,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/coordinate", s.coordinate)
 	mux.HandleFunc("POST /v1/lookup", s.lookup)
 	mux.HandleFunc("POST /v1/view/rebuild", s.rebuildView)
+	mux.HandleFunc("POST /v1/schemas", s.schemas)
 	mux.HandleFunc("POST /v1/reconcile", s.reconcile)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, fault.NotFound.New("rest: nothing answers to %s %.200q", r.Method, r.URL.Path))
@@ -177,7 +178,7 @@ func (s *Server) serve(run polity.RunID) {
 // Start does a client's request on an engine: it installs the release, opens the run, and returns its ID when
 // that is durable.
 func Start(ctx context.Context, e *engine.Engine, q client.Request) (polity.RunID, error) {
-	r := engine.Request{ID: q.ID, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder, Bounds: q.Bounds, Seed: q.Seed, Conversation: q.Conversation}
+	r := engine.Request{ID: q.ID, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Version: q.Version, Folder: q.Folder, Bounds: q.Bounds, Seed: q.Seed, Conversation: q.Conversation}
 	var err error
 	if r.Release, err = install(e, q.Release, q.Files); err != nil {
 		return "", err
