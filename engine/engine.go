@@ -78,6 +78,7 @@ type Engine struct {
 	blobs   *run.Blobs
 	catalog *catalog
 	part    *run.Partition
+	topics  *stream
 	own     Digest // the release of Config.Agents
 }
 
@@ -169,8 +170,9 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	e.catalog.topics.open(e.part)
-	return nil
+	e.topics = newStream(e.bus, e.part, cfg.Log)
+	e.catalog.topics.open(e.topics)
+	return e.topics.resume(ctx, e.state)
 }
 
 // installOwn makes a release of the program's own agents.
@@ -228,6 +230,9 @@ func (e *Engine) Close() error {
 	var err error
 	if e.part != nil {
 		err = e.part.Close()
+	}
+	if e.topics != nil {
+		e.topics.close() // after the partition: no effect in flight ends because of it
 	}
 	if e.catalog != nil {
 		err = errors.Join(err, e.catalog.servers.close())

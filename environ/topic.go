@@ -18,6 +18,7 @@ type Published struct {
 	ID    string // of the sender: the same on the same topic again is the same event
 	Data  json.RawMessage
 	At    time.Time
+	Seq   uint64 // its position
 }
 
 // Topic is what is published on topics. An observation's ID is the event's topic and ID.

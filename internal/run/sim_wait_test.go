@@ -148,7 +148,7 @@ func (w *waiting) anyRun(o *owner) polity.RunID {
 
 func (w *waiting) event(name string) event {
 	w.next++
-	return event{name, fmt.Sprint("e", w.next), json.RawMessage(fmt.Sprintf(`{"n":%d,"even":%t}`, w.next, w.next%2 == 0))}
+	return event{name: name, id: fmt.Sprint("e", w.next), data: json.RawMessage(fmt.Sprintf(`{"n":%d,"even":%t}`, w.next, w.next%2 == 0))}
 }
 
 func (w *waiting) signalTo(o *owner, id polity.RunID) {
