@@ -153,6 +153,8 @@ type TopicRead struct {
 	After uint64    `json:"after,omitempty"` // position
 	Since time.Time `json:"since,omitzero"`  // if set, instead of After
 	Most  int       `json:"most,omitempty"`  // default TopicReadMax
+	// Wait is how many nanoseconds to wait for news if there is none, up to 30 s.
+	Wait time.Duration `json:"wait,omitempty"`
 }
 
 // TopicTake asks for events of a group.

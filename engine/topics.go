@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,10 +22,10 @@ import (
 )
 
 const (
-	deliverMax  = 1024             // events on their way into the log at most: what is more waits in the stream
-	feedAgain   = time.Second      // wait before a feed that broke begins anew
-	takeWaitMax = 30 * time.Second // of a reader of a group
-	deadMax     = 1000             // letters that are looked at at once
+	deliverMax = 1024             // events on their way into the log at most: what is more waits in the stream
+	feedAgain  = time.Second      // wait before a feed that broke begins anew
+	waitMax    = 30 * time.Second // of a reader for news
+	deadMax    = 1000             // letters that are looked at at once
 )
 
 // stream holds the node's events: one JetStream stream that everyone publishes to and reads from, and one feed of it into the partition, which gives events
@@ -42,6 +43,7 @@ type stream struct {
 	stream  *bus.Topics // nil until it is opened
 	taken   uint64
 	waiting map[uint64][]chan error // publishers, by the position of what they published
+	news    chan struct{}           // closed when something was taken
 
 	book     sync.Mutex  // held while the bucket is written, which the partition never waits for
 	bucket   *bus.Bucket // of what follows
@@ -55,7 +57,7 @@ type declared struct {
 }
 
 func newStream(b *bus.Bus, part *run.Partition, log *slog.Logger) *stream {
-	t := &stream{bus: b, part: part, log: log, waiting: map[uint64][]chan error{}}
+	t := &stream{bus: b, part: part, log: log, waiting: map[uint64][]chan error{}, news: make(chan struct{})}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
@@ -141,6 +143,8 @@ func (t *stream) took(seq uint64, err error) {
 		w <- err
 	}
 	delete(t.waiting, seq)
+	close(t.news)
+	t.news = make(chan struct{})
 }
 
 // publish stores an event, and returns when runs that await it have it.
@@ -160,7 +164,7 @@ func (t *stream) publish(ctx context.Context, topic, id string, data json.RawMes
 	if err != nil {
 		return err
 	}
-	seq, again, err := stream.Publish(ctx, bus.Event{Topic: topic, ID: id, Data: data, At: time.Now()}, d.Keep)
+	seq, again, err := stream.Publish(ctx, bus.Event{Topic: topic, ID: id, Data: data}, d.Keep)
 	if err != nil {
 		return err
 	}
@@ -376,30 +380,46 @@ func (t *stream) state(ctx context.Context, stream *bus.Topics) (*polity.Topics,
 	return s, nil
 }
 
-// read returns what was published after a position, and the position up to which it looked. A position after the last one gives that.
+// read returns what was published after a position, and the position after it. math.MaxInt64 gives the last one.
 func (t *stream) read(ctx context.Context, stream *bus.Topics, q polity.TopicRead) (list []polity.Published, next uint64, err error) {
 	if err := polity.CheckPattern(q.Topic); err != nil {
 		return nil, 0, err
 	}
-	if q.Most < 0 || q.Most > polity.TopicReadMax {
-		return nil, 0, fault.Invalid.New("topics: %d events; want up to %d", q.Most, polity.TopicReadMax)
+	if q.Most < 0 || q.Most > polity.TopicReadMax || q.Wait < 0 || q.Wait > waitMax {
+		return nil, 0, fault.Invalid.New("topics: %d events within %s; want up to %d within %s", q.Most, q.Wait, polity.TopicReadMax, waitMax)
 	}
 	if q.Most == 0 {
 		q.Most = polity.TopicReadMax
 	}
-	if q.Since.IsZero() {
+	if q.After == math.MaxInt64 {
 		_, last, err := stream.Last(ctx)
-		if err != nil || q.After >= last {
-			return nil, last, err
+		return nil, last, err
+	}
+	timer := time.NewTimer(q.Wait)
+	defer timer.Stop()
+	for {
+		t.mu.Lock()
+		news := t.news
+		t.mu.Unlock()
+		events, err := stream.Read(ctx, q.Topic, q.After+1, q.Since, q.Most)
+		next = q.After
+		for _, e := range events {
+			list = append(list, published(e))
+			next = e.Seq
+		}
+		if err != nil || len(list) > 0 || q.Wait == 0 {
+			return list, next, err
+		}
+		select {
+		case <-news:
+		case <-timer.C:
+			return nil, next, nil
+		case <-ctx.Done():
+			return nil, next, fault.Cancelled.New("topics: %w", context.Cause(ctx))
+		case <-t.ctx.Done():
+			return nil, next, fault.Unavailable.New("topics: the node is stopping")
 		}
 	}
-	events, err := stream.Read(ctx, q.Topic, q.After+1, q.Since, q.Most)
-	next = q.After
-	for _, e := range events {
-		list = append(list, published(e))
-		next = e.Seq
-	}
-	return list, next, err
 }
 
 func published(e bus.Event) polity.Published {
@@ -411,8 +431,8 @@ func (t *stream) take(ctx context.Context, stream *bus.Topics, q polity.TopicTak
 		return nil, err
 	}
 	q.Most = max(q.Most, 1)
-	if q.Most > polity.TopicReadMax || q.Wait < 0 || q.Wait > takeWaitMax {
-		return nil, fault.Invalid.New("take: %d events within %s; want up to %d, within %s", q.Most, q.Wait, polity.TopicReadMax, takeWaitMax)
+	if q.Most > polity.TopicReadMax || q.Wait < 0 || q.Wait > waitMax {
+		return nil, fault.Invalid.New("take: %d events within %s; want up to %d, within %s", q.Most, q.Wait, polity.TopicReadMax, waitMax)
 	}
 	work, err := stream.Take(ctx, q.Group, q.Most, max(q.Wait, time.Millisecond))
 	list := make([]polity.TopicWork, 0, len(work))
@@ -520,13 +540,6 @@ func (e *Engine) Topics(ctx context.Context, q polity.TopicsRequest) (polity.Top
 // fault.Conflict if the id came with something else, and fault.Full if there is no room.
 func (e *Engine) Publish(ctx context.Context, topic, id string, data json.RawMessage) error {
 	return e.topics.publish(ctx, topic, id, data)
-}
-
-// Published returns what was published on the topics of a pattern after a position, in order, and the position after it: ask again with that, until
-// it stays the same. After the last position there is nothing, and it is returned.
-func (e *Engine) Published(ctx context.Context, pattern string, after uint64) (list []polity.Published, next uint64, err error) {
-	a, err := e.topics.ask(ctx, polity.TopicsRequest{Read: &polity.TopicRead{Topic: pattern, After: after}})
-	return a.Events, a.Next, err
 }
 
 // publisher publishes what agents tell, once there is a partition: its effects begin before that is returned.

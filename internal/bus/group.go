@@ -148,8 +148,7 @@ func (t *Topics) Take(ctx context.Context, group string, most int, wait time.Dur
 		if err != nil {
 			return nil, fault.Internal.New("bus: group %s: %w", group, err)
 		}
-		e := eventOf(m.Headers(), m.Data())
-		e.Seq = meta.Sequence.Stream
+		e := eventOf(m.Headers(), m.Data(), meta.Sequence.Stream, meta.Timestamp)
 		try := int(meta.NumDelivered)
 		if try > g.Tries {
 			if err := t.bury(ctx, group, e, g.Tries, "it was taken and never settled", m.Reply()); err != nil {
@@ -248,9 +247,8 @@ func (t *Topics) Dead(ctx context.Context, group string, from uint64, most int) 
 		subject = deadPrefix + group + ".>"
 	}
 	var list []Letter
-	err := t.b.batch(ctx, deadStream, subject, from, time.Time{}, most, func(seq uint64, m *nats.Msg) error {
-		l := Letter{Event: eventOf(m.Header, m.Data), Group: m.Header.Get(headGroup), Reason: m.Header.Get(headReason)}
-		l.Seq = seq
+	err := t.b.batch(ctx, deadStream, subject, from, time.Time{}, most, func(m *nats.Msg, seq uint64, at time.Time) error {
+		l := Letter{Event: eventOf(m.Header, m.Data, seq, at), Group: m.Header.Get(headGroup), Reason: m.Header.Get(headReason)}
 		l.Tries, _ = strconv.Atoi(m.Header.Get(headTries)) // bury wrote them
 		l.Origin, _ = strconv.ParseUint(m.Header.Get(headOrigin), 10, 64)
 		list = append(list, l)

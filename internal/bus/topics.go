@@ -44,7 +44,7 @@ type Event struct {
 	ID     string
 	Source string // a URI reference; "" is the node
 	Data   []byte
-	At     time.Time // when it was published
+	At     time.Time // when it was stored: never before that of an earlier position
 }
 
 // The headers of a CloudEvent: https://github.com/cloudevents/spec, NATS protocol binding 1.0.
@@ -124,16 +124,14 @@ func newMessage(subject string, e Event) *nats.Msg {
 	}
 	m.Header = nats.Header{
 		headSpec: {"1.0"}, headID: {e.ID}, headSource: {source}, headType: {e.Topic}, headData: {wireBinary},
-		headTime: {e.At.UTC().Format(time.RFC3339Nano)},
+		headTime: {time.Now().UTC().Format(time.RFC3339Nano)},
 	}
 	return m
 }
 
-// eventOf reads an event. Its position is not in it.
-func eventOf(h nats.Header, data []byte) Event {
-	e := Event{Topic: h.Get(headType), ID: h.Get(headID), Source: h.Get(headSource), Data: data}
-	e.At, _ = time.Parse(time.RFC3339Nano, h.Get(headTime)) // the zero time, if somebody else wrote it
-	return e
+// eventOf reads an event.
+func eventOf(h nats.Header, data []byte, seq uint64, at time.Time) Event {
+	return Event{Seq: seq, Topic: h.Get(headType), ID: h.Get(headID), Source: h.Get(headSource), Data: data, At: at}
 }
 
 // Last returns the position of the newest event, and the oldest that is kept.
@@ -147,7 +145,7 @@ func (t *Topics) Last(ctx context.Context) (first, last uint64, err error) {
 	return info.State.FirstSeq, info.State.LastSeq, nil
 }
 
-// Each topic that has events that are kept, and how many.
+// Names returns the topics that have events that are kept, and how many.
 func (t *Topics) Names(ctx context.Context) (map[string]uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestMax)
 	defer cancel()
@@ -177,25 +175,21 @@ func get(ctx context.Context, stream jetstream.Stream, seq uint64) (Event, error
 	case err != nil:
 		return Event{}, fault.Unavailable.New("bus: read event %d: %w", seq, err)
 	}
-	e := eventOf(m.Header, m.Data)
-	e.Seq = m.Sequence
-	return e, nil
+	return eventOf(m.Header, m.Data, m.Sequence, m.Time), nil
 }
 
 // Read returns up to most events on the topics of a pattern from a position on, or from a time on if that is not zero, in order.
 func (t *Topics) Read(ctx context.Context, pattern string, from uint64, since time.Time, most int) ([]Event, error) {
 	var list []Event
-	err := t.b.batch(ctx, TopicsStream, topicPrefix+pattern, from, since, most, func(seq uint64, m *nats.Msg) error {
-		e := eventOf(m.Header, m.Data)
-		e.Seq = seq
-		list = append(list, e)
+	err := t.b.batch(ctx, TopicsStream, topicPrefix+pattern, from, since, most, func(m *nats.Msg, seq uint64, at time.Time) error {
+		list = append(list, eventOf(m.Header, m.Data, seq, at))
 		return nil
 	})
 	return list, err
 }
 
 // batch reads messages of a stream without a consumer: NATS ADR-31.
-func (b *Bus) batch(ctx context.Context, stream, subject string, from uint64, since time.Time, most int, each func(uint64, *nats.Msg) error) error {
+func (b *Bus) batch(ctx context.Context, stream, subject string, from uint64, since time.Time, most int, each func(m *nats.Msg, seq uint64, at time.Time) error) error {
 	ask := struct {
 		Seq   uint64     `json:"seq,omitempty"`
 		Since *time.Time `json:"start_time,omitempty"`
@@ -236,7 +230,11 @@ func (b *Bus) batch(ctx context.Context, stream, subject string, from uint64, si
 		if err != nil {
 			return fault.Internal.New("bus: read %s: a message without a position", stream)
 		}
-		if err := each(seq, m); err != nil {
+		at, err := time.Parse(time.RFC3339Nano, m.Header.Get(jetstream.TimeStampHeaer))
+		if err != nil {
+			return fault.Internal.New("bus: read %s: message %d without a time", stream, seq)
+		}
+		if err := each(m, seq, at); err != nil {
 			return err
 		}
 	}
@@ -265,9 +263,7 @@ func (t *Topics) Feed(ctx context.Context, after uint64, take func(Event) error)
 		if err != nil {
 			return fault.Internal.New("bus: feed: %w", err)
 		}
-		e := eventOf(m.Headers(), m.Data())
-		e.Seq = meta.Sequence.Stream
-		if err := take(e); err != nil {
+		if err := take(eventOf(m.Headers(), m.Data(), meta.Sequence.Stream, meta.Timestamp)); err != nil {
 			return err
 		}
 	}

@@ -238,7 +238,7 @@ func (w *watcher) add(on manifest.On, dir string) error {
 		o.source, err = plan.Open()
 	case on.Topic != "":
 		o.source, err = environ.Topic{
-			Pattern: on.Topic, Read: w.published,
+			Pattern: on.Topic, Want: on.Wants, Key: on.About, Batch: on.Batch, Within: on.Within, Read: w.published,
 			Load: func() (uint64, bool, error) { return w.box.position(w.manifest.Release.Name, o.Key()) },
 			Keep: func(at uint64) error { return w.box.keep(w.manifest.Release.Name, o.Key(), at) },
 		}.Open()
@@ -270,8 +270,16 @@ func (w *watcher) request(o *origin, seen environ.Observation) (client.Request, 
 	input, err := o.ask(seen.Input)
 	return client.Request{
 		ID: id, Release: &w.manifest.Release, Files: w.manifest.Blobs, Agent: o.Agent, Skill: o.Skill,
-		Input: input, Folder: o.folder, Bounds: w.bounds,
+		Input: input, Folder: o.folder, Bounds: w.bounds, Conversation: conversation(seen.Key),
 	}, err
+}
+
+// conversation is the one of the runs about a key: their skill lets one begin when those before it have ended.
+func conversation(key string) string {
+	if key == "" {
+		return ""
+	}
+	return "about " + key
 }
 
 // ask is what is asked about what was seen.
