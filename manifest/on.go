@@ -243,10 +243,13 @@ func (b *builder) asked(o *On, at string) {
 	}
 }
 
-// Wants says whether an event of the topic is a request.
-func (o On) Wants(e environ.Published) bool {
+// Wants says which events of the topic are requests; nil for all.
+func (o On) Wants() func(environ.Published) bool {
+	if o.Where == "" {
+		return nil
+	}
 	where, err := polity.ParseWhere(o.Where)
-	return o.Where == "" || err == nil && where.Holds(polity.Published(e))
+	return func(e environ.Published) bool { return err == nil && where.Holds(polity.Published(e)) }
 }
 
 // About is what an event is handled one after another by; "" for nothing.

@@ -134,7 +134,7 @@ func eventOf(h nats.Header, data []byte, seq uint64, at time.Time) Event {
 	return Event{Seq: seq, Topic: h.Get(headType), ID: h.Get(headID), Source: h.Get(headSource), Data: data, At: at}
 }
 
-// Last returns the position of the newest event, and the oldest that is kept.
+// Last returns the oldest position that is kept, and that of the newest event; 0 if there is none.
 func (t *Topics) Last(ctx context.Context) (first, last uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestMax)
 	defer cancel()
@@ -142,7 +142,14 @@ func (t *Topics) Last(ctx context.Context) (first, last uint64, err error) {
 	if err != nil {
 		return 0, 0, fault.Unavailable.New("bus: topics: %w", err)
 	}
-	return info.State.FirstSeq, info.State.LastSeq, nil
+	newest, err := t.stream.GetLastMsgForSubject(ctx, topicPrefix+">") // what is given out again is none
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return info.State.FirstSeq, 0, nil
+	}
+	if err != nil {
+		return 0, 0, fault.Unavailable.New("bus: topics: %w", err)
+	}
+	return info.State.FirstSeq, newest.Sequence, nil
 }
 
 // Names returns the topics that have events that are kept, and how many.

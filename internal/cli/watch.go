@@ -237,11 +237,10 @@ func (w *watcher) add(on manifest.On, dir string) error {
 		plan.Since = func(now time.Time) (time.Time, error) { return w.box.since(w.manifest.Release.Name, o.Key(), now) }
 		o.source, err = plan.Open()
 	case on.Topic != "":
-		o.source, err = environ.Topic{
-			Pattern: on.Topic, Want: on.Wants, Key: on.About, Batch: on.Batch, Within: on.Within, Read: w.published,
-			Load: func() (uint64, bool, error) { return w.box.position(w.manifest.Release.Name, o.Key()) },
-			Keep: func(at uint64) error { return w.box.keep(w.manifest.Release.Name, o.Key(), at) },
-		}.Open()
+		t := w.topic(on)
+		t.Load = func() (uint64, bool, error) { return w.box.position(w.manifest.Release.Name, o.Key()) }
+		t.Keep = func(at uint64) error { return w.box.keep(w.manifest.Release.Name, o.Key(), at) }
+		o.source, err = t.Open()
 	default:
 		for _, other := range w.origins {
 			if other.Lines {
@@ -261,6 +260,11 @@ func (w *watcher) add(on manifest.On, dir string) error {
 	}
 	w.origins = append(w.origins, o)
 	return nil
+}
+
+// topic is a topic that is watched, without where its position is kept.
+func (w *watcher) topic(on manifest.On) environ.Topic {
+	return environ.Topic{Pattern: on.Topic, Want: on.Wants(), Key: on.About, Batch: on.Batch, Within: on.Within, Read: w.published}
 }
 
 // request is the request about what was seen. Its run's ID goes by what was seen and who is asked, not by the release: what was
