@@ -124,6 +124,9 @@ func (t *topic) ends() time.Time { return t.open[0].At.Add(t.Within) }
 
 // look reads what there is after the last look, and emits what is complete. After an error the next look begins where positions were kept.
 func (t *topic) look(ctx context.Context, wait time.Duration, emit Emit) error {
+	if ctx.Err() != nil {
+		return ended(ctx, t.Name())
+	}
 	err := t.begin(ctx)
 	if err == nil {
 		err = t.step(ctx, wait, emit)

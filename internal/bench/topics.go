@@ -220,7 +220,9 @@ type runEvents struct {
 func openRunEvents(ctx context.Context, dir string, sync engine.Sync, batch, runs int) (*runEvents, error) {
 	clerk := &agent.Agent{
 		Name: "clerk", Version: "1", Effect: polity.EffectNone, Skills: []polity.Skill{{Name: "clerk"}},
-		Handle: func(context.Context, polity.Message) (json.RawMessage, error) { return json.RawMessage(`{"done":true}`), nil },
+		Handle: func(context.Context, polity.Message) (json.RawMessage, error) {
+			return json.RawMessage(`{"done":true}`), nil
+		},
 	}
 	e, err := engine.Open(ctx, engine.Config{State: dir, Sync: sync, Agents: []*agent.Agent{clerk}})
 	if err != nil {
