@@ -80,6 +80,14 @@ func plainJSON(v any) (json.RawMessage, error) {
 	return bytes.TrimSpace(b.Bytes()), nil
 }
 
+// Approver is who lets actions go, each as it is shown.
+type Approver struct {
+	By      AgentName `json:"by"`
+	Skill   string    `json:"skill"`             // that By is asked: ApproveSkill of a person
+	Timeout Duration  `json:"timeout,omitempty"` // after which nothing is approved; 0 for as long as By may take
+	Effect  Effect    `json:"effect,omitempty"`  // what the action does to the world, as it is shown; "" is not known
+}
+
 // Approval is what somebody is asked to let go.
 type Approval struct {
 	Action Action    `json:"action"`
@@ -125,4 +133,21 @@ func (d Decision) Approves(hash string) error {
 		return fault.Conflict.New("it is for an action with the hash %.12s, and this one has %.12s; look at it again", d.Hash, hash)
 	}
 	return nil
+}
+
+// Approved returns nil if what came back for an Approval lets the action with the hash go, and whether it does so for the rest of the run. Its other
+// errors are the event's fault, fault.Invalid for what is no Decision, and those of Decision.Approves.
+func (e *Event) Approved(hash string) (always bool, err error) {
+	if e.Fault != nil {
+		return false, e.Fault
+	}
+	var d struct {
+		Decision
+		Approve *bool `json:"approve"`
+	}
+	if err := json.Unmarshal(e.Data, &d); err != nil || d.Approve == nil {
+		return false, fault.Invalid.New("the answer is no decision")
+	}
+	d.Decision.Approve = *d.Approve
+	return d.Always, d.Decision.Approves(hash)
 }

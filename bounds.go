@@ -41,7 +41,17 @@ type Bounds struct {
 	Depth    int      `json:"depth,omitempty"`     // levels of runs below this one
 	FanOut   int      `json:"fan_out,omitempty"`   // commands pending at once in one run
 	Retries  int      `json:"retries,omitempty"`   // commands with an attempt above 1
+
+	// UndoReserve is how much of turns, tokens, money, wall and retries only commands that undo may use, in percent, at most UndoReserveMax; 0
+	// keeps nothing back. Bounds that are delegated take it over from those above.
+	UndoReserve int `json:"undo_reserve,omitempty"`
 }
+
+// Percent of bounds that are kept for undoing.
+const (
+	UndoReserveDefault = 20 // where a manifest says how something is undone, and not how much is kept for it
+	UndoReserveMax     = 90
+)
 
 // DefaultBounds are what a root run gets where it names nothing.
 func DefaultBounds() Bounds {
@@ -56,14 +66,17 @@ func (b Bounds) Or(d Bounds) Bounds {
 	return Bounds{
 		Turns: cmp.Or(b.Turns, d.Turns), Tokens: cmp.Or(b.Tokens, d.Tokens), MicroUSD: cmp.Or(b.MicroUSD, d.MicroUSD),
 		Wall: cmp.Or(b.Wall, d.Wall), Depth: cmp.Or(b.Depth, d.Depth), FanOut: cmp.Or(b.FanOut, d.FanOut),
-		Retries: cmp.Or(b.Retries, d.Retries),
+		Retries: cmp.Or(b.Retries, d.Retries), UndoReserve: cmp.Or(b.UndoReserve, d.UndoReserve),
 	}
 }
 
-// Check returns nil, or an Invalid fault for a negative bound.
+// Check returns nil, or an Invalid fault for a negative bound or a reserve that leaves too little.
 func (b Bounds) Check() error {
 	if b.Turns < 0 || b.Tokens < 0 || b.MicroUSD < 0 || b.Wall < 0 || b.Depth < 0 || b.FanOut < 0 || b.Retries < 0 {
 		return fault.Invalid.New("bounds: a bound is negative; leave it out for the default")
+	}
+	if b.UndoReserve < 0 || b.UndoReserve > UndoReserveMax {
+		return fault.Invalid.New("bounds: undo_reserve of %d percent; want 0 to %d", b.UndoReserve, UndoReserveMax)
 	}
 	return nil
 }

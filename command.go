@@ -17,13 +17,23 @@ import (
 // it with a nil state and the Opened event first, then once for each later event in the order of
 // the log, from one goroutine at a time, and again in the same order after a crash. A decider may
 // keep and change its own state in place: nobody else holds it. It must not keep or change the
-// event's Data.
+// event's Data. The commands are its own again when it is next asked for the same state.
 //
 // A run that has not finished must be waiting for something: if a decider answers with no command
 // and nothing is pending, the kernel fails the run as Internal. So it does if Decide panics; with a *fault.Error, as
 // what that says. One of kind Diverged says that the decider found that it decides otherwise than before: the run is stopped.
 type Decider interface {
 	Decide(state any, e Event) (any, []Command)
+}
+
+// Stopper is a decider that may have something to undo when its run is to end from outside: it was cancelled, or it met its bounds too often.
+// It is then told by a Stopping event, and ends the run itself. What of the run's commands is pending is cancelled, but for those that undo, and
+// their results still come. A command that does not undo is answered with the event's fault. The run's status says how it was stopped, whatever the decider ends it
+// with; the output is the decider's. A second cancellation, or the end of the wall time, can still end it at any moment.
+type Stopper interface {
+	Decider
+	// Stops says whether a run in this state is told. If not, it ends at once. It changes nothing.
+	Stops(state any) bool
 }
 
 // Forgetter is a decider whose states hold more than memory. Forget is told of a state that will not be asked again: the run is ending,
@@ -38,8 +48,9 @@ type EventKind uint8
 
 // The kinds of event that a decider sees.
 const (
-	Opened EventKind = iota + 1 // the run begins; Data is its input
-	Result                      // a command ended; Name and Attempt say which
+	Opened   EventKind = iota + 1 // the run begins; Data is its input
+	Result                        // a command ended; Name and Attempt say which
+	Stopping                      // the run is to end, and Fault says why. Only a Stopper is told, and once
 )
 
 // Event is one thing that happened to a run. Every event is in the log.
@@ -114,6 +125,10 @@ type Command struct {
 	// result says what it did.
 	Reserve Usage
 	Fault   *fault.Error // DoFail
+
+	// Undo marks what undoes something. It, and all that is done for it below, may use what Bounds.UndoReserve keeps back, and goes on
+	// when its run is stopping.
+	Undo bool
 }
 
 // Key returns the command's name and attempt as one word. See CommandKey.

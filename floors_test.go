@@ -89,6 +89,10 @@ var owners = map[string][]string{
 	"github.com/cenkalti/backoff":           {"polity.run/model/provider"},
 	"golang.org/x/sys":                      {"polity.run/internal/sandbox"},
 	"golang.org/x/time":                     {"polity.run/model/provider"},
+	"go.opentelemetry.io/":                  {"polity.run/internal/telemetry"},
+	"github.com/prometheus/":                {"polity.run/internal/telemetry"},
+	"github.com/klauspost/compress":         {"polity.run/internal/backup"},
+	"github.com/minio/highwayhash":          {"polity.run/internal/bus"},
 }
 
 // TestOneOutsideThingOnePackage keeps every vendor in its package.

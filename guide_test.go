@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"polity.run"
@@ -15,6 +16,7 @@ import (
 	"polity.run/fault"
 	"polity.run/manifest"
 	"polity.run/script"
+	"polity.run/tool"
 )
 
 // greet is what the guide's Go function does.
@@ -165,6 +167,78 @@ func Example_script() {
 	// failed hotel: no bed
 }
 
+// offer is what a shop is asked for.
+type offer struct {
+	Shop string `json:"shop"`
+	Item string `json:"item"`
+}
+
+// cheapest asks shops what an item costs, two at once and each for a minute at most.
+func cheapest(c *script.Context, item string) (int, error) {
+	prices, err := script.Map(c, 2, []string{"north", "south", "easter"}, func(i int, shop string) (price int, err error) {
+		err = c.Timeout(c.Name("patience", i), time.Minute, func() error {
+			return c.Ask(c.Name("ask", i), "shop", offer{shop, item}, &price)
+		})
+		return price, err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return slices.Min(prices), nil
+}
+
+// cheapestNow is cheapest as it was changed: what has just opened is asked as well.
+func cheapestNow(c *script.Context, item string) (int, error) {
+	price, err := cheapest(c, item)
+	if err != nil || !c.Since("2") {
+		return price, err
+	}
+	var outlet int
+	err = c.Ask("outlet", "shop", offer{"new", item}, &outlet)
+	return min(price, outlet), err
+}
+
+// A script changes while a run of it waits: the run goes on as it began.
+func Example_scriptVersions() {
+	state, err := os.MkdirTemp("", "polity-guide-")
+	check(err)
+	defer os.RemoveAll(state)
+	ctx := context.Background()
+	request := engine.Request{Agent: "buyer", Input: json.RawMessage(`"a lamp"`)}
+	shop, err := agent.Func("shop", "1", func(_ context.Context, in offer) (int, error) { return 10 * len(in.Shop), nil })
+	check(err)
+	asked := make(chan struct{}, 3)
+	closed := *shop
+	closed.Handle = func(ctx context.Context, _ polity.Message) (json.RawMessage, error) {
+		asked <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	buyer, err := script.New("buyer", "1", cheapest, script.Config{})
+	check(err)
+	e, err := engine.Open(ctx, engine.Config{State: state, Agents: []*agent.Agent{&closed, buyer}})
+	check(err)
+	old, err := e.Start(ctx, request)
+	check(err)
+	<-asked // it waits for an answer
+	check(e.Close())
+
+	buyer, err = script.New("buyer", "2", cheapestNow, script.Config{Older: []string{"1"}})
+	check(err)
+	e, err = engine.Open(ctx, engine.Config{State: state, Agents: []*agent.Agent{shop, buyer}})
+	check(err)
+	defer e.Close()
+	out, err := e.Wait(ctx, old)
+	check(err)
+	fmt.Println("began with version 1:", string(out.Output))
+	out, err = e.Run(ctx, request)
+	check(err)
+	fmt.Println("began with version 2:", string(out.Output))
+	// Output:
+	// began with version 1: 50
+	// began with version 2: 30
+}
+
 // An agent that answers later holds no goroutine while it waits.
 func Example_later() {
 	state, err := os.MkdirTemp("", "polity-guide-")
@@ -189,4 +263,77 @@ func check(err error) {
 	if err != nil {
 		panic(err)
 	}
+}
+
+// payment is what the guide's bank is asked, and paid what it answers.
+type (
+	payment struct {
+		Sum int `json:"sum"`
+	}
+	paid struct {
+		ID string `json:"id"`
+	}
+)
+
+// ledger is a bank that pays and does not say so.
+type ledger map[string]paid
+
+func (l ledger) pay(key string, _ payment) (paid, error) {
+	l[key] = paid{fmt.Sprintf("p-%d", len(l)+1)}
+	return paid{}, fault.Unavailable.New("bank: the connection broke off")
+}
+
+func (l ledger) find(key string) (polity.Finding, error) {
+	p, ok := l[key]
+	if !ok {
+		return polity.Finding{Verdict: polity.VerdictNotDone}, nil
+	}
+	output, err := json.Marshal(p)
+	return polity.Finding{Verdict: polity.VerdictDone, Output: output}, err
+}
+
+// payer pays once, and ends with what the bank says.
+type payer struct{}
+
+func (payer) Decide(_ any, e polity.Event) (any, []polity.Command) {
+	switch {
+	case e.Kind == polity.Opened:
+		return nil, []polity.Command{polity.Call("pay", "bank.pay", e.Data)}
+	case e.Fault != nil:
+		return nil, []polity.Command{polity.Fail(e.Fault)}
+	default:
+		return nil, []polity.Command{polity.Finish(e.Data)}
+	}
+}
+
+func Example_reconcile() {
+	state, err := os.MkdirTemp("", "polity-guide-")
+	check(err)
+	defer os.RemoveAll(state)
+	bank := ledger{}
+	pay, err := tool.Func(tool.Spec{Name: "bank.pay", Version: "1", Description: "Pays.", Effect: polity.EffectExternal, Receipt: "$.id"},
+		func(_ context.Context, c tool.Call, in payment) (paid, error) { return bank.pay(c.Key, in) })
+	check(err)
+	asked := tool.WithReconcile(pay, func(_ context.Context, c tool.Call, since time.Time) (polity.Finding, error) {
+		return bank.find(c.Key)
+	})
+	cashier := &agent.Agent{Name: "cashier", Version: "1", Skills: []polity.Skill{{Name: "pay"}}, Decider: payer{}}
+	ctx := context.Background()
+	e, err := engine.Open(ctx, engine.Config{State: state, Agents: []*agent.Agent{cashier}, Tools: []tool.Tool{asked}})
+	check(err)
+	defer e.Close()
+	id, err := e.Start(ctx, engine.Request{Agent: "cashier", Input: json.RawMessage(`{"sum":7}`)})
+	check(err)
+	out, err := e.Wait(ctx, id)
+	check(err)
+	fmt.Println(out.Status, string(out.Output), "paid", len(bank), "times")
+	check(e.History(ctx, id, func(n polity.Notice) error {
+		if n.Asked {
+			fmt.Println("the bank was asked; receipt", string(n.Receipt))
+		}
+		return nil
+	}))
+	// Output:
+	// completed {"id":"p-1"} paid 1 times
+	// the bank was asked; receipt {"$.id":"p-1"}
 }

@@ -55,8 +55,8 @@ func (s Status) Final() bool { return s >= StatusCompleted && s <= StatusCancell
 // Outcome is how a run ended.
 type Outcome struct {
 	Status Status `json:"status"`
-	// Output comes with StatusCompleted, as the best effort with StatusExhausted, and with StatusFailed as what was done until then, where the
-	// agent says so.
+	// Output comes with StatusCompleted, as the best effort with StatusExhausted, and with StatusFailed and StatusCancelled as what was done
+	// until then, where the agent says so.
 	Output json.RawMessage `json:"output,omitempty"`
 	Fault  *fault.Error    `json:"fault,omitempty"` // with every other status
 	Usage  Usage           `json:"usage"`
@@ -97,7 +97,7 @@ type ForkOf struct {
 type Notice struct {
 	At      time.Time       `json:"at"`
 	Commit  uint64          `json:"commit"` // position in the log
-	Kind    string          `json:"kind"`   // opened, started, began, result, cancel, expired, finished, signalled, paused, resumed
+	Kind    string          `json:"kind"`   // opened, started, began, result, cancel, expired, finished, reconciled, signalled, paused, resumed
 	Run     RunID           `json:"run"`
 	Name    string          `json:"name,omitempty"`    // the command
 	Attempt int             `json:"attempt,omitempty"` // of the command
@@ -113,6 +113,12 @@ type Notice struct {
 	// Effect, with began and result in a history, says what was done outside; nil if nothing was, and in logs of versions that did not
 	// keep it.
 	Effect *EffectNotice `json:"effect,omitempty"`
+	// Receipt, with result, is what the effect's destination gave as proof.
+	Receipt json.RawMessage `json:"receipt,omitempty"`
+	// Asked, with result, says that the effect was in doubt, and that this is what its destination said when it was asked.
+	Asked bool `json:"asked,omitempty"`
+	// Finding, with reconciled, is what was found out about an effect after it had ended as unknown.
+	Finding *Finding `json:"finding,omitempty"`
 }
 
 // EffectNotice says what a command did outside of its run.

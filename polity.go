@@ -103,3 +103,18 @@ func CommandKey(name string, attempt int) string {
 func EffectKey(run RunID, name string, attempt int) string {
 	return string(run) + "#" + CommandKey(name, attempt)
 }
+
+// ParseEffectKey takes an effect's key apart, or returns an Invalid fault.
+func ParseEffectKey(key string) (run RunID, name string, attempt int, err error) {
+	id, command, ok := strings.Cut(key, "#")
+	name, number, again := strings.Cut(command, "~")
+	attempt = 1
+	if again {
+		attempt, err = strconv.Atoi(number)
+	}
+	run = RunID(id)
+	if _, wrong := run.Partition(); !ok || wrong != nil || name == "" || err != nil || EffectKey(run, name, attempt) != key {
+		return "", "", 0, fault.Invalid.New("%.200q is no effect's key: want RUN#COMMAND, as in 0-mfrggzdfmztwq2lk#send", key)
+	}
+	return run, name, attempt, nil
+}

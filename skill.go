@@ -11,8 +11,20 @@ type Skill struct {
 	// Input and Output are JSON Schemas (draft 2020-12); empty means any JSON value.
 	Input  json.RawMessage `json:"input,omitempty"`
 	Output json.RawMessage `json:"output,omitempty"`
+	// Undo is how what it did is undone; nil if it leaves nothing behind, or nobody can. Patterns hub and sequence undo.
+	Undo *Undo `json:"undo,omitempty"`
+	// Approve is who has to let each use of it go that an organization makes; nil for nobody.
+	Approve *Approver `json:"approve,omitempty"`
 	// Arrival says what becomes of a message of a conversation whose run before it has not ended; "" is ArrivalReject.
 	Arrival Arrival `json:"arrival,omitempty"`
+}
+
+// Undo is how what a skill did is undone: by another skill of the same agent, which must do no harm if it is asked twice, or if nothing was done.
+type Undo struct {
+	Skill string `json:"skill"`
+	// Input is what the skill is asked with. A text such as $input.trip stands for a value of what was asked, $output.seat for one of what was
+	// answered. Empty for a saga.Brief.
+	Input json.RawMessage `json:"input,omitempty"`
 }
 
 // Stance is which side of the question a claim supports.

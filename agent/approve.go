@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -172,7 +171,7 @@ func (t *thinker) decided(s *thought, h *hold, e polity.Event) []polity.Command 
 		commands = append(commands, polity.Cancel(polity.CommandKey(h.ask+lateSuffix, 1)))
 	}
 	r := s.results[slices.IndexFunc(s.results, func(r *result) bool { return r.command == h.command })]
-	always, err := approves(e, h.hash)
+	always, err := e.Approved(h.hash)
 	if err == nil {
 		if always {
 			s.verdicts[h.hash] = verdict{always: true}
@@ -194,20 +193,4 @@ func (t *thinker) decided(s *thought, h *hold, e polity.Event) []polity.Command 
 		return commands
 	}
 	return append(commands, t.acted(s)...)
-}
-
-// approves returns nil if an answer lets the action with the hash go, and whether it does so for the rest of the run.
-func approves(e polity.Event, hash string) (always bool, err error) {
-	if e.Fault != nil {
-		return false, e.Fault
-	}
-	var d struct {
-		polity.Decision
-		Approve *bool `json:"approve"`
-	}
-	if err := json.Unmarshal(e.Data, &d); err != nil || d.Approve == nil {
-		return false, fault.Invalid.New("the answer is no decision")
-	}
-	d.Decision.Approve = *d.Approve
-	return d.Always, d.Decision.Approves(hash)
 }

@@ -67,7 +67,7 @@ type MCP struct {
 }
 
 // Go names code that is linked into the process. The version stands for the code: a run that was
-// opened under another version is refused, never continued with other code.
+// opened under another version goes on with what the program has of that one (Agent.Older), or is stopped.
 type Go struct {
 	Use     string `json:"use"` // the registered name
 	Version string `json:"version"`

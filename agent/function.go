@@ -16,7 +16,7 @@ import (
 type Agent struct {
 	Name polity.AgentName
 	// Version stands for the code: raise it when the agent begins to behave otherwise. A run that was opened with
-	// another version is stopped with a report, never continued by other code.
+	// another version goes on with the decider that Older has of that, or is stopped with a report.
 	Version     string
 	Description string
 	Skills      []polity.Skill // at least one
@@ -28,6 +28,9 @@ type Agent struct {
 	Decider polity.Decider
 	// Signals are those that runs of the decider may be told, with the JSON Schema of their data; empty accepts any JSON.
 	Signals map[string]json.RawMessage
+	// Older are the deciders of earlier versions, by version: a run that was opened with one of them goes on with its decider. It may be empty, and is only for
+	// an agent with a Decider.
+	Older   map[string]polity.Decider
 	Effect  polity.Effect // of Handle and Begin; "" is EffectExternal, the safe one
 	Timeout time.Duration // of Handle and Begin; 0 is one minute
 }
@@ -56,6 +59,11 @@ func (a *Agent) Check() error {
 	for _, s := range a.Skills {
 		if s.Arrival != "" && !slices.Contains(polity.Arrivals(), s.Arrival) {
 			return fault.Invalid.New("agent %s: skill %s: arrival %q: want one of %v", a.Name, s.Name, s.Arrival, polity.Arrivals())
+		}
+	}
+	for version, d := range a.Older {
+		if version == "" || version == a.Version || d == nil || a.Decider == nil {
+			return fault.Invalid.New("agent %s: older version %q: want a version other than %q, with a decider, of an agent with one", a.Name, version, a.Version)
 		}
 	}
 	if a.Effect != "" {

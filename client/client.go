@@ -101,9 +101,14 @@ func (c *Client) Wait(ctx context.Context, id polity.RunID) (polity.Outcome, err
 	}
 }
 
-// Cancel asks a run and everything below it to end.
+// Cancel asks a run and everything below it to end; what can be undone is undone first.
 func (c *Client) Cancel(ctx context.Context, id polity.RunID, reason string) error {
 	return c.call(ctx, http.MethodPost, runPath(id, "/cancel"), Cancellation{Reason: reason}, nil)
+}
+
+// Kill ends a run and everything below it without undoing anything, also while it undoes.
+func (c *Client) Kill(ctx context.Context, id polity.RunID, reason string) error {
+	return c.call(ctx, http.MethodPost, runPath(id, "/cancel"), Cancellation{Reason: reason, Now: true}, nil)
 }
 
 // Questions returns what people are asked by running runs, the oldest first.

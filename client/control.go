@@ -83,3 +83,21 @@ func (c *Client) Fork(ctx context.Context, id polity.RunID, f Fork) (polity.RunI
 	err := c.call(ctx, http.MethodPost, runPath(id, "/fork"), f, &answer)
 	return answer.ID, err
 }
+
+// Reconcile asks for what became of an effect that ended as unknown.
+type Reconcile struct {
+	Key string `json:"key"`
+	// Verdict is what a person found out; "" asks the effect's destination.
+	Verdict polity.Verdict `json:"verdict,omitempty"`
+	By      string         `json:"by,omitempty"`     // with Verdict: who says so
+	Reason  string         `json:"reason,omitempty"` // with Verdict: why
+}
+
+// Reconcile finds out what became of an effect, and records it. A destination that does not know either is polity.VerdictUnknown, and nothing is
+// recorded. It returns fault.NotFound if there is no such effect or its destination cannot be asked, and fault.Conflict for one that did not
+// end as unknown.
+func (c *Client) Reconcile(ctx context.Context, q Reconcile) (polity.Finding, error) {
+	var f polity.Finding
+	err := c.call(ctx, http.MethodPost, "/v1/reconcile", q, &f)
+	return f, err
+}

@@ -52,6 +52,7 @@ type Answer struct {
 // Cancellation asks for the end of a run.
 type Cancellation struct {
 	Reason string `json:"reason,omitempty"`
+	Now    bool   `json:"now,omitempty"` // without undoing anything
 }
 
 // Line is one line of a stream: a notice, how far long work has come, or the stream's end. A stream without an end was cut.

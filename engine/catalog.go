@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -63,6 +64,7 @@ type toolEntry struct {
 	spec    tool.Spec
 	digest  string
 	in, out work.Check
+	inquiry *inquiry // nil if nothing says what became of a call
 }
 
 // release is a release with everything in it compiled. It does not change.
@@ -155,6 +157,7 @@ func (c *catalog) wrap(m model.Model) model.Model {
 
 // addTool adds a tool to the tools of which it may be one.
 func (c *catalog) addTool(to map[string]*toolEntry, t tool.Tool) error {
+	reconciler, asks := t.(tool.Reconciler)
 	if c.cfg.WrapTool != nil {
 		t = c.cfg.WrapTool(t)
 	}
@@ -167,7 +170,11 @@ func (c *catalog) addTool(to map[string]*toolEntry, t tool.Tool) error {
 	if c.tools[s.Name] != nil || to[s.Name] != nil {
 		return fault.Invalid.New("engine: two tools are named %q", s.Name)
 	}
-	to[s.Name] = &toolEntry{t, s, s.Digest(), in, out}
+	made := &toolEntry{tool: t, spec: s, digest: s.Digest(), in: in, out: out}
+	if asks {
+		made.inquires(reconciler)
+	}
+	to[s.Name] = made
 	return nil
 }
 
@@ -366,11 +373,14 @@ func (c *catalog) compileGo(e *entry) error {
 	if a == nil {
 		return fault.NotFound.New("agent %s: this program has no Go agent %q", def.Name, def.Go.Use)
 	}
+	d := a.Decider
 	if a.Version != def.Go.Version {
-		return fault.Diverged.New("agent %s: the release was made with version %s of %s, and this program has %s",
-			def.Name, def.Go.Version, def.Go.Use, a.Version)
+		if d = a.Older[def.Go.Version]; d == nil {
+			return fault.Diverged.New("agent %s: the release was made with version %s of %s, and this program has %s",
+				def.Name, def.Go.Version, def.Go.Use, strings.Join(append(slices.Sorted(maps.Keys(a.Older)), a.Version), ", "))
+		}
 	}
-	e.program.Decider, e.handle, e.begin = a.Decider, a.Handle, a.Begin
+	e.program.Decider, e.handle, e.begin = d, a.Handle, a.Begin
 	var err error
 	if e.program.Signal, err = signals(def.Name, a.Signals); err != nil {
 		return err
@@ -435,7 +445,7 @@ func (c *catalog) Work(d Digest, agentName string, verb polity.Verb, to string) 
 	if err != nil {
 		return run.Work{}, err
 	}
-	return run.Work{Class: t.spec.Effect, Timeout: t.spec.Timeout}, nil
+	return run.Work{Class: t.spec.Effect, Timeout: t.spec.Timeout, Asks: t.asks()}, nil
 }
 
 // do does an effect: see run.Config.
@@ -465,9 +475,13 @@ func (c *catalog) do(ctx context.Context, f *run.Effect) (json.RawMessage, polit
 			return nil, polity.Usage{}, fault.NotFound.New("no tool %q", f.To)
 		}
 		var used meter
+		var told receipt
 		out, err := work.Call(ctx, t.tool, tool.Call{
-			Key: f.Key(), Run: f.Run, Agent: f.Agent, Org: r.doc.Name, Folder: f.Folder, Input: f.Input, Used: used.add,
+			Key: f.Key(), Run: f.Run, Agent: f.Agent, Org: r.doc.Name, Folder: f.Folder, Input: f.Input, Used: used.add, Receipt: told.set,
 		}, t.in, t.out)
+		if t.spec.Effect != polity.EffectNone { // what only reads leaves nothing to be proved
+			f.Receipt = t.spec.Proof(told.get(), out)
+		}
 		return out, used.sum(), err
 	default:
 		return nil, polity.Usage{}, fault.Internal.New("engine: %s is no effect", f.Verb)
@@ -490,6 +504,24 @@ func (m *meter) sum() polity.Usage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.used
+}
+
+// receipt keeps the last that a call told of itself, from any goroutine.
+type receipt struct {
+	mu   sync.Mutex
+	told json.RawMessage
+}
+
+func (r *receipt) set(told json.RawMessage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = told
+}
+
+func (r *receipt) get() json.RawMessage {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.told
 }
 
 func (c *catalog) ask(ctx context.Context, f *run.Effect) (json.RawMessage, error) {

@@ -20,8 +20,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -30,6 +28,8 @@ import (
 	"polity.run/fault"
 	"polity.run/internal/bus"
 	"polity.run/internal/run"
+	"polity.run/internal/sandbox"
+	"polity.run/internal/telemetry"
 	"polity.run/model"
 	"polity.run/tool"
 )
@@ -64,6 +64,9 @@ type Config struct {
 	// Now is the clock of runs, for tests that do not wait for what takes days; default time.Now. When it jumps forward, call Wake.
 	Now func() time.Time
 	Log *slog.Logger // default: nothing is logged
+	// Telemetry exports traces and metrics to where the variables OTEL_* of the environment say, if they do: see Engine.Metrics too.
+	Telemetry bool
+	Version   string // of the program, for telemetry
 }
 
 // Digest names a release: the SHA-256 of its JSON.
@@ -72,13 +75,14 @@ type Digest = run.Digest
 // Engine is a running node. Its methods are safe for concurrent use.
 type Engine struct {
 	state   string
-	lock    *os.File
+	lock    *stateLock
 	bus     *bus.Bus
 	log     *bus.Log
 	blobs   *run.Blobs
 	catalog *catalog
 	part    *run.Partition
 	topics  *stream
+	figures figures
 	own     Digest // the release of Config.Agents
 }
 
@@ -136,14 +140,18 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	err := os.RemoveAll(filepath.Join(e.state, "exec")) // what programs of a killed process left behind
+	exec := filepath.Join(e.state, "exec") // with what programs of a killed process left behind
+	err := sandbox.EndLeft(exec)
+	if err == nil {
+		err = os.RemoveAll(exec)
+	}
 	if err != nil {
 		return fault.Denied.New("engine: %w", err)
 	}
 	if e.blobs, err = run.OpenBlobs(filepath.Join(e.state, "blobs"), disk); err != nil {
 		return err
 	}
-	if e.catalog, err = newCatalog(cfg, e.blobs, filepath.Join(e.state, "exec")); err != nil {
+	if e.catalog, err = newCatalog(cfg, e.blobs, exec); err != nil {
 		return err
 	}
 	if e.own, err = e.installOwn(cfg.Agents); err != nil {
@@ -164,7 +172,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
-		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Anchor: filepath.Join(e.state, "anchor"),
+		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Ask: e.catalog.asked, Anchor: filepath.Join(e.state, "anchor"),
 		Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log,
 	})
 	if err != nil {
@@ -172,7 +180,14 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	}
 	e.topics = newStream(e.bus, e.part, cfg.Log)
 	e.catalog.topics.open(e.topics)
-	return e.topics.resume(ctx, e.state)
+	if err := e.topics.resume(ctx, e.state); err != nil {
+		return err
+	}
+	e.figures.cfg = e.telemetry(cfg)
+	if cfg.Telemetry && telemetry.Wanted() {
+		return e.figures.begin(ctx, e.part, true)
+	}
+	return nil
 }
 
 // installOwn makes a release of the program's own agents.
@@ -193,43 +208,14 @@ func (e *Engine) free() (uint64, error) {
 	return s.Bavail * uint64(s.Bsize), nil
 }
 
-// lockState takes the folder for this process. The lock goes with the process, however it ends.
-func lockState(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fault.Denied.New("engine: state folder: %w", err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fault.Denied.New("engine: state folder %s cannot be written: %w; name another with --state", dir, err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		owner := make([]byte, 20)
-		n, _ := f.ReadAt(owner, 0) // only to name the process; without it the message says less
-		return nil, errors.Join(fault.Conflict.New("engine: state folder %s is served by process %s",
-			dir, strings.TrimSpace(string(owner[:n]))), f.Close())
-	}
-	err = f.Truncate(0)
-	if err == nil {
-		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	}
-	if err != nil {
-		kind := fault.Denied
-		if errors.Is(err, syscall.ENOSPC) {
-			kind = fault.Full
-		}
-		return nil, errors.Join(kind.New("engine: state folder %s: %w", dir, err), f.Close())
-	}
-	return f, nil
-}
-
 // State is the node's folder.
 func (e *Engine) State() string { return e.state }
 
 // Close stops the node downward and waits for it. Runs that have not finished go on with the next Open.
 func (e *Engine) Close() error {
-	var err error
+	err := e.figures.end()
 	if e.part != nil {
-		err = e.part.Close()
+		err = errors.Join(err, e.part.Close())
 	}
 	if e.topics != nil {
 		e.topics.close() // after the partition: no effect in flight ends because of it
@@ -372,9 +358,14 @@ func (e *Engine) Answer(_ context.Context, key string, answer json.RawMessage) e
 	return e.catalog.people.answer(key, answer)
 }
 
-// Cancel asks a run and everything below it to end.
+// Cancel asks a run and everything below it to end; what can be undone is undone first.
 func (e *Engine) Cancel(ctx context.Context, id polity.RunID, reason string) error {
 	return e.part.Cancel(ctx, id, reason)
+}
+
+// Kill ends a run and everything below it without undoing anything, also while it undoes.
+func (e *Engine) Kill(ctx context.Context, id polity.RunID, reason string) error {
+	return e.part.Kill(ctx, id, reason)
 }
 
 // List returns all root runs in the order of opening.

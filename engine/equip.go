@@ -42,6 +42,9 @@ func (c *catalog) equip(r *release) error {
 				return err
 			}
 		}
+		if err := c.inquire(s, r.tools); err != nil {
+			return err
+		}
 	}
 	return c.equipMemory(r)
 }

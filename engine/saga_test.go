@@ -15,6 +15,7 @@ import (
 	"polity.run/fault"
 	"polity.run/manifest"
 	"polity.run/pattern"
+	"polity.run/saga"
 )
 
 // outside is the world: what was done to it, by effect key.
@@ -95,7 +96,7 @@ func TestSagaGoesOn(t *testing.T) {
 		t.Fatalf("%+v %v", o, err)
 	}
 	var got pattern.SequenceResult
-	if err := json.Unmarshal(o.Output, &got); err != nil || got.Saga == nil || got.Saga.Status != pattern.SagaCompensated || len(got.Saga.Undone) != 2 {
+	if err := json.Unmarshal(o.Output, &got); err != nil || got.Saga == nil || got.Saga.Status != saga.Compensated || len(got.Saga.Undone) != 2 {
 		t.Errorf("%s %v", o.Output, err)
 	}
 	if want := []string{"seat do", "bank do", "bank undo", "seat undo"}; !slices.Equal(w.done, want) {

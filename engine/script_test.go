@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -84,6 +85,73 @@ func TestScriptGoesOn(t *testing.T) {
 	}
 	if n := done.Load(); n < 6 || n > 6+5 { // two may have been at work when a node stopped
 		t.Errorf("6 questions were answered %d times", n)
+	}
+}
+
+// slow is a script of two versions: since "2" it doubles twice.
+func slow(c *scripts.Context, q question) (answer, error) {
+	if err := c.Sleep("first", time.Millisecond); err != nil {
+		return answer{}, err
+	}
+	var a answer
+	if err := c.Ask("ask", "doubler", q, &a); err != nil || !c.Since("2") {
+		return a, err
+	}
+	err := c.Ask("again", "doubler", question(a), &a)
+	return a, err
+}
+
+// TestScriptOfTwoVersions changes the code of a script while a run of it waits: with the older version named, the run goes on as it began, whatever newer
+// runs do; without, it is stopped, and not lost.
+func TestScriptOfTwoVersions(t *testing.T) {
+	state := t.TempDir()
+	ready := make(chan struct{})
+	doubler := function(t, "1", func(ctx context.Context, q question) (answer, error) {
+		select {
+		case <-ready:
+			return answer{2 * q.N}, nil
+		case <-ctx.Done():
+			return answer{}, ctx.Err()
+		}
+	})
+	version := func(v string, fn func(*scripts.Context, question) (answer, error), older ...string) *agent.Agent {
+		a, err := scripts.New("slow", v, fn, scripts.Config{Older: older})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	request := engine.Request{Agent: "slow", Input: json.RawMessage(`{"n":3}`)}
+
+	e := open(t, state, doubler, version("1", func(c *scripts.Context, q question) (answer, error) { // as slow was
+		if err := c.Sleep("first", time.Millisecond); err != nil {
+			return answer{}, err
+		}
+		var a answer
+		err := c.Ask("ask", "doubler", q, &a)
+		return a, err
+	}))
+	old, err := e.Start(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop(t, e)
+
+	e = open(t, state, doubler, version("2", slow))
+	s, err := e.Find(t.Context(), old)
+	if err != nil || s.Status != polity.StatusStopped || !strings.Contains(s.Fault.Text, "made with version 1 of slow, and this program has 2") {
+		t.Errorf("without the older version: %+v %v", s, err)
+	}
+	stop(t, e)
+
+	close(ready)
+	e = open(t, state, doubler, version("2", slow, "1"))
+	defer stop(t, e)
+	if o, err := e.Wait(t.Context(), old); err != nil || string(o.Output) != `{"n":6}` {
+		t.Errorf("the older run: %+v %v", o, err)
+	}
+	if o, err := e.Run(t.Context(), request); err != nil || string(o.Output) != `{"n":12}` {
+		t.Errorf("a newer run: %+v %v", o, err)
 	}
 }
 

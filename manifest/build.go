@@ -101,6 +101,10 @@ func (b *builder) release() *agent.Release {
 			b.approves(name, b.file.Agents[word(name)].Approve)
 		}
 	}
+	b.skillRules()
+	if r.Bounds.UndoReserve == 0 && b.undoes() {
+		r.Bounds.UndoReserve = polity.UndoReserveDefault
+	}
 	b.organizations()
 	b.watched = b.on(r.Main)
 	b.unreached(r.Main)
@@ -215,7 +219,7 @@ func (b *builder) schema(s schemaUse, path string) json.RawMessage {
 func (b *builder) bounds(w bounds) polity.Bounds {
 	return polity.Bounds{
 		Turns: int(w.Turns), Tokens: int64(w.Tokens), MicroUSD: int64(w.USD), Wall: polity.Duration(w.Wall),
-		Depth: int(w.Depth), FanOut: int(w.FanOut), Retries: int(w.Retries),
+		Depth: int(w.Depth), FanOut: int(w.FanOut), Retries: int(w.Retries), UndoReserve: int(w.Reserve),
 	}
 }
 

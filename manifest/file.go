@@ -34,6 +34,7 @@ type bounds struct {
 	Depth   count    `json:"depth,omitempty" jsonschema:"Most levels of agents that ask agents."`
 	FanOut  count    `json:"fan_out,omitempty" jsonschema:"Most things that one agent waits for at once."`
 	Retries count    `json:"retries,omitempty" jsonschema:"Most repeated attempts."`
+	Reserve reserve  `json:"undo_reserve,omitempty" jsonschema:"Share of turns, tokens, usd, wall and retries that only undoing may use, as in 0.2, at most 0.9. Left out it is 0.2 where something says how it is undone."`
 }
 
 // kindWord is an agent.Kind.
@@ -116,7 +117,26 @@ type source struct {
 	OpenAPI *described            `json:"openapi,omitempty" jsonschema:"A service that an OpenAPI document describes. Its operations are the tools."`
 	MCP     *server               `json:"mcp,omitempty" jsonschema:"A server of the Model Context Protocol. Its tools are accepted with polity tools accept."`
 	Effects map[string]effectWord `json:"effects,omitempty" jsonschema:"What tools do to the world, by their own names, where that is not what they say themselves."`
+
+	Receipts  map[string]string    `json:"receipts,omitempty" jsonschema:"Where a call's receipt stands, by tools' own names: a path into the answer, as $.id, a header of an HTTP answer, or a key of an MCP result's _meta."`
+	Reconcile map[string]reconcile `json:"reconcile,omitempty" jsonschema:"How it is found out what became of a call whose answer did not come, by tools' own names; of class external alone."`
 }
+
+// reconcile is tool.Reconcile.
+type reconcile struct {
+	Ask      string     `json:"ask" jsonschema:"Tool of this source that is asked, by its own name. It may only read: its class is none."`
+	Input    value      `json:"input,omitempty" jsonschema:"What it is asked. In texts {key} stands for the call's key, {since} for the time before which it did not begin, {input} and {input.name} for the call's input. Left out it is key, input and since, as far as the tool takes them."`
+	Output   string     `json:"output,omitempty" jsonschema:"Path at which the answer holds what the call would have answered, as $.data[0]: if something stands there it was done. Left out the tool answers {verdict: done|not_done|unknown, output, receipt}."`
+	Absent   absentWord `json:"absent,omitempty" jsonschema:"What it means that the tool finds nothing: unknown, the default, or not_done. That is a promise: a request with the key that is still on its way is not done either."`
+	Wait     duration   `json:"wait,omitempty" jsonschema:"Time before it is asked, in which what was on its way arrives; default none, at most 10m."`
+	Every    duration   `json:"every,omitempty" jsonschema:"Time between two questions; default 1s, at most 1m."`
+	Attempts asks       `json:"attempts,omitempty" jsonschema:"How often is asked before nobody knows; default 5."`
+}
+
+// absentWord is a polity.Verdict.
+type absentWord string
+
+func (absentWord) choices() []string { return []string{"unknown", "not_done"} }
 
 // described is openapi.Use.
 type described struct {
@@ -158,6 +178,7 @@ type webTool struct {
 	Output      schemaUse  `json:"output,omitempty" jsonschema:"JSON Schema of the answer. Left out it is any JSON."`
 	Effect      effectWord `json:"effect,omitempty" jsonschema:"What the request does to the world. Left out it is none for GET and HEAD, idempotent for PUT and DELETE, else external."`
 	KeyHeader   string     `json:"key_header,omitempty" jsonschema:"Header in which the service takes an idempotency key; the effect is then keyed."`
+	Receipt     string     `json:"receipt,omitempty" jsonschema:"What is kept of an answer as its receipt, beside status, Location and ETag: a path into it, as $.id, or a header."`
 	Timeout     duration   `json:"timeout,omitempty" jsonschema:"Most time; default 60s."`
 }
 
@@ -177,6 +198,7 @@ type programTool struct {
 	Input       schemaUse  `json:"input,omitempty" jsonschema:"JSON Schema of the input. Left out it is the placeholders of the command, as texts."`
 	Output      schemaUse  `json:"output,omitempty" jsonschema:"JSON Schema of the answer: what the program prints if that is JSON, else {text: ...}. Left out it is any JSON."`
 	Effect      effectWord `json:"effect,omitempty" jsonschema:"What the command does to the world, which decides what a crash may do to it. Default external, the careful one."`
+	Receipt     string     `json:"receipt,omitempty" jsonschema:"Path of the receipt in what the program prints, as $.id."`
 	Timeout     duration   `json:"timeout,omitempty" jsonschema:"Most time; default 60s."`
 }
 
@@ -300,6 +322,8 @@ type shared struct {
 	Hedge    hedge  `json:"hedge,omitempty" kind:"org" pattern:"hub,parallel" jsonschema:"Patterns hub and parallel: a second question where an answer is slow, to agents that may be asked twice without harm, and to at most 5 of 100."`
 	Rounds   *tries `json:"rounds,omitempty" kind:"org" pattern:"loop,debate" jsonschema:"Pattern loop: how many candidates there may be; default 3, at most 20. Pattern debate: most rounds after the openings; default 2, at most 10, or 3 in a deliberative debate."`
 	Fallback word   `json:"fallback,omitempty" kind:"org" pattern:"hub,router,handoff" jsonschema:"Pattern hub: match, if code plans where the planner makes no plan that can be carried out; left out the run fails then. Pattern router: agent that is asked where no route is found; left out the run says that it abstains. Pattern handoff: agent that takes over from one that cannot go on."`
+	AtOnce   bool   `json:"undo_at_once,omitempty" kind:"org" pattern:"hub,sequence" jsonschema:"Patterns hub and sequence: whether everything is undone side by side, a step after those that rested on it, instead of the last one first."`
+	Stuck    word   `json:"stuck,omitempty" kind:"org" pattern:"hub,sequence" jsonschema:"Patterns hub and sequence: who is asked, as a person, about what cannot be undone."`
 	Links    []link `json:"links,omitempty" kind:"org" pattern:"handoff!,peers" jsonschema:"Pattern handoff: who may hand over to whom. Pattern peers: who may write to whom."`
 }
 
@@ -365,8 +389,6 @@ type loop struct {
 // sequence is pattern.Sequence.
 type sequence struct {
 	Stages []stage `json:"stages,omitempty" kind:"org" pattern:"sequence!" jsonschema:"Pattern sequence: the agents that are asked one after the other, each with what the one before answered."`
-	AtOnce bool    `json:"undo_at_once,omitempty" kind:"org" pattern:"sequence" jsonschema:"Pattern sequence: whether stages are undone all at once instead of the last one first."`
-	Stuck  word    `json:"stuck,omitempty" kind:"org" pattern:"sequence" jsonschema:"Pattern sequence: who is asked, as a person, about what cannot be undone."`
 }
 
 // stage is pattern.Stage.
@@ -379,7 +401,8 @@ type stage struct {
 	Objective string   `json:"objective,omitempty" jsonschema:"What this stage is for."`
 	Optional  bool     `json:"optional,omitempty" jsonschema:"Whether the sequence goes on without it if it fails."`
 	Bounds    bounds   `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the stage."`
-	Undo      *undo    `json:"undo,omitempty" jsonschema:"Who undoes the stage when a later one fails for good."`
+	Undo      *undo    `json:"undo,omitempty" jsonschema:"Who undoes the stage when a later one fails for good. Left out it is as its skill says."`
+	Approve   *lets    `json:"approve,omitempty" jsonschema:"Who has to let the stage go, exactly as it is asked. Left out it is as its skill says."`
 }
 
 // publish is pattern.Publish.
@@ -595,7 +618,21 @@ type skill struct {
 	Input       schemaUse `json:"input,omitempty" jsonschema:"JSON Schema of what is asked: written here, or the name of a file in the manifest's folder. Left out it is any JSON."`
 	Output      schemaUse `json:"output,omitempty" jsonschema:"JSON Schema of what is answered: written here, or the name of a file in the manifest's folder. Left out it is any JSON."`
 
+	Undo    *skillUndo  `json:"undo,omitempty" jsonschema:"How what it did is undone, in patterns hub and sequence."`
+	Approve *lets       `json:"approve,omitempty" jsonschema:"Who has to let each use of it by an organization go, exactly as it is asked."`
 	Arrival arrivalWord `json:"arrival,omitempty" jsonschema:"What becomes of a request of a conversation whose run before it has not ended: reject refuses it, queue has it wait, interrupt cancels that run first, and rollback gives that run the time to undo what it did; default reject."`
+}
+
+// skillUndo is polity.Undo.
+type skillUndo struct {
+	Skill word  `json:"skill" jsonschema:"Another skill of the agent. It must do no harm if it is asked twice, or if nothing was done."`
+	Input value `json:"input,omitempty" jsonschema:"What it is asked. A text such as $output.id stands for a value of what was answered, $input.name for one of what was asked. Left out it is an object with duty, stage, input, output, reason and effect_key."`
+}
+
+// lets is polity.Approver.
+type lets struct {
+	By      word     `json:"by" jsonschema:"Who decides: an agent of kind human, or one with a skill named approve."`
+	Timeout duration `json:"timeout,omitempty" jsonschema:"How long a decision is waited for; then it is not approved. Left out it is as long as whoever decides may take."`
 }
 
 // arrivalWord is a polity.Arrival.
@@ -618,6 +655,7 @@ type step struct {
 	Input     value    `json:"input,omitempty" jsonschema:"What is asked. A text such as $deps.summary stands for a value of an earlier step's answer, and $input.question for one of the request's. Left out the request is passed on as it is."`
 	Optional  bool     `json:"optional,omitempty" jsonschema:"Whether the step may fail without the join noticing."`
 	Bounds    bounds   `json:"bounds,omitempty" jsonschema:"Limits that are delegated to the step."`
+	Approve   *lets    `json:"approve,omitempty" jsonschema:"Who has to let the step go, exactly as it is asked. Left out it is as its skill says."`
 }
 
 // caps are pattern.Caps.

@@ -37,7 +37,7 @@ type Accepted struct {
 
 // From is the digest of what declares a source.
 func From(s tool.Source) string {
-	s.Specs = nil
+	s.Specs, s.Reconcile = nil, nil // how calls are asked about changes nothing of what was accepted
 	data, err := json.Marshal(s)
 	if err != nil {
 		return ""

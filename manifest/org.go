@@ -333,7 +333,7 @@ func (b *builder) hub(o *org) pattern.Config {
 			Steps: int(h.Caps.Steps), Width: int(h.Caps.Width), Depth: int(h.Caps.Depth), MicroUSD: int64(h.Caps.USD),
 		},
 		Retries: (*int)(h.Retries), Replans: (*int)(h.Replans),
-		Join: o.as.Join.config(), Verdict: verdict(h.Verdict),
+		Join: o.as.Join.config(), Verdict: verdict(h.Verdict), AtOnce: o.as.AtOnce, Stuck: polity.AgentName(o.as.Stuck),
 	}
 	first := map[word]int{}
 	for i, name := range h.Specialists {
@@ -372,6 +372,11 @@ func (b *builder) sequence(o *org) pattern.Config {
 		}
 		if s.Undo != nil {
 			one.Undo = &pattern.Undo{Agent: polity.AgentName(s.Undo.Agent), Skill: string(s.Undo.Skill)}
+		}
+		if def := b.defs[string(s.Agent)]; def != nil || s.Approve == nil {
+			one.Approve = b.lets(def, fmt.Sprintf("%s.stages[%d].approve", o.path, i), s.Approve)
+		} else {
+			one.Approve = &polity.Approver{} // Stage.check says that nobody is asked there
 		}
 		cfg.Stages = append(cfg.Stages, one)
 	}
@@ -501,10 +506,16 @@ func (b *builder) unreached(main string) {
 				todo = append(todo, string(a.Agent))
 			}
 		}
+		for _, s := range b.defs[name].Skills {
+			if s.Approve != nil {
+				todo = append(todo, string(s.Approve.By))
+			}
+		}
 		if o := b.defs[name].Org; o != nil {
 			for _, m := range o.Members {
 				todo = append(todo, string(m))
 			}
+			todo = append(todo, approversOf(b.orgs[name].cfg)...)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.defs)) {

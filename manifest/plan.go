@@ -30,6 +30,7 @@ func (b *builder) plan(o *org) *pattern.Plan {
 		out.Steps = append(out.Steps, pattern.Step{
 			ID: string(s.ID), Agent: polity.AgentName(s.Agent), Skill: string(s.Skill), DependsOn: texts(s.DependsOn),
 			Input: s.Input.json, Objective: s.Objective, Optional: s.Optional, Bounds: b.bounds(s.Bounds),
+			Approve: b.lets(b.defs[string(s.Agent)], fmt.Sprintf("%s[%d].approve", at, i), s.Approve),
 		})
 	}
 	return out

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/jsonschema-go/jsonschema"
 
+	"polity.run"
 	"polity.run/fault"
 )
 
@@ -191,6 +192,10 @@ func (perMillion) form() *jsonschema.Schema {
 
 func (share) form() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "number", ExclusiveMinimum: new(0.0), Maximum: new(1.0)}
+}
+
+func (reserve) form() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "number", ExclusiveMinimum: new(0.0), Maximum: new(float64(polity.UndoReserveMax) / 100)}
 }
 
 func (agentUse) form() *jsonschema.Schema {

@@ -181,7 +181,7 @@ func (b *builder) headers(path string, headers map[string]string) {
 
 // source makes a source of tools, and keeps what its tools are.
 func (b *builder) source(name, at string, s *source) *tool.Source {
-	out := &tool.Source{Name: name, Effects: effects(s)}
+	out := &tool.Source{Name: name, Effects: effects(s), Receipts: s.Receipts, Reconcile: reconciles(s)}
 	kinds := 0
 	for _, set := range []bool{s.HTTP != nil, s.OpenAPI != nil, s.Exec != nil, s.MCP != nil} {
 		if set {
@@ -215,7 +215,9 @@ func (b *builder) source(name, at string, s *source) *tool.Source {
 		b.lines(at, "", err)
 		return nil
 	}
-	b.affected(name, at, specs, s.Effects)
+	named(b, name, at+".effects", specs, s.Effects)
+	named(b, name, at+".receipts", specs, s.Receipts)
+	b.reconciled(at+".reconcile", out, specs)
 	out.Specs = specs
 	b.keep(at, specs)
 	return out
@@ -237,7 +239,7 @@ func (b *builder) requests(at string, r *requests) *tool.HTTP {
 		out.Tools = append(out.Tools, tool.HTTPTool{
 			Name: string(t.Name), Description: t.Description, Method: string(t.Method), URL: t.URL,
 			Input: b.schema(t.Input, path+".input"), Output: b.schema(t.Output, path+".output"),
-			Effect: polity.Effect(t.Effect), KeyHeader: t.KeyHeader, Timeout: polity.Duration(t.Timeout),
+			Effect: polity.Effect(t.Effect), KeyHeader: t.KeyHeader, Timeout: polity.Duration(t.Timeout), Receipt: t.Receipt,
 		})
 	}
 	return out
@@ -286,15 +288,59 @@ func effects(s *source) map[string]polity.Effect {
 	return out
 }
 
-// affected wants each effect to be of a tool that there is.
-func (b *builder) affected(name, at string, specs []tool.Spec, effects map[string]effectWord) {
-	var known []string
-	for _, s := range specs {
-		known = append(known, strings.TrimPrefix(s.Name, name+"."))
+// named wants what a source says by tools' names to be of tools that there are.
+func named[T any](b *builder, source, at string, specs []tool.Spec, of map[string]T) {
+	known := own(source, specs)
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		if !slices.Contains(known, name) {
+			b.unknown(at+keyPath(name), "this source has no tool", name, known)
+		}
 	}
-	for _, of := range slices.Sorted(maps.Keys(effects)) {
-		if !slices.Contains(known, of) {
-			b.unknown(at+".effects"+keyPath(of), "this source has no tool", of, known)
+}
+
+// own are the names of a source's tools within it.
+func own(source string, specs []tool.Spec) []string {
+	var names []string
+	for _, s := range specs {
+		names = append(names, strings.TrimPrefix(s.Name, source+"."))
+	}
+	return names
+}
+
+// reconciles are how a source's calls are asked about.
+func reconciles(s *source) map[string]tool.Reconcile {
+	var out map[string]tool.Reconcile
+	for name, r := range s.Reconcile {
+		if out == nil {
+			out = map[string]tool.Reconcile{}
+		}
+		out[name] = tool.Reconcile{
+			Ask: r.Ask, Input: r.Input.json, Output: r.Output, Absent: polity.Verdict(r.Absent), Wait: polity.Duration(r.Wait),
+			Every: polity.Duration(r.Every), Attempts: int(r.Attempts),
+		}
+	}
+	return out
+}
+
+// reconciled wants calls to be asked about by tools that can be asked.
+func (b *builder) reconciled(at string, s *tool.Source, specs []tool.Spec) {
+	named(b, s.Name, at, specs, s.Reconcile)
+	of := func(name string) int {
+		return slices.IndexFunc(specs, func(spec tool.Spec) bool { return spec.Name == s.Name+"."+name })
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Reconcile)) {
+		r, path := s.Reconcile[name], at+keyPath(name)
+		i, by := of(name), of(r.Ask)
+		switch {
+		case i < 0 || r.Ask == "": // reported
+		case by < 0:
+			b.unknown(path+".ask", "this source has no tool", r.Ask, own(s.Name, specs))
+		case i == by:
+			b.add(path+".ask", "this is the tool itself", "name one that only reads")
+		default:
+			if err := r.Check(specs[i], specs[by]); err != nil {
+				b.add(path, oneLine(err), "")
+			}
 		}
 	}
 }
@@ -308,7 +354,7 @@ func (b *builder) programs(name, at string, e *programs) *tool.Exec {
 		made := tool.ExecTool{
 			Name: string(t.Name), Description: t.Description, Command: t.Command,
 			Input: b.schema(t.Input, path+".input"), Output: b.schema(t.Output, path+".output"),
-			Effect: polity.Effect(t.Effect), Timeout: polity.Duration(t.Timeout),
+			Effect: polity.Effect(t.Effect), Timeout: polity.Duration(t.Timeout), Receipt: t.Receipt,
 		}
 		out.Tools = append(out.Tools, made)
 		if b.log.doubts(path) || b.log.doubts(at+".allow") || b.log.doubts(at+".env") || b.env.env.Specs == nil {
@@ -373,7 +419,7 @@ func (b *builder) server(name, at string, s *source) *tool.Source {
 		b.headers(at+".mcp.headers", m.Headers)
 		b.secrets(at+".mcp.env", m.Env)
 	}
-	return &tool.Source{Name: name, Effects: effects(s), MCP: &tool.MCP{
+	return &tool.Source{Name: name, Effects: effects(s), Receipts: s.Receipts, Reconcile: reconciles(s), MCP: &tool.MCP{
 		Command: m.Command, Env: m.Env, URL: m.URL, Headers: m.Headers, Private: m.Private, Timeout: polity.Duration(m.Timeout),
 	}}
 }
@@ -400,6 +446,8 @@ func (b *builder) accepted(name, at string, s *tool.Source) *tool.Source {
 		b.add(at, "the server is declared otherwise than when its tools were accepted", "look at them again with: polity tools accept "+b.log.file)
 		return nil
 	}
+	named(b, name, at+".receipts", a.Tools, s.Receipts)
+	b.reconciled(at+".reconcile", s, a.Tools)
 	s.Specs = a.Tools
 	b.keep(at, a.Tools)
 	return s

@@ -16,6 +16,7 @@ import (
 	"polity.run/agent"
 	"polity.run/model"
 	"polity.run/pattern"
+	"polity.run/tool"
 )
 
 // Limits of single values.
@@ -60,6 +61,7 @@ type (
 	repairs  int
 	attempts int
 	atOnce   int
+	asks     int
 	recalls  int
 	// processes is how many a program may be.
 	processes int
@@ -69,6 +71,7 @@ func (processes) limits() (least, most int64) { return 1, 100_000 }
 func (steps) limits() (least, most int64)     { return 1, agent.StepsMax }
 func (repairs) limits() (least, most int64)   { return 0, agent.RepairsMax }
 func (attempts) limits() (least, most int64)  { return 1, model.AttemptsMax }
+func (asks) limits() (least, most int64)      { return 1, tool.AskAttemptsMax }
 func (atOnce) limits() (least, most int64)    { return 1, 1000 }
 func (recalls) limits() (least, most int64)   { return 0, agent.RecallMax }
 
@@ -131,6 +134,15 @@ func (s *share) read(d *decoder, n *yaml.Node) {
 			return
 		}
 		*s = share(v)
+	}
+}
+
+// reserve is a share that leaves something.
+type reserve share
+
+func (r *reserve) read(d *decoder, n *yaml.Node) {
+	if (*share)(r).read(d, n); *r > polity.UndoReserveMax {
+		d.add(clip(n.Value)+" leaves too little for what is to be done", fmt.Sprintf("write at most %.1f", float64(polity.UndoReserveMax)/100))
 	}
 }
 

@@ -1,6 +1,7 @@
 package pattern
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/saga"
 )
 
 // Limits of what a pattern asks.
@@ -37,6 +39,10 @@ type question struct {
 	bounds polity.Bounds
 	// hedge, if not 0, is how long an answer is waited for before the question is asked a second time, if its member is repeatable.
 	hedge time.Duration
+	// undo is the name of the act that it undoes or mends; "" for none. Such a question may use what the run's bounds keep for undoing.
+	undo string
+	// approve is who has to let it go before it is asked; nil for whom its skill names.
+	approve *polity.Approver
 }
 
 // answer is what became of a question.
@@ -71,7 +77,10 @@ type desk struct {
 	beside    int          // questions that are under way and not the desk's
 	waits     string       // name of the pattern's own wait; "" for none
 	awaiting  time.Time    // since when
-	exhausted *fault.Error // the bound of this run that was reached: nothing more can be asked
+	exhausted *fault.Error // the bound of this run that was reached: nothing more can be asked but what undoes
+	spent     *fault.Error // nor that
+	stopped   *fault.Error // the run is to end, and only what undoes is asked
+	approver  approver
 	ended     bool
 }
 
@@ -88,6 +97,7 @@ type pending struct {
 	failures int
 	refused  int    // times that there was no room for it though nothing else was under way
 	repair   string // what was wrong with the last answer
+	guard    *guard // it waits until somebody lets it go, or was let go
 }
 
 func (d *desk) emit(c polity.Command) { d.out = append(d.out, c) }
@@ -111,13 +121,29 @@ func (d *desk) fail(err error) {
 
 // ask asks a question. Once a bound of the run was reached nothing more is asked: the pattern is told when it is idle.
 func (d *desk) ask(q question) {
-	if d.exhausted != nil {
+	if d.closedFor(&q) != nil {
 		return
 	}
 	d.asked++
 	p := &pending{answer: answer{question: q}, first: d.now}
 	d.open = append(d.open, p)
+	if rule := p.rule(); rule != nil {
+		d.hold(p, rule)
+		return
+	}
 	d.send(p)
+}
+
+// closedFor is why a question cannot be asked any more, or nil.
+func (d *desk) closedFor(q *question) *fault.Error {
+	switch {
+	case q.undo != "":
+		return d.spent
+	case d.stopped != nil:
+		return d.stopped
+	default:
+		return d.exhausted
+	}
 }
 
 // send asks, or asks again.
@@ -131,7 +157,7 @@ func (d *desk) send(p *pending) {
 	p.tries++
 	p.live = append(p.live, p.attempt)
 	c := p.command()
-	c.Attempt, c.Bounds = p.attempt, p.bounds
+	c.Attempt, c.Bounds, c.Undo = p.attempt, p.bounds, p.undo != ""
 	d.emit(c)
 	if p.hedge > 0 && p.attempt == 1 && p.to != nil && p.to.Repeatable {
 		p.hedging = true
@@ -163,7 +189,7 @@ func (d *desk) underWay() int {
 
 // pausing says whether a command is pending that is no open question: a wait, one that was cancelled, or one of somebody else.
 func (d *desk) pausing() bool {
-	return d.beside > 0 || len(d.late) > 0 || slices.ContainsFunc(d.open, func(p *pending) bool { return p.waiting || p.hedging })
+	return d.beside > 0 || len(d.late) > 0 || slices.ContainsFunc(d.open, func(p *pending) bool { return p.waiting || p.hedging || p.guard.open() })
 }
 
 // take takes a result. It returns an answer if the event settles a question; a result of a command that is not the desk's own is left
@@ -177,6 +203,13 @@ func (d *desk) take(e polity.Event) (*answer, bool) {
 	}
 	for i, p := range d.open {
 		switch {
+		case p.guard.asks(e):
+			if d.decided(p, e) {
+				return nil, false
+			}
+			d.open = slices.Delete(d.open, i, i+1)
+			d.settle(p)
+			return &p.answer, true
 		case e.Name == p.name && slices.Contains(p.live, attempt):
 			p.live = slices.DeleteFunc(p.live, func(a int) bool { return a == attempt })
 			if !d.answered(p, e, attempt) {
@@ -189,7 +222,7 @@ func (d *desk) take(e polity.Event) (*answer, bool) {
 			p.waiting = false
 			if e.Fault != nil && e.Fault.Bound != boundFanOut { // no time for another attempt
 				d.open = slices.Delete(d.open, i, i+1)
-				d.note(e.Fault)
+				d.note(p, e.Fault)
 				d.settle(p)
 				return &p.answer, true
 			}
@@ -223,6 +256,11 @@ func (d *desk) stop(p *pending) {
 	if p.hedging {
 		d.cancel(hedgePrefix + p.name)
 	}
+	if p.guard.open() {
+		for _, key := range p.guard.close("") {
+			d.cancel(key)
+		}
+	}
 	p.live, p.waiting, p.hedging = nil, false, false
 }
 
@@ -249,7 +287,7 @@ func (d *desk) answered(p *pending, e polity.Event, attempt int) bool {
 	case f == nil && len(output) == 0:
 		output = json.RawMessage("null")
 	}
-	if f != nil && f.Kind != fault.Exhausted { // what a run that failed had done is no answer
+	if f != nil && (f.Kind != fault.Exhausted || saga.Of(output) != nil) { // what a run that failed had done, or undid, is no answer
 		p.partial, output = slices.Clone(output), nil
 	}
 	output = essence(output)
@@ -320,12 +358,12 @@ func (d *desk) again(p *pending, e polity.Event) bool {
 		return true
 	case f.Kind == fault.Exhausted:
 		if f.Bound != boundOutput && (p.bounds == (polity.Bounds{}) || e.Usage == (polity.Usage{})) {
-			d.note(f)
+			d.note(p, f)
 		}
 		return false
-	case d.exhausted != nil:
+	case d.closedFor(&p.question) != nil:
 		return false
-	case f.Kind == fault.Invalid && len(e.Data) > 0 && p.repairs < askRepairs && p.tool == "":
+	case f.Kind == fault.Invalid && len(e.Data) > 0 && p.repairs < askRepairs && p.tool == "" && p.guard == nil:
 		p.repairs++
 		p.repair = f.Text
 		d.send(p)
@@ -333,18 +371,30 @@ func (d *desk) again(p *pending, e polity.Event) bool {
 	case f.Kind.Retryable() && p.failures < askRetries:
 		p.failures++
 		p.waiting = true
-		d.emit(polity.Sleep(backoffName(p.name, p.attempt), backoff(d.run, p.name, p.attempt, p.failures)))
+		c := polity.Sleep(backoffName(p.name, p.attempt), backoff(d.run, p.name, p.attempt, p.failures))
+		c.Undo = p.undo != ""
+		d.emit(c)
 		return true
 	default:
 		return false
 	}
 }
 
-// note keeps the bound that ended the run's asking.
-func (d *desk) note(f *fault.Error) {
-	if d.exhausted == nil && f.Kind == fault.Exhausted {
-		d.exhausted = f
+// note keeps the bound that ended the run's asking, or its undoing.
+func (d *desk) note(p *pending, f *fault.Error) {
+	if f.Kind != fault.Exhausted {
+		return
 	}
+	d.exhausted = cmp.Or(d.exhausted, f)
+	if p.undo != "" {
+		d.spent = cmp.Or(d.spent, f)
+	}
+}
+
+// halt takes that the run is to end: what is under way is being cancelled by the kernel, and what was not begun is dropped.
+func (d *desk) halt(why *fault.Error) {
+	d.stopped = why
+	d.open = slices.DeleteFunc(d.open, func(p *pending) bool { return p.held && p.undo == "" && len(p.live) == 0 })
 }
 
 // second asks a question a second time whose answer is slow, within the budget.
@@ -387,10 +437,21 @@ func (d *desk) dropOne(name string) {
 // busy says whether something is under way.
 func (d *desk) busy() bool { return len(d.open) > 0 || d.waits != "" }
 
-// await waits for a time or an event. The play is an awaiter.
+// await waits for a time or an event, unless nothing can be asked any more. The play is an awaiter.
 func (d *desk) await(c polity.Command) {
+	if d.closedFor(&question{}) != nil {
+		return
+	}
 	d.waits, d.awaiting = c.Name, d.now
 	d.emit(c)
+}
+
+// waited takes that the wait has ended, and keeps the bound that ended it.
+func (d *desk) waited(f *fault.Error) {
+	d.waits = ""
+	if f != nil && f.Kind == fault.Exhausted {
+		d.exhausted = cmp.Or(d.exhausted, f)
+	}
 }
 
 // withField returns an object with a text added, and anything else as it is.

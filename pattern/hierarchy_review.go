@@ -169,9 +169,7 @@ func (r *unitRun) failEmpty() {
 	for _, t := range r.tasks {
 		if t.fault != nil {
 			text += fmt.Sprintf("; %s: %s", r.cfg.Reports[t.by].Agent, t.fault.Text)
-			if t.fault.Kind == fault.Unknown {
-				kind = fault.Unknown
-			}
+			kind = gravest(kind, t.fault.Kind)
 		}
 	}
 	r.endEmpty(kind, fmt.Sprintf("of %s of %s none could be done%s", plural(len(r.tasks), "assignment"), r.cfg.Lead, clip(text, problemMax)))

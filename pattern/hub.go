@@ -47,6 +47,10 @@ type Hub struct {
 	Join    Join `json:"join,omitzero"`
 	// Verdict turns verified claims into an answer by declared rules; the first that holds wins.
 	Verdict []Rule `json:"verdict,omitempty"`
+	// AtOnce has steps undone as soon as those that waited for them are, instead of one after the other, the last one first.
+	AtOnce bool `json:"undo_at_once,omitempty"`
+	// Stuck is who is asked, as a person, about what cannot be undone; "" for nobody.
+	Stuck polity.AgentName `json:"stuck,omitempty"`
 	// Members are the planner, the reviewer, the synthesizer and the lead.
 	Members []Member `json:"members,omitempty"`
 }
@@ -76,6 +80,8 @@ type Step struct {
 	Optional bool `json:"optional,omitempty"`
 	// Bounds are delegated to the step.
 	Bounds polity.Bounds `json:"bounds,omitzero"`
+	// Approve is who has to let the step go, as it is asked; nil for whom its skill names, or nobody.
+	Approve *polity.Approver `json:"approve,omitempty"`
 }
 
 // Caps limit a plan. Zero fields take the defaults that are named.
@@ -139,7 +145,8 @@ type hub struct {
 // copy of what it needs of h. The decider holds no state of a run and is safe for concurrent use.
 // Its run finishes with a HubResult, or fails: Invalid if the request matches no skill or the plan
 // that was made breaks a cap, Failed if the join policy cannot be met (Unknown if a step ended so),
-// Exhausted if a bound left nothing at all.
+// Exhausted if a bound left nothing at all. If its steps' skills say how they are undone, one that fails, or is cancelled, first undoes what was
+// done, the last one first, and its output is a HubUndone.
 func (h Hub) Decider() (polity.Decider, error) {
 	if err := h.Check(); err != nil {
 		return nil, err
@@ -183,6 +190,9 @@ func (h Hub) Roles() []Role {
 	}
 	if h.Ledger != nil {
 		roles = append(roles, h.Ledger.role())
+	}
+	if h.Stuck != "" {
+		roles = append(roles, Role{Field: "stuck", Name: "who is asked when stuck", Agent: h.Stuck})
 	}
 	return roles
 }

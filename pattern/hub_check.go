@@ -124,6 +124,14 @@ func (h *Hub) checkOthers(p *problems) {
 			p.add(in("%s", other.field), "%s is a specialist, and would judge its own work; name another agent", other.agent)
 		}
 	}
+	switch {
+	case h.AtOnce && !undoes(h.Specialists):
+		p.add(in("undo_at_once"), "no specialist's skill says how it is undone; delete it, or add undo to skills")
+	case h.Stuck != "" && !undoes(h.Specialists):
+		p.add(in("stuck"), "no specialist's skill says how it is undone; delete it, or add undo to skills")
+	case h.Ledger != nil && (h.AtOnce || h.Stuck != ""):
+		p.add(in("ledger"), "with ledgers nothing is undone; delete undo_at_once and stuck, or have a plan")
+	}
 	if h.Review != "" && string(h.Review) == h.Planner {
 		p.add(in("review"), "%s would approve its own plan; name another agent", h.Review)
 	}

@@ -124,6 +124,11 @@ func (r *hubRun) consulted(e polity.Event) bool {
 	if !settled {
 		return false
 	}
+	if a.undo != "" {
+		r.undo.undid(a)
+		r.undoOn()
+		return true
+	}
 	r.done = append(r.done, a.done())
 	if r.staff.exhausted != nil && r.phase == working {
 		r.noTime()
@@ -469,10 +474,11 @@ func (r *hubRun) askReplan(problem string) {
 	r.cut.name = r.askPlanner(in, dutyReplan)
 }
 
-// stays says whether step i is part of the plan after a replan: it was asked, and did not fail for good. While a part is planned anew no step
+// stays says whether step i is part of the plan after a replan: it was asked, or somebody was whether it may be, and did not fail for good. While a part is planned anew no step
 // is begun, so that this stays so.
 func (r *hubRun) stays(i int) bool {
-	return r.steps[i].status != stepReplanned && r.steps[i].attempt > 0
+	s := r.steps[i]
+	return s.status != stepReplanned && (s.attempt > 0 || s.guard != nil)
 }
 
 // keptSteps are the steps that stay.

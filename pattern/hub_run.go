@@ -10,6 +10,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/saga"
 )
 
 // Limits of a run of a hub.
@@ -40,6 +41,7 @@ const (
 	working
 	verifying
 	wording
+	undone // it undoes what it did, and then ends
 	ended
 )
 
@@ -77,13 +79,18 @@ type hubRun struct {
 	marked  int          // notes before verification
 	done    []Done       // what the staff was asked
 
+	undo  undoer
+	acted map[string]string // the name in the account of what a step did, by its ID
+
 	out []polity.Command // of the event that is being decided
 }
 
 // Decide implements polity.Decider.
 func (d *hub) Decide(state any, e polity.Event) (any, []polity.Command) {
 	if e.Kind == polity.Opened {
-		r := &hubRun{cfg: &d.cfg, run: e.Run, folder: e.Folder, now: e.At, width: d.cfg.Caps.Width, staff: desk{run: e.Run, now: e.At}}
+		r := &hubRun{cfg: &d.cfg, run: e.Run, folder: e.Folder, now: e.At, width: d.cfg.Caps.Width}
+		r.staff = desk{run: e.Run, now: e.At, approver: approver{run: e.Run, agent: e.Agent}}
+		r.undo = undoer{desk: &r.staff, members: d.cfg.Members, any: undoes(d.cfg.Specialists), stuck: d.cfg.Stuck, Account: saga.Account{AtOnce: d.cfg.AtOnce}}
 		r.open(e)
 		return r, r.out
 	}
@@ -91,10 +98,16 @@ func (d *hub) Decide(state any, e polity.Event) (any, []polity.Command) {
 	if !ok {
 		return state, []polity.Command{failure(fault.Internal.New("hub: event %d came before the run was opened", e.Kind))}
 	}
-	if r.phase == ended || e.Kind != polity.Result {
+	if r.phase == ended || e.Kind != polity.Result && e.Kind != polity.Stopping {
 		return r, nil
 	}
 	r.out, r.now, r.staff.now = nil, e.At, e.At
+	if e.Kind == polity.Stopping {
+		r.staff.halt(e.Fault)
+		r.undoBecause(e.Fault)
+		return r, r.out
+	}
+	e.Attempt = max(e.Attempt, 1)
 	if i := slices.Index(r.late, polity.CommandKey(e.Name, e.Attempt)); i >= 0 {
 		r.late = slices.Delete(r.late, i, i+1)
 		r.verifyAgain()
@@ -104,10 +117,16 @@ func (d *hub) Decide(state any, e polity.Event) (any, []polity.Command) {
 	if r.consulted(e) {
 		return r, r.out
 	}
-	if r.phase == verifying {
+	switch r.phase {
+	case verifying:
 		r.verified(e)
-	} else if r.phase == working {
-		r.result(e)
+	case working:
+		if !r.letGo(e) {
+			r.result(e)
+		}
+	case undone:
+		r.unfinished(e)
+		r.undoOn()
 	}
 	r.recall()
 	return r, r.out
@@ -123,8 +142,12 @@ func (r *hubRun) cancel(key string) {
 	r.emit(polity.Cancel(key))
 }
 
-// fail ends the run with a fault.
+// fail ends the run with a fault, once what was done is undone.
 func (r *hubRun) fail(err error) {
+	if r.phase < undone && r.undoes() {
+		r.undoBecause(fault.Of(err))
+		return
+	}
 	r.phase = ended
 	r.emit(failure(err))
 }
@@ -242,7 +265,7 @@ func (r *hubRun) proceed() {
 func (r *hubRun) pending() int {
 	n := len(r.staff.open)
 	for _, s := range r.steps {
-		if s.status == stepAsked || s.status == stepBackingOff {
+		if s.status == stepAsked || s.status == stepBackingOff || s.status == stepHeld {
 			n++
 		}
 	}
@@ -325,6 +348,9 @@ func (r *hubRun) dispatch() bool {
 }
 
 func (r *hubRun) ask(i int, input json.RawMessage) {
+	if r.held(i, &input) {
+		return
+	}
 	s, step := r.steps[i], &r.plan.Steps[i]
 	s.status = stepAsked
 	s.attempt++

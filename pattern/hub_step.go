@@ -12,11 +12,12 @@ import (
 	"polity.run/fault"
 )
 
-// What a step can be. The first four are never part of a result.
+// What a step can be. The first five are never part of a result.
 const (
 	stepWaiting    = "waiting"
 	stepAsked      = "asked"
 	stepBackingOff = "backing off"
+	stepHeld       = "awaiting approval"
 	stepReplanned  = "being planned anew"
 	stepOK         = "ok"
 	stepExhausted  = "exhausted" // with a best effort, which counts as success
@@ -38,6 +39,8 @@ type stepRun struct {
 	usage          polity.Usage
 	output         json.RawMessage
 	fault          *fault.Error
+	guard          *guard // it waits for approval, or was approved
+	guards         int
 }
 
 func newStepRun(s *Step) *stepRun {
@@ -52,7 +55,7 @@ func (s *stepRun) good() bool { return s.status == stepOK || s.status == stepExh
 
 // over says whether the step changes no more.
 func (s *stepRun) over() bool {
-	return !slices.Contains([]string{stepWaiting, stepAsked, stepBackingOff, stepReplanned}, s.status)
+	return !slices.Contains([]string{stepWaiting, stepAsked, stepBackingOff, stepHeld, stepReplanned}, s.status)
 }
 
 func (s *stepRun) end(status string, at time.Time, f *fault.Error) {
@@ -64,13 +67,16 @@ func (r *hubRun) answered(i int, e polity.Event, attempt int) {
 	s := r.steps[i]
 	s.usage = s.usage.Plus(e.Usage)
 	s.live = slices.DeleteFunc(s.live, func(a int) bool { return a == attempt })
-	bestEffort := len(e.Data) > 0 && string(e.Data) != "null" && e.Fault != nil && e.Fault.Kind == fault.Exhausted
-	if e.Fault != nil && !bestEffort && len(s.live) > 0 { // the other attempt may still be answered
+	best := bestEffort(e)
+	if e.Fault != nil && !best && len(s.live) > 0 { // the other attempt may still be answered
 		return
 	}
 	r.stop(i)
-	if e.Fault == nil || bestEffort {
+	if e.Fault == nil || best {
 		s.won = attempt
+	}
+	if e.Fault == nil || !r.mayRetry(s, e.Fault) {
+		r.account(i, e)
 	}
 	switch {
 	case e.Fault == nil:
@@ -125,7 +131,7 @@ func (r *hubRun) bounded(i int, e polity.Event) {
 	s, step := r.steps[i], &r.plan.Steps[i]
 	others := r.asked()
 	switch {
-	case len(e.Data) > 0 && string(e.Data) != "null":
+	case bestEffort(e):
 		r.note("step %s: %s stopped at a bound (%s) and gave its best effort", step.ID, step.Agent, e.Fault.Text)
 		r.succeed(i, e.Data, stepExhausted, e.Fault)
 	case e.Fault.Bound == boundFanOut && others > 0 && r.exhausted == nil:
@@ -158,6 +164,9 @@ func (r *hubRun) exhaust(f *fault.Error) {
 		case stepBackingOff:
 			r.cancel(r.backoffKey(i))
 			s.end(stepFailed, r.now, s.fault)
+		case stepHeld:
+			r.release(i, "")
+			s.end(stepSkipped, time.Time{}, f)
 		case stepReplanned:
 			s.end(stepFailed, r.now, s.fault)
 		case stepWaiting:
@@ -212,7 +221,7 @@ func (r *hubRun) replan(i int, f *fault.Error) bool {
 	r.plan.Steps, r.graph = steps, g
 	s := r.steps[i]
 	s.tried = append(s.tried, steps[i].Agent)
-	s.status, s.fault, s.tries = stepWaiting, nil, 0
+	s.status, s.fault, s.tries, s.guard = stepWaiting, nil, 0, nil
 	return true
 }
 
@@ -280,6 +289,9 @@ func (r *hubRun) cancelRest(why string) {
 			s.end(stepCancelled, r.now, f)
 		case stepReplanned:
 			s.end(stepFailed, r.now, s.fault)
+		case stepHeld:
+			r.release(i, "")
+			s.end(stepCancelled, r.now, f)
 		case stepBackingOff:
 			r.cancel(r.backoffKey(i))
 			s.end(stepCancelled, r.now, f)
@@ -292,7 +304,7 @@ func (r *hubRun) cancelRest(why string) {
 
 // failJoin cancels the rest and fails the run. It says of each step that failed why. Failed may be
 // tried again by who asked; if an effect outside is Unknown, so is the run, and nobody repeats it
-// in silence.
+// in silence; and what somebody denied is Denied, or they would be asked again.
 func (r *hubRun) failJoin(t tally) {
 	var why []string
 	kind := fault.Failed
@@ -300,14 +312,14 @@ func (r *hubRun) failJoin(t tally) {
 		if s.good() || !s.over() {
 			continue
 		}
-		if s.fault.Kind == fault.Unknown {
-			kind = fault.Unknown
-		}
+		kind = gravest(kind, s.fault.Kind)
 		step := &r.plan.Steps[i]
 		why = append(why, fmt.Sprintf("step %q (%s, %s, %s): %s: %s", step.ID, step.Agent, s.status, plural(s.attempt, "attempt"),
 			s.fault.Kind, clip(s.fault.Text, noteMax)))
 	}
-	r.cancelRest(fmt.Sprintf("join %s could not be met any more", r.cfg.Join))
+	if !r.undoes() { // else what is under way is waited for
+		r.cancelRest(fmt.Sprintf("join %s could not be met any more", r.cfg.Join))
+	}
 	text := fmt.Sprintf("hub: join %s: %d of %d can succeed, %d must: %s", r.cfg.Join, t.good+t.open, t.all, t.need, strings.Join(why, "; "))
 	r.fail(kind.New("%s", clip(text, faultTextMax)))
 }
@@ -316,6 +328,10 @@ func (r *hubRun) failJoin(t tally) {
 func (r *hubRun) settle() {
 	if r.exhausted != nil && !slices.ContainsFunc(r.steps, (*stepRun).good) {
 		r.fail(fault.Exceeded(r.exhausted.Bound, "hub: a bound was reached before any step succeeded: %s", clip(r.exhausted.Text, noteMax)))
+		return
+	}
+	if t := r.tally(); r.exhausted != nil && t.good < t.need && r.undoes() {
+		r.fail(fault.Exceeded(r.exhausted.Bound, "hub: a bound was reached before join %s was met: %s", r.cfg.Join, clip(r.exhausted.Text, noteMax)))
 		return
 	}
 	r.beginVerify()

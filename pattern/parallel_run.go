@@ -269,9 +269,7 @@ func (r *parallelRun) lost(good int) {
 		case b.status == branchRefused:
 			why = append(why, fmt.Sprintf("branch %d (%s) was refused: %s", i+1, r.cfg.Branches[i].Agent, b.reason))
 		case b.status == branchFailed:
-			if b.answer.fault.Kind == fault.Unknown {
-				kind = fault.Unknown
-			}
+			kind = gravest(kind, b.answer.fault.Kind)
 			why = append(why, fmt.Sprintf("branch %d (%s, %s) %s: %s", i+1, r.cfg.Branches[i].Agent, plural(b.answer.tries, "attempt"),
 				b.answer.fault.Kind, clip(b.answer.fault.Text, noteMax)))
 		}

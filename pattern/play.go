@@ -19,6 +19,14 @@ type play interface {
 	idle()
 }
 
+// stopper is a play that may have something to undo when its run is to end from outside.
+type stopper interface {
+	// stops says whether it does.
+	stops() bool
+	// stopping tells that the run is to end. What is under way is still answered; then idle is called.
+	stopping(why *fault.Error)
+}
+
 // awaiter is a play that waits for times or events.
 type awaiter interface {
 	awaited(e polity.Event)
@@ -36,12 +44,22 @@ type playing struct {
 	play play
 }
 
+// Stops implements polity.Stopper.
+func (p player) Stops(state any) bool {
+	s, ok := state.(*playing)
+	if !ok || s.desk.ended {
+		return false
+	}
+	one, ok := s.play.(stopper)
+	return ok && one.stops()
+}
+
 // Decide implements polity.Decider.
 func (p player) Decide(state any, e polity.Event) (any, []polity.Command) {
 	s, _ := state.(*playing)
 	switch {
 	case e.Kind == polity.Opened && s == nil:
-		s = &playing{desk: desk{run: e.Run, now: e.At}}
+		s = &playing{desk: desk{run: e.Run, now: e.At, approver: approver{run: e.Run, agent: e.Agent}}}
 		s.play = p.begin(&s.desk)
 		if e.Data = slices.Clone(e.Data); len(e.Data) == 0 {
 			e.Data = json.RawMessage("null")
@@ -56,6 +74,12 @@ func (p player) Decide(state any, e polity.Event) (any, []polity.Command) {
 		}
 	case s == nil:
 		return state, []polity.Command{failure(fault.Internal.New("%s: event %d came before the run was opened", p.name, e.Kind))}
+	case !s.desk.ended && e.Kind == polity.Stopping:
+		s.desk.now, s.desk.out = e.At, nil
+		s.desk.halt(e.Fault)
+		if one, ok := s.play.(stopper); ok {
+			one.stopping(e.Fault)
+		}
 	case s.desk.ended || e.Kind != polity.Result:
 		return s, nil
 	default:
@@ -63,7 +87,7 @@ func (p player) Decide(state any, e polity.Event) (any, []polity.Command) {
 		if a, ok := s.desk.take(e); ok {
 			s.play.answered(a)
 		} else if w, ok := s.play.(awaiter); ok && s.desk.waits != "" && s.desk.waits == e.Name {
-			s.desk.waits = ""
+			s.desk.waited(e.Fault)
 			w.awaited(e)
 		}
 	}

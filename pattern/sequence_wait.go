@@ -63,7 +63,7 @@ func (s *Stage) check(i int, p *problems) {
 	for _, f := range []struct {
 		field string
 		there bool
-	}{{".skill", s.Skill != ""}, {".objective", s.Objective != ""}, {".bounds", s.Bounds != (polity.Bounds{})}, {".undo", s.Undo != nil}} {
+	}{{".skill", s.Skill != ""}, {".objective", s.Objective != ""}, {".bounds", s.Bounds != (polity.Bounds{})}, {".undo", s.Undo != nil}, {".approve", s.Approve != nil}} {
 		if f.there {
 			p.add(at(f.field), "this belongs to a stage that asks an agent; delete it")
 		}
@@ -144,7 +144,13 @@ func (r *sequenceRun) awaits(s *Stage) {
 	a := s.Await
 	match, err := a.match(r.value)
 	if err != nil {
-		r.desk.fail(fault.Invalid.New("sequence: stage %d of %d: %w", r.next+1, len(r.cfg.Stages), err))
+		err = fault.Invalid.New("sequence: stage %d of %d: %w", r.next+1, len(r.cfg.Stages), err)
+		if r.undo.Empty() {
+			r.desk.fail(err)
+			return
+		}
+		r.undo.because(fault.Of(err))
+		r.idle()
 		return
 	}
 	c := polity.Await(name+"await", polity.Awaited{Signal: a.Signal, Topic: a.Topic, Match: match}, time.Duration(a.Within))
@@ -195,17 +201,15 @@ func (r *sequenceRun) awaited(e polity.Event) {
 			d.Fault = f
 		}
 	}
-	if f != nil {
-		r.note(f)
-	}
-	if f != nil && r.exhausted != nil {
+	if f != nil && r.exhausted != nil && r.stopped == nil {
 		return // idle ends the run
 	}
-	r.done = append(r.done, d)
-	switch {
-	case f == nil && s.Await != nil:
+	r.stages = append(r.stages, d)
+	if f == nil && s.Await != nil {
 		r.value = value
-		r.next++
+	}
+	switch {
+	case r.stopped != nil: // what was done is undone
 	case f == nil, s.Optional:
 		r.next++
 	default:

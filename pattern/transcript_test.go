@@ -35,6 +35,8 @@ var testTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 //	> open [folder=F] JSON                 the run is opened
 //	> result KEY JSON                      a command succeeded
 //	> fault KEY KIND[:BOUND] "TEXT" [JSON] a command failed, perhaps with a best effort
+//	> refused KEY KIND[:BOUND] "TEXT"      a command was not begun
+//	> stop KIND "TEXT"                     the run is to end; results of what was cancelled follow
 //	> other JSON                           something of a kind that the pattern does not know
 type transcript struct {
 	path   string
@@ -78,15 +80,20 @@ func readEvent(t *testing.T, line string, n int) polity.Event {
 			e.Folder, rest, _ = strings.Cut(folder, " ")
 		}
 		e.Data = json.RawMessage(rest)
+	case "stop":
+		e.Kind = polity.Stopping
+		e.Fault, _ = readFault(t, rest)
 	case "other":
 		e.Kind, e.Data = 99, json.RawMessage(rest)
-	case "result", "fault":
+	case "result", "fault", "refused":
 		e.Kind = polity.Result
 		var key string
 		key, rest, _ = strings.Cut(rest, " ")
 		e.Name, e.Attempt = splitKey(t, key)
-		e.Usage = polity.Usage{Turns: 1}
-		if verb == "fault" {
+		if verb != "refused" {
+			e.Usage = polity.Usage{Turns: 1}
+		}
+		if verb != "result" {
 			e.Fault, rest = readFault(t, rest)
 		}
 		e.Data = json.RawMessage(rest)
@@ -148,6 +155,9 @@ func commandsText(commands []polity.Command) string {
 	var b strings.Builder
 	for _, c := range commands {
 		fmt.Fprintf(&b, "  %s", c.Do)
+		if c.Undo && c.Do != polity.DoAsk {
+			b.WriteString(" (undo)")
+		}
 		switch c.Do {
 		case polity.DoAsk:
 			fmt.Fprintf(&b, " %s agent=%s skill=%s", c.Key(), c.To, c.Skill)

@@ -1,9 +1,13 @@
 package script
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"polity.run"
@@ -19,6 +23,7 @@ import (
 type Context struct {
 	live  *live
 	retry Retry
+	undo  bool // what it asks for undoes something
 }
 
 // Run returns the run's ID.
@@ -40,23 +45,47 @@ func (c *Context) Random() *rand.Rand {
 	return c.live.random
 }
 
+// UUID returns a UUID (RFC 9562, version 8) that belongs to the run and the name: another one for each name, and the same each time, also in another version
+// of the code.
+func (c *Context) UUID(name string) string {
+	u := sha256.Sum256([]byte(string(c.live.opened.Run) + "#" + name))
+	u[6], u[8] = 0x80|u[6]&0x0f, 0x80|u[8]&0x3f
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:16])
+}
+
+// Since says whether the run was opened with that version of the script or a later one. What begins to behave otherwise stands behind it, so that older runs go
+// on as they began; it is decided by the release that pins the run. The versions are those of New and Config.Older; with any
+// other, the run is stopped as fault.Diverged, and goes on when that is mended.
+func (c *Context) Since(version string) bool {
+	d := c.live.decider
+	i := slices.Index(d.versions, version)
+	if i < 0 {
+		panic(fault.Of(fault.Diverged.New("script: Since(%q): the script's versions are %s; name it in Config.Older, or take the older way out",
+			version, strings.Join(d.versions, ", "))))
+	}
+	return d.version >= i
+}
+
 // Name returns the name of the i-th command of a loop, as in fetch.3.
 func (c *Context) Name(base string, i int) string { return base + "." + strconv.Itoa(i) }
 
 // Ask asks an agent for its only skill and waits for what it answers, which is written to out as Future.Decode does. It returns the answer's fault.
 func (c *Context) Ask(name string, agent polity.AgentName, input, out any) error {
-	return c.do(polity.Ask(name, agent, "", nil), input, out)
+	cmd := polity.Ask(name, agent, "", nil)
+	return c.with(&cmd, input, out)
 }
 
 // Call calls a tool and waits, as Ask does.
 func (c *Context) Call(name, tool string, input, out any) error {
-	return c.do(polity.Call(name, tool, nil), input, out)
+	cmd := polity.Call(name, tool, nil)
+	return c.with(&cmd, input, out)
 }
 
 // Think asks a model and waits for its response. reserve is the most that the answer may consume, which the run's bounds must still allow.
 func (c *Context) Think(name, by string, request model.Request, reserve polity.Usage) (model.Response, error) {
 	var response model.Response
-	err := c.do(polity.Think(name, by, nil, reserve), request, &response)
+	cmd := polity.Think(name, by, nil, reserve)
+	err := c.with(&cmd, request, &response)
 	return response, err
 }
 
@@ -78,43 +107,50 @@ func (c *Context) Await(name string, on polity.Awaited, within time.Duration, ou
 	return c.Start(polity.Await(name, on, within)).Decode(out)
 }
 
-func (c *Context) do(cmd polity.Command, input, out any) error {
+// with does a command with an input. Commands are large: they are handed on by pointer, so that a coroutine's first stack suffices.
+func (c *Context) with(cmd *polity.Command, input, out any) error {
 	var err error
-	if cmd.Input, err = marshal("input of "+cmd.Name, input); err != nil {
-		return err
+	if cmd.Input, err = marshal(input); err != nil {
+		return fault.Internal.New("script: input of %s: %w", cmd.Name, err)
 	}
-	return c.Do(cmd, out)
+	return c.do(cmd, out)
 }
 
 // Start begins a command of any kind and does not wait: an ask with a skill or bounds of its own, many calls at once. A command that
 // ends the run or cancels another is refused: return, or call Future.Cancel.
 func (c *Context) Start(cmd polity.Command) *Future {
-	f := &Future{live: c.live, key: cmd.Key()}
-	t, err := c.live.enter("Context.Start")
+	cmd.Undo = cmd.Undo || c.undo
+	return c.live.start(&cmd)
+}
+
+func (l *live) start(cmd *polity.Command) *Future {
+	key := cmd.Key()
+	t, err := l.enter("Context.Start")
 	if err == nil {
-		err = c.live.admit(t, cmd.Do, f.key)
+		err = l.admit(t, cmd)
 	}
 	if err != nil {
-		f.done, f.err = true, err
-		return f
+		return &Future{live: l, key: key, done: true, err: err}
 	}
-	c.live.futures[f.key] = f
-	c.live.commands = append(c.live.commands, cmd)
-	t.keep(f)
+	f := l.futures.add(l, key)
+	l.commands = append(l.commands, *cmd)
+	if !cmd.Undo { // that is not cancelled with its branch
+		t.keep(f)
+	}
 	return f
 }
 
 // admit says why a command cannot be begun.
-func (l *live) admit(t *task, do polity.Verb, key string) error {
-	switch do {
+func (l *live) admit(t *task, cmd *polity.Command) error {
+	switch cmd.Do {
 	case polity.DoAsk, polity.DoCall, polity.DoThink, polity.DoSleep, polity.DoAwait:
 	default:
-		return fault.Internal.New("script: a script does not begin a %s: it returns, or calls Future.Cancel", do)
+		return fault.Internal.New("script: a script does not begin a %s: it returns, or calls Future.Cancel", cmd.Do)
 	}
-	if l.futures[key] != nil {
+	if key := cmd.Key(); l.futures.find(key) != nil {
 		return fault.Internal.New("script: the command name %q is used twice in a run; in a loop use Context.Name", key)
 	}
-	if t.cancelled {
+	if t.cancelled && !cmd.Undo {
 		return fault.Cancelled.New("script: the branch was cancelled")
 	}
 	return nil
@@ -130,7 +166,7 @@ func (c *Context) Go(branch func() error) *Future {
 	t, err := c.live.enter("Context.Go")
 	switch {
 	case err != nil:
-	case t.cancelled:
+	case t.cancelled && !c.undo:
 		err = fault.Cancelled.New("script: the branch was cancelled")
 	case len(c.live.tasks) > BranchesMax:
 		err = fault.Internal.New("script: more than %d branches at once; begin many commands with Context.Start", BranchesMax)
@@ -141,7 +177,9 @@ func (c *Context) Go(branch func() error) *Future {
 	}
 	f.task = c.live.begin(func() { f.settle(fault.Of(branch())) })
 	f.task.branch = true
-	t.keep(f)
+	if !c.undo {
+		t.keep(f)
+	}
 	return f
 }
 
@@ -155,15 +193,78 @@ func (c *Context) Parallel(branches ...func() error) error {
 	if err == nil {
 		return nil
 	}
+	if stopped := c.stop(futures); stopped != nil {
+		return stopped
+	}
+	return err
+}
+
+// Race runs branches side by side until one succeeds, and returns its index. The others are cancelled, and have ended when it returns; one of them may have
+// succeeded meanwhile. If all fail, it returns the error of the first one in the list.
+func (c *Context) Race(branches ...func() error) (int, error) {
+	futures := make([]*Future, len(branches))
+	for i, b := range branches {
+		futures[i] = c.Go(b)
+	}
+	first, err := c.First(futures...)
+	if stopped := c.stop(futures); stopped != nil {
+		return -1, stopped
+	}
+	return slices.Index(futures, first), err
+}
+
+// stop cancels futures and waits until all have ended.
+func (c *Context) stop(futures []*Future) error {
 	for _, f := range futures {
 		f.Cancel()
 	}
 	for _, f := range futures {
-		if waited := c.live.wait(1, f); waited != nil {
-			return waited
+		if err := c.live.wait(1, 0, f); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
+}
+
+// Timeout runs a branch and waits for it until the time is over; then what it began is cancelled, and once it has ended the error is fault.Timeout, unless it
+// has succeeded after all. The time is a sleep with that name. A branch may take in many calls, and others with times of their own.
+func (c *Context) Timeout(name string, d time.Duration, branch func() error) error {
+	work, timer := c.Go(branch), c.Start(polity.Sleep(name, d))
+	if _, err := c.Next(work, timer); err != nil {
+		return err
+	}
+	if work.done {
+		timer.Cancel()
+		return work.err
+	}
+	if err := c.stop([]*Future{work}); err != nil || work.err == nil {
+		return err
+	}
+	if timer.err != nil {
+		return timer.err
+	}
+	return fault.Timeout.New("script: %s: it was not done within %s", name, d)
+}
+
+// Map runs a function for each item, at most so many at once, and returns the results in the order of the items. When one fails, the others are cancelled, and its
+// error is returned once they have ended. The commands of the i-th are named with Context.Name and i.
+func Map[In, Out any](c *Context, atOnce int, items []In, do func(i int, item In) (Out, error)) ([]Out, error) {
+	if atOnce < 1 {
+		return nil, fault.Internal.New("script: Map with %d at once; want 1 or more", atOnce)
+	}
+	out, next := make([]Out, len(items)), 0
+	worker := func() (err error) {
+		for err == nil && next < len(items) {
+			i := next
+			next++
+			out[i], err = do(i, items[i])
+		}
+		return err
+	}
+	if err := c.Parallel(slices.Repeat([]func() error{worker}, min(atOnce, len(items)))...); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // Wait waits until k of the futures have succeeded: all of them, a quorum, or the first. If that can no longer be, it returns the fault of
@@ -172,7 +273,7 @@ func (c *Context) Wait(k int, futures ...*Future) error {
 	if k < 0 || k > len(futures) {
 		return fault.Internal.New("script: wait for %d of %d futures", k, len(futures))
 	}
-	if err := c.live.wait(k, futures...); err != nil {
+	if err := c.live.wait(k, len(futures)-k, futures...); err != nil {
 		return err
 	}
 	var first error
@@ -188,6 +289,19 @@ func (c *Context) Wait(k int, futures ...*Future) error {
 		return nil
 	}
 	return first
+}
+
+// Next waits until one of the futures has ended, however it did, and returns it: the first one in the list if several have. It cancels nothing.
+func (c *Context) Next(futures ...*Future) (*Future, error) {
+	if err := c.live.wait(1, 0, futures...); err != nil {
+		return nil, err
+	}
+	for _, f := range futures {
+		if f.done {
+			return f, nil
+		}
+	}
+	return nil, fault.Internal.New("script: no future to wait for")
 }
 
 // First waits until one of the futures has succeeded, and returns it: the first one in the list if several have. It cancels nothing.

@@ -3,6 +3,7 @@ package script
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"polity.run"
 	"polity.run/fault"
@@ -14,16 +15,57 @@ type Future struct {
 	key     string // of a command
 	task    *task  // of a branch
 	done    bool
-	data    json.RawMessage
-	err     error
-	usage   polity.Usage
 	stopped bool
-	waiters []*waiter
+	result  *seen // of a command that is done
+	err     error
+	waiter  *task   // who waits for it; nearly always it is one
+	waiters []*task // further ones
 }
 
-// waiter is a task that waits until enough of its futures have succeeded, or cannot.
+// futures are those of all commands of a run, to be found by key.
+type futures struct {
+	all   []*Future
+	free  []Future           // made with the one before, to allocate seldom
+	byKey map[string]*Future // of all, if they are more than scanMax
+}
+
+// scanMax is how many futures are looked through, latest first, before they are found by key.
+const scanMax = 16
+
+func (s *futures) find(key string) *Future {
+	if s.byKey != nil {
+		return s.byKey[key]
+	}
+	for i := len(s.all) - 1; i >= 0; i-- {
+		if s.all[i].key == key {
+			return s.all[i]
+		}
+	}
+	return nil
+}
+
+func (s *futures) add(l *live, key string) *Future {
+	if len(s.free) == 0 {
+		s.free = make([]Future, min(len(s.all)+1, slabMax))
+	}
+	f := &s.free[0]
+	s.free = s.free[1:]
+	f.live, f.key = l, key
+	s.all = append(s.all, f)
+	switch {
+	case s.byKey != nil:
+		s.byKey[key] = f
+	case len(s.all) > scanMax:
+		s.byKey = make(map[string]*Future, 2*scanMax)
+		for _, f := range s.all {
+			s.byKey[f.key] = f
+		}
+	}
+	return f
+}
+
+// waiter is what a task waits for: that enough of some futures have succeeded, or cannot.
 type waiter struct {
-	task              *task
 	enough, spare     int // successes that are wanted, and failures that can be borne
 	succeeded, failed int
 }
@@ -44,17 +86,44 @@ func (f *Future) settle(failed *fault.Error) {
 	if failed != nil {
 		f.err = failed
 	}
-	for _, w := range f.waiters {
-		if w.count(f); w.over() {
-			w.task.wake()
-		}
+	if f.waiter != nil {
+		f.waiter.told(f)
 	}
-	f.waiters = nil
+	for _, t := range f.waiters {
+		t.told(f)
+	}
+	f.waiter, f.waiters = nil, nil
+}
+
+// told counts a future that the task waits for.
+func (t *task) told(f *Future) {
+	if t.waiter.count(f); t.waiter.over() {
+		t.wake()
+	}
+}
+
+func (f *Future) await(t *task) {
+	if f.waiter == nil {
+		f.waiter = t
+	} else {
+		f.waiters = append(f.waiters, t)
+	}
+}
+
+// leave says that a task waits no longer.
+func (f *Future) leave(t *task) {
+	if f.waiter == t {
+		f.waiter = nil
+		return
+	}
+	if i := slices.Index(f.waiters, t); i >= 0 {
+		f.waiters = slices.Delete(f.waiters, i, i+1)
+	}
 }
 
 // Await waits for the end and returns the fault, if it failed.
 func (f *Future) Await() error {
-	if err := f.live.wait(1, f); err != nil {
+	if err := f.live.wait(1, 0, f); err != nil {
 		return err
 	}
 	return f.err
@@ -65,10 +134,11 @@ func (f *Future) Await() error {
 // ended at a bound gives both: its best effort in out, and its fault.Exhausted.
 func (f *Future) Decode(out any) error {
 	err := f.Await()
-	if out == nil || len(f.data) == 0 || err != nil && !errors.Is(err, fault.Exhausted) {
+	data := f.Data()
+	if out == nil || len(data) == 0 || err != nil && !errors.Is(err, fault.Exhausted) {
 		return err
 	}
-	if bad := unmarshal(f.data, out); bad != nil && err == nil {
+	if bad := unmarshal(data, out); bad != nil && err == nil {
 		return fault.Invalid.New("script: result of %s: %w", f.key, bad)
 	}
 	return err
@@ -76,13 +146,23 @@ func (f *Future) Decode(out any) error {
 
 // Data returns the result of a command as it is, once it is done: also what an agent that failed had done until then, if it says so. It is not to
 // be changed.
-func (f *Future) Data() json.RawMessage { return f.data }
+func (f *Future) Data() json.RawMessage {
+	if f.result == nil {
+		return nil
+	}
+	return f.result.data
+}
 
 // Done says whether it has ended.
 func (f *Future) Done() bool { return f.done }
 
 // Usage is what a command has consumed, once it is done.
-func (f *Future) Usage() polity.Usage { return f.usage }
+func (f *Future) Usage() polity.Usage {
+	if f.result == nil {
+		return polity.Usage{}
+	}
+	return f.result.usage()
+}
 
 // Cancel asks it to end, which it does later: as fault.Cancelled, or as it happened to end before that. Cancelling a branch cancels
 // the commands and branches that it began and lets it begin nothing more. What has ended stays as it is.
@@ -107,13 +187,14 @@ func (f *Future) cancel() {
 	}
 }
 
-// wait waits until so many of the futures have succeeded, or cannot. It returns only an error of its use.
-func (l *live) wait(enough int, futures ...*Future) error {
+// wait waits until enough of the futures have succeeded, or more than can be spared have failed. It returns only an error of its use.
+func (l *live) wait(enough, spare int, futures ...*Future) error {
 	t, err := l.enter("waiting")
 	if err != nil {
 		return err
 	}
-	w := &waiter{task: t, enough: enough, spare: len(futures) - enough}
+	w := &t.waiter
+	*w = waiter{enough: enough, spare: spare}
 	for _, f := range futures {
 		switch {
 		case f.live != l:
@@ -124,14 +205,19 @@ func (l *live) wait(enough int, futures ...*Future) error {
 			w.count(f)
 		}
 	}
-	if w.over() {
+	if w.over() || len(futures) == 0 {
 		return nil
 	}
 	for _, f := range futures {
 		if !f.done {
-			f.waiters = append(f.waiters, w)
+			f.await(t)
 		}
 	}
 	t.block()
+	for _, f := range futures {
+		if !f.done {
+			f.leave(t)
+		}
+	}
 	return nil
 }

@@ -1,9 +1,7 @@
 package script
 
 import (
-	"encoding/json"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"path"
 	"runtime"
@@ -15,16 +13,18 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/saga"
 )
 
 // live is the coroutines of a run and what they share. Only one of them runs at a time, and only while the run is decided.
 type live struct {
+	decider *decider
 	opened  polity.Event
 	now     time.Time
 	random  *rand.Rand
-	futures map[string]*Future // of all commands so far, by key
-	tasks   []*task            // that have not ended; the first is the function itself
-	ready   []*task            // in the order in which they will run
+	futures futures // of all commands so far
+	tasks   []*task // that have not ended; the first is the function itself
+	ready   []*task // in the order in which they will run
 	running *task
 
 	commands []polity.Command // of the answer that is being decided
@@ -33,142 +33,90 @@ type live struct {
 	broken   *fault.Error // it panicked
 	unwound  bool         // it is being dropped
 	stray    atomic.Pointer[fault.Error]
+
+	sagas   []*Steps       // that have not ended
+	reports []*saga.Report // of those that were undone
 }
 
-// task is a coroutine.
-type task struct {
-	live    *live
-	do      func()
-	next    func() (struct{}, bool)
-	stop    func()
-	yield   func(struct{}) bool
-	blocked bool
-	ended   bool
-
-	branch    bool
-	began     []*Future // by a branch, to be cancelled with it
-	cancelled bool
-}
-
-func newLive(fn func(*Context, json.RawMessage) (json.RawMessage, error), opened polity.Event) *live {
-	l := &live{opened: opened, futures: map[string]*Future{}}
+func newLive(d *decider, opened polity.Event) *live {
+	l := &live{decider: d, opened: opened}
 	l.begin(func() {
-		out, err := fn(&Context{live: l}, opened.Data)
+		out, err := d.fn(&Context{live: l}, opened.Data)
 		l.over = true
 		l.end = polity.Finish(out)
 		if err != nil {
-			l.end = polity.Fail(fault.Of(err))
+			l.end = l.failed(fault.Of(err))
 		}
 	})
 	return l
 }
 
+// failed ends the run with a fault, and what became of what was done.
+func (l *live) failed(f *fault.Error) polity.Command {
+	if len(l.reports) == 0 {
+		return polity.Fail(f)
+	}
+	out, err := marshal(map[string]any{"saga": saga.Join(l.reports)})
+	if err != nil {
+		return polity.Fail(fault.Of(err))
+	}
+	return polity.FailWith(f, out)
+}
+
+// undoes says whether something was done that has to be undone when the run ends here.
+func (l *live) undoes() bool { return slices.ContainsFunc(l.sagas, (*Steps).undoes) }
+
 // step tells of an event, lets everything run that can, and returns what was asked for. At the end that is only how the run ends: what
 // was begun at the same time would be cancelled at once.
-func (l *live) step(s seen) ([]polity.Command, *fault.Error) {
-	l.now, l.commands = s.at, nil
-	if f := l.futures[s.key]; f != nil && !f.done {
-		f.data, f.usage = s.data, s.usage
-		f.settle(s.fault)
+func (l *live) step(s *seen) ([]polity.Command, *fault.Error) {
+	l.now, l.commands = s.at, l.commands[:0]
+	if f := l.futures.find(s.key); f != nil && !f.done {
+		f.result = s
+		f.settle(s.fault())
 	}
-	for len(l.ready) > 0 && !l.over && l.broken == nil {
-		t := l.ready[0]
-		l.ready = l.ready[1:]
-		l.resume(t)
+	for i := 0; i < len(l.ready) && !l.over && l.broken == nil; i++ { // it grows meanwhile
+		l.resume(l.ready[i])
 	}
+	l.ready = l.ready[:0]
 	if f := l.stray.Load(); f != nil {
 		return nil, f
 	}
 	if l.over {
-		l.commands = []polity.Command{l.end}
+		l.commands = append(l.commands[:0], l.end)
 	}
 	return l.commands, l.broken
 }
 
-// begin makes a coroutine that will run after those that are ready.
+// begin makes a task that will run after those that are ready.
 func (l *live) begin(do func()) *task {
-	t := &task{live: l, do: do}
-	t.next, t.stop = iter.Pull(t.run)
+	t := &task{live: l, do: do, on: l.decider.pool.coroutine()}
+	t.on.task = t
 	l.tasks = append(l.tasks, t)
 	l.ready = append(l.ready, t)
 	return t
 }
 
-// resume lets a coroutine run until it waits or ends.
+// resume lets a task run until it waits or ends.
 func (l *live) resume(t *task) {
 	l.running = t
-	defer l.paused(t)
-	t.next()
-}
-
-func (l *live) paused(t *task) {
-	l.running = nil
-	if x := recover(); x != nil && x != any(exited{}) {
-		panic(x) // not one of the script's: run has recovered those
+	defer func() { l.running = nil }()
+	more := t.on.resume()
+	if !t.ended {
+		return
 	}
-	if t.ended {
-		l.tasks = slices.DeleteFunc(l.tasks, func(o *task) bool { return o == t })
+	l.tasks = slices.DeleteFunc(l.tasks, func(o *task) bool { return o == t })
+	if more {
+		l.decider.pool.rest(t.on)
 	}
 }
 
-// unwind ends all coroutines where they stand; what their functions deferred is done, and can ask for nothing.
+// unwind ends all tasks where they stand; what their functions deferred is done, and can ask for nothing.
 func (l *live) unwind() {
 	l.unwound = true
 	for len(l.tasks) > 0 {
 		t := l.tasks[len(l.tasks)-1]
 		l.tasks = l.tasks[:len(l.tasks)-1]
-		func() {
-			defer l.paused(t)
-			t.stop()
-		}()
-	}
-}
-
-// run is the body of the coroutine.
-func (t *task) run(yield func(struct{}) bool) {
-	debug.SetPanicOnFault(true) // marks this goroutine: see enter
-	t.yield = yield
-	defer t.leave()
-	t.do()
-	t.ended = true
-}
-
-// exited is what a coroutine panics with that ended by runtime.Goexit: else whoever resumed it would end, too.
-type exited struct{}
-
-func (t *task) leave() {
-	if t.ended {
-		return
-	}
-	t.ended = true
-	x := recover()
-	if !t.live.unwound && t.live.broken == nil {
-		t.live.broken = panicked(x)
-	}
-	if x == nil {
-		panic(exited{})
-	}
-}
-
-// block gives way until the task is made ready.
-func (t *task) block() {
-	t.blocked = true
-	if !t.yield(struct{}{}) {
-		runtime.Goexit() // it was dropped; unlike a panic this cannot be recovered on the way
-	}
-}
-
-// keep remembers what a branch began.
-func (t *task) keep(f *Future) {
-	if t.branch {
-		t.began = append(t.began, f)
-	}
-}
-
-func (t *task) wake() {
-	if t.blocked {
-		t.blocked = false
-		t.live.ready = append(t.live.ready, t)
+		t.on.end()
 	}
 }
 
@@ -198,6 +146,9 @@ const (
 
 // panicked is the fault of a script that panicked with x, with where it did. It is called while the panic unwinds.
 func panicked(x any) *fault.Error {
+	if f, ok := x.(*fault.Error); ok && f.Kind == fault.Diverged {
+		return f
+	}
 	if x == nil {
 		return fault.Of(fault.Internal.New("script: it ended by runtime.Goexit (as by FailNow of a test); return an error instead"))
 	}

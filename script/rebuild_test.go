@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -25,7 +26,7 @@ func wander(c *script.Context, in string) (any, error) {
 	said := []string{in}
 	note := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
 	for i := range 2 + r.IntN(4) {
-		switch r.IntN(5) {
+		switch r.IntN(8) {
 		case 0:
 			var v any
 			err := c.Retry(script.Retry{}).Call(c.Name("call", i), "tool", said, &v)
@@ -54,6 +55,21 @@ func wander(c *script.Context, in string) (any, error) {
 			note("%v", c.Sleep(c.Name("meanwhile", i), 1))
 			branch.Cancel()
 			note("%v", branch.Await())
+		case 5:
+			note("%v", c.Timeout(c.Name("patience", i), 1, func() error {
+				return errors.Join(c.Ask(c.Name("first", i), "oracle", i, nil), c.Ask(c.Name("second", i), "oracle", i, nil))
+			}))
+		case 6:
+			won, err := c.Race(
+				func() error { return c.Ask(c.Name("quick", i), "oracle", i, nil) },
+				func() error { return c.Sleep(c.Name("slow", i), 1) })
+			note("%d %v", won, err)
+		case 7:
+			out, err := script.Map(c, 1+r.IntN(2), []int{3, 4, 5}, func(j, item int) (v any, err error) {
+				err = c.Ask(c.Name(c.Name("item", i), j), "oracle", item, &v)
+				return v, err
+			})
+			note("%v %v %s", out, err, c.UUID("x"))
 		}
 	}
 	return said, nil
@@ -139,7 +155,7 @@ func wandering(t *testing.T, seed uint64, live int) string {
 // goroutine left.
 func TestDroppedRunsDecideTheSame(t *testing.T) {
 	before := runtime.NumGoroutine()
-	for seed := range uint64(200) {
+	for seed := range uint64(60) {
 		want := wandering(t, seed, 0)
 		for _, live := range []int{-1, 1, 3, 8} {
 			if diff := cmp.Diff(want, wandering(t, seed, live)); diff != "" {
@@ -200,6 +216,31 @@ func TestForget(t *testing.T) {
 	}
 	p.decider.Forget(p.state)
 	p.decider.Forget(nil)
+	noMore(t, before)
+}
+
+// TestDeferredPanic wants a function whose deferred function panics while it is dropped to end all the same, and only itself: whoever decides goes on.
+func TestDeferredPanic(t *testing.T) {
+	before := runtime.NumGoroutine()
+	pool := script.NewPool(1)
+	p := newPlay(t, pool, func(c *script.Context, in string) (any, error) {
+		defer func() {
+			if in == "in" && c.Ask("late", "x", nil, nil) != nil {
+				panic("ouch")
+			}
+		}()
+		return nil, c.Sleep("a", 1)
+	})
+	p.open()
+	decided := make(chan bool, 1)
+	go func() {
+		defer close(decided)
+		p.decider.Forget(p.state)
+		decided <- true
+	}()
+	if !<-decided {
+		t.Error("the goroutine that dropped it has ended, too")
+	}
 	noMore(t, before)
 }
 
@@ -400,12 +441,52 @@ func (passByHand) Decide(state any, e polity.Event) (any, []polity.Command) {
 // BenchmarkDecide compares a script with the same logic as a hand-written decider: x-hand is how much longer a run takes, decisions alone. "typed" reads and
 // writes JSON; "raw" passes it on, so that nearly nothing but the script's own cost is left.
 func BenchmarkDecide(b *testing.B) {
-	b.Run("typed", func(b *testing.B) { against(b, byHand{}, script.Decider(byScript, script.Config{})) })
-	b.Run("raw", func(b *testing.B) { against(b, passByHand{}, script.Decider(passOn, script.Config{})) })
+	for _, others := range []bool{true, false} {
+		how := map[bool]string{true: "beside another", false: "alone"}[others]
+		b.Run("typed/"+how, func(b *testing.B) { against(b, byHand{}, script.Decider(byScript, script.Config{}), others) })
+		b.Run("raw/"+how, func(b *testing.B) { against(b, passByHand{}, script.Decider(passOn, script.Config{}), others) })
+	}
+	b.Run("raw/bare", func(b *testing.B) { against(b, passByHand{}, bare{}, false) })
 }
 
-func against(b *testing.B, d polity.Decider, s polity.Decider) {
+// bare is passByHand as a coroutine and nothing else: it keeps nothing, so that it could not be made again, and checks nothing. That is the least that
+// a function which waits can cost in Go.
+type bare struct{}
+
+type bareState struct {
+	next func() (polity.Command, bool)
+	data json.RawMessage
+}
+
+func (bare) Decide(state any, e polity.Event) (any, []polity.Command) {
+	s, ok := state.(*bareState)
+	if !ok {
+		s = &bareState{}
+		s.next, _ = iter.Pull(func(yield func(polity.Command) bool) {
+			for i := range benchSteps {
+				if !yield(polity.Call(fmt.Sprintf("step.%d", i), "tool", s.data)) {
+					return
+				}
+			}
+			yield(polity.Finish(s.data))
+		})
+	}
+	s.data = slices.Clone(e.Data)
+	c, _ := s.next()
+	if c.Do == polity.DoFinish {
+		s.next()
+	}
+	return s, []polity.Command{c}
+}
+
+func (bare) Forget(any) {}
+
+func against(b *testing.B, d polity.Decider, s polity.Forgetter, other bool) {
 	b.ReportAllocs()
+	if other {
+		state, _ := s.Decide(nil, polity.Event{Kind: polity.Opened, Run: "0-other", Data: json.RawMessage(`{}`)})
+		defer s.Forget(state)
+	}
 	var hand, scripted []int64
 	for b.Loop() { // in turns, so that both see the same machine
 		hand = append(hand, timed(func() { whole(b, d, "0-bench") }))
@@ -421,11 +502,13 @@ func against(b *testing.B, d polity.Decider, s polity.Decider) {
 
 // BenchmarkRevive is the cost of making the coroutine of a run again that has seen benchSteps results, each time.
 func BenchmarkRevive(b *testing.B) {
-	d := script.Decider(byScript, script.Config{Pool: script.NewPool(-1)})
+	d := script.Decider(byScript, script.Config{LiveMax: -1})
+	var took []int64
 	for b.Loop() {
-		whole(b, d, "0-bench")
+		took = append(took, timed(func() { whole(b, d, "0-bench") }))
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(benchSteps+1), "ns/step")
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2])/(benchSteps+1), "ns/step")
 }
 
 // BenchmarkWaiting measures what a run costs that waits, with its coroutine and without.

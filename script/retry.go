@@ -33,15 +33,18 @@ func (c *Context) Retry(r Retry) *Context {
 	if r.DelayMax == 0 {
 		r.DelayMax = DelayMaxDefault
 	}
-	return &Context{live: c.live, retry: r}
+	return &Context{live: c.live, retry: r, undo: c.undo}
 }
 
 // Do does any command that Start takes and waits for its result, which is written to out as Future.Decode does. Between attempts it
 // sleeps under the command's name with .wait behind it.
-func (c *Context) Do(cmd polity.Command, out any) error {
+func (c *Context) Do(cmd polity.Command, out any) error { return c.do(&cmd, out) }
+
+func (c *Context) do(cmd *polity.Command, out any) error {
 	delay := c.retry.Delay
+	cmd.Undo = cmd.Undo || c.undo
 	for {
-		err := c.Start(cmd).Decode(out)
+		err := c.live.start(cmd).Decode(out)
 		cmd.Attempt = max(cmd.Attempt, 1)
 		if err == nil || cmd.Attempt >= c.retry.Attempts || !fault.Of(err).Kind.Retryable() {
 			return err

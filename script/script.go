@@ -18,6 +18,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"hash/maphash"
+	"slices"
 
 	"polity.run"
 	"polity.run/agent"
@@ -27,12 +28,25 @@ import (
 
 // Config says how a script is kept. The zero value is good for most.
 type Config struct {
-	// Pool bounds the coroutines that are kept; scripts of one process may share one. Default: a pool of its own with LiveMax.
+	// Older are the earlier versions, the oldest first, whose runs this function still goes on with, as Context.Since tells it to. Runs of any other version are
+	// stopped. It is for New; where an older function was kept whole, put its decider into the agent's Older.
+	Older []string
+
+	// LiveMax is how many coroutines are kept between decisions. 0 is the constant LiveMax, and below that none.
+	LiveMax int
+	// Pool is what the coroutines are kept in where scripts share one, as all of a node. LiveMax is then the pool's.
 	Pool *Pool
 }
 
+func (cfg Config) pool() *Pool {
+	if cfg.Pool != nil {
+		return cfg.Pool
+	}
+	return NewPool(cfg.LiveMax)
+}
+
 // New makes an agent of a script; its skill's schemas derive from In and Out. The version stands for the code: raise it when the function
-// begins to behave otherwise. It returns fault.Invalid if a name is bad or a type has no schema.
+// begins to behave otherwise, and name the one before in Config.Older if its runs are to go on. It returns fault.Invalid if a name is bad or a type has no schema.
 //
 // The function's error becomes the run's fault; one of kind fault.Exhausted ends it as exhausted. What it began and did not wait for is
 // cancelled when it returns. If it panics, the run fails as fault.Internal with the first lines of the stack.
@@ -48,20 +62,30 @@ func New[In, Out any](name polity.AgentName, version string, fn func(c *Context,
 	if err != nil {
 		return nil, fault.Invalid.New("script %s: output: %w", name, err)
 	}
+	d := newDecider(fn, cfg)
+	d.versions = append(slices.Clone(cfg.Older), version)
 	a := &agent.Agent{
-		Name: name, Version: version, Decider: Decider(fn, cfg),
-		Skills: []polity.Skill{{Name: string(name), Input: in, Output: out}},
+		Name: name, Version: version, Skills: []polity.Skill{{Name: string(name), Input: in, Output: out}},
+		Older: map[string]polity.Decider{},
 	}
+	for i, v := range cfg.Older {
+		if a.Older[v] != nil {
+			return nil, fault.Invalid.New("script %s: the older version %q is named twice", name, v)
+		}
+		a.Older[v] = d.under(i)
+	}
+	a.Decider = d.under(len(cfg.Older))
 	return a, a.Check()
 }
 
-// Decider makes only the decider, for an agent whose skills are declared by hand. It is a polity.Forgetter, and may be asked from many
+// Decider makes only the decider, for an agent whose skills are declared by hand. It is a polity.Forgetter and a polity.Stopper, and may be asked from many
 // goroutines as long as each state is asked from one at a time.
 func Decider[In, Out any](fn func(c *Context, in In) (Out, error), cfg Config) polity.Forgetter {
-	if cfg.Pool == nil {
-		cfg.Pool = NewPool(0)
-	}
-	return &decider{pool: cfg.Pool, seed: maphash.MakeSeed(), fn: func(c *Context, input json.RawMessage) (json.RawMessage, error) {
+	return newDecider(fn, cfg)
+}
+
+func newDecider[In, Out any](fn func(c *Context, in In) (Out, error), cfg Config) *decider {
+	return &decider{pool: cfg.pool(), seed: maphash.MakeSeed(), fn: func(c *Context, input json.RawMessage) (json.RawMessage, error) {
 		var in In
 		if err := unmarshal(input, &in); err != nil {
 			return nil, fault.Invalid.New("script: input: %w", err)
@@ -70,7 +94,11 @@ func Decider[In, Out any](fn func(c *Context, in In) (Out, error), cfg Config) p
 		if err != nil {
 			return nil, err
 		}
-		return marshal("output", out)
+		data, err := marshal(out)
+		if err != nil {
+			return nil, fault.Internal.New("script: output: %w", err)
+		}
+		return data, nil
 	}}
 }
 
@@ -83,13 +111,9 @@ func unmarshal(data json.RawMessage, out any) error {
 	return json.Unmarshal(data, out)
 }
 
-func marshal(what string, v any) (json.RawMessage, error) {
+func marshal(v any) (json.RawMessage, error) {
 	if raw, ok := v.(json.RawMessage); ok {
 		return raw, nil
 	}
-	data, err := json.Marshal(v)
-	if err != nil {
-		return nil, fault.Internal.New("script: %s: %w", what, err)
-	}
-	return data, nil
+	return json.Marshal(v)
 }

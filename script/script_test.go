@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -247,6 +248,153 @@ fail (fail) failed: told so
 		},
 		"d !denied; a !failed",
 		"a (call x)\nb (call x)\nd (call x)\n<- d !denied\n<- a !failed\nfail (fail) failed: told so\n",
+	},
+	"a race is won by the first that succeeds": {
+		func(c *script.Context, in string) (any, error) {
+			said := make([]int, 3)
+			ask := func(i int) func() error {
+				return func() error { return c.Ask(c.Name("ask", i), "oracle", nil, &said[i]) }
+			}
+			i, err := c.Race(ask(0), ask(1), ask(2))
+			return []any{i, said}, err
+		},
+		"ask.1 !failed; ask.2 7; ask.0 !cancelled",
+		`ask.0 (ask oracle) null
+ask.1 (ask oracle) null
+ask.2 (ask oracle) null
+<- ask.1 !failed
+<- ask.2 7
+cancel.ask.0 (cancel ask.0)
+<- ask.0 !cancelled
+finish (finish) [2,[0,0,7]]
+`,
+	},
+	"a race that nobody wins": {
+		func(c *script.Context, in string) (any, error) {
+			ask := func(name string) func() error { return func() error { return c.Ask(name, "oracle", nil, nil) } }
+			i, err := c.Race(ask("a"), ask("b"))
+			return nil, fmt.Errorf("%d: %w", i, err)
+		},
+		"b !failed; a !denied",
+		"a (ask oracle) null\nb (ask oracle) null\n<- b !failed\n<- a !denied\nfail (fail) denied: -1: told so\n",
+	},
+	"in time": {
+		func(c *script.Context, in string) (any, error) {
+			var n int
+			err := c.Timeout("patience", time.Minute, func() error { return c.Ask("ask", "oracle", nil, &n) })
+			return n, err
+		},
+		"ask 7",
+		"patience (sleep 1m0s)\nask (ask oracle) null\n<- ask 7\nfinish (finish) 7\n",
+	},
+	"not in time: all that was begun is cancelled": {
+		func(c *script.Context, in string) (any, error) {
+			err := c.Timeout("patience", time.Minute, func() error {
+				return c.Parallel(
+					func() error { return c.Ask("a", "oracle", nil, nil) },
+					func() error {
+						return c.Timeout("less", time.Second, func() error { return c.Ask("b", "oracle", nil, nil) })
+					})
+			})
+			return nil, errors.Join(err, c.Sleep("after", 1))
+		},
+		"patience ; a !cancelled; b !cancelled; less !cancelled; after ",
+		`patience (sleep 1m0s)
+a (ask oracle) null
+less (sleep 1s)
+b (ask oracle) null
+<- patience 
+cancel.a (cancel a)
+cancel.b (cancel b)
+cancel.less (cancel less)
+<- a !cancelled
+<- b !cancelled
+after (sleep 1ns)
+<- less !cancelled
+<- after 
+fail (fail) timeout: script: patience: it was not done within 1m0s
+`,
+	},
+	"not in time, and done all the same": {
+		func(c *script.Context, in string) (any, error) {
+			var n int
+			return &n, c.Timeout("patience", time.Minute, func() error { return c.Ask("ask", "oracle", nil, &n) })
+		},
+		"patience ; ask 7",
+		"patience (sleep 1m0s)\nask (ask oracle) null\n<- patience \ncancel.ask (cancel ask)\n<- ask 7\nfinish (finish) 7\n",
+	},
+	"a time that cannot be waited for": {
+		func(c *script.Context, in string) (any, error) {
+			return nil, c.Timeout("patience", time.Minute, func() error { return c.Ask("ask", "oracle", nil, nil) })
+		},
+		"patience !exhausted; ask !cancelled",
+		"patience (sleep 1m0s)\nask (ask oracle) null\n<- patience !exhausted\ncancel.ask (cancel ask)\n<- ask !cancelled\nfail (fail) exhausted: told so\n",
+	},
+	"each of many, some at once": {
+		func(c *script.Context, in string) (any, error) {
+			return script.Map(c, 2, []string{"x", "y", "z"}, func(i int, item string) (n int, err error) {
+				err = c.Ask(c.Name("ask", i), "oracle", item, &n)
+				return n, err
+			})
+		},
+		"ask.1 1; ask.2 2; ask.0 0",
+		`ask.0 (ask oracle) "x"
+ask.1 (ask oracle) "y"
+<- ask.1 1
+ask.2 (ask oracle) "z"
+<- ask.2 2
+<- ask.0 0
+finish (finish) [0,1,2]
+`,
+	},
+	"each of many, and one fails": {
+		func(c *script.Context, in string) (any, error) {
+			return script.Map(c, 2, []string{"x", "y", "z"}, func(i int, item string) (n int, err error) {
+				err = c.Ask(c.Name("ask", i), "oracle", item, &n)
+				return n, err
+			})
+		},
+		"ask.0 !denied; ask.1 1",
+		`ask.0 (ask oracle) "x"
+ask.1 (ask oracle) "y"
+<- ask.0 !denied
+cancel.ask.1 (cancel ask.1)
+<- ask.1 1
+fail (fail) denied: told so
+`,
+	},
+	"each of none, and none at once": {
+		func(c *script.Context, in string) (any, error) {
+			do := func(int, string) (int, error) { return 0, errors.New("never") }
+			none, err := script.Map(c, 3, nil, do)
+			_, bad := script.Map(c, 0, []string{"x"}, do)
+			return []any{len(none), fmt.Sprint(err), bad.Error()}, nil
+		},
+		"", "finish (finish) [0,\"\\u003cnil\\u003e\",\"script: Map with 0 at once; want 1 or more\"]\n",
+	},
+	"results as they come": {
+		func(c *script.Context, in string) (any, error) {
+			var said []string
+			left := []*script.Future{c.Start(polity.Call("a", "x", nil)), c.Start(polity.Call("b", "x", nil))}
+			for len(left) > 0 {
+				f, err := c.Next(left...)
+				if err != nil {
+					return nil, err
+				}
+				said = append(said, fmt.Sprintf("%s %v", f.Data(), f.Await()))
+				left = slices.DeleteFunc(left, func(o *script.Future) bool { return o == f })
+			}
+			_, err := c.Next()
+			return append(said, err.Error()), nil
+		},
+		"b !failed; a 1",
+		"a (call x)\nb (call x)\n<- b !failed\n<- a 1\nfinish (finish) [\" told so\",\"1 \\u003cnil\\u003e\",\"script: no future to wait for\"]\n",
+	},
+	"a UUID is the run's": {
+		func(c *script.Context, in string) (any, error) {
+			return []string{c.UUID("order"), c.UUID("order"), c.UUID("refund")}, nil
+		},
+		"", "finish (finish) [\"e3bebae5-ed10-8c99-92df-ed366a5b5251\",\"e3bebae5-ed10-8c99-92df-ed366a5b5251\",\"2afc6aa5-578f-85da-8014-15b0eebb93c7\"]\n",
 	},
 	"a branch is cancelled": {
 		func(c *script.Context, in string) (any, error) {

@@ -18,6 +18,10 @@ type Source struct {
 	Exec  *Exec  `json:"exec,omitempty"`
 	// Effects says of tools, by their own names, what they do to the world, where that is not what they say themselves.
 	Effects map[string]polity.Effect `json:"effects,omitempty"`
+	// Receipts says of tools, by their own names, where their receipt stands: see Spec.Receipt.
+	Receipts map[string]string `json:"receipts,omitempty"`
+	// Reconcile says of tools, by their own names, how it is found out what became of a call.
+	Reconcile map[string]Reconcile `json:"reconcile,omitempty"`
 }
 
 // MCP is a server of the Model Context Protocol: a program that is started (Command) or an address (URL).
@@ -58,6 +62,7 @@ type HTTPTool struct {
 	// KeyHeader is the header that carries the effect's key, as in Idempotency-Key; it makes the effect keyed.
 	KeyHeader string          `json:"key_header,omitempty"`
 	Timeout   polity.Duration `json:"timeout,omitempty"`
+	Receipt   string          `json:"receipt,omitempty"` // see Spec.Receipt
 	// Fields says of fields of the input where they go and how they are written. A request that says it has a body only if a field
 	// goes there or ContentType is set.
 	Fields map[string]HTTPField `json:"fields,omitempty"`
@@ -128,4 +133,5 @@ type ExecTool struct {
 	Output  json.RawMessage `json:"output,omitempty"`
 	Effect  polity.Effect   `json:"effect,omitempty"`  // "" is external
 	Timeout polity.Duration `json:"timeout,omitempty"` // 0 is TimeoutDefault
+	Receipt string          `json:"receipt,omitempty"` // see Spec.Receipt
 }

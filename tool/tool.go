@@ -49,6 +49,9 @@ type Spec struct {
 	Remote string `json:"remote,omitempty"`
 	// Offer is the JSON Schema of what a model may say of the input, where the rest is filled in by its agent; empty: all of Input.
 	Offer json.RawMessage `json:"offer,omitempty"`
+	// Receipt is where a call's receipt stands: a path into its output, as $.id, or what the tool calls it: a header of an HTTP answer, a key of an MCP
+	// result's _meta.
+	Receipt string `json:"receipt,omitempty"`
 }
 
 // Digest is what a release pins of a tool: the hex SHA-256 of its specification as JSON. A specification whose schemas are
@@ -72,6 +75,8 @@ type Call struct {
 	Input  json.RawMessage // accepted by Spec.Input
 	// Used, if set, is told what the call consumed; several times add up.
 	Used func(polity.Usage)
+	// Receipt, if set, is told what the destination gave as proof, as JSON; the last time counts. See Spec.Proof for what is kept.
+	Receipt func(json.RawMessage)
 }
 
 // Func makes a tool of a function. Schemas that spec leaves empty derive from In and Out. It returns fault.Invalid
@@ -82,6 +87,9 @@ type Call struct {
 func Func[In, Out any](spec Spec, fn func(ctx context.Context, c Call, in In) (Out, error)) (Tool, error) {
 	if err := spec.Check(); err != nil {
 		return nil, err
+	}
+	if err := spec.CheckPathReceipt(); err != nil {
+		return nil, fault.Invalid.New("tool %s: %w", spec.Name, err)
 	}
 	if fn == nil {
 		return nil, fault.Invalid.New("tool %s: the function is nil", spec.Name)
@@ -120,6 +128,9 @@ func (s Spec) Check() error {
 	}
 	if s.Timeout < 0 || s.OutputMax < 0 {
 		return fault.Invalid.New("tool %s: a limit is negative; leave it out for the default", s.Name)
+	}
+	if err := checkReceipt(s.Receipt); err != nil {
+		return fault.Invalid.New("tool %s: %w", s.Name, err)
 	}
 	return nil
 }

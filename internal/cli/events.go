@@ -84,5 +84,14 @@ func eventText(n polity.Notice) string {
 	if n.Fault != nil {
 		words = append(words, clean(faultText(n.Fault)))
 	}
+	if n.Asked {
+		words = append(words, "(its destination was asked)")
+	}
+	if len(n.Receipt) > 0 {
+		words = append(words, "receipt "+clean(string(n.Receipt)))
+	}
+	if n.Finding != nil {
+		words = append(words, findingText(*n.Finding))
+	}
 	return strings.Join(words, " ")
 }

@@ -30,6 +30,7 @@ type node interface {
 	Tail(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error
 	Wait(ctx context.Context, id polity.RunID) (polity.Outcome, error)
 	Cancel(ctx context.Context, id polity.RunID, reason string) error
+	Kill(ctx context.Context, id polity.RunID, reason string) error
 	Start(ctx context.Context, q client.Request) (polity.RunID, error)
 	Resume(ctx context.Context, id polity.RunID) error
 	Pause(ctx context.Context, id polity.RunID, reason string) error
@@ -42,6 +43,7 @@ type node interface {
 	Coordinate(ctx context.Context, q client.Coordination) (client.Coordinated, error)
 	Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error)
 	Fork(ctx context.Context, id polity.RunID, q client.Fork) (polity.RunID, error)
+	Reconcile(ctx context.Context, q client.Reconcile) (polity.Finding, error)
 	Export(ctx context.Context, id polity.RunID, path string) (polity.Archive, error)
 	Import(ctx context.Context, path string) (polity.Archive, error)
 	Backup(ctx context.Context, path string, tell func(polity.Progress)) (polity.Backup, error)
@@ -85,6 +87,11 @@ func (l *local) Fork(ctx context.Context, id polity.RunID, q client.Fork) (polit
 	return rest.Fork(ctx, l.Engine, id, q)
 }
 
+// Reconcile hides the engine's, which is asked in its own words.
+func (l *local) Reconcile(ctx context.Context, q client.Reconcile) (polity.Finding, error) {
+	return rest.Reconcile(ctx, l.Engine, q)
+}
+
 // serve opens the door for other processes until Close.
 func (l *local) serve(a *app) {
 	door, err := rest.Open(l.Engine, a.logger())
@@ -122,7 +129,7 @@ func (a *app) connect(ctx context.Context) (node, error) {
 	step := time.NewTicker(connectStep)
 	defer step.Stop()
 	for {
-		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Log: a.logger(), Wrap: a.wrap})
+		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Log: a.logger(), Wrap: a.wrap, Telemetry: true, Version: programVersion()})
 		if busy == nil {
 			return &local{Engine: e}, nil
 		}
@@ -164,7 +171,7 @@ func (a *app) existing(ctx context.Context) (node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "lock")); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, "store")); errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.NotFound.New("nothing ran yet with the state folder %s", dir)
 	}
 	return a.connect(ctx)

@@ -61,6 +61,8 @@ func (r *report) byPattern() string {
 	w := &writer{}
 	var err error
 	switch of.Pattern {
+	case "hub":
+		err = w.hubUndone(r)
 	case "sequence":
 		err = w.sequence(r)
 	case "parallel":

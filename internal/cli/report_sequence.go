@@ -5,7 +5,9 @@ import (
 	"strings"
 	"time"
 
+	"polity.run"
 	"polity.run/pattern"
+	"polity.run/saga"
 )
 
 // sequence writes the result of a sequence.
@@ -18,15 +20,22 @@ func (w *writer) sequence(r *report) error {
 	if s.Saga == nil {
 		w.value(s.Output)
 	} else {
-		w.saga(s.Saga)
+		w.saga(r, s.Saga)
 	}
 	w.done("Stages", s.Stages)
 	return nil
 }
 
 // saga writes what became of what had been done.
-func (w *writer) saga(s *pattern.Saga) {
-	w.f("It failed, and what was done is **%s**: %s\n\n", s.Status, mdText(s.Why))
+func (w *writer) saga(r *report, s *saga.Report) {
+	how := "It failed"
+	switch r.outcome.Status {
+	case polity.StatusCancelled:
+		how = "It was cancelled"
+	case polity.StatusExhausted:
+		how = "It reached a bound"
+	}
+	w.f("%s, and what was done is **%s**: %s\n\n", how, s.Status, mdText(s.Why))
 	for _, l := range s.Left {
 		w.f("- left: %s (%s): %s\n", mdText(l.Stage), mdText(string(l.Agent)), mdText(l.Why))
 		if len(l.Mended) > 0 {
@@ -36,7 +45,40 @@ func (w *writer) saga(s *pattern.Saga) {
 	if len(s.Left) > 0 {
 		w.f("\n")
 	}
-	w.done("Undone", s.Undone)
+	var undone []pattern.Done
+	for _, u := range s.Undone {
+		if u.Unknown {
+			u.Name += " (if there was anything)"
+		}
+		undone = append(undone, pattern.Done{Name: u.Name, Agent: u.Agent, Run: u.Run, Attempts: u.Attempts, Took: u.Took, Usage: u.Usage, Fault: u.Fault})
+	}
+	w.done("Undone", undone)
+}
+
+// hubUndone writes what a hub ended with that undid what its steps had done.
+func (w *writer) hubUndone(r *report) error {
+	h, err := read[pattern.HubUndone](r)
+	if err != nil || h.Saga == nil {
+		return err
+	}
+	w.f("# %s\n\n", mdText(r.agent))
+	w.saga(r, h.Saga)
+	var steps []pattern.Done
+	for _, s := range append(h.Past, h.Steps...) {
+		if s.Attempts > 0 || s.Fault != nil {
+			steps = append(steps, pattern.Done{Name: s.ID, Agent: s.Agent, Run: s.Run, Attempts: s.Attempts, Took: polity.Duration(took(s.Started, s.Ended)), Fault: s.Fault})
+		}
+	}
+	w.done("Steps", steps)
+	return nil
+}
+
+// took is the time between two that are known.
+func took(from, to time.Time) time.Duration {
+	if from.IsZero() || to.Before(from) {
+		return 0
+	}
+	return to.Sub(from)
 }
 
 // value writes what somebody answered: a text, or an object that is nothing else, as text, and other JSON as a block.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -223,7 +224,7 @@ func runID(q client.Request) (polity.RunID, error) {
 }
 
 // boundNames are the bounds as --bounds writes them.
-var boundNames = []string{"turns", "tokens", "usd", "wall", "depth", "fan_out", "retries"}
+var boundNames = []string{"turns", "tokens", "usd", "wall", "depth", "fan_out", "retries", "undo_reserve"}
 
 // parseBounds reads bounds as in "turns=100,wall=5m,usd=0.50".
 func parseBounds(text string) (polity.Bounds, error) {
@@ -270,6 +271,13 @@ func setBound(b *polity.Bounds, name, value string) error {
 		b.FanOut, err = int(whole), notWhole
 	case "retries":
 		b.Retries, err = int(whole), notWhole
+	case "undo_reserve":
+		var share float64
+		share, err = strconv.ParseFloat(value, 64)
+		if b.UndoReserve = int(math.Round(share * 100)); err == nil && (!(share > 0) || b.UndoReserve > polity.UndoReserveMax) {
+			return usagef("--bounds: undo_reserve=%s: want a share such as 0.2, at most %.1f", value, float64(polity.UndoReserveMax)/100)
+		}
+		whole = 1
 	default:
 		return usagef("--bounds: there is no bound %q among %s%s", name, strings.Join(boundNames, ", "), suggest(name, boundNames))
 	}

@@ -13,6 +13,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/saga"
 )
 
 const (
@@ -283,6 +284,9 @@ func (c *running) report(o polity.Outcome) error {
 		return nil
 	case o.Status == polity.StatusExhausted && nothing(o.Output):
 		return ended{exitRunFailed, clean(run + " ended at " + boundOf(o.Fault) + " with nothing to show; " +
+			c.aim.flag("--bounds") + " sets others; see: polity runs show " + string(c.id))}
+	case o.Status == polity.StatusExhausted && saga.Of(o.Output) != nil:
+		return ended{exitRunFailed, clean(run + " reached a bound, and what it did is " + saga.Of(o.Output).Status + ": " + faultText(o.Fault) + "; " +
 			c.aim.flag("--bounds") + " sets others; see: polity runs show " + string(c.id))}
 	case o.Status == polity.StatusExhausted:
 		c.screen.say("note: %s reached a bound and ended with its best effort: %s; %s sets others", run, clean(faultText(o.Fault)), c.aim.flag("--bounds"))

@@ -13,6 +13,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/saga"
 )
 
 // listDefault is how many runs are listed where nobody says.
@@ -323,8 +324,12 @@ func (a *app) newRunsCancel() *cobra.Command {
 	reason := "asked for at the command line"
 	cmd := &cobra.Command{
 		Use: "cancel ID", Short: "Cancel a run and everything below it", Args: args(cobra.ExactArgs(1)),
-		Example: "  polity runs cancel 0-k3j2 --reason \"wrong folder\"",
+		Long: "Cancel a run and everything below it. What it did and says how to undo is undone first; then it has ended. With --now nothing is undone, " +
+			"and undoing that is under way is given up.",
+		Example: "  polity runs cancel 0-k3j2 --reason \"wrong folder\"\n  polity runs cancel 0-k3j2 --now",
 	}
+	now := false
+	cmd.Flags().BoolVar(&now, "now", false, "end it without undoing anything, also while it undoes")
 	cmd.Flags().StringVar(&reason, "reason", reason, "why, for whoever looks at the run later")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		asked := false
@@ -341,7 +346,11 @@ func (a *app) newRunsCancel() *cobra.Command {
 				a.screen.say("note: run %s has ended already: %s", s.ID, s.Status)
 				return nil
 			}
-			if err := n.Cancel(ctx, s.ID, reason); err != nil {
+			end := n.Cancel
+			if now {
+				end = n.Kill
+			}
+			if err := end(ctx, s.ID, reason); err != nil {
 				return err
 			}
 			asked = true
@@ -349,8 +358,24 @@ func (a *app) newRunsCancel() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.outf("%s %s\n", s.ID, o.Status)
+			return a.outf("%s %s%s\n", s.ID, o.Status, undoneText(o.Output))
 		})
 	}
 	return cmd
+}
+
+// undoneText says what became of what a run had done, if it undid it.
+func undoneText(output json.RawMessage) string {
+	r := saga.Of(output)
+	if r == nil {
+		return ""
+	}
+	text := fmt.Sprintf(": %s, %d undone", r.Status, len(r.Undone))
+	for _, l := range r.Left {
+		text += fmt.Sprintf("\nleft: %s (%s): %s", l.Stage, l.Agent, l.Why)
+		if len(l.Mended) > 0 {
+			text += "; put in order"
+		}
+	}
+	return text
 }

@@ -30,8 +30,10 @@ type step struct {
 	fault     *fault.Error
 	usage     polity.Usage
 	output    json.RawMessage
-	cancelled bool   // it was asked to end
-	told      string // what else was told of it last
+	receipt   json.RawMessage // what its destination gave as proof
+	asked     bool            // its destination was asked what became of it
+	cancelled bool            // it was asked to end
+	told      string          // what else was told of it last
 	steps     []*step
 }
 
@@ -127,6 +129,7 @@ func (t *tree) ended(s *step, n polity.Notice, state string) (*step, change) {
 		return s, changeNone
 	}
 	s.end, s.state, s.fault, s.usage, s.output = n.At, state, n.Fault, n.Usage, n.Data
+	s.receipt, s.asked = n.Receipt, n.Asked
 	return s, changeEnded
 }
 

@@ -132,6 +132,12 @@ func (t *tree) event(s *step, c change, at time.Time) string {
 	if n := s.usage.Tokens(); n > 0 && c == changeEnded {
 		word += fmt.Sprintf(", %d tokens, $%.4f", n, float64(s.usage.MicroUSD)/1e6)
 	}
+	if s.asked && c == changeEnded {
+		word += ", its destination was asked"
+	}
+	if len(s.receipt) > 0 && c == changeEnded {
+		word += ", receipt " + string(s.receipt)
+	}
 	since := at.Sub(t.root.start)
 	if t.root.start.IsZero() {
 		since = 0

@@ -63,3 +63,12 @@ func versionOf(info *debug.BuildInfo) version {
 	}
 	return v
 }
+
+// programVersion is this program's version in a word.
+func programVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(unknown)"
+	}
+	return versionOf(info).Version
+}

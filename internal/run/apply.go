@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"cmp"
 	"container/heap"
 	"encoding/json"
 	"errors"
@@ -48,6 +49,10 @@ func (c *core) apply(rec *record, seq uint64) {
 		return
 	}
 	t.last = seq
+	if rec.kind == recReconciled {
+		c.reconciled(t, rec)
+		return
+	}
 	if t.stopped != nil {
 		if rec.kind == recFinished && rec.run == t.id {
 			c.endStopped(t, rec)
@@ -76,12 +81,17 @@ func (c *core) apply(rec *record, seq uint64) {
 	case recResumed:
 		c.resumedRun(r)
 	case recCancel:
-		if r.parent == nil {
-			t.paused = time.Time{} // nothing new begins anyhow, and it is to end
+		if r.parent == nil && !t.paused.IsZero() { // it is to end, and may have to undo first
+			c.unpause(t)
+			c.rewall(r)
 		}
 		f := cancelFault(rec.reason)
 		c.tell(t, polity.Notice{Kind: "cancel", Run: r.id, Fault: f})
-		c.close(r, polity.Outcome{Status: polity.StatusCancelled, Fault: f}, requestHash{})
+		if o := (polity.Outcome{Status: polity.StatusCancelled, Fault: f}); rec.gently {
+			c.halt(r, o)
+		} else {
+			c.kill(r, o)
+		}
 	case recExpired:
 		c.tell(t, polity.Notice{Kind: "expired", Run: r.id})
 		c.expire(r)
@@ -146,7 +156,7 @@ func (c *core) stop(t *tree, f *fault.Error) {
 
 // endStopped takes over how a tree ended although its state could not be folded.
 func (c *core) endStopped(t *tree, rec *record) {
-	t.stopped = nil
+	t.stopped, t.end = nil, t.last
 	t.summary.Status, t.summary.Fault, t.summary.Ended = rec.status, nil, c.lastAt
 	t.summary.Usage = rec.usage
 }
@@ -236,7 +246,9 @@ func (c *core) openChild(t *tree, rec *record) {
 	}
 	if p.cmd.Bounds != (polity.Bounds{}) {
 		r.ledger = &ledger{owner: r, above: parent.ledger, limit: p.cmd.Bounds}
+		r.ledger.limit.UndoReserve = cmp.Or(r.ledger.limit.UndoReserve, parent.ledger.limit.UndoReserve)
 	}
+	r.undoing = p.undoes()
 	p.child, p.routed = r, true
 	c.runs[r.id] = r
 	r.opened, r.downtime = c.lastAt, c.downtime
@@ -247,7 +259,7 @@ func (c *core) openChild(t *tree, rec *record) {
 		Agent: polity.AgentName(r.agent), Skill: r.skill, Folder: r.folder,
 	})
 	if p.why != nil && r.closing == nil { // cancelled between being asked and being opened
-		c.enqueue(&record{kind: recCancel, run: r.id, reason: p.why.Text})
+		c.routeStop(p)
 	}
 }
 
@@ -288,10 +300,14 @@ func (r *run) told() polity.RunID {
 }
 
 func kindWord(k polity.EventKind) string {
-	if k == polity.Opened {
+	switch k {
+	case polity.Opened:
 		return "being opened"
+	case polity.Stopping:
+		return "being told to end"
+	default:
+		return "the result of"
 	}
-	return "the result of"
 }
 
 // decide asks the decider. One that panics has a defect that it will have again on every replay, so the run fails
@@ -321,14 +337,14 @@ func (r *run) forget() {
 func (c *core) command(r *run, cmd *polity.Command) error {
 	switch cmd.Do {
 	case polity.DoFinish:
-		c.close(r, polity.Outcome{Status: polity.StatusCompleted, Output: nonNil(cmd.Input)}, hashRequest(cmd))
+		c.close(r, r.asStopped(polity.Outcome{Status: polity.StatusCompleted, Output: nonNil(cmd.Input)}), hashRequest(cmd))
 		return nil
 	case polity.DoFail:
 		f := cmd.Fault
 		if f == nil {
 			f = fault.Of(fault.Internal.New("decider of %s: failed without a fault", r.agent))
 		}
-		c.close(r, polity.Outcome{Status: polity.StatusFailed, Output: cmd.Input, Fault: f}, hashRequest(cmd))
+		c.close(r, r.asStopped(polity.Outcome{Status: polity.StatusFailed, Output: cmd.Input, Fault: f}), hashRequest(cmd))
 		return nil
 	case polity.DoCancel:
 		if p := r.find(cmd.To); p != nil {
@@ -371,14 +387,13 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 	}
 	r.names = append(r.names, p.key)
 	r.pending = append(r.pending, p)
+	if r.stopping != nil && !cmd.Undo {
+		c.refuse(p, r.stopping.Fault)
+		return nil
+	}
 	if f, at := r.reserve(p); f != nil {
-		p.refused, p.routed = f, true
-		r.refusals++
 		r.hit(f, at, cmd.Name)
-		c.enqueue(p.result(result{fault: f}))
-		if r.refusals > refusalsMax {
-			c.close(r, polity.Outcome{Status: polity.StatusFailed, Fault: f}, requestHash{})
-		}
+		c.refuse(p, f)
 		return nil
 	}
 	if r.bound != nil && r.bound.Bound == "fan_out" && r.boundBy == cmd.Name {
@@ -395,6 +410,20 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 		c.route(p)
 	}
 	return nil
+}
+
+// refuse answers a command with a fault in place of doing it. A run of which too many were refused is ended.
+func (c *core) refuse(p *pending, f *fault.Error) {
+	r := p.run
+	p.refused, p.routed = f, true
+	r.refusals++
+	c.enqueue(p.result(result{fault: f}))
+	switch o := (polity.Outcome{Status: polity.StatusFailed, Fault: f}); {
+	case r.refusals > 2*refusalsMax:
+		c.close(r, r.asStopped(o), requestHash{})
+	case r.refusals > refusalsMax:
+		c.halt(r, o)
+	}
 }
 
 // hit remembers the first bound that a run met.
@@ -457,7 +486,7 @@ func (c *core) route(p *pending) {
 		p.refused = fault.Of(fault.Denied.New("%s: simulated: a fork does no %s effects unless it is allowed to", p.cmd.To, p.work.Class))
 		c.enqueue(p.result(result{fault: p.refused, usage: polity.Usage{Turns: 1}}))
 	case p.work.Class == polity.EffectExternal:
-		c.enqueue(&record{kind: recBegan, run: r.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request, effect: p.effect()})
+		c.enqueue(p.beginning())
 	default:
 		g := c.pack()
 		g.starts = append(g.starts, p)
@@ -484,6 +513,7 @@ func (c *core) began(r *run, rec *record) {
 		return
 	}
 	p.began, p.routed, p.work.Class = true, true, polity.EffectExternal
+	p.begins++
 	switch {
 	case p.why != nil: // cancelled while this record waited: it does not even start
 		c.enqueue(p.result(result{fault: p.why}))
@@ -529,7 +559,9 @@ func (c *core) gotResult(r *run, rec *record) {
 	if !c.live { // then nobody else knows it
 		c.used = p
 	}
-	c.tell(r.tree, polity.Notice{Kind: "result", Run: r.id, Name: rec.name, Attempt: rec.attempt, Fault: rec.fault, Usage: rec.usage})
+	c.tell(r.tree, polity.Notice{
+		Kind: "result", Run: r.id, Name: rec.name, Attempt: rec.attempt, Fault: rec.fault, Usage: rec.usage, Receipt: rec.receipt, Asked: rec.asked,
+	})
 	c.deliver(r, polity.Event{
 		Kind: polity.Result, Name: rec.name, Attempt: rec.attempt, Data: data, Fault: rec.fault, Usage: rec.usage,
 	})
@@ -569,6 +601,7 @@ func (c *core) close(r *run, o polity.Outcome, request requestHash) {
 	c.finishIfIdle(r)
 }
 
+// stopPending asks a pending command to end, for the first reason that there is.
 func (c *core) stopPending(p *pending, why *fault.Error) {
 	if p.why != nil || p.refused != nil {
 		return
@@ -591,7 +624,7 @@ func (c *core) stopPending(p *pending, why *fault.Error) {
 func (c *core) routeStop(p *pending) {
 	switch {
 	case p.child != nil:
-		c.enqueue(&record{kind: recCancel, run: p.child.id, reason: p.why.Text})
+		c.enqueue(&record{kind: recCancel, run: p.child.id, reason: p.why.Text, gently: !p.now})
 	case p.cmd.Do == polity.DoSleep, p.cmd.Do == polity.DoAwait:
 		c.enqueue(p.result(result{fault: p.why}))
 	case p.routed && p.cmd.Do == polity.DoAsk && p.work.Class == "":
@@ -601,25 +634,6 @@ func (c *core) routeStop(p *pending) {
 	default:
 		g := c.pack()
 		g.stops = append(g.stops, p)
-	}
-}
-
-// expire ends what is pending in a run and everything below, and lets nothing new begin. The deciders go on, to
-// finish with what they have.
-func (c *core) expire(r *run) {
-	r.ledger.expired = true
-	why := fault.Exceeded("wall", "wall time of %s is over", r.ledger.limit.Wall)
-	c.expireBelow(r, why, r.ledger)
-}
-
-func (c *core) expireBelow(r *run, why *fault.Error, at *ledger) {
-	r.hit(why, at, "")
-	for _, p := range slices.Clone(r.pending) {
-		if p.child != nil {
-			c.expireBelow(p.child, why, at)
-		} else {
-			c.stopPending(p, why)
-		}
 	}
 }
 
@@ -691,7 +705,7 @@ func (c *core) finished(r *run, rec *record) {
 
 func (c *core) rootFinished(r *run, rec *record, output json.RawMessage) {
 	t := r.tree
-	t.root = nil
+	t.root, t.end = nil, t.last
 	t.input = payload{}
 	t.summary.Status, t.summary.Ended, t.summary.Usage = rec.status, c.lastAt, rec.usage
 	c.leave(t)

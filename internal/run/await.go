@@ -220,7 +220,7 @@ func (c *core) signal(id polity.RunID, e *event, answer func(error)) {
 		err = c.takes(r, e)
 	}
 	if err != nil {
-		c.refuse(err, answer)
+		c.decline(err, answer)
 		return
 	}
 	box := c.waits.signals[id]
@@ -228,14 +228,14 @@ func (c *core) signal(id polity.RunID, e *event, answer func(error)) {
 		before, err := box.ids.before(e.id, e.hash())
 		switch {
 		case err != nil:
-			c.refuse(fault.Conflict.New("run: signal %s to %s: %w", e.name, id, err), answer)
+			c.decline(fault.Conflict.New("run: signal %s to %s: %w", e.name, id, err), answer)
 			return
 		case before:
 			c.answer(answer)
 			return
 		case box.taker(e) != nil:
 		case len(box.kept) >= signalsMax || box.bytes+len(e.data) > signalBytesMax:
-			c.refuse(fault.Full.New("run: %s has %d signals (%d bytes) that it has not awaited yet; the most is %d (%d bytes). "+
+			c.decline(fault.Full.New("run: %s has %d signals (%d bytes) that it has not awaited yet; the most is %d (%d bytes). "+
 				"Nothing was kept: send it again when the run has taken some", id, len(box.kept), box.bytes, signalsMax, signalBytesMax), answer)
 			return
 		}
@@ -304,7 +304,7 @@ func (c *core) publish(e *event, answer func(error)) {
 	}
 	switch before, err := c.waits.events.before(e.topicID(), e.hash()); {
 	case err != nil:
-		c.refuse(fault.Conflict.New("run: event on %s: %w", e.name, err), answer)
+		c.decline(fault.Conflict.New("run: event on %s: %w", e.name, err), answer)
 		return
 	case !before:
 		c.write(&record{kind: recPublished, name: e.name, id: e.id, data: payload{data: e.data}, place: e.seq})

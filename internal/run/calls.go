@@ -134,7 +134,7 @@ func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome
 		return polity.Outcome{}, err
 	}
 	if at.log == nil {
-		at.first = at.last // it holds the end
+		at.first, at.last = at.end, at.end
 	}
 	var out *polity.Outcome
 	err = p.read(ctx, id, at, func(_ time.Time, _ uint64, r *record) error {
@@ -193,13 +193,22 @@ func (p *Partition) Signal(ctx context.Context, id polity.RunID, name, signalID 
 	return p.call(ctx, func(c *core, done func(error)) { c.signal(id, e, done) })
 }
 
-// Cancel asks a run and everything below it to end, and returns when that is durable; the run has ended when
-// every effect in flight has. A run that has ended already stays as it is.
+// Cancel asks a run and everything below it to end, and returns when that is durable. What has something to undo undoes it first: see
+// polity.Stopper. The run has ended when that is done and every effect in flight has ended. A run that has ended already stays as it is.
 func (p *Partition) Cancel(ctx context.Context, id polity.RunID, reason string) error {
+	return p.stopRun(ctx, id, reason, true)
+}
+
+// Kill is Cancel without undoing anything; what is being undone is given up. It is for a run that was cancelled and does not end, too.
+func (p *Partition) Kill(ctx context.Context, id polity.RunID, reason string) error {
+	return p.stopRun(ctx, id, reason, false)
+}
+
+func (p *Partition) stopRun(ctx context.Context, id polity.RunID, reason string, gently bool) error {
 	if len(reason) > textMax {
 		return fault.Invalid.New("run: cancel: a reason of %d bytes; the most is %d", len(reason), textMax)
 	}
-	return p.call(ctx, func(c *core, done func(error)) { c.cancelRun(id, reason, done) })
+	return p.call(ctx, func(c *core, done func(error)) { c.cancelRun(id, reason, gently, done) })
 }
 
 // List returns all root runs in the order of opening.
@@ -241,6 +250,7 @@ func (p *Partition) Find(ctx context.Context, id polity.RunID) (polity.Summary, 
 // span is where the log tells of a run: from its first to its last commit, or in a log of its own.
 type span struct {
 	first, last uint64
+	end         uint64   // where it finished; 0 while it has not
 	log         *payload // of a run that was imported
 }
 
@@ -251,7 +261,7 @@ func (p *Partition) span(ctx context.Context, id polity.RunID) (span, error) {
 			reply(span{}, fault.NotFound.New("run: no run %q", id))
 			return
 		}
-		found := span{t.first, t.last, t.log}
+		found := span{t.first, t.last, t.end, t.log}
 		c.answer(func(err error) { reply(found, err) })
 	})
 }
@@ -311,13 +321,17 @@ func (p *Partition) History(ctx context.Context, id polity.RunID, each func(poli
 
 var kindText = map[recordKind]string{
 	recOpened: "opened", recBegan: "began", recResult: "result", recCancel: "cancel", recExpired: "expired", recFinished: "finished",
-	recSignalled: "signalled", recPublished: "published", recPaused: "paused", recResumed: "resumed",
+	recReconciled: "reconciled",
+	recSignalled:  "signalled", recPublished: "published", recPaused: "paused", recResumed: "resumed",
 }
 
 func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, error) {
 	n := noticeOf(r, at, seq)
 	var err error
 	n.Data, err = p.core.read(r.data)
+	if n.Finding != nil {
+		n.Finding.Output, n.Data = n.Data, nil
+	}
 	return n, err
 }
 
@@ -325,7 +339,10 @@ func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, 
 func noticeOf(r *record, at time.Time, seq uint64) polity.Notice {
 	n := polity.Notice{
 		At: at, Commit: seq, Kind: kindText[r.kind], Run: r.run, Name: r.name, Attempt: r.attempt, Agent: r.agent,
-		Fault: r.fault, Usage: r.usage,
+		Fault: r.fault, Usage: r.usage, Receipt: r.receipt, Asked: r.asked,
+	}
+	if r.kind == recReconciled {
+		n.Finding, n.Receipt = &polity.Finding{Verdict: r.verdict, Receipt: r.receipt, By: r.by, Reason: r.reason}, nil
 	}
 	switch r.kind {
 	case recFinished:

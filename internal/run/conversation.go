@@ -31,14 +31,15 @@ func (c *core) arrive(q *request, arrival polity.Arrival, opened *record) error 
 	return nil
 }
 
-// overtake cancels the runs before one that interrupts them. It is the same commit as its opening.
-func (c *core) overtake(t *tree) {
+// overtake cancels the runs before one that interrupts them, gently if they are to undo what they did. It is the same commit as its opening.
+func (c *core) overtake(t *tree, gently bool) {
 	for _, before := range slices.Clone(c.talks[t.talk]) {
 		if before == t {
 			return
 		}
-		if before.root != nil && before.root.closing == nil {
-			c.write(&record{kind: recCancel, run: before.id, reason: "run " + string(t.id) + " of the same conversation takes its place"})
+		rec := &record{kind: recCancel, run: before.id, reason: "run " + string(t.id) + " of the same conversation takes its place", gently: gently}
+		if before.root.heeds(rec) {
+			c.write(rec)
 			c.unpark(before)
 		}
 	}

@@ -34,6 +34,9 @@ type Catalog interface {
 type Work struct {
 	Class   polity.Effect
 	Timeout time.Duration // 0 is timeoutDefault
+	// Asks is the most time that it takes to ask the destination what became of the effect, with all repetitions; 0: it cannot be asked.
+	// Only an effect of class external is asked about.
+	Asks time.Duration
 }
 
 // Program is what does an agent's work: a decider, or an effect.
@@ -108,6 +111,7 @@ type tree struct {
 	request    requestHash
 	first      uint64 // its first and last commit
 	last       uint64
+	end        uint64       // the commit in which it finished; 0 while it has not
 	log        *payload     // of a run that was imported; nil for one that ran here
 	origin     polity.RunID // of a fork: the run whose ID deciders are told; "" for any other
 	simulates  bool         // keyed and external effects are not done: it is a fork
@@ -156,6 +160,9 @@ type run struct {
 	closing   *polity.Outcome // how it will end, once nothing is pending
 	closeHash requestHash
 	finishing bool
+	stopping  *polity.Outcome // it was told to end, and this is how it will
+	killed    bool            // it ends without undoing
+	undoing   bool            // it does its work for a command that undoes
 }
 
 // pending is a command without a result.
@@ -167,12 +174,17 @@ type pending struct {
 	held    polity.Usage
 	refused *fault.Error
 	why     *fault.Error // it shall end, and this is why
+	now     bool         // without undoing what it did
 	child   *run
 	since   time.Time // when it was decided
 	due     time.Time // of a sleep or a wait; zero for never
 	work    Work
+	lost    *fault.Error // asking: what is its result if its destination does not know
 	routed  bool
 	began   bool
+	begins  uint8 // how often it began
+	asking  bool  // its destination is being asked what became of it
+	foreign bool  // it began in the run that this one is a fork of
 	started bool
 	done    bool
 	flight  flight // the host's own
@@ -291,7 +303,7 @@ func (c *core) settle() {
 func (c *core) stale(rec *record) bool {
 	r := c.runs[rec.run]
 	t := c.trees[rec.run.Root()]
-	return t.stopped != nil || rec.kind == recCancel && (r == nil || r.closing != nil) || rec.kind == recResumed && (r == nil || r.closing != nil || !t.queued)
+	return t.stopped != nil || rec.kind == recCancel && !r.heeds(rec) || rec.kind == recResumed && (r == nil || r.closing != nil || !t.queued)
 }
 
 func (c *core) send(g *pack) {
@@ -335,7 +347,7 @@ func (c *core) appended(token, seq uint64) {
 		}
 	}
 	for _, p := range f.stops {
-		if p.started && !p.done {
+		if p.started && !p.done && !p.asking { // what became of it is asked to the end, which is soon
 			c.host.stop(p)
 		}
 	}
@@ -434,8 +446,8 @@ func (c *core) answer(f func(error)) {
 	}
 }
 
-// refuse answers with err once everything that it follows from is acknowledged.
-func (c *core) refuse(err error, answer func(error)) {
+// decline answers with err once everything that it follows from is acknowledged.
+func (c *core) decline(err error, answer func(error)) {
 	c.answer(func(gone error) {
 		if gone != nil {
 			err = gone
@@ -512,13 +524,13 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 		err = c.arrive(q, program.arrival(q.skill), rec)
 	}
 	if err != nil {
-		c.refuse(err, opened)
+		c.decline(err, opened)
 		return
 	}
 	c.write(rec)
 	t := c.trees[q.id]
 	if rec.queued && rec.arrival != polity.ArrivalQueue {
-		c.overtake(t)
+		c.overtake(t, rec.arrival == polity.ArrivalRollback)
 	}
 	if t.stopped != nil {
 		opened(t.stopped)
@@ -596,15 +608,20 @@ func (p *Program) arrival(skill string) polity.Arrival {
 
 // result tells what became of an effect.
 type result struct {
-	data  json.RawMessage
-	fault *fault.Error
-	usage polity.Usage
+	data    json.RawMessage
+	fault   *fault.Error
+	usage   polity.Usage
+	receipt json.RawMessage
+	verdict polity.Verdict // of a destination that was asked
 }
 
 // done takes the result of a started effect. One that is not pending any more is dropped: its run has
 // been given up.
 func (c *core) done(p *pending, res result) {
 	if c.dead != nil || p.done {
+		return
+	}
+	if !c.settles(p, &res) {
 		return
 	}
 	res.usage.Turns++
@@ -624,6 +641,7 @@ func (p *pending) result(res result) *record {
 	return &record{
 		kind: recResult, run: p.run.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request,
 		data: payload{data: res.data}, fault: res.fault, usage: res.usage, effect: p.effect(),
+		receipt: res.receipt, asked: res.verdict != "",
 	}
 }
 
@@ -655,8 +673,8 @@ func (c *core) resumeRun(id polity.RunID, answer func(error)) {
 	}
 }
 
-// cancel asks a tree to stop. answer is called when that is durable.
-func (c *core) cancelRun(id polity.RunID, reason string, answer func(error)) {
+// cancelRun asks a tree to stop, gently or without undoing anything. answer is called when that is durable.
+func (c *core) cancelRun(id polity.RunID, reason string, gently bool, answer func(error)) {
 	t := c.trees[id]
 	switch {
 	case c.dead != nil:
@@ -666,8 +684,8 @@ func (c *core) cancelRun(id polity.RunID, reason string, answer func(error)) {
 	case t.stopped != nil:
 		answer(fault.Conflict.New("run: %s is stopped and cannot be cancelled here: %w", id, t.stopped))
 	default:
-		if t.root != nil && t.root.closing == nil {
-			c.write(&record{kind: recCancel, run: id, reason: reason})
+		if rec := (&record{kind: recCancel, run: id, reason: reason, gently: gently}); t.root.heeds(rec) {
+			c.write(rec)
 			c.unpark(t)
 		}
 		c.answer(answer)
@@ -685,7 +703,7 @@ func (c *core) tick() time.Time {
 		case t.wait == nil && c.wallEnd(t.run).After(t.due): // it was paused meanwhile
 			c.setWall(t.run)
 		case t.wait == nil:
-			if l := t.run.ledger; l.owner == t.run && !l.expired && t.run.closing == nil {
+			if l := t.run.ledger; l.owner == t.run && !l.expired && t.run.works() {
 				c.write(&record{kind: recExpired, run: t.run.id})
 			}
 		case !t.wait.done && t.wait.why == nil:

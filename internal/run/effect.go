@@ -23,6 +23,10 @@ type Effect struct {
 	Folder  string // the only folder it may read; "" for none
 	Release Digest
 	Class   polity.Effect
+	Since   time.Time // when it was decided; it began no earlier
+
+	// Receipt is set by Do: what the destination gave as proof. One that polity.CheckReceipt refuses is not kept.
+	Receipt json.RawMessage
 
 	part    *Partition
 	pending *pending
@@ -35,7 +39,9 @@ type Effect struct {
 func (e *Effect) Later() func(json.RawMessage, polity.Usage, error) {
 	e.later = true
 	part, q := e.part, e.pending
-	return func(data json.RawMessage, usage polity.Usage, err error) { part.report(q, data, usage, err) }
+	return func(data json.RawMessage, usage polity.Usage, err error) {
+		part.report(q, result{data: data, usage: usage}, err)
+	}
 }
 
 // Key is the effect's idempotency key. Every attempt of a keyed effect has the same one: who asks again after a
@@ -145,7 +151,10 @@ func (p *pending) leave() {
 // start does an effect in a goroutine of its own.
 func (p *Partition) start(q *pending) {
 	limit := q.work.Timeout
-	if limit == 0 {
+	switch {
+	case q.asking:
+		limit = q.work.Asks
+	case limit == 0:
 		limit = timeoutDefault
 	}
 	l := p.lines[limit]
@@ -199,12 +208,17 @@ func (p *Partition) do(q *pending) {
 	e := effects.Get().(*Effect)
 	*e = Effect{
 		Run: r.id, Name: q.cmd.Name, Attempt: q.cmd.Attempt, Verb: q.cmd.Do, To: q.cmd.To, Agent: r.agent,
-		Skill: q.cmd.Skill, Input: q.cmd.Input, Folder: r.folder, Release: r.release, Class: q.work.Class,
+		Skill: q.cmd.Skill, Input: q.cmd.Input, Folder: r.folder, Release: r.release, Class: q.work.Class, Since: q.since,
 		part: p, pending: q,
 	}
-	data, usage, err := p.cfg.Do(&q.flight, e)
-	if !e.later {
-		p.report(q, data, usage, err)
+	if q.asking {
+		f, err := p.cfg.Ask(&q.flight, e)
+		if err == nil && f.Verdict == polity.VerdictUnknown && f.Reason != "" {
+			err = fault.Unknown.New("%s", f.Reason)
+		}
+		p.report(q, result{data: f.Output, receipt: f.Receipt, verdict: f.Verdict}, err)
+	} else if data, usage, err := p.cfg.Do(&q.flight, e); !e.later {
+		p.report(q, result{data: data, usage: usage, receipt: e.Receipt}, err)
 	}
 	*e = Effect{}
 	effects.Put(e)
@@ -214,7 +228,7 @@ func (p *Partition) do(q *pending) {
 var effects = sync.Pool{New: func() any { return new(Effect) }}
 
 // report hands an effect's result to the loop.
-func (p *Partition) report(q *pending, data json.RawMessage, usage polity.Usage, err error) {
+func (p *Partition) report(q *pending, res result, err error) {
 	if err != nil {
 		if why := q.flight.why(); why != nil {
 			err = why
@@ -223,24 +237,25 @@ func (p *Partition) report(q *pending, data json.RawMessage, usage polity.Usage,
 	if p.ctx.Err() != nil {
 		return // the node stops: whatever the effect says now is of its being stopped
 	}
-	p.post(input{effect: q, result: q.outcome(data, usage, err)})
+	p.post(input{effect: q, result: q.outcome(res, err)})
 }
 
 // outcome is what the log is told of an effect. An external one that did not end well may have done its work, and
 // must not be done again unless somebody knows better.
-func (q *pending) outcome(data json.RawMessage, usage polity.Usage, err error) result {
+func (q *pending) outcome(res result, err error) result {
 	f := fault.Of(err)
-	if f != nil && q.work.Class == polity.EffectExternal && (f.Kind.Retryable() || f.Kind == fault.Cancelled) {
+	if f != nil && !q.asking && q.work.Class == polity.EffectExternal && (f.Kind.Retryable() || f.Kind == fault.Cancelled) {
 		f = fault.Of(fault.Unknown.New("%s; it may have had its effect, so it is not repeated (declare its effect if it may be: none, idempotent or keyed)", f.Text))
 	}
-	return result{data, f, usage}
+	res.fault = f
+	return res
 }
 
 // abandon asks an effect to end for a reason, and no longer waits for it after a grace: what it says later is dropped.
 func (p *Partition) abandon(q *pending, why error) {
 	q.flight.cancel(why)
 	time.AfterFunc(effectGrace, func() {
-		p.post(input{effect: q, result: q.outcome(nil, polity.Usage{}, why)})
+		p.post(input{effect: q, result: q.outcome(result{}, why)})
 	})
 }
 

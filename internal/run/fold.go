@@ -60,22 +60,21 @@ func (c *core) resume(r *run, doomed bool) {
 	for _, p := range slices.Clone(r.pending) {
 		switch {
 		case p.child != nil:
-			stop := p.why != nil && p.child.closing == nil
-			c.resume(p.child, doomed || stop)
+			stop := p.why != nil && p.child.heeds(&record{gently: !p.now})
+			c.resume(p.child, doomed && !p.cmd.Undo || stop)
 			if stop {
 				c.routeStop(p)
 			}
 		case p.refused != nil:
 			c.enqueue(p.result(result{fault: p.refused}))
 		case p.began:
-			c.enqueue(p.result(result{fault: fault.Of(fault.Unknown.New(
-				"%s: the process ended between the effect's beginning and its result; key %s", p.cmd.To, polity.EffectKey(r.id, p.cmd.Name, p.cmd.Attempt)))}))
+			c.doubt(p)
 		case p.why != nil:
-			c.enqueue(p.result(result{fault: p.why}))
+			c.enqueue(p.result(result{usage: p.spentAtMost(), fault: p.why}))
 		case p.cmd.Do == polity.DoAwait && c.waits.of(p).got != nil:
 			p.routed = true
 			c.deliverEvent(c.waits.of(p))
-		case doomed:
+		case doomed && !p.cmd.Undo: // what undoes goes on
 		default:
 			if err := c.again(p); err != nil {
 				c.stop(r.tree, fault.Of(err))
@@ -113,7 +112,7 @@ func (c *core) setWall(r *run) {
 }
 
 func (c *core) wallEnd(r *run) time.Time {
-	return r.opened.Add(time.Duration(r.ledger.limit.Wall) + c.downtime - r.downtime)
+	return r.opened.Add(r.ledger.wall() + c.downtime - r.downtime)
 }
 
 // solo runs an agent that is an effect as a run of its own: it asks once and ends as the agent does.

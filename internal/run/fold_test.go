@@ -64,8 +64,14 @@ func TestFoldDecidesTheSame(t *testing.T) {
 			}
 			return json.RawMessage(fmt.Sprintf("%q", e.Name)), polity.Usage{OutputTokens: 3}, nil
 		}
+		ask := func(_ context.Context, e *Effect) (polity.Finding, error) {
+			if len(e.Key())%2 == 0 {
+				return polity.Finding{Verdict: polity.VerdictNotDone}, nil
+			}
+			return polity.Finding{Verdict: polity.VerdictDone, Output: json.RawMessage(`"was done"`)}, nil
+		}
 		for round := range live {
-			n := openNode(t, dir, bus.SyncOS, Config{Do: do, Catalog: simCatalog})
+			n := openNode(t, dir, bus.SyncOS, Config{Do: do, Ask: ask, Catalog: simCatalog})
 			for i := range 20 {
 				mustOpen(t, n, rootID(round*20+i), "branch", simBounds)
 			}

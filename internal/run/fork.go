@@ -192,6 +192,7 @@ func (c *core) forked(rec *record, seq uint64) {
 		return
 	}
 	t.root.delay(at.Sub(taken))
+	t.root.disown()
 	if live {
 		c.resume(t.root, false)
 	}

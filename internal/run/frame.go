@@ -105,6 +105,8 @@ const (
 	recPublished recordKind = 11 // an event on a topic, for all who await it
 	recPaused    recordKind = 12 // nothing new begins in a root run
 	recResumed   recordKind = 13 // a paused root run goes on, or a queued one begins
+	// recReconciled is what was found out about an effect that had ended as unknown. It changes nothing. Only in frames of version 2.
+	recReconciled recordKind = 15
 )
 
 // newer says that a record stands only in frames of version 2.
@@ -123,12 +125,20 @@ type record struct {
 	fault   *fault.Error
 	usage   polity.Usage
 	reason  string        // cancel, paused
+	gently  bool          // cancel: the run may undo first what it did. Logs of older versions have it never
 	status  polity.Status // finished, imported
 	opened  time.Time     // imported
 	ended   time.Time     // imported
 
 	// began and result: what was done where, for those who look at effects; zero if it was none, and in older logs
 	effect effect
+	// result and reconciled: what the destination gave as proof, and whether it was asked for the result
+	receipt json.RawMessage
+	asked   bool
+
+	// reconciled; its receipt and output stand above
+	verdict polity.Verdict
+	by      string
 
 	// opened
 	release Digest
@@ -174,6 +184,22 @@ func appendEffect(b []byte, e effect) []byte {
 	b = append(b, byte(i+1), byte(e.verb))
 	b = appendText(b, e.to)
 	return binary.BigEndian.AppendUint64(b, uint64(e.since.UnixNano()))
+}
+
+// verdicts are the verdicts as the log numbers them, from 1.
+func verdicts() []polity.Verdict {
+	return []polity.Verdict{polity.VerdictDone, polity.VerdictNotDone, polity.VerdictUndone}
+}
+
+// appendProof writes what the destination of an effect said of it, and nothing if that is nothing. It follows an effect.
+//
+//	proof = receipt:text  asked:1
+func appendProof(b []byte, r *record) []byte {
+	if len(r.receipt) == 0 && !r.asked {
+		return b
+	}
+	b = appendText(b, string(r.receipt))
+	return append(b, oneIf(r.asked))
 }
 
 // payload is a user's bytes. Inline bytes alias the frame they were read from.
@@ -263,10 +289,14 @@ func appendRecord(b []byte, r *record) []byte {
 			b = binary.AppendUvarint(b, v)
 		}
 		b = appendPayload(b, r.data)
-		if r.origin != "" || r.conversation != "" || r.queued {
+		talks, reserves := r.conversation != "" || r.queued, r.bounds.UndoReserve > 0
+		if r.origin != "" || reserves || talks {
 			b = appendText(b, string(r.origin))
 		}
-		if r.conversation != "" || r.queued {
+		if reserves || talks {
+			b = binary.AppendUvarint(b, uint64(r.bounds.UndoReserve))
+		}
+		if talks {
 			b = appendText(b, r.conversation)
 			b = append(b, byte(slices.Index(polity.Arrivals(), r.arrival)), oneIf(r.queued))
 		}
@@ -283,7 +313,23 @@ func appendRecord(b []byte, r *record) []byte {
 		b = appendPayload(b, r.data)
 		b = appendFault(b, r.fault)
 		b = appendEffect(b, r.effect)
-	case recCancel, recPaused:
+		if r.effect.class != "" {
+			b = appendProof(b, r)
+		}
+	case recReconciled:
+		b = appendText(b, r.name)
+		b = binary.AppendUvarint(b, uint64(r.attempt))
+		b = append(b, byte(slices.Index(verdicts(), r.verdict)+1))
+		b = appendText(b, r.by)
+		b = appendText(b, r.reason)
+		b = appendText(b, string(r.receipt))
+		b = appendPayload(b, r.data)
+	case recCancel:
+		b = appendText(b, r.reason)
+		if r.gently {
+			b = append(b, 1)
+		}
+	case recPaused:
 		b = appendText(b, r.reason)
 	case recSignalled, recPublished:
 		b = appendText(b, r.name)
@@ -337,8 +383,11 @@ func appendRecord(b []byte, r *record) []byte {
 // clip makes a record one that the log gives back exactly as it took it. Otherwise a decider would see one thing
 // now and another after a restart, or one careless effect could write what no fold can read.
 func (r *record) clip() {
-	r.reason = clipText(r.reason, textMax)
+	r.reason, r.by = clipText(r.reason, textMax), clipText(r.by, textMax)
 	r.usage = clipUsage(r.usage)
+	if polity.CheckReceipt(r.receipt) != nil {
+		r.receipt = nil // whoever took it should have checked it
+	}
 	if r.fault == nil {
 		return
 	}
@@ -528,6 +577,24 @@ func (r *reader) effect() effect {
 	return effect{classes[class-1], polity.Verb(verb), to, time.Unix(0, int64(binary.BigEndian.Uint64(since))).UTC()}
 }
 
+func (r *reader) receipt() json.RawMessage {
+	b := r.bytes(r.uvarint(polity.ReceiptMax))
+	if len(b) == 0 {
+		return nil
+	}
+	r.bad = r.bad || !json.Valid(b)
+	return json.RawMessage(b)
+}
+
+func (r *reader) verdict() polity.Verdict {
+	i, all := int(r.byte()), verdicts()
+	if r.bad || i == 0 || i > len(all) {
+		r.bad = true
+		return ""
+	}
+	return all[i-1]
+}
+
 func (r *reader) arrival() polity.Arrival {
 	all := polity.Arrivals()
 	i := int(r.byte())
@@ -556,6 +623,9 @@ func (r *reader) record(rec *record) {
 			rec.origin = polity.RunID(r.text())
 		}
 		if len(r.b) > 0 {
+			rec.bounds.UndoReserve = int(r.uvarint(polity.UndoReserveMax))
+		}
+		if len(r.b) > 0 {
 			rec.conversation = r.text()
 			rec.arrival, rec.queued = r.arrival(), r.byte() == 1
 			if rec.conversation == "" && !rec.queued {
@@ -571,7 +641,18 @@ func (r *reader) record(rec *record) {
 		rec.data = r.payload()
 		rec.fault = r.fault()
 		rec.effect = r.effect()
-	case recCancel, recPaused:
+		if len(r.b) > 0 {
+			rec.receipt, rec.asked = r.receipt(), r.byte() == 1
+		}
+	case recReconciled:
+		rec.name, rec.attempt = r.text(), int(r.number())
+		rec.verdict = r.verdict()
+		rec.by, rec.reason, rec.receipt = r.text(), r.text(), r.receipt()
+		rec.data = r.payload()
+	case recCancel:
+		rec.reason = r.text()
+		rec.gently = len(r.b) > 0 && r.byte() == 1
+	case recPaused:
 		rec.reason = r.text()
 	case recSignalled, recPublished:
 		rec.name, rec.id = r.text(), r.text()

@@ -151,6 +151,16 @@ func withEffects() frame {
 		{kind: recBegan, run: "0-r", name: "send", attempt: 1, effect: effect{polity.EffectExternal, polity.DoCall, "mail.send", at}},
 		{kind: recResult, run: "0-r", name: "think", attempt: 2, effect: effect{polity.EffectIdempotent, polity.DoThink, "quote", at}},
 		{kind: recResult, run: "0-r", name: "old", attempt: 1, fault: fault.Of(fault.Failed.New("no"))},
+		{
+			kind: recResult, run: "0-r", name: "pay", attempt: 1, effect: effect{polity.EffectExternal, polity.DoCall, "bank.pay", at},
+			receipt: json.RawMessage(`{"id":7}`),
+		},
+		{kind: recResult, run: "0-r", name: "pay", attempt: 2, effect: effect{polity.EffectExternal, polity.DoCall, "bank.pay", at}, asked: true},
+		{
+			kind: recReconciled, run: "0-r/child", name: "pay", attempt: 3, verdict: polity.VerdictUndone, by: "ada", reason: "paid back",
+			receipt: json.RawMessage(`"r-1"`), data: payload{data: json.RawMessage(`1`)},
+		},
+		{kind: recReconciled, run: "0-r", name: "pay", attempt: 1, verdict: polity.VerdictDone},
 	}}
 }
 
@@ -164,9 +174,16 @@ func TestEffectsAreRead(t *testing.T) {
 	if diff := cmp.Diff(want, got, fields()...); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	data[bytes.Index(data, []byte("mail.send"))-3] = 9 // a class that there is not
-	if err := got.decode(data); !errors.Is(err, fault.Damaged) {
-		t.Errorf("got %v", err)
+	for what, at := range map[string]int{
+		"class":   bytes.Index(data, []byte("mail.send")) - 3,
+		"receipt": bytes.Index(data, []byte(`{"id":7}`)),
+		"verdict": bytes.Index(data, []byte("paid back")) - len("v_ada_"),
+	} {
+		broken := bytes.Clone(data)
+		broken[at] = 9
+		if err := got.decode(broken); !errors.Is(err, fault.Damaged) {
+			t.Errorf("%s: got %v", what, err)
+		}
 	}
 }
 
@@ -184,7 +201,7 @@ func ofWaiting() frame {
 }
 
 // waitingFrame is ofWaiting as it is written.
-const waitingFrame = "020000000000000000000000000000000000000000000000000000000000000000000000000000000018f6d4c54a3932064c0203302d720000000000000000000000000000000000000000000000000000000000000000046465736b000000000000000000000000000000000000000000000000000000000361646100004f0203302d730000000000000000000000000000000000000000000000000000000000000000046465736b00000000000000000000000000000000000000000000000000000100013100036164610301220a08302d722f73686970047061696402703101000d7b22616d6f756e74223a34307d200b000d6f72646572732e706c6163656408302d782374656c6c0100046e756c6c1a0c03302d72147468652070726f766964657220697320646f776e050d03302d72"
+const waitingFrame = "020000000000000000000000000000000000000000000000000000000000000000000000000000000018f6d4c54a3932064d0203302d720000000000000000000000000000000000000000000000000000000000000000046465736b0000000000000000000000000000000000000000000000000000000000036164610000500203302d730000000000000000000000000000000000000000000000000000000000000000046465736b0000000000000000000000000000000000000000000000000000010001310000036164610301220a08302d722f73686970047061696402703101000d7b22616d6f756e74223a34307d200b000d6f72646572732e706c6163656408302d782374656c6c0100046e756c6c1a0c03302d72147468652070726f766964657220697320646f776e050d03302d72"
 
 func TestGoldenWaiting(t *testing.T) {
 	want := ofWaiting()

@@ -1,6 +1,8 @@
 package run
 
 import (
+	"fmt"
+
 	"polity.run"
 	"polity.run/fault"
 )
@@ -15,7 +17,22 @@ type ledger struct {
 	used    polity.Usage
 	held    polity.Usage
 	retries int
+	late    bool // the wall time is over but for what undoes
 	expired bool // the wall time is over
+}
+
+// spare is the part of a limit that only undoing may use: its share, rounded up, but never all of it.
+func (l *ledger) spare(limit int64) int64 {
+	share := int64(l.limit.UndoReserve)
+	return max(0, min(limit/100*share+(limit%100*share+99)/100, limit-1))
+}
+
+// free is what is left of a limit.
+func (l *ledger) free(limit, spent int64, undoes bool) int64 {
+	if !undoes {
+		limit -= l.spare(limit)
+	}
+	return max(0, limit-spent)
 }
 
 func (l *ledger) turns() *ledger {
@@ -62,23 +79,41 @@ func (l *ledger) deep(depth int) *ledger {
 }
 
 // retried returns the ledger that does not allow one more retry, or nil.
-func (l *ledger) retried() *ledger {
+func (l *ledger) retried(undoes bool) *ledger {
 	for ; l != nil; l = l.above {
-		if n := l.limit.Retries; n > 0 && l.retries >= n {
+		if n := int64(l.limit.Retries); n > 0 && l.free(n, int64(l.retries), undoes) == 0 {
 			return l
 		}
 	}
 	return nil
 }
 
-func (l *ledger) over() *ledger {
+func (l *ledger) over(undoes bool) *ledger {
 	for ; l != nil; l = l.above {
-		if l.expired {
+		if l.expired || l.late && !undoes {
 			return l
 		}
 	}
 	return nil
 }
+
+// butFor says in a fault what is left and may not be used.
+func (l *ledger) butFor(undoes bool) string {
+	if undoes || l.limit.UndoReserve == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" beside the %d%% that are kept for undoing", l.limit.UndoReserve)
+}
+
+func (l *ledger) wallOver() *fault.Error {
+	if l.expired || l.limit.UndoReserve == 0 {
+		return fault.Exceeded("wall", "wall time of %s is over", l.limit.Wall)
+	}
+	return fault.Exceeded("wall", "wall time of %s is over%s", l.limit.Wall, l.butFor(false))
+}
+
+// undoes says whether p undoes something, or is done for something that does.
+func (p *pending) undoes() bool { return p.cmd.Undo || p.run.undoing }
 
 // need is what p holds while it is pending.
 func (p *pending) need() polity.Usage {
@@ -96,9 +131,9 @@ func (p *pending) need() polity.Usage {
 // reserve holds what p needs, or returns the fault that names the bound in the way and the ledger
 // that has it. It changes nothing then. p is already among its run's pending commands.
 func (r *run) reserve(p *pending) (*fault.Error, *ledger) {
-	l := r.ledger
-	if at := l.over(); at != nil {
-		return fault.Exceeded("wall", "wall time of %s is over", at.limit.Wall), at
+	l, undoes := r.ledger, p.undoes()
+	if at := l.over(undoes); at != nil {
+		return at.wallOver(), at
 	}
 	if at := l.crowded(len(r.pending)); at != nil {
 		return fault.Exceeded("fan_out", "%d commands are pending already", at.limit.FanOut), at
@@ -110,17 +145,17 @@ func (r *run) reserve(p *pending) (*fault.Error, *ledger) {
 	}
 	u := p.need()
 	turns, tokens, money := l.turns(), l.tokens(), l.money()
-	if free := turns.limit.Turns - turns.used.Turns - turns.held.Turns; u.Turns > free {
-		return fault.Exceeded("turns", "%d turns needed, %d of %d left", u.Turns, max(free, 0), turns.limit.Turns), turns
+	if free := turns.free(int64(turns.limit.Turns), int64(turns.used.Turns+turns.held.Turns), undoes); int64(u.Turns) > free {
+		return fault.Exceeded("turns", "%d turns needed, %d of %d left%s", u.Turns, free, turns.limit.Turns, turns.butFor(undoes)), turns
 	}
-	if free := tokens.limit.Tokens - tokens.used.Tokens() - tokens.held.Tokens(); u.Tokens() > free {
-		return fault.Exceeded("tokens", "%d tokens needed, %d of %d left", u.Tokens(), max(free, 0), tokens.limit.Tokens), tokens
+	if free := tokens.free(tokens.limit.Tokens, tokens.used.Tokens()+tokens.held.Tokens(), undoes); u.Tokens() > free {
+		return fault.Exceeded("tokens", "%d tokens needed, %d of %d left%s", u.Tokens(), free, tokens.limit.Tokens, tokens.butFor(undoes)), tokens
 	}
-	if free := money.limit.MicroUSD - money.used.MicroUSD - money.held.MicroUSD; u.MicroUSD > free {
-		return fault.Exceeded("money", "%d micro-USD needed, %d of %d left", u.MicroUSD, max(free, 0), money.limit.MicroUSD), money
+	if free := money.free(money.limit.MicroUSD, money.used.MicroUSD+money.held.MicroUSD, undoes); u.MicroUSD > free {
+		return fault.Exceeded("money", "%d micro-USD needed, %d of %d left%s", u.MicroUSD, free, money.limit.MicroUSD, money.butFor(undoes)), money
 	}
 	if p.cmd.Attempt > 1 {
-		if at := l.retried(); at != nil {
+		if at := l.retried(undoes); at != nil {
 			return fault.Exceeded("retries", "%d retries are used up", at.limit.Retries), at
 		}
 		for at := l; at != nil; at = at.above {
@@ -147,6 +182,14 @@ func (r *run) unhold(p *pending, used polity.Usage) {
 	money.held.MicroUSD -= p.held.MicroUSD
 	money.used.MicroUSD += used.MicroUSD
 	p.held = polity.Usage{}
+}
+
+// spentAtMost is what an effect is booked with of which nobody knows whether it was done.
+func (p *pending) spentAtMost() polity.Usage {
+	if p.cmd.Do == polity.DoSleep || p.cmd.Do == polity.DoAwait {
+		return polity.Usage{}
+	}
+	return clipUsage(p.cmd.Reserve).Plus(polity.Usage{Turns: 1})
 }
 
 // spentByChild is what a child used of the bounds that were delegated to it, and the turn of asking it.

@@ -61,6 +61,9 @@ type Config struct {
 	// Do does an effect, in a goroutine of its own. It returns soon after ctx ended; if it does not, it is left behind. It keeps nothing of e.
 	// It may answer later instead: see Effect.Later.
 	Do func(ctx context.Context, e *Effect) (json.RawMessage, polity.Usage, error)
+	// Ask asks a destination what became of an effect in doubt whose Work has Asks. It returns soon after ctx ended, and keeps nothing of e.
+	// A fault is as good as polity.VerdictUnknown. Nil: no destination is asked.
+	Ask func(ctx context.Context, e *Effect) (polity.Finding, error)
 	// Anchor is the file that remembers the log's end outside of the log; "" for none.
 	Anchor string
 	// Park leaves unfinished runs that are found in the log alone until they are opened again.
@@ -136,6 +139,11 @@ func (a Acks) Put(ack bus.Ack) {
 func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Ask == nil {
+		cfg.Ask = func(context.Context, *Effect) (polity.Finding, error) {
+			return polity.Finding{Verdict: polity.VerdictUnknown}, nil
+		}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

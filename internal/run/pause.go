@@ -17,15 +17,15 @@ func (c *core) pauseRun(id polity.RunID, reason string, answer func(error)) {
 	case c.dead != nil:
 		answer(c.dead)
 	case t == nil:
-		c.refuse(fault.NotFound.New("run: no run %q", id), answer)
+		c.decline(fault.NotFound.New("run: no run %q", id), answer)
 	case t.stopped != nil:
-		c.refuse(fault.Conflict.New("run: %s is stopped: %w", id, t.stopped), answer)
+		c.decline(fault.Conflict.New("run: %s is stopped: %w", id, t.stopped), answer)
 	case t.root == nil:
-		c.refuse(fault.Conflict.New("run: %s has ended: %s", id, t.summary.Status), answer)
-	case t.root.closing != nil:
-		c.refuse(fault.Conflict.New("run: %s is coming to its end", id), answer)
+		c.decline(fault.Conflict.New("run: %s has ended: %s", id, t.summary.Status), answer)
+	case t.root.closing != nil || t.root.stopping != nil:
+		c.decline(fault.Conflict.New("run: %s is coming to its end", id), answer)
 	case t.queued:
-		c.refuse(fault.Conflict.New("run: %s has not begun: it waits for the one before it in its conversation; cancel it, or pause that one", id), answer)
+		c.decline(fault.Conflict.New("run: %s has not begun: it waits for the one before it in its conversation; cancel it, or pause that one", id), answer)
 	default:
 		if t.paused.IsZero() {
 			c.recall(t)
@@ -104,9 +104,24 @@ func (c *core) resumedRun(r *run) {
 	case t.queued:
 		c.begin(t)
 	case !t.paused.IsZero():
-		r.excuse(c.lastAt.Sub(t.paused) - (c.downtime - t.pausedDown))
-		t.paused = time.Time{}
+		c.unpause(t)
 		c.goOn(t)
+	}
+}
+
+// unpause has the time that a tree was paused not count as its wall time.
+func (c *core) unpause(t *tree) {
+	t.root.excuse(c.lastAt.Sub(t.paused) - (c.downtime - t.pausedDown))
+	t.paused = time.Time{}
+}
+
+// rewall sets the timers of wall time in a run and below it again: those that rang while it was paused are gone.
+func (c *core) rewall(r *run) {
+	c.setWall(r)
+	for _, p := range r.pending {
+		if p.child != nil {
+			c.rewall(p.child)
+		}
 	}
 }
 

@@ -12,25 +12,37 @@ import (
 
 	"polity.run"
 	"polity.run/internal/bus"
+	"polity.run/script"
 )
 
 // BenchmarkRestart measures how long the folding of a log takes that holds only live runs, each with an opening and nine results: first with as many events in a
-// commit as it takes, then with a single one.
+// commit as it takes, then with a single one. The events of all runs are interleaved: of scripts that are
+// more than LiveMax, none has a coroutine when its turn comes.
 func BenchmarkRestart(b *testing.B) {
+	deciders := programs{deciders: map[string]polity.Decider{"long": steps(100)}}
 	for _, c := range []struct {
-		name   string
-		runs   int
-		single bool
-	}{{"packed", 100_000, false}, {"single", 20_000, true}} {
-		b.Run(c.name, func(b *testing.B) { benchRestart(b, c.runs, c.single) })
+		name    string
+		runs    int
+		single  bool
+		made    Catalog // the log with
+		catalog Catalog
+	}{
+		{"packed", 100_000, false, deciders, deciders},
+		{"single", 20_000, true, deciders, deciders},
+		{"deciders", 20_000, false, deciders, deciders},
+		{"scripts/live", 20_000, false, longScript(20_000), longScript(20_000)},
+		{"scripts/dropped", 20_000, false, longScript(20_000), longScript(2_000)},
+		{"scripts/many", 100_000, false, longScript(100_000), longScript(100_000)},
+	} {
+		b.Run(c.name, func(b *testing.B) { benchRestart(b, liveLog(b, c.runs, c.single, c.made), c.catalog) })
 	}
 }
 
 const eventsOfLiveRun = 10
 
 // liveLog makes a log of runs that wait for their tenth result.
-func liveLog(b *testing.B, runs int, single bool) *memory {
-	m := newMemory(b, restartCatalog)
+func liveLog(b *testing.B, runs int, single bool, catalog Catalog) *memory {
+	m := newMemory(b, catalog)
 	settle := func() {
 		if single || m.core.full() {
 			m.core.settle()
@@ -65,7 +77,19 @@ func liveLog(b *testing.B, runs int, single bool) *memory {
 	return m
 }
 
-var restartCatalog = programs{deciders: map[string]polity.Decider{"long": steps(100)}}
+// longScript is steps(100) as a script.
+func longScript(live int) Catalog {
+	return programs{deciders: map[string]polity.Decider{
+		"long": script.Decider(func(c *script.Context, in json.RawMessage) (json.RawMessage, error) {
+			for i := range 100 {
+				if err := c.Call(c.Name("step", i+1), "noop", in, &in); err != nil {
+					return nil, err
+				}
+			}
+			return in, nil
+		}, script.Config{LiveMax: live}),
+	}}
+}
 
 // store appends a log to a stream.
 func (m *memory) store(b *testing.B, s *bus.Bus) {
@@ -89,18 +113,21 @@ func (m *memory) store(b *testing.B, s *bus.Bus) {
 	}
 }
 
-func benchRestart(b *testing.B, runs int, single bool) {
+func benchRestart(b *testing.B, m *memory, catalog Catalog) {
 	dir := b.TempDir()
 	s, err := bus.Open(context.Background(), bus.Config{Dir: filepath.Join(dir, "store"), Sync: bus.SyncOS})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	m := liveLog(b, runs, single)
+	runs := len(m.core.runs)
 	m.store(b, s)
 	commits, size := len(m.log), 0
 	for _, e := range m.log {
 		size += len(e.data)
+	}
+	for _, r := range m.core.runs {
+		r.forget()
 	}
 	m = nil
 	before := inUse()
@@ -112,7 +139,7 @@ func benchRestart(b *testing.B, runs int, single bool) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		p, err := Open(context.Background(), l, acks, Config{Catalog: restartCatalog, Do: noop, Park: true})
+		p, err := Open(context.Background(), l, acks, Config{Catalog: catalog, Do: noop, Park: true})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -40,6 +40,7 @@ func steps(n int) decideFunc {
 type programs struct {
 	deciders map[string]polity.Decider
 	effects  map[string]polity.Effect // of agents without a decider, and of tools
+	asks     map[string]time.Duration // of tools whose destination can be asked
 	signals  []string                 // that every decider declares; each takes any data but null
 }
 
@@ -65,7 +66,7 @@ func (p programs) signal(name string, data json.RawMessage) error {
 
 func (p programs) Work(_ Digest, _ string, _ polity.Verb, to string) (Work, error) {
 	if e, ok := p.effects[to]; ok {
-		return Work{Class: e}, nil
+		return Work{Class: e, Asks: p.asks[to]}, nil
 	}
 	return Work{Class: polity.EffectNone}, nil
 }

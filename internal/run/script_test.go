@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -242,4 +245,138 @@ func TestReplayOfScripts(t *testing.T) {
 			t.Errorf("%d coroutines are left", pool.Live())
 		}
 	})
+}
+
+// everything is a script that joins commands in all ways there are.
+func everything(c *script.Context, _ json.RawMessage) ([]string, error) {
+	var said []string
+	note := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+	call := func(name string, out any) func() error {
+		return func() error { return c.Call(name, "noop", name, out) }
+	}
+	never := func(name string) func() error { return func() error { return c.Sleep(name, 240*time.Hour) } }
+	var one, two string
+	note("parallel %v %s %s", c.Parallel(call("one", &one), call("two", &two)), one, two)
+	won, err := c.Race(never("idle"), call("quick", nil))
+	note("race %d %v", won, err)
+	note("timeout %v", c.Timeout("patience", time.Minute, never("late")))
+	each, err := script.Map(c, 2, []int{7, 8, 9}, func(i, item int) (out string, err error) {
+		err = c.Call(c.Name("item", i), "noop", item, &out)
+		return out, err
+	})
+	note("map %v %v", each, err)
+	note("retry %v", c.Retry(script.Retry{Delay: time.Second}).Call("flaky", "noop", nil, nil))
+	a, b := c.Start(polity.Ask("child", "child", "", nil)), c.Start(polity.Sleep("pause", 240*time.Hour))
+	next, err := c.Next(b, a)
+	note("next %v %v %s", next == a, err, a.Data())
+	if c.Since("2") {
+		note("new")
+	}
+	note("%s %d", c.UUID("x"), c.Random().IntN(1000))
+	return said, c.Sleep("rest", time.Hour)
+}
+
+// TestScriptCrashesEverywhere opens a run of everything, and again from each prefix of its log, as after a crash there: with the coroutines made anew, each goes on to the same end.
+func TestScriptCrashesEverywhere(t *testing.T) {
+	for _, live := range []int{0, -1} {
+		a, err := script.New("everything", "2", everything, script.Config{Older: []string{"1"}, LiveMax: live})
+		if err != nil {
+			t.Fatal(err)
+		}
+		catalog := programs{deciders: map[string]polity.Decider{"everything": a.Older["1"], "child": steps(2)}}
+		do := func(p *pending) result {
+			if p.cmd.Name == "flaky" && p.cmd.Attempt == 1 {
+				return result{fault: fault.Of(fault.Unavailable.New("not now"))}
+			}
+			return result{data: json.RawMessage(fmt.Sprintf("%q", p.key))}
+		}
+		m := newMemory(t, catalog)
+		m.do = do
+		m.core.open(&request{id: rootID(1), agent: "everything", input: json.RawMessage(`{}`), bounds: polity.Bounds{Wall: polity.Duration(1000 * time.Hour)}.Or(polity.DefaultBounds())}, func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		}, nil)
+		m.core.settle()
+		m.run()
+		want := m.output(rootID(1))
+		const said = `["parallel \u003cnil\u003e one two","race 1 \u003cnil\u003e","timeout script: patience: it was not done within 1m0s",` +
+			`"map [item.0 item.1 item.2] \u003cnil\u003e","retry \u003cnil\u003e","next true \u003cnil\u003e {\"steps\":2}",`
+		if !strings.HasPrefix(want, said) || strings.Contains(want, "new") {
+			t.Fatalf("undisturbed it ended with %s", want)
+		}
+		crashes := 0
+		for i := range m.log {
+			n := &memory{t: t, do: do, now: time.Unix(1_800_000_000, 0), blobs: m.blobs, log: slices.Clone(m.log[:i])}
+			n.open(catalog, false)
+			if len(n.core.runs) == 0 {
+				continue // it was not open yet
+			}
+			crashes++
+			n.run()
+			if got := n.output(rootID(1)); got != want {
+				t.Errorf("after a crash at commit %d of %d it ended with %s", i, len(m.log), got)
+			}
+		}
+		if crashes < 12 {
+			t.Errorf("%d crashes, want more", crashes)
+		}
+	}
+}
+
+// output is what a run ended with.
+func (m *memory) output(id polity.RunID) (out string) {
+	m.records(func(_ int, r *record) {
+		if r.kind == recFinished && r.run == id {
+			out = string(r.data.data)
+		}
+	})
+	return out
+}
+
+// TestManyScriptsAndFewCoroutines has 10,000 runs of a script wait at the same time and keeps 100 coroutines: all go on where they stood, and there are never
+// more goroutines than that.
+func TestManyScriptsAndFewCoroutines(t *testing.T) {
+	const runs, live = 10_000, 100
+	before, most := runtime.NumGoroutine(), 0
+	a, err := script.New("waits", "1", func(c *script.Context, in json.RawMessage) (json.RawMessage, error) {
+		most = max(most, runtime.NumGoroutine())
+		if err := c.Sleep("wait", time.Hour); err != nil {
+			return nil, err
+		}
+		err := c.Call("call", "noop", in, &in)
+		return in, err
+	}, script.Config{LiveMax: live})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMemory(t, programs{deciders: map[string]polity.Decider{"waits": a.Decider}})
+	ended := 0
+	for i := range runs {
+		q := &request{id: rootID(i), agent: "waits", input: json.RawMessage(`{}`), bounds: polity.Bounds{Wall: polity.Duration(24 * time.Hour)}.Or(polity.DefaultBounds())}
+		m.core.open(q, func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		}, func(o polity.Outcome, err error) {
+			if ended++; err != nil || string(o.Output) != `{"ok":true}` {
+				t.Errorf("run %d ended %+v %v", i, o, err)
+			}
+		})
+	}
+	m.core.settle()
+	m.acknowledge()
+	if got := runtime.NumGoroutine() - before; len(m.core.runs) != runs || got > live || got < live/2 { // some of before may have ended
+		t.Errorf("%d coroutines while %d runs wait, want %d", got, len(m.core.runs), live)
+	}
+	m.run()
+	if most -= before; ended != runs || most > live+8 { // and the one that runs, and what else the process does
+		t.Errorf("%d of %d runs ended, with %d coroutines at most, want %d", ended, runs, most, live)
+	}
+	for range 1000 { // until those that are ending have ended
+		runtime.Gosched()
+	}
+	if got := runtime.NumGoroutine() - before; got > 0 {
+		t.Errorf("%d coroutines are left", got)
+	}
 }

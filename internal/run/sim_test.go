@@ -40,9 +40,12 @@ type world struct {
 	effects []*simEffect
 	clients []*simClient
 	done    map[string]int // effect key -> how often it was really done
+	dest    destination
 	stats   simStats
 
 	catalog programs
+	forks   map[polity.RunID]bool // roots that are forks, as the log tells
+	bounds  polity.Bounds         // of every root run
 	// answers is what an effect answers; the same for the same effect, however often it is done.
 	answers func(e *simEffect) json.RawMessage
 	// extra does something else that can happen, if it is set.
@@ -51,6 +54,7 @@ type world struct {
 
 type simStats struct {
 	crashes, takeovers, lostRequests, lostAcks, duplicates, resent, mine, fenced, refusedAsOld, rejected int
+	lostAnswers, asked, foundDone, begunAgain, unknown                                                   int
 }
 
 type memEntry struct {
@@ -86,6 +90,7 @@ type simEffect struct {
 	owner *owner
 	p     *pending
 	stop  bool
+	sent  int // when it was, in order
 }
 
 // simClient wants one run, and asks until it knows how it ended.
@@ -97,6 +102,7 @@ type simClient struct {
 	outcome   *polity.Outcome
 	cancel    bool
 	cancelled bool
+	killed    bool
 
 	skill        string
 	conversation string
@@ -134,7 +140,8 @@ func (o *owner) start(p *pending) {
 	if !p.began && !p.run.tree.paused.IsZero() {
 		o.w.fail("%s of %s begins while its run is paused", p.key, p.run.id)
 	}
-	o.w.effects = append(o.w.effects, &simEffect{owner: o, p: p})
+	o.w.dest.clock++
+	o.w.effects = append(o.w.effects, &simEffect{owner: o, p: p, sent: o.w.dest.clock})
 }
 
 func (o *owner) stop(p *pending) {
@@ -271,16 +278,12 @@ func (w *world) crash() {
 	o.alive = false
 	w.stats.crashes++
 	for _, e := range w.effects {
-		if e.owner == o && w.rng.IntN(2) == 0 {
-			w.do(e) // the effect was done, and nobody hears of it
+		if e.owner == o {
+			w.lose(e)
 		}
 	}
 	w.effects = slices.DeleteFunc(w.effects, func(e *simEffect) bool { return e.owner == o })
 	w.claim()
-}
-
-func (w *world) do(e *simEffect) {
-	w.done[polity.EffectKey(e.p.run.id, e.p.cmd.Name, e.p.cmd.Attempt)]++
 }
 
 func (w *world) finish(e *simEffect) {
@@ -289,17 +292,28 @@ func (w *world) finish(e *simEffect) {
 		return
 	}
 	res := result{}
+	class := e.p.work.Class
 	switch n := w.rng.IntN(12); {
+	case e.p.asking:
+		res = w.tell(e)
+	case class == polity.EffectExternal && (e.stop || n == 0):
+		w.lose(e)
+		w.stats.lostAnswers++
+		res.fault = fault.Of(fault.Unknown.New("no answer"))
 	case e.stop:
 		res.fault = fault.Of(fault.Cancelled.New("stopped"))
-	case n == 0 && e.p.work.Class == polity.EffectNone:
+	case n == 0 && class == polity.EffectNone:
 		res.fault = fault.Of(fault.Unavailable.New("not now"))
+	case !w.do(e):
+		res.fault = fault.Of(fault.Conflict.New("too late"))
 	default:
-		w.do(e)
 		res.data = w.answers(e)
 	}
 	o.core.now = w.now
 	o.core.done(e.p, res)
+	if w.rng.IntN(8) == 0 { // what was left behind after its grace says something later
+		o.core.done(e.p, result{fault: fault.Of(fault.Unknown.New("too late"))})
+	}
 	o.step()
 }
 
@@ -342,7 +356,7 @@ func (w *world) ask(c *simClient) {
 	}
 	if c.fork == nil {
 		o.core.open(&request{
-			id: c.id, agent: c.agent, skill: c.skill, conversation: c.conversation, input: json.RawMessage(`{}`), bounds: simBounds,
+			id: c.id, agent: c.agent, skill: c.skill, conversation: c.conversation, input: json.RawMessage(`{}`), bounds: w.bounds,
 		}, opened, ended)
 	} else {
 		rec := *c.fork
@@ -372,13 +386,14 @@ func (w *world) stored(id polity.RunID) polity.Outcome {
 
 func (w *world) cancel(c *simClient) {
 	o := w.newest()
-	if !o.alive || !c.acked || c.cancelled {
+	if !o.alive || !c.acked || c.killed {
 		return
 	}
+	gently := !c.cancelled || w.rng.IntN(3) > 0
 	o.core.now = w.now
-	o.core.cancelRun(c.id, "the client wants it", func(err error) {
+	o.core.cancelRun(c.id, "the client wants it", gently, func(err error) {
 		if err == nil {
-			c.cancelled = true
+			c.cancelled, c.killed = true, !gently
 		}
 	})
 	o.step()
@@ -387,6 +402,7 @@ func (w *world) cancel(c *simClient) {
 // step does one thing that can happen.
 func (w *world) step() {
 	w.now = w.now.Add(time.Duration(w.rng.IntN(5)) * time.Millisecond)
+	w.belated()
 	if w.extra != nil && w.rng.IntN(5) == 0 {
 		w.extra()
 		return
@@ -535,7 +551,7 @@ func (s *branchState) plan(e polity.Event) []polity.Command {
 		case k < 5:
 			c = polity.Call(name, "none", json.RawMessage(`{}`))
 		case k < 6:
-			c = polity.Call(name, "external", json.RawMessage(`{}`))
+			c = polity.Call(name, [...]string{"external", "asked"}[rng.IntN(2)], json.RawMessage(`{}`))
 		case k < 7:
 			c = polity.Call(name, "keyed", json.RawMessage(`{}`))
 		case k < 8:
@@ -559,7 +575,9 @@ var simCatalog = programs{
 	deciders: map[string]polity.Decider{"branch": branch{}},
 	effects: map[string]polity.Effect{
 		"function": polity.EffectIdempotent, "external": polity.EffectExternal, "keyed": polity.EffectKeyed,
+		"asked": polity.EffectExternal,
 	},
+	asks: map[string]time.Duration{"asked": time.Second},
 }
 
 func TestSimulatedKernel(t *testing.T) {
@@ -579,9 +597,15 @@ func TestSimulatedKernel(t *testing.T) {
 		sum.mine += s.mine
 		sum.fenced += s.fenced
 		sum.refusedAsOld += s.refusedAsOld
+		sum.lostAnswers += s.lostAnswers
+		sum.asked += s.asked
+		sum.foundDone += s.foundDone
+		sum.begunAgain += s.begunAgain
+		sum.unknown += s.unknown
 	}
 	t.Logf("%d seeds: %+v", *simSeeds, sum)
-	if sum.crashes == 0 || sum.takeovers == 0 || sum.resent == 0 || sum.mine == 0 || sum.fenced == 0 {
+	if sum.crashes == 0 || sum.takeovers == 0 || sum.resent == 0 || sum.mine == 0 || sum.fenced == 0 ||
+		sum.foundDone == 0 || sum.begunAgain == 0 || sum.unknown == 0 {
 		t.Errorf("a kind of fault never happened: %+v", sum)
 	}
 }
@@ -602,7 +626,8 @@ func simulate(t *testing.T, seed uint64, print bool) simStats {
 func newWorld(t *testing.T, seed uint64, print bool, catalog programs) *world {
 	return &world{
 		t: t, seed: seed, print: print, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_800_000_000, 0),
-		blobs: map[Digest]json.RawMessage{}, done: map[string]int{}, catalog: catalog,
+		blobs: map[Digest]json.RawMessage{}, done: map[string]int{}, forks: map[polity.RunID]bool{}, catalog: catalog, bounds: simBounds,
+		dest: destination{closed: map[string]int{}, dumb: seed%2 == 0},
 	}
 }
 
@@ -671,7 +696,7 @@ func (w *world) check() {
 					w.fail("%s ends twice", r.run)
 				}
 				ended[r.run] = true
-				if r.run.Parent() == "" && r.usage.Turns > simBounds.Turns {
+				if r.run.Parent() == "" && r.usage.Turns > w.bounds.Turns {
 					w.fail("%s used %d turns", r.run, r.usage.Turns)
 				}
 			}
@@ -688,6 +713,7 @@ func (w *world) check() {
 		}
 	}
 	w.checkOnce()
+	w.checkAsked()
 	w.checkFolds()
 }
 

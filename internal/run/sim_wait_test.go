@@ -33,7 +33,7 @@ func waitCommand(name string, rng *rand.Rand, now time.Time) polity.Command {
 }
 
 var waitCatalog = programs{
-	deciders: map[string]polity.Decider{"waiter": branch{waits: true}}, effects: simCatalog.effects, signals: []string{"go", "on"},
+	deciders: map[string]polity.Decider{"waiter": branch{waits: true}}, effects: simCatalog.effects, asks: simCatalog.asks, signals: []string{"go", "on"},
 }
 
 // waitStats counts what must have happened in the seeds together.

@@ -6,6 +6,7 @@
 package work
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -70,11 +71,23 @@ func Begin(ctx context.Context, begin func(context.Context, polity.Message, func
 // Call calls a tool.
 func Call(ctx context.Context, t tool.Tool, c tool.Call, input, output Check) (json.RawMessage, error) {
 	s := t.Spec()
-	most := s.OutputMax
-	if most == 0 {
-		most = tool.OutputMaxDefault
-	}
-	return checked(c.Input, input, output, s.Name, most, func() (json.RawMessage, error) { return t.Call(ctx, c) })
+	return checked(c.Input, input, output, s.Name, cmp.Or(s.OutputMax, tool.OutputMaxDefault), func() (json.RawMessage, error) { return t.Call(ctx, c) })
+}
+
+// Find asks what became of a call. A tool that panics knows nothing of it.
+func Find(name string, ask func() (polity.Finding, error)) (f polity.Finding, err error) {
+	defer func() {
+		if x := recover(); x != nil {
+			f, err = polity.Finding{}, panicked(name, x)
+		}
+	}()
+	return ask()
+}
+
+// Found checks what a call is said to have answered, as Call checks an answer.
+func Found(s tool.Spec, out json.RawMessage, output Check) error {
+	_, err := accepted(out, output, s.Name, cmp.Or(s.OutputMax, tool.OutputMaxDefault))
+	return err
 }
 
 // checked does a piece of work between its two checks. Work that panics has failed, and took nobody with it.

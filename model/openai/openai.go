@@ -29,6 +29,8 @@ import (
 const (
 	AnswerMax = 8 << 20 // bytes of the whole stream
 	CallsMax  = 64      // tool calls of an answer
+
+	requestIDMax = 512 // bytes of a request's ID that OpenAI takes
 )
 
 // Client is a model. It is safe for concurrent use.
@@ -74,7 +76,7 @@ func (c *Client) Answer(ctx context.Context, r model.Request) (model.Response, e
 	if c.spec.URL != "" {
 		config.BaseURL = strings.TrimRight(c.spec.URL, "/")
 	}
-	w := &wire{name: c.spec.Name, options: c.options, output: r.OutputMax}
+	w := &wire{name: c.spec.Name, key: r.Key, options: c.options, output: r.OutputMax}
 	config.HTTPClient = w
 	stream, err := api.NewClientWithConfig(config).CreateChatCompletionStream(ctx, request)
 	if err != nil {
@@ -257,6 +259,7 @@ func (a *answer) response(name string, r model.Request, names map[string]string,
 // wire is the HTTP client of one request: it adds the options, bounds the answer, and keeps what the library does not tell.
 type wire struct {
 	name     string
+	key      string
 	options  map[string]json.RawMessage
 	output   int64
 	sent     int64
@@ -292,6 +295,9 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 	}
 	w.sent = int64(len(body))
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	if w.key != "" && len(w.key) <= requestIDMax {
+		r.Header.Set("X-Client-Request-Id", w.key) // by it the provider finds the request; it is not kept from being done again
+	}
 	answer, err := model.HTTP.Do(r)
 	if err != nil {
 		return nil, err

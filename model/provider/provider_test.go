@@ -90,6 +90,7 @@ func TestConversation(t *testing.T) {
 			})
 			var live strings.Builder
 			q := question
+			q.Key = "0-a#think"
 			q.Live = func(text string) { live.WriteString(text) }
 			got, err := serve(t, api, s, nil).Answer(t.Context(), q)
 			if err != nil {
@@ -112,6 +113,9 @@ func TestConversation(t *testing.T) {
 			seen := s.Seen()[0]
 			if seen.Problem != "" {
 				t.Errorf("the protocol is broken: %s\n%s", seen.Problem, seen.Raw)
+			}
+			if id := seen.Header.Get("X-Client-Request-Id"); api == model.OpenAI && id != q.Key || api == model.Anthropic && id != "" {
+				t.Errorf("the request's ID is %q", id)
 			}
 			if strings.Contains(string(seen.Raw), "</data> copy") {
 				t.Error("a passage ends its own marks")

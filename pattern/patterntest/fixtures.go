@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"polity.run"
 	"polity.run/pattern"
@@ -14,6 +15,7 @@ import (
 func Fixtures() map[string]Pattern {
 	return map[string]Pattern{
 		"hub":         hub(),
+		"hub-undoing": undoingHub(),
 		"hub-planned": plannedHub(),
 		"hub-ledger":  ledger(),
 		"parallel":    parallel(),
@@ -42,6 +44,10 @@ func sequence() Pattern {
 	return Pattern{
 		Config: func(r *rand.Rand) pattern.Config {
 			s := &pattern.Sequence{Members: Team("ada", "bob", "cyd")}
+			if r.IntN(2) == 0 {
+				s.Members[0].Skills[0].Approve = &polity.Approver{By: "boss", Skill: "approve", Timeout: polity.Duration(time.Minute)}
+				s.Members = append(s.Members, pattern.Member{Name: "boss", Skills: []polity.Skill{{Name: "approve"}}})
+			}
 			saga := r.IntN(2) == 0
 			for i := range 1 + r.IntN(6) {
 				one := pattern.Stage{Agent: s.Members[r.IntN(3)].Name, Objective: "go on", Optional: r.IntN(3) == 0}
@@ -56,7 +62,12 @@ func sequence() Pattern {
 			}
 			return s
 		},
-		Sensible: func(r *rand.Rand, _ polity.Command) string { return fmt.Sprintf(`{"text":"%d"}`, r.IntN(9)) },
+		Sensible: func(r *rand.Rand, c polity.Command) string {
+			if c.Skill == "approve" {
+				return decides(r, c)
+			}
+			return fmt.Sprintf(`{"text":"%d"}`, r.IntN(9))
+		},
 	}
 }
 

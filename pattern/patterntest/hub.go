@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"polity.run"
 	"polity.run/pattern"
@@ -41,6 +42,52 @@ func matchedHub(r *rand.Rand) pattern.Config {
 		}
 	}
 	return &pattern.Hub{Specialists: []pattern.Member{{Name: "a0", Skills: []polity.Skill{{Name: "look"}}}}}
+}
+
+// undoingHub is a hub whose specialists' skills say how they are undone, and need approval.
+func undoingHub() Pattern {
+	p := hub()
+	p.Config = func(r *rand.Rand) pattern.Config {
+		for {
+			h, ok := matchedHub(r).(*pattern.Hub)
+			if !ok || h.Plan == nil {
+				continue
+			}
+			for i := range h.Specialists {
+				m := &h.Specialists[i]
+				skill := &m.Skills[0]
+				if r.IntN(3) > 0 {
+					skill.Undo = &polity.Undo{Skill: "undo"}
+				}
+				if r.IntN(3) == 0 {
+					skill.Approve = &polity.Approver{By: "boss", Skill: "approve", Timeout: polity.Duration(r.IntN(2)) * polity.Duration(time.Hour)}
+				}
+				if r.IntN(2) == 0 && skill.Undo != nil {
+					skill.Undo.Input = json.RawMessage(`{"was":"$output.x","of":"$input"}`)
+				}
+				m.Skills = append(m.Skills, polity.Skill{Name: "undo"})
+			}
+			for i := range h.Plan.Steps {
+				s := &h.Plan.Steps[i]
+				s.Skill = h.Specialists[slices.IndexFunc(h.Specialists, func(m pattern.Member) bool { return m.Name == s.Agent })].Skills[0].Name
+			}
+			h.Members = []pattern.Member{{Name: "boss", Skills: []polity.Skill{{Name: "approve"}}}, {Name: "owner", Skills: []polity.Skill{{Name: "mend"}}}}
+			h.AtOnce = r.IntN(2) == 0
+			if r.IntN(2) == 0 {
+				h.Stuck = "owner"
+			}
+			if h.Check() == nil {
+				return h
+			}
+		}
+	}
+	p.Sensible = func(r *rand.Rand, c polity.Command) string {
+		if c.Skill == "approve" {
+			return decides(r, c)
+		}
+		return seen(r, c)
+	}
+	return p
 }
 
 func randomPlan(r *rand.Rand, agents []pattern.Member) *pattern.Plan {

@@ -22,6 +22,7 @@ import (
 	"polity.run"
 	"polity.run/fault"
 	"polity.run/pattern"
+	"polity.run/saga"
 )
 
 // Limits of a simulated run.
@@ -77,30 +78,43 @@ func (p Pattern) Play(seed uint64) (polity.Decider, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	may, err := allowed(c)
+	may, _, err := allowed(c)
 	return d, slices.Sorted(maps.Keys(may)), err
 }
 
-// allowed reads who may be asked for which skills from a configuration's JSON.
-func allowed(c pattern.Config) (map[string][]string, error) {
+// allowed reads who may be asked for which skills from a configuration's JSON, and what the skills are, as AGENT.SKILL.
+func allowed(c pattern.Config) (may map[string][]string, skills map[string]polity.Skill, err error) {
 	data, err := json.Marshal(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var known struct {
 		Members     []pattern.Member
 		Specialists []pattern.Member
 	}
 	if err := json.Unmarshal(data, &known); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	may := map[string][]string{}
+	may, skills = map[string][]string{}, map[string]polity.Skill{}
 	for _, m := range append(known.Members, known.Specialists...) {
 		for _, s := range m.Skills {
 			may[string(m.Name)] = append(may[string(m.Name)], s.Name)
+			skills[string(m.Name)+"."+s.Name] = s
 		}
 	}
-	return may, nil
+	return may, skills, nil
+}
+
+// decides is what somebody says who lets actions go: mostly yes.
+func decides(r *rand.Rand, c polity.Command) string {
+	var a polity.Approval
+	if json.Unmarshal(c.Input, &a) != nil || a.Check() != nil {
+		return `"this is no approval"`
+	}
+	return []string{
+		`{"approve":true,"hash":"` + a.Hash + `"}`, `{"approve":true,"hash":"` + a.Hash + `"}`, `{"approve":true,"hash":"` + a.Hash + `","always_for_this_run":true}`,
+		`{"approve":false,"reason":"no"}`, `{"approve":true}`, `{"approve":true,"hash":"another"}`,
+	}[r.IntN(6)]
 }
 
 // The moods of the world: what members answer.
@@ -140,12 +154,18 @@ type world struct {
 	r         *rand.Rand
 	config    pattern.Config
 	may       map[string][]string // agents that may be asked, with their skills
+	skills    map[string]polity.Skill
+	done      []string        // names of what was answered, and can be undone
+	approved  map[string]bool // hashes of actions
 	decider   polity.Decider
 	state     any
 	now       time.Time
 	mood      int
 	fanOut    int
-	bound     int // commands until a bound of the run is reached; 0 for none
+	bound     int  // commands until a bound of the run is reached; 0 for none
+	reserve   bool // what undoes is not refused at the bound
+	stopAt    int  // events until the run is told to end; 0 for never
+	stopped   *fault.Error
 	begun     int
 	good      int // answers without a fault
 	pending   []polity.Command
@@ -163,16 +183,20 @@ func newWorld(t testing.TB, p Pattern, seed uint64) *world {
 	r := rand.New(rand.NewPCG(seed, 11))
 	w := &world{
 		t: t, p: p, r: r, config: p.Config(r), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
-		mood: r.IntN(moods), fanOut: []int{1, 2, 5, 64}[r.IntN(4)], names: map[string]bool{},
+		mood: r.IntN(moods), fanOut: []int{1, 2, 5, 64}[r.IntN(4)], names: map[string]bool{}, approved: map[string]bool{},
 	}
 	if r.IntN(3) == 0 {
 		w.bound = 1 + r.IntN(12)
+		w.reserve = r.IntN(2) == 0
+	}
+	if r.IntN(3) == 0 {
+		w.stopAt = 1 + r.IntN(15)
 	}
 	var err error
 	if w.decider, err = w.config.Decider(); err != nil {
 		t.Fatalf("seed %d: the configuration is refused: %v", seed, err)
 	}
-	if w.may, err = allowed(w.config); err != nil {
+	if w.may, w.skills, err = allowed(w.config); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -184,6 +208,10 @@ func (w *world) run() {
 		if len(w.events) > eventsMax {
 			w.t.Fatalf("it has not ended after %d events; pending: %d", eventsMax, len(w.pending))
 		}
+		if w.stopped == nil && w.stopAt > 0 && len(w.events) >= w.stopAt {
+			w.stop()
+			continue
+		}
 		w.answerOne()
 	}
 	for len(w.pending) > 0 && w.r.IntN(4) > 0 { // what comes after the end changes nothing
@@ -191,6 +219,22 @@ func (w *world) run() {
 	}
 	w.judge()
 	w.again()
+}
+
+// stop tells the run that it is to end, as the kernel does, if it wants to be told. Else the kernel would end it at once.
+func (w *world) stop() {
+	w.stopAt = 0
+	s, ok := w.decider.(polity.Stopper)
+	if !ok || !s.Stops(w.state) {
+		return
+	}
+	w.stopped = fault.Of(fault.Cancelled.New("enough"))
+	for _, c := range w.pending {
+		if !c.Undo && !slices.Contains(w.cancelled, c.Key()) {
+			w.cancelled = append(w.cancelled, c.Key())
+		}
+	}
+	w.deliver(polity.Event{Kind: polity.Stopping, Fault: w.stopped})
 }
 
 // deliver has an event decided and takes the commands.
@@ -241,6 +285,12 @@ func (w *world) take(c polity.Command) {
 		if !json.Valid(c.Input) {
 			w.t.Fatalf("it asks %s with what is no JSON: %q", c.To, c.Input)
 		}
+		if w.skills[c.To+"."+c.Skill].Approve != nil {
+			hash, err := polity.Action{Agent: polity.AgentName(c.To), Skill: c.Skill, Input: c.Input}.Hash()
+			if err != nil || !w.approved[hash] {
+				w.t.Fatalf("nobody has approved that %s is asked to %s: %s", c.To, c.Skill, c.Input)
+			}
+		}
 	}
 	if !commandName.MatchString(c.Name) {
 		w.t.Fatalf("command name %q", c.Name)
@@ -251,7 +301,9 @@ func (w *world) take(c polity.Command) {
 	w.names[c.Key()] = true
 	w.pending = append(w.pending, c)
 	switch {
-	case c.Do != polity.DoSleep && w.bound > 0 && w.begun >= w.bound:
+	case w.stopped != nil && !c.Undo:
+		w.cancelled = append(w.cancelled, c.Key())
+	case c.Do != polity.DoSleep && w.bound > 0 && w.begun >= w.bound && !(c.Undo && w.reserve):
 		w.over = append(w.over, c.Key())
 	case len(w.pending) > w.fanOut:
 		w.refused = append(w.refused, c.Key())
@@ -283,12 +335,46 @@ func (w *world) answerOne() {
 		e.Usage = polity.Usage{Turns: 1}
 	default:
 		e.Data = json.RawMessage(w.says(c))
+		var a polity.Approval
+		if json.Unmarshal(c.Input, &a) == nil && a.Hash != "" {
+			if _, err := e.Approved(a.Hash); err == nil {
+				w.approved[a.Hash] = true
+			}
+		}
+		if w.undoable(c) && json.Valid(e.Data) && len(e.Data) > 0 && len(e.Data) < 10_000 {
+			name := c.Name
+			if c.Attempt > 1 {
+				name = fmt.Sprintf("%s.%d", name, c.Attempt)
+			}
+			w.done = append(w.done, name)
+		}
 		e.Usage = polity.Usage{Turns: 1}
 		if w.mood == sensible {
 			w.good++
 		}
 	}
 	w.deliver(e)
+}
+
+// undoable says whether what a command does can be undone, by the configuration of a hub. A stage of a sequence has one answer that counts.
+func (w *world) undoable(c polity.Command) bool {
+	if s, ok := w.config.(*pattern.Sequence); ok {
+		var n int
+		_, err := fmt.Sscanf(c.Name, "stage%d.", &n)
+		return err == nil && c.Attempt <= 1 && s.Stages[n-1].Undo != nil
+	}
+	return !c.Undo && w.skills[c.To+"."+c.Skill].Undo != nil
+}
+
+// accounted wants all that was done and can be undone in the report of the undoing.
+func (w *world) accounted(r *saga.Report) {
+	for _, name := range w.done {
+		undone := slices.ContainsFunc(r.Undone, func(u saga.Undone) bool { return u.Name == "undo."+name })
+		left := slices.ContainsFunc(r.Left, func(l saga.Left) bool { return l.Stage == name })
+		if undone == left {
+			w.t.Fatalf("%s was done; undone %t, left %t: %+v", name, undone, left, r)
+		}
+	}
 }
 
 // says is what a member answers in the world's mood.
@@ -329,6 +415,10 @@ func (w *world) judge() {
 			w.t.Fatalf("it failed with %+v", f)
 		case f.Kind == fault.Internal && w.mood != unlucky:
 			w.t.Fatalf("it failed as if by a mistake of ours: %s", f.Text)
+		case w.stopped != nil && saga.Of(w.end.Input) == nil:
+			w.t.Fatalf("it was to end and said that it had something to undo, and does not say what became of that: %s", w.end.Input)
+		case saga.Of(w.end.Input) != nil:
+			w.accounted(saga.Of(w.end.Input))
 		case f.Kind == fault.Exhausted && w.mood == sensible && w.good > w.p.Grace:
 			w.t.Fatalf("%d members had answered, and at the bound everything was thrown away: %s", w.good, f.Text)
 		}
@@ -383,7 +473,7 @@ func (w *world) again() {
 func Text(commands []polity.Command) string {
 	var b strings.Builder
 	for _, c := range commands {
-		fmt.Fprintf(&b, "%s %s to=%s skill=%s after=%s bounds=%+v input=%s", c.Do, c.Key(), c.To, c.Skill, c.After, c.Bounds, c.Input)
+		fmt.Fprintf(&b, "%s %s to=%s skill=%s after=%s bounds=%+v undo=%t input=%s", c.Do, c.Key(), c.To, c.Skill, c.After, c.Bounds, c.Undo, c.Input)
 		if c.Fault != nil {
 			fmt.Fprintf(&b, " %s: %s [%s]", c.Fault.Kind, c.Fault.Text, c.Fault.Bound)
 		}

@@ -41,6 +41,7 @@ const (
 	stderrMax      = 4 << 10         // bytes of a program's last words
 	eventMax       = 8 << 20         // bytes of one event over HTTP
 	keyMeta        = "polity.run/key"
+	receiptMeta    = "polity.run/receipt" // where the declaration names no other
 )
 
 // Server is a connection to a server, made when it is first needed. It is safe for concurrent use. Close it.
@@ -288,7 +289,7 @@ func (s *Server) spec(t *sdk.Tool, version string) (tool.Spec, error) {
 	}
 	spec := tool.Spec{
 		Name: s.src.Name + "." + plainName(t.Name), Version: version, Description: t.Description, Effect: effect,
-		Timeout: time.Duration(s.src.MCP.Timeout), Remote: t.Name,
+		Timeout: time.Duration(s.src.MCP.Timeout), Remote: t.Name, Receipt: s.src.Receipts[plainName(t.Name)],
 	}
 	for _, one := range []struct {
 		from any
@@ -357,7 +358,27 @@ func (r *remote) Call(ctx context.Context, c tool.Call) (json.RawMessage, error)
 		}
 		return nil, err
 	}
+	if c.Receipt != nil {
+		c.Receipt(proof(r.spec, out.Meta))
+	}
 	return result(r.spec, out)
+}
+
+// proof is what a result's _meta proves.
+func proof(spec tool.Spec, meta sdk.Meta) json.RawMessage {
+	name := spec.Receipt
+	if name == "" || strings.HasPrefix(name, "$") {
+		name = receiptMeta
+	}
+	told, there := meta[name]
+	if !there {
+		return nil
+	}
+	raw, err := json.Marshal(map[string]any{name: told})
+	if err != nil {
+		return nil // cannot be: it was JSON
+	}
+	return raw
 }
 
 // checked returns the session once the live tool is the pinned one. A connection that broke is made again, once.

@@ -230,3 +230,23 @@ func TestServersOfNPM(t *testing.T) {
 		t.Errorf("got %s %v", got, err)
 	}
 }
+
+// TestReceipt wants what a server's result has in its _meta to be the receipt: under the key that the declaration names, or under ours.
+func TestReceipt(t *testing.T) {
+	s := sdk.NewServer(&sdk.Implementation{Name: "test", Version: "1"}, nil)
+	s.AddTool(&sdk.Tool{Name: "pay now", InputSchema: json.RawMessage(`{"type":"object"}`)}, func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		return &sdk.CallToolResult{Meta: sdk.Meta{receiptMeta: "r-1", "bank/id": map[string]int{"n": 7}}, Content: []sdk.Content{&sdk.TextContent{Text: "paid"}}}, nil
+	})
+	server := httptest.NewServer(sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s }, nil))
+	t.Cleanup(server.Close)
+	for named, want := range map[string]string{
+		"": `{"polity.run/receipt":"r-1"}`, "$.text": `{"polity.run/receipt":"r-1"}`, "bank/id": `{"bank/id":{"n":7}}`, "bank/none": "",
+	} {
+		src := tool.Source{Name: "srv", MCP: &tool.MCP{URL: server.URL, Private: true}, Receipts: map[string]string{"pay-now": named}}
+		pay := pinned(t, src)["srv.pay-now"]
+		var told string
+		if _, err := pay.Call(t.Context(), tool.Call{Receipt: func(raw json.RawMessage) { told = string(raw) }}); err != nil || told != want || pay.Spec().Receipt != named {
+			t.Errorf("%q: told %s, want %s: %v", named, told, want, err)
+		}
+	}
+}

@@ -113,7 +113,7 @@ func TestWhatArrives(t *testing.T) {
 		Operations: []string{"*", "!uploadPhoto", "!whoAmI"}, Headers: map[string]string{"Authorization": "Bearer $PET_TOKEN"},
 	})
 	shop := serve(t, "shop.json", openapi.Use{})
-	const bearer = "Authorization: Bearer secret"
+	const bearer, key = "Authorization: Bearer secret", "Idempotency-Key: 0-a#b"
 	tests := []struct {
 		tools map[string]tool.Tool
 		tool  string
@@ -131,17 +131,17 @@ func TestWhatArrives(t *testing.T) {
 		{pets, "getPet", `{"id":7,"query_id":8}`, []string{"GET /v2/pets/7?id=8", bearer, ""}},
 		{pets, "removePet", `{"id":7}`, []string{"DELETE /v2/pets/7", bearer, ""}},
 		{pets, "bookVisit", `{"day":"2024-02-01","pets":[1,2],"guests":["a","b c"],"metadata":{"k":"v"}}`,
-			[]string{"POST /v2/visits", bearer, "Content-Type: application/x-www-form-urlencoded", "day=2024-02-01&guests=a,b+c&metadata%5Bk%5D=v&pets=1&pets=2"}},
-		{pets, "bookVisit", `{}`, []string{"POST /v2/visits", bearer, "Content-Type: application/x-www-form-urlencoded", ""}},
-		{pets, "cancelVisit", `{"day":"a/b"}`, []string{"POST /v2/visits/a%2Fb/cancel", bearer, ""}},
+			[]string{"POST /v2/visits", key, bearer, "Content-Type: application/x-www-form-urlencoded", "day=2024-02-01&guests=a,b+c&metadata%5Bk%5D=v&pets=1&pets=2"}},
+		{pets, "bookVisit", `{}`, []string{"POST /v2/visits", key, bearer, "Content-Type: application/x-www-form-urlencoded", ""}},
+		{pets, "cancelVisit", `{"day":"a/b"}`, []string{"POST /v2/visits/a%2Fb/cancel", key, bearer, ""}},
 		{shop, "orders_change", `{"id":"o1","body":{"id":"x","note":null}}`,
-			[]string{"PATCH /v2/orders/o1", "Content-Type: application/merge-patch+json", `{"id":"x","note":null}`}},
+			[]string{"PATCH /v2/orders/o1", key, "Content-Type: application/merge-patch+json", `{"id":"x","note":null}`}},
 		{shop, "orders_add", `{"lines":[{"sku":"a"},{"sku":"b","count":2}],"face":"😀"}`,
-			[]string{"POST /v2/orders", "Content-Type: application/json", `{"face":"😀","lines":[{"sku":"a"},{"sku":"b","count":2}]}`}},
-		{shop, "orders_add", `{}`, []string{"POST /v2/orders", ""}},
-		{shop, "search", `{"body":"birds"}`, []string{"POST /v2/search", "Content-Type: application/json", `"birds"`}},
-		{shop, "search", `{"body":{"not":{"all":[{"text":"x"}]}}}`, []string{"POST /v2/search", "Content-Type: application/json", `{"not":{"all":[{"text":"x"}]}}`}},
-		{shop, "post_ping", `{}`, []string{"POST /v2/ping", ""}},
+			[]string{"POST /v2/orders", key, "Content-Type: application/json", `{"face":"😀","lines":[{"sku":"a"},{"sku":"b","count":2}]}`}},
+		{shop, "orders_add", `{}`, []string{"POST /v2/orders", key, ""}},
+		{shop, "search", `{"body":"birds"}`, []string{"POST /v2/search", key, "Content-Type: application/json", `"birds"`}},
+		{shop, "search", `{"body":{"not":{"all":[{"text":"x"}]}}}`, []string{"POST /v2/search", key, "Content-Type: application/json", `{"not":{"all":[{"text":"x"}]}}`}},
+		{shop, "post_ping", `{}`, []string{"POST /v2/ping", key, ""}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.tool, func(t *testing.T) {

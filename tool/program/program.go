@@ -130,6 +130,7 @@ func newCommand(src tool.Source, d tool.ExecTool) (*command, error) {
 	c := &command{args: d.Command, env: src.Exec.Env, accepts: accepts, spec: tool.Spec{
 		Name: src.Name + "." + d.Name, Version: version, Description: d.Description, Input: d.Input, Output: d.Output,
 		Effect: cmp.Or(d.Effect, src.Effects[d.Name], polity.EffectExternal), Timeout: time.Duration(d.Timeout),
+		Receipt: cmp.Or(d.Receipt, src.Receipts[d.Name]),
 	}}
 	if c.spec.Description == "" {
 		c.spec.Description = "Runs " + strings.Join(d.Command, " ")
@@ -137,7 +138,7 @@ func newCommand(src tool.Source, d tool.ExecTool) (*command, error) {
 	if src.Exec.Sandbox != nil {
 		c.sandbox = *src.Exec.Sandbox
 	}
-	return c, c.spec.Check()
+	return c, errors.Join(c.spec.Check(), c.spec.CheckPathReceipt())
 }
 
 // checkCommand checks the words of a command as they are declared.

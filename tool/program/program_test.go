@@ -147,6 +147,7 @@ func TestDeclarations(t *testing.T) {
 		"is not allowed in a name":     {Allow: []string{"cat"}, Tools: []tool.ExecTool{{Name: "a b", Command: cat}}},
 		"input: ":                      {Allow: []string{"cat"}, Tools: []tool.ExecTool{{Name: "a", Command: cat, Input: json.RawMessage(`{"type":7}`)}}},
 		"output: ":                     {Allow: []string{"cat"}, Tools: []tool.ExecTool{{Name: "a", Command: cat, Output: json.RawMessage(`{"type":7}`)}}},
+		"receipt: path":                {Allow: []string{"cat"}, Tools: []tool.ExecTool{{Name: "a", Command: cat, Receipt: "X-Request-Id"}}},
 		"a limit is negative":          {Allow: []string{"cat"}, Tools: []tool.ExecTool{{Name: "a", Command: cat, Timeout: -1}}},
 		"files, network, limits or pr": {Allow: []string{"cat"}, Sandbox: &tool.Sandbox{Require: []tool.Protection{"all"}}, Tools: []tool.ExecTool{{Name: "a", Command: cat}}},
 	} {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"polity.run"
 	"polity.run/fault"
 	"polity.run/tool"
 	"polity.run/tool/dial"
@@ -165,8 +166,11 @@ func (r *request) header(q *http.Request, p *parts, key string) error {
 	if q.Body != nil {
 		q.Header.Set("Content-Type", cmp.Or(r.d.ContentType, typeJSON))
 	}
-	if r.d.KeyHeader != "" {
+	switch {
+	case r.d.KeyHeader != "":
 		q.Header.Set(r.d.KeyHeader, key)
+	case r.spec.Effect == polity.EffectExternal && q.Header.Get(keyHeader) == "": // for a service that can be asked what became of it, or looks at it by itself
+		q.Header.Set(keyHeader, key)
 	}
 	for name, value := range r.headers {
 		text, err := dial.Expand(value)

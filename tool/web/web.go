@@ -8,6 +8,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,6 +36,7 @@ const (
 	bodyMax   = 4 << 20 // bytes of an answer
 	version   = "1"
 	queryItem = 8 << 10 // bytes of one value in an address
+	keyHeader = "Idempotency-Key"
 )
 
 // Tools returns the tools of a source. It returns fault.Invalid saying what is wrong with the declaration, all at once. Nothing is connected yet.
@@ -145,7 +147,7 @@ func newRequest(src tool.Source, d tool.HTTPTool) (*request, error) {
 	}
 	s := tool.Spec{
 		Name: src.Name + "." + d.Name, Version: version, Description: description, Input: d.Input, Output: d.Output,
-		Effect: effect, Timeout: time.Duration(d.Timeout), OutputMax: bodyMax,
+		Effect: effect, Timeout: time.Duration(d.Timeout), OutputMax: bodyMax, Receipt: cmp.Or(d.Receipt, src.Receipts[d.Name]),
 	}
 	if err := s.Check(); err != nil {
 		return nil, err
@@ -176,6 +178,9 @@ func (r *request) Call(ctx context.Context, c tool.Call) (json.RawMessage, error
 	if err := r.accepts.Check(c.Input); err != nil {
 		return nil, fault.Invalid.New("tool %s: input: %w", r.spec.Name, err)
 	}
+	if r.spec.Effect == polity.EffectExternal {
+		ctx = dial.Once(ctx)
+	}
 	q, err := r.make(ctx, c)
 	if err != nil {
 		return nil, err
@@ -185,6 +190,9 @@ func (r *request) Call(ctx context.Context, c tool.Call) (json.RawMessage, error
 		return nil, r.lost(ctx, err)
 	}
 	defer a.Body.Close()
+	if c.Receipt != nil {
+		c.Receipt(r.proof(a))
+	}
 	body, err := io.ReadAll(io.LimitReader(a.Body, bodyMax+1))
 	if err != nil {
 		return nil, r.lost(ctx, err)
@@ -196,6 +204,21 @@ func (r *request) Call(ctx context.Context, c tool.Call) (json.RawMessage, error
 		return nil, fault.Exceeded("output", "tool %s: an answer of more than %d bytes", r.spec.Name, bodyMax)
 	}
 	return output(body), nil
+}
+
+// proof is what an answer's head proves: its status, the headers that name what was made, and the one that the declaration names.
+func (r *request) proof(a *http.Response) json.RawMessage {
+	proof := map[string]any{"status": a.StatusCode}
+	for _, name := range []string{"Location", "ETag", r.spec.Receipt} {
+		if text := a.Header.Get(name); text != "" {
+			proof[name] = strings.ToValidUTF8(text, "\uFFFD")
+		}
+	}
+	out, err := json.Marshal(proof)
+	if err != nil {
+		return nil // cannot be: numbers and texts are JSON
+	}
+	return out
 }
 
 // output is an answer as JSON: itself, or {"text": ...}, or null for none.

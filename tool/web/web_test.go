@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -203,6 +204,67 @@ func TestFieldsThatCannotGo(t *testing.T) {
 		_, err := Tools(tool.Source{Name: "s", HTTP: &tool.HTTP{Allow: []string{"x.com"}, Tools: []tool.HTTPTool{d}}})
 		if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: got %v, want %q", d, err, want)
+		}
+	}
+}
+
+// TestReceipts wants an answer's head to be its receipt, with the header that the declaration names, and an external request to carry its key.
+func TestReceipts(t *testing.T) {
+	var sent []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent = append(sent, r.Method+" "+r.Header.Get("Idempotency-Key"))
+		w.Header().Set("Location", "/orders/7")
+		w.Header().Set("ETag", `"v1"`)
+		w.Header().Set("X-Request-Id", "r-1")
+		w.WriteHeader(map[string]int{"/": http.StatusCreated, "/no": http.StatusConflict}[r.URL.Path])
+	}))
+	t.Cleanup(s.Close)
+	made, err := Tools(tool.Source{
+		Name: "s", Receipts: map[string]string{"no": "$.id"}, HTTP: &tool.HTTP{Allow: []string{strings.TrimPrefix(s.URL, "http://")}, Private: true, Tools: []tool.HTTPTool{
+			{Name: "yes", Method: "POST", URL: s.URL + "/", Receipt: "X-Request-Id"},
+			{Name: "no", Method: "PUT", URL: s.URL + "/no"},
+			{Name: "own", Method: "POST", URL: s.URL + "/", Effect: polity.EffectExternal, KeyHeader: "X-Idempotency-Key"},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for _, one := range made {
+		_, _ = one.Call(t.Context(), tool.Call{Key: "0-a#b", Receipt: func(raw json.RawMessage) { told = append(told, string(raw)) }})
+	}
+	want := []string{
+		`{"ETag":"\"v1\"","Location":"/orders/7","X-Request-Id":"r-1","status":201}`, `{"ETag":"\"v1\"","Location":"/orders/7","status":409}`,
+		`{"ETag":"\"v1\"","Location":"/orders/7","status":201}`,
+	}
+	if !slices.Equal(told, want) || !slices.Equal(sent, []string{"POST 0-a#b", "PUT ", "POST "}) || made[1].Spec().Receipt != "$.id" {
+		t.Errorf("told %q, sent %q", told, sent)
+	}
+}
+
+// TestSentOnce wants an external request that breaks off on a connection that was used before to be sent once, though it carries a key.
+func TestSentOnce(t *testing.T) {
+	posts := 0
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			posts++
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	t.Cleanup(s.Close)
+	made, err := Tools(tool.Source{Name: "s", HTTP: &tool.HTTP{Allow: []string{strings.TrimPrefix(s.URL, "http://")}, Private: true, Tools: []tool.HTTPTool{
+		{Name: "look", URL: s.URL}, {Name: "pay", Method: "POST", URL: s.URL}, {Name: "bare", Method: "POST", URL: s.URL, ContentType: tool.ContentNone},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range made[1:] {
+		if _, err := made[0].Call(t.Context(), tool.Call{}); err != nil {
+			t.Fatal(err)
+		}
+		posts = 0
+		if _, err := one.Call(t.Context(), tool.Call{Key: "0-a#b"}); !errors.Is(err, fault.Unknown) || posts != 1 {
+			t.Errorf("%s was sent %d times: %v", one.Spec().Name, posts, err)
 		}
 	}
 }

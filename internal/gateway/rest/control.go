@@ -130,3 +130,22 @@ func (s *Server) withFile(w http.ResponseWriter, r *http.Request, do func(path s
 	}
 	s.answer(w, http.StatusOK, answer)
 }
+
+func (s *Server) reconcile(w http.ResponseWriter, r *http.Request) {
+	var q client.Reconcile
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	found, err := Reconcile(r.Context(), s.engine, q)
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, found)
+}
+
+// Reconcile finds out what became of an effect, as a client asks for it.
+func Reconcile(ctx context.Context, e *engine.Engine, q client.Reconcile) (polity.Finding, error) {
+	return e.Reconcile(ctx, engine.Reconcile{Key: q.Key, Verdict: q.Verdict, By: q.By, Reason: q.Reason})
+}

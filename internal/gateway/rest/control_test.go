@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"polity.run"
+	"polity.run/agent"
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
@@ -89,5 +91,49 @@ func TestControl(t *testing.T) {
 		if !errors.Is(err, fault.Invalid) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestReconcile says through the door what became of an effect.
+func TestReconcile(t *testing.T) {
+	pay := &agent.Agent{
+		Name: "pay", Version: "1", Skills: skill("pay"), Effect: polity.EffectExternal,
+		Handle: func(context.Context, polity.Message) (json.RawMessage, error) {
+			return nil, fault.Timeout.New("no answer")
+		},
+	}
+	w := open(t, pay)
+	id := w.start(client.Request{Agent: "pay", Input: json.RawMessage(`1`)})
+	if _, err := w.client.Wait(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	key := polity.EffectKey(id, "do", 1)
+	for _, tc := range []struct {
+		q    client.Reconcile
+		want fault.Kind
+	}{
+		{client.Reconcile{Key: key}, fault.NotFound}, // nothing says how to ask
+		{client.Reconcile{Key: key, Verdict: polity.VerdictDone}, fault.Invalid},
+		{client.Reconcile{Key: key, Verdict: "maybe", By: "ada", Reason: "so"}, fault.Invalid},
+		{client.Reconcile{Key: "do", Verdict: polity.VerdictDone, By: "ada", Reason: "so"}, fault.Invalid},
+		{client.Reconcile{Key: "0-none#do", Verdict: polity.VerdictDone, By: "ada", Reason: "so"}, fault.NotFound},
+	} {
+		if _, err := w.client.Reconcile(t.Context(), tc.q); !errors.Is(err, tc.want) {
+			t.Errorf("%+v: got %v, want %s", tc.q, err, tc.want)
+		}
+	}
+	want := polity.Finding{Verdict: polity.VerdictDone, By: "ada", Reason: "it is in the statement"}
+	got, err := w.client.Reconcile(t.Context(), client.Reconcile{Key: key, Verdict: want.Verdict, By: want.By, Reason: want.Reason})
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v %s", err, diff)
+	}
+	var found *polity.Finding
+	if err := w.client.History(t.Context(), id, func(n polity.Notice) error {
+		if n.Finding != nil {
+			found = n.Finding
+		}
+		return nil
+	}); err != nil || found == nil || found.By != "ada" {
+		t.Errorf("%+v %v", found, err)
 	}
 }

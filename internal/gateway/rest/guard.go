@@ -69,6 +69,16 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
+// metrics answers with the page of metrics.
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
+	page, err := s.engine.Metrics()
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	page.ServeHTTP(w, r)
+}
+
 // local says whether a Host header names this server.
 func (s *Server) local(host string) bool {
 	name, port, err := net.SplitHostPort(host)

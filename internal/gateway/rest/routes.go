@@ -19,6 +19,7 @@ import (
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1", s.node)
+	mux.HandleFunc("GET /metrics", s.metrics)
 	mux.HandleFunc("GET /v1/runs", s.list)
 	mux.HandleFunc("POST /v1/runs", s.start)
 	mux.HandleFunc("GET /v1/runs/{id}", s.find)
@@ -40,6 +41,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/questions", s.answerQuestion)
 	mux.HandleFunc("POST /v1/memory", s.memory)
 	mux.HandleFunc("POST /v1/coordinate", s.coordinate)
+	mux.HandleFunc("POST /v1/reconcile", s.reconcile)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, fault.NotFound.New("rest: nothing answers to %s %.200q", r.Method, r.URL.Path))
 	})
@@ -98,7 +100,11 @@ func (s *Server) cancel(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
-	if err := s.engine.Cancel(r.Context(), id(r), q.Reason); err != nil {
+	end := s.engine.Cancel
+	if q.Now {
+		end = s.engine.Kill
+	}
+	if err := end(r.Context(), id(r), q.Reason); err != nil {
 		s.refuse(w, s.cause(err))
 		return
 	}

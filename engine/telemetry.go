@@ -1,0 +1,91 @@
+package engine
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"sync"
+
+	"polity.run/internal/run"
+	"polity.run/internal/telemetry"
+)
+
+// figures is the node's telemetry: begun at start if the environment asks for exports, or when the page of metrics is first asked for. Until then the
+// log is read by nobody.
+type figures struct {
+	cfg telemetry.Config
+
+	mu   sync.Mutex
+	t    *telemetry.Telemetry
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// telemetry says what the node's telemetry knows of it.
+func (e *Engine) telemetry(cfg Config) telemetry.Config {
+	return telemetry.Config{
+		Position: filepath.Join(e.state, "telemetry"), Version: cfg.Version, Log: cfg.Log,
+		Describe: func(d run.Digest, verb, agent, to string) telemetry.Subject { return e.catalog.describe(d, verb, to) },
+	}
+}
+
+// describe says what a release knows of an agent or a model; the zero Subject if it is not to be had.
+func (c *catalog) describe(d Digest, verb, to string) telemetry.Subject {
+	r, err := c.release(d)
+	if err != nil {
+		return telemetry.Subject{}
+	}
+	if verb == "think" {
+		for _, m := range r.doc.Models {
+			if m.Name == to {
+				return telemetry.Subject{Provider: string(m.API), Model: m.Model}
+			}
+		}
+		return telemetry.Subject{}
+	}
+	if a := r.agents[to]; a != nil {
+		return telemetry.Subject{Kind: string(a.def.Kind)}
+	}
+	return telemetry.Subject{}
+}
+
+func (f *figures) begin(ctx context.Context, p *run.Partition, export bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.t != nil {
+		return nil
+	}
+	t, err := telemetry.Open(ctx, f.cfg, export)
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(context.Background())
+	f.t, f.stop, f.done = t, stop, make(chan struct{})
+	go func() {
+		defer close(f.done)
+		if err := t.Run(running, p); err != nil && running.Err() == nil {
+			t.Log().Error("telemetry has stopped", "error", err)
+		}
+	}()
+	return nil
+}
+
+func (f *figures) end() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.t == nil {
+		return nil
+	}
+	f.stop()
+	<-f.done
+	return f.t.Close()
+}
+
+// Metrics is the page of the node's metrics in the text form of Prometheus. What happens is counted from the first call on, or from the start
+// if the node exports. It returns fault.Invalid for variables OTEL_* that cannot be understood.
+func (e *Engine) Metrics() (http.Handler, error) {
+	if err := e.figures.begin(context.Background(), e.part, false); err != nil {
+		return nil, err
+	}
+	return e.figures.t.Metrics(), nil
+}

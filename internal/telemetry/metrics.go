@@ -1,0 +1,140 @@
+package telemetry
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"polity.run/internal/run"
+)
+
+// metrics are the instruments. Their attributes are names of the release (agents, models, tools) and words of Polity's own, never a run's ID: their
+// number is bounded by what was installed.
+type metrics struct {
+	opened, ended      metric.Int64Counter
+	effects            metric.Int64Counter
+	commits, events    metric.Int64Counter
+	exported, failures metric.Int64Counter
+	cost               metric.Float64Counter
+	runTime, toolTime  metric.Float64Histogram
+	chatTime           metric.Float64Histogram
+	tokens             metric.Int64Histogram
+	live               metric.Int64Gauge
+	lag                metric.Float64Gauge
+}
+
+func newMetrics(m metric.Meter) (*metrics, error) {
+	var all metrics
+	b := builder{m: m}
+	all.opened = b.counter(metricRunsOpened, "{run}", "Runs that were opened")
+	all.ended = b.counter(metricRunsEnded, "{run}", "Runs that ended, by status")
+	all.effects = b.counter(metricEffects, "{effect}", "Things done outside of runs, by class and outcome")
+	all.commits = b.counter(metricCommits, "{commit}", "Commits of the log")
+	all.events = b.counter(metricEvents, "{event}", "Events in them")
+	all.exported = b.counter(metricExported, "{span}", "Spans that were exported")
+	all.failures = b.counter(metricFailures, "{export}", "Exports that failed, and are tried again")
+	all.runTime = b.histogram(metricRunDuration, "s", "From a run's opening to its end", secondBuckets)
+	all.toolTime = b.histogram(metricToolDuration, "s", "From asking for a tool to its result", secondBuckets)
+	all.chatTime = b.histogram(metricChatDuration, "s", "From asking a model to its answer", secondBuckets)
+	var err error
+	if all.cost, err = m.Float64Counter(metricCost, metric.WithUnit("USD"), metric.WithDescription("What models cost")); b.err == nil {
+		b.err = err
+	}
+	if all.tokens, err = m.Int64Histogram(metricTokens, metric.WithUnit("{token}"), metric.WithDescription("Tokens of one question to a model"),
+		metric.WithExplicitBucketBoundaries(tokenBuckets...)); b.err == nil {
+		b.err = err
+	}
+	if all.live, err = m.Int64Gauge(metricRunsLive, metric.WithUnit("{run}"), metric.WithDescription("Root runs that have not ended")); b.err == nil {
+		b.err = err
+	}
+	if all.lag, err = m.Float64Gauge(metricLag, metric.WithUnit("s"), metric.WithDescription("How long ago the last commit was accepted that these figures tell of, when they were made")); b.err == nil {
+		b.err = err
+	}
+	return &all, b.err
+}
+
+// builder keeps the first error.
+type builder struct {
+	m   metric.Meter
+	err error
+}
+
+func (b *builder) counter(name, unit, text string) metric.Int64Counter {
+	c, err := b.m.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(text))
+	if b.err == nil {
+		b.err = err
+	}
+	return c
+}
+
+func (b *builder) histogram(name, unit, text string, buckets []float64) metric.Float64Histogram {
+	h, err := b.m.Float64Histogram(name, metric.WithUnit(unit), metric.WithDescription(text), metric.WithExplicitBucketBoundaries(buckets...))
+	if b.err == nil {
+		b.err = err
+	}
+	return h
+}
+
+// commit counts one commit.
+func (m *metrics) commit(ctx context.Context, p *projector, c *run.Commit) {
+	m.commits.Add(ctx, 1)
+	m.lag.Record(ctx, time.Since(c.At).Seconds())
+	for i := range c.Facts {
+		if f := &c.Facts[i]; !f.Taken && f.Kind != "claim" {
+			m.events.Add(ctx, 1)
+			m.fact(ctx, p, f)
+		}
+	}
+}
+
+// fact counts one fact. It is called before the projector takes it, which forgets runs that end.
+func (m *metrics) fact(ctx context.Context, p *projector, f *run.Fact) {
+	switch f.Kind {
+	case "opened", "forked":
+		m.opened.Add(ctx, 1, metric.WithAttributes(attrAgent.String(f.Agent)))
+	case "finished":
+		r, ok := p.runs[f.Run]
+		if !ok {
+			return
+		}
+		m.ended.Add(ctx, 1, metric.WithAttributes(attrAgent.String(r.agent), attrStatus.String(f.Status)))
+		m.runTime.Record(ctx, f.At.Sub(r.at).Seconds(), metric.WithAttributes(attrAgent.String(r.agent), attrStatus.String(f.Status)))
+	case "result":
+		if f.Effect != nil {
+			m.effect(ctx, p, f)
+		}
+	}
+}
+
+func (m *metrics) effect(ctx context.Context, p *projector, f *run.Fact) {
+	e := f.Effect
+	outcome := "done"
+	var failed []attribute.KeyValue
+	if f.Fault != nil {
+		outcome = string(f.Fault.Kind)
+		failed = append(failed, errorType(f.Fault))
+	}
+	m.effects.Add(ctx, 1, metric.WithAttributes(attrEffect.String(string(e.Class)), attribute.String("outcome", outcome)))
+	took := f.At.Sub(e.Since).Seconds()
+	switch e.Verb {
+	case "call":
+		m.toolTime.Record(ctx, took, metric.WithAttributes(append(failed, attrTool.String(e.To))...))
+	case "think":
+		r := p.runs[f.Run]
+		about := p.describe(r.release, e.Verb, r.agent, e.To)
+		on := append(failed, attrOperation.String(opChat), attrModel.String(model(about, e.To)), attrProvider.String(about.Provider))
+		m.chatTime.Record(ctx, took, metric.WithAttributes(on...))
+		with := func(extra ...attribute.KeyValue) metric.MeasurementOption {
+			return metric.WithAttributes(append(extra, attrModel.String(model(about, e.To)), attrProvider.String(about.Provider))...)
+		}
+		if f.Usage.Tokens() > 0 {
+			m.tokens.Record(ctx, f.Usage.InputTokens, with(attrOperation.String(opChat), attrTokenType.String("input")))
+			m.tokens.Record(ctx, f.Usage.OutputTokens, with(attrOperation.String(opChat), attrTokenType.String("output")))
+		}
+		if f.Usage.MicroUSD > 0 {
+			m.cost.Add(ctx, float64(f.Usage.MicroUSD)/1e6, with(attrAgent.String(r.agent)))
+		}
+	}
+}
