@@ -18,6 +18,8 @@ import (
 // OnMax is how many sources of requests a manifest may declare.
 const OnMax = 100
 
+const keyMax = 64 // bytes of a key's value; of a longer one its hash is the key
+
 // On is a source of requests: what polity watch watches, and who is asked about it. It is no part of the release: what is
 // watched is not what is run.
 type On struct {
@@ -258,6 +260,9 @@ func (o On) About(e environ.Published) string {
 		return ""
 	}
 	value, _ := polity.Published(e).Field(o.By) // those without it are of one key, too
+	if len(value) > keyMax {
+		value = string(polity.NewRunID(0, []byte(value)))
+	}
 	return o.By + " " + value
 }
 
