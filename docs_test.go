@@ -294,6 +294,9 @@ var shellWord = regexp.MustCompile(`"[^"]*"|'[^']*'|\S+`)
 
 // understood asks for the help of a command line. A group's help shows that a word after its name is no command of it.
 func understood(args []string) error {
+	if i := slices.Index(args, "--"); i >= 0 { // what follows is another program's
+		args = args[:i]
+	}
 	var out, complaints bytes.Buffer
 	code := cli.Main(context.Background(), append(slices.Clone(args), "--help"), strings.NewReader(""), &out, io.MultiWriter(&out, &complaints))
 	if code != 0 {

@@ -187,6 +187,7 @@ type Published struct {
 	ID    string          `json:"id"` // of the sender
 	Data  json.RawMessage `json:"data"`
 	At    time.Time       `json:"at"`
+	Seq   uint64          `json:"seq"` // position among all events of the node
 }
 
 // Waiting is one thing that a run waits for.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/url"
-	"strconv"
 
 	"polity.run"
 )
@@ -29,19 +27,11 @@ type Event struct {
 	Data  json.RawMessage `json:"data,omitempty"`
 }
 
-// Topics is the answer to a question for what was published.
-type Topics struct {
-	Events []polity.Published `json:"events"`
-	Next   uint64             `json:"next"` // the position after them
-}
-
-// Published returns what was published on the topics of a pattern after a position, in order, and the position up to which the node looked: ask
-// again with that, until it stays the same. A position that is larger than any gives the last one.
-func (c *Client) Published(ctx context.Context, pattern string, after uint64) (list []polity.Published, next uint64, err error) {
-	var answer Topics
-	path := "/v1/topics?topic=" + url.QueryEscape(pattern) + "&after=" + strconv.FormatUint(after, 10)
-	err = c.call(ctx, http.MethodGet, path, nil, &answer)
-	return answer.Events, answer.Next, err
+// Topics does one thing with the node's topics: see polity.TopicsRequest. It returns fault.Invalid for what cannot be, fault.NotFound for what is not
+// there, fault.Conflict for a cursor or a group of another topic, and fault.Full if there are too many of them.
+func (c *Client) Topics(ctx context.Context, q polity.TopicsRequest) (a polity.TopicsAnswer, err error) {
+	err = c.call(ctx, http.MethodPost, "/v1/topics/ask", q, &a)
+	return a, err
 }
 
 // Pause lets nothing new begin in a run until it is resumed. It returns fault.NotFound if there is no such run, and fault.Conflict if it has

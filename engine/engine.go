@@ -87,6 +87,7 @@ type Engine struct {
 	catalog *catalog
 	part    *run.Partition
 	views   views
+	topics  *stream
 	figures figures
 	own     Digest // the release of Config.Agents
 	// contracts is nil until the store is open: what is installed before is looked at then.
@@ -189,7 +190,11 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	e.catalog.topics.open(e.part)
+	e.topics = newStream(e.bus, e.part, cfg.Log)
+	e.catalog.topics.open(e.topics)
+	if err := e.topics.resume(ctx, e.state); err != nil {
+		return err
+	}
 	e.views.log = cfg.Log
 	e.figures.cfg = e.telemetry(cfg)
 	if cfg.View {
@@ -229,6 +234,9 @@ func (e *Engine) Close() error {
 	err := errors.Join(e.views.close(), e.figures.end())
 	if e.part != nil {
 		err = errors.Join(err, e.part.Close())
+	}
+	if e.topics != nil {
+		e.topics.close() // after the partition: no effect in flight ends because of it
 	}
 	if e.catalog != nil {
 		err = errors.Join(err, e.catalog.servers.close())

@@ -10,7 +10,6 @@ import (
 	"polity.run"
 	"polity.run/agent"
 	"polity.run/fault"
-	"polity.run/internal/run"
 	"polity.run/internal/work"
 )
 
@@ -24,41 +23,8 @@ func (e *Engine) Signal(ctx context.Context, id polity.RunID, name, signalID str
 	return e.part.Signal(ctx, id, name, signalID, data)
 }
 
-// Publish gives an event to every run that awaits it: see run.Partition.Publish. The same id on the same topic again is the same event.
-func (e *Engine) Publish(ctx context.Context, topic, id string, data json.RawMessage) error {
-	return e.part.Publish(ctx, topic, id, data)
-}
-
 // Wake has the node look at Config.Now again, after it jumped.
 func (e *Engine) Wake() { e.part.Wake() }
-
-// Published returns what was published on the topics of a pattern after a position, and the position after it: see run.Partition.Published.
-func (e *Engine) Published(ctx context.Context, pattern string, after uint64) (list []polity.Published, next uint64, err error) {
-	return e.part.Published(ctx, pattern, after)
-}
-
-// publisher publishes what agents tell, once there is a partition: its effects begin before that is returned.
-type publisher struct {
-	ready chan struct{}
-	part  *run.Partition // once ready is closed
-}
-
-func (p *publisher) open(part *run.Partition) {
-	p.part = part
-	close(p.ready)
-}
-
-func (p *publisher) publish(ctx context.Context, topic, id string, data json.RawMessage) error {
-	if p.ready == nil {
-		return fault.Unavailable.New("publish: nobody can be told outside of a node; see: polity topics publish")
-	}
-	select {
-	case <-p.ready:
-		return p.part.Publish(ctx, topic, id, data)
-	case <-ctx.Done():
-		return fault.Cancelled.New("publish: %w", context.Cause(ctx))
-	}
-}
 
 // signals makes the check of the signals that an agent declares; nil if it declares none.
 func signals(agent polity.AgentName, declared map[string]json.RawMessage) (func(name string, data json.RawMessage) error, error) {

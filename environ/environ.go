@@ -24,6 +24,8 @@ type Observation struct {
 	ID string `json:"id"`
 	// Time is when it was seen, or when it was planned.
 	Time time.Time `json:"time"`
+	// Key names what it is about: observations of one key are handled one after another, in order. "" is nothing.
+	Key string `json:"key,omitempty"`
 	// Input is a JSON object that says what was seen.
 	Input json.RawMessage `json:"input"`
 }

@@ -22,7 +22,7 @@ type board struct {
 func (b *board) topic() environ.Topic {
 	return environ.Topic{
 		Pattern: "orders.*",
-		Read: func(_ context.Context, _ string, after uint64) ([]environ.Published, uint64, error) {
+		Read: func(_ context.Context, _ string, after uint64, _ time.Duration) ([]environ.Published, uint64, error) {
 			n := min(after, uint64(len(b.list)))
 			next := min(n+2, uint64(len(b.list))) // two at a time
 			return slices.Clone(b.list[n:next]), next, nil
@@ -34,7 +34,9 @@ func (b *board) topic() environ.Topic {
 
 func (b *board) publish(ids ...string) {
 	for _, id := range ids {
-		b.list = append(b.list, environ.Published{Topic: "orders.placed", ID: id, Data: []byte(`{"order":1}`), At: time.Unix(1, 0)})
+		n := len(b.list)
+		at := time.Unix(int64(n), 0)
+		b.list = append(b.list, environ.Published{Topic: "orders.placed", ID: id, Data: []byte(`{"order":1}`), At: at, Seq: uint64(n + 1)})
 	}
 }
 
@@ -92,5 +94,56 @@ func TestTopic(t *testing.T) {
 	}
 	if _, err := (environ.Topic{Pattern: "x"}).Open(); !errors.Is(err, fault.Invalid) {
 		t.Errorf("a topic that nobody reads: %v", err)
+	}
+}
+
+// TestTopicBatches sees the same batches however often it begins anew, by time and by number, of what is wanted.
+func TestTopicBatches(t *testing.T) {
+	b := &board{known: true}
+	b.publish("a", "b", "c", "no", "d", "e", "f", "g", "h") // a second apart
+	topic := b.topic()
+	topic.Batch, topic.Within = 3, 5*time.Second
+	topic.Want = func(e environ.Published) bool { return e.ID != "no" }
+	var seen []string
+	refuse := 0
+	emit := func(_ context.Context, o environ.Observation) error {
+		if refuse--; refuse == 0 {
+			return fault.Unavailable.New("no room")
+		}
+		seen = append(seen, o.ID)
+		return nil
+	}
+	want := []string{"orders.* 1-3", "orders.* 5-7", "orders.* 8-9"}
+	for refuse = range 5 {
+		seen, b.position = nil, 0
+		for range 2 {
+			s, err := topic.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Once(t.Context(), emit); err == nil {
+				break
+			}
+		}
+		slices.Sort(seen)
+		if seen = slices.Compact(seen); !slices.Equal(seen, want) || b.position != 9 {
+			t.Errorf("saw %q up to %d", seen, b.position)
+		}
+	}
+	topic.Batch, topic.Within = 100, 2*time.Second
+	b.position, seen, refuse = 0, nil, 0
+	s, err := topic.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Once(t.Context(), emit); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"orders.* 1-2", "orders.* 3-3", "orders.* 5-6", "orders.* 7-8", "orders.* 9-9"}; !slices.Equal(seen, want) {
+		t.Errorf("by time: %q", seen)
+	}
+	topic.Within = 0
+	if _, err := topic.Open(); !errors.Is(err, fault.Invalid) {
+		t.Errorf("batches without a time: %v", err)
 	}
 }

@@ -18,6 +18,8 @@ import (
 // OnMax is how many sources of requests a manifest may declare.
 const OnMax = 100
 
+const keyMax = 64 // bytes of a key's value; of a longer one its hash is the key
+
 // On is a source of requests: what polity watch watches, and who is asked about it. It is no part of the release: what is
 // watched is not what is run.
 type On struct {
@@ -31,8 +33,12 @@ type On struct {
 	// One of these is set.
 	Folder   *environ.Folder
 	Schedule *environ.Schedule
-	Topic    string // pattern of topics
-	Lines    bool   // of standard input
+	Topic    string // pattern of topics; what follows belongs to it
+	Where    string // condition on its events: polity.ParseWhere
+	By       string // field of them, of which those with the same value are handled one after another: polity.CheckField
+	Batch    int    // events that are one request at most, if they were published Within a time of the first; 0 for each alone
+	Within   time.Duration
+	Lines    bool // of standard input
 }
 
 // catchUpWord is an environ.CatchUp.
@@ -53,11 +59,20 @@ type occasion struct {
 	Zone    string      `json:"zone,omitempty" of:"cron" jsonschema:"Time zone of it, as in Europe/Berlin; default UTC."`
 	CatchUp catchUpWord `json:"catch_up,omitempty" of:"every,cron" jsonschema:"What becomes of the times at which nobody watched: none, one request for the last of them, or all since it was first watched, at most 100; default none."`
 	Topic   string      `json:"topic,omitempty" jsonschema:"Topic whose events are requests, as in orders.placed; * stands for any one word of it, and > at the end for one and more."`
+	Where   string      `json:"where,omitempty" of:"topic" jsonschema:"Condition on its events, as in data.total > 100 and topic == \"orders.placed\"; default all of them."`
+	Key     string      `json:"key,omitempty" of:"topic" jsonschema:"Field of its events, as in data.order: those with the same value are handled one after another, in order. The skill that is asked needs arrival: queue."`
+	Batch   *batch      `json:"batch,omitempty" of:"topic" jsonschema:"How many events are one request."`
 	Lines   bool        `json:"lines,omitempty" jsonschema:"Whether each line of standard input is a request."`
 	Agent   word        `json:"agent,omitempty" jsonschema:"Agent that is asked; default the one that a request goes to."`
 	Skill   word        `json:"skill,omitempty" jsonschema:"Skill that is asked of it; it may be left out if the agent has one."`
 	Input   value       `json:"input,omitempty" jsonschema:"Object that is asked, with every and cron; with folder, topic and lines its fields are added to what was observed."`
 	In      string      `json:"in,omitempty" jsonschema:"Folder that the run may read, relative to the manifest's folder; default the watched one."`
+}
+
+// batch says which events of a topic are one request.
+type batch struct {
+	Max    *int     `json:"max,omitempty" jsonschema:"Most events of one request, up to 1000; default 100."`
+	Within duration `json:"within" jsonschema:"Time since the first of them in which the others were published, as in 5s; up to 1h."`
 }
 
 // occasionKinds are the fields that tell what is watched.
@@ -150,6 +165,7 @@ func (b *builder) occasion(w *occasion, at, main string) On {
 		if err := polity.CheckPattern(w.Topic); err != nil && !b.log.doubts(at+".topic") {
 			b.add(at+".topic", err.Error(), "")
 		}
+		b.stream(&o, w, at)
 	default:
 		o.Lines = w.Lines
 		if !w.Lines && !b.log.doubts(at+".lines") {
@@ -157,6 +173,52 @@ func (b *builder) occasion(w *occasion, at, main string) On {
 		}
 	}
 	return o
+}
+
+// stream checks how the events of a topic are handled.
+func (b *builder) stream(o *On, w *occasion, at string) {
+	o.Where, o.By = w.Where, w.Key
+	if w.Where != "" {
+		if _, err := polity.ParseWhere(w.Where); err != nil {
+			b.add(at+".where", err.Error(), "")
+		}
+	}
+	if w.Key != "" {
+		if err := polity.CheckField(w.Key); err != nil {
+			b.add(at+".key", err.Error(), "")
+		}
+		b.queues(o, at)
+	}
+	if w.Batch == nil {
+		return
+	}
+	o.Batch, o.Within = 100, time.Duration(w.Batch.Within)
+	if w.Batch.Max != nil {
+		o.Batch = *w.Batch.Max
+	}
+	switch {
+	case w.Key != "":
+		b.add(at+".batch", "events of one key are handled one after another, and those of a batch at once", "delete key or batch")
+	case o.Batch < 1 || o.Batch > environ.BatchMax:
+		b.add(at+".batch.max", fmt.Sprintf("%d events; want 1 to %d", o.Batch, environ.BatchMax), "")
+	case o.Within <= 0 || o.Within > environ.BatchWithinMax:
+		if !b.log.doubts(at + ".batch") {
+			b.add(at+".batch", fmt.Sprintf("within %s; want more than 0, up to %s", o.Within, environ.BatchWithinMax), "write it as in within: 5s")
+		}
+	}
+}
+
+// queues checks that runs about one key wait for each other.
+func (b *builder) queues(o *On, at string) {
+	d := b.defs[o.Agent]
+	if d == nil {
+		return // reported
+	}
+	for _, s := range d.Skills {
+		if (s.Name == o.Skill || o.Skill == "" && len(d.Skills) == 1) && s.Arrival != polity.ArrivalQueue {
+			b.add(at+".key", fmt.Sprintf("skill %s of %s does not let a request wait for those before it", s.Name, o.Agent), "write arrival: queue into the skill")
+		}
+	}
 }
 
 // asked checks who is asked.
@@ -181,6 +243,27 @@ func (b *builder) asked(o *On, at string) {
 	case len(skills) > 1:
 		b.add(at, fmt.Sprintf("agent %s has %d skills", o.Agent, len(skills)), "add skill: one of "+strings.Join(skills, ", "))
 	}
+}
+
+// Wants says which events of the topic are requests; nil for all.
+func (o On) Wants() func(environ.Published) bool {
+	if o.Where == "" {
+		return nil
+	}
+	where, err := polity.ParseWhere(o.Where)
+	return func(e environ.Published) bool { return err == nil && where.Holds(polity.Published(e)) }
+}
+
+// About is what an event is handled one after another by; "" for nothing.
+func (o On) About(e environ.Published) string {
+	if o.By == "" {
+		return ""
+	}
+	value, _ := polity.Published(e).Field(o.By) // those without it are of one key, too
+	if len(value) > keyMax {
+		value = string(polity.NewRunID(0, []byte(value)))
+	}
+	return o.By + " " + value
 }
 
 // Under returns o with its folders as they are seen from where the manifest's folder is dir.
@@ -210,6 +293,9 @@ func (o On) Key() string {
 		what = fmt.Sprintf("cron %q zone %q", strings.Join(strings.Fields(o.Schedule.Cron), " "), o.Schedule.Zone)
 	case o.Topic != "":
 		what = fmt.Sprintf("topic %q", o.Topic)
+		if o.Where != "" || o.Batch > 0 {
+			what += fmt.Sprintf(" where %q batch %d within %s", o.Where, o.Batch, o.Within)
+		}
 	case o.Schedule != nil:
 		what = "every " + o.Schedule.Every.String()
 	}

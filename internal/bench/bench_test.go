@@ -104,3 +104,21 @@ func BenchmarkHierarchy(b *testing.B) {
 		}
 	}
 }
+
+// TestTopics wants every event that is published to reach its reader; how fast is not for a test to say.
+func TestTopics(t *testing.T) {
+	points, err := Topics(context.Background(), Config{
+		Dir: t.TempDir(), Sync: []engine.Sync{engine.SyncOS}, At: []int{4}, Rounds: 2, Window: 20 * time.Millisecond,
+	}, []int{1, 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(points) != 3 {
+		t.Fatalf("%d points", len(points))
+	}
+	for _, p := range points {
+		if p.Rate <= 0 || p.Ratio <= 0 || p.P95 < p.P50 {
+			t.Errorf("%+v", p)
+		}
+	}
+}

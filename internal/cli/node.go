@@ -36,7 +36,7 @@ type node interface {
 	Pause(ctx context.Context, id polity.RunID, reason string) error
 	Signal(ctx context.Context, id polity.RunID, name, signalID string, data json.RawMessage) error
 	Publish(ctx context.Context, topic, id string, data json.RawMessage) error
-	Published(ctx context.Context, pattern string, after uint64) (list []polity.Published, next uint64, err error)
+	Topics(ctx context.Context, q polity.TopicsRequest) (polity.TopicsAnswer, error)
 	Questions(ctx context.Context) ([]polity.Question, error)
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
 	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)

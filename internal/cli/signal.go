@@ -109,15 +109,6 @@ func (a *app) newRunsPause() *cobra.Command {
 	return cmd
 }
 
-func (a *app) newTopics() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "topics", Short: "Publish events", Args: noSubcommand, RunE: help,
-		Long: "Publish events on topics, for every run that awaits them.", Example: "  polity topics publish orders.placed --data '{\"order\": 17}'",
-	}
-	cmd.AddCommand(a.newTopicsPublish())
-	return cmd
-}
-
 const publishHelp = `Publish an event: every run that awaits it now gets it, and "polity watch" opens a run for
 it where a manifest says so. Who begins to wait later does not.
 

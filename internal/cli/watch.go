@@ -237,11 +237,10 @@ func (w *watcher) add(on manifest.On, dir string) error {
 		plan.Since = func(now time.Time) (time.Time, error) { return w.box.since(w.manifest.Release.Name, o.Key(), now) }
 		o.source, err = plan.Open()
 	case on.Topic != "":
-		o.source, err = environ.Topic{
-			Pattern: on.Topic, Read: w.published,
-			Load: func() (uint64, bool, error) { return w.box.position(w.manifest.Release.Name, o.Key()) },
-			Keep: func(at uint64) error { return w.box.keep(w.manifest.Release.Name, o.Key(), at) },
-		}.Open()
+		t := w.topic(on)
+		t.Load = func() (uint64, bool, error) { return w.box.position(w.manifest.Release.Name, o.Key()) }
+		t.Keep = func(at uint64) error { return w.box.keep(w.manifest.Release.Name, o.Key(), at) }
+		o.source, err = t.Open()
 	default:
 		for _, other := range w.origins {
 			if other.Lines {
@@ -263,6 +262,11 @@ func (w *watcher) add(on manifest.On, dir string) error {
 	return nil
 }
 
+// topic is a topic that is watched, without where its position is kept.
+func (w *watcher) topic(on manifest.On) environ.Topic {
+	return environ.Topic{Pattern: on.Topic, Want: on.Wants(), Key: on.About, Batch: on.Batch, Within: on.Within, Read: w.published}
+}
+
 // request is the request about what was seen. Its run's ID goes by what was seen and who is asked, not by the release: what was
 // seen once is not done again because a prompt has changed.
 func (w *watcher) request(o *origin, seen environ.Observation) (client.Request, error) {
@@ -270,8 +274,16 @@ func (w *watcher) request(o *origin, seen environ.Observation) (client.Request, 
 	input, err := o.ask(seen.Input)
 	return client.Request{
 		ID: id, Release: &w.manifest.Release, Files: w.manifest.Blobs, Agent: o.Agent, Skill: o.Skill,
-		Input: input, Folder: o.folder, Bounds: w.bounds,
+		Input: input, Folder: o.folder, Bounds: w.bounds, Conversation: conversation(seen.Key),
 	}, err
+}
+
+// conversation is the one of the runs about a key: their skill lets one begin when those before it have ended.
+func conversation(key string) string {
+	if key == "" {
+		return ""
+	}
+	return "about " + key
 }
 
 // ask is what is asked about what was seen.

@@ -11,13 +11,17 @@ import (
 	"time"
 
 	"polity.run"
+	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/environ"
 	"polity.run/fault"
 	"polity.run/manifest"
 )
 
-const seenShown = 40 // columns of an observation's ID that are shown
+const (
+	seenShown = 40                     // columns of an observation's ID that are shown
+	fullEvery = 200 * time.Millisecond // between two looks whether there is room
+)
 
 // watcher has an organization asked about what its origins see.
 type watcher struct {
@@ -30,7 +34,7 @@ type watcher struct {
 	slots    chan struct{} // one for each run that may go on at the same time
 	box      outbox
 
-	read func(ctx context.Context, pattern string, after uint64) ([]polity.Published, uint64, error) // of the shift's node
+	topics func(ctx context.Context, q polity.TopicsRequest) (polity.TopicsAnswer, error) // of the shift's node
 
 	asked map[string]bool // open questions to people that were told
 
@@ -95,7 +99,7 @@ func (w *watcher) shift(whole context.Context) (err error) {
 	defer closeInto(&err, n)
 	ctx, stop := context.WithCancelCause(whole)
 	s := &shift{watcher: w, node: n, stop: stop}
-	w.read = n.Published
+	w.topics = n.Topics
 	var around sync.WaitGroup
 	defer func() { stop(nil); s.runs.Wait(); around.Wait() }()
 	switch n := n.(type) {
@@ -117,12 +121,12 @@ func (w *watcher) shift(whole context.Context) (err error) {
 }
 
 // published reads what was published from whichever node there is.
-func (w *watcher) published(ctx context.Context, pattern string, after uint64) (list []environ.Published, next uint64, err error) {
-	events, next, err := w.read(ctx, pattern, after)
-	for _, e := range events {
+func (w *watcher) published(ctx context.Context, pattern string, after uint64, wait time.Duration) (list []environ.Published, next uint64, err error) {
+	a, err := w.topics(ctx, polity.TopicsRequest{Read: &polity.TopicRead{Topic: pattern, After: after, Wait: wait}})
+	for _, e := range a.Events {
 		list = append(list, environ.Published(e))
 	}
-	return list, next, err
+	return list, a.Next, err
 }
 
 // mind stops the shift when its node stops by itself.
@@ -197,7 +201,7 @@ func (s *shift) accept(ctx context.Context, o *origin, seen environ.Observation)
 		e.Event = "resumed"
 		err = s.node.Resume(ctx, r.ID)
 	} else if err = s.box.put(r.ID, awaited{s.manifest.Release.Name, o.Key(), seen}); err == nil {
-		_, err = s.node.Start(ctx, r)
+		err = s.start(ctx, r)
 	}
 	if err == nil {
 		err = s.tell(e)
@@ -208,6 +212,21 @@ func (s *shift) accept(ctx context.Context, o *origin, seen environ.Observation)
 	}
 	s.runs.Go(func() { s.follow(ctx, e) })
 	return nil
+}
+
+// start opens a run. If too many wait for those before them, about the same thing, it is opened when some have ended.
+func (s *shift) start(ctx context.Context, r client.Request) error {
+	for {
+		_, err := s.node.Start(ctx, r)
+		if r.Conversation == "" || !errors.Is(err, fault.Full) {
+			return err
+		}
+		select {
+		case <-time.After(fullEvery):
+		case <-ctx.Done():
+			return fault.Cancelled.New("watch: %w", context.Cause(ctx))
+		}
+	}
 }
 
 // claim says whether nobody here follows the run yet, and has it followed.

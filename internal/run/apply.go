@@ -28,7 +28,7 @@ func (c *core) apply(rec *record, seq uint64) {
 	}
 	switch rec.kind {
 	case recPublished:
-		c.published(rec, seq)
+		c.published(rec)
 		return
 	case recImported:
 		c.imported(rec, seq)

@@ -24,6 +24,7 @@ type event struct {
 	name string // of the signal, or the topic
 	id   string // the sender's: the same twice is once
 	data json.RawMessage
+	seq  uint64 // position in the stream of topics; 0 for a signal
 }
 
 func (e *event) hash() requestHash {
@@ -83,7 +84,7 @@ type waits struct {
 	topics  map[string]map[*wait]struct{}
 	signals map[polity.RunID]*mailbox
 	events  known  // that were published
-	last    uint64 // commit of the last of them
+	taken   uint64 // position in the stream of topics up to which they are in the log
 	owed    []*wait
 }
 
@@ -280,7 +281,7 @@ func (c *core) takes(r *run, e *event) error {
 }
 
 func (c *core) signalled(r *run, rec *record) {
-	e := &event{rec.name, rec.id, bytes.Clone(rec.data.data)} // the record is used again
+	e := &event{name: rec.name, id: rec.id, data: bytes.Clone(rec.data.data)} // the record is used again
 	box := c.waits.mailbox(r.id)
 	box.ids.note(e.id, e.hash(), signalIDsMax)
 	c.tell(r.tree, polity.Notice{Kind: "signalled", Run: r.id, To: e.name})
@@ -292,10 +293,15 @@ func (c *core) signalled(r *run, rec *record) {
 	box.bytes += len(e.data)
 }
 
-// publish gives everyone who waits for it an event. answer is called when that is durable.
+// publish gives everyone who waits for it an event of the stream of topics. Its position is in the same commit, so one that is given again
+// after a crash is known. answer is called when that is durable.
 func (c *core) publish(e *event, answer func(error)) {
 	if c.dead != nil {
 		answer(c.dead)
+		return
+	}
+	if e.seq > 0 && e.seq <= c.waits.taken {
+		c.answer(answer)
 		return
 	}
 	switch before, err := c.waits.events.before(e.topicID(), e.hash()); {
@@ -303,16 +309,16 @@ func (c *core) publish(e *event, answer func(error)) {
 		c.decline(fault.Conflict.New("run: event on %s: %w", e.name, err), answer)
 		return
 	case !before:
-		c.write(&record{kind: recPublished, name: e.name, id: e.id, data: payload{data: e.data}})
+		c.write(&record{kind: recPublished, name: e.name, id: e.id, data: payload{data: e.data}, place: e.seq})
 	}
 	c.answer(answer)
 }
 
 func (e *event) topicID() string { return e.name + " " + e.id }
 
-func (c *core) published(rec *record, seq uint64) {
-	c.waits.last = seq
-	e := &event{rec.name, rec.id, bytes.Clone(rec.data.data)}
+func (c *core) published(rec *record) {
+	c.waits.taken = max(c.waits.taken, rec.place)
+	e := &event{name: rec.name, id: rec.id, data: bytes.Clone(rec.data.data)}
 	c.waits.events.note(e.topicID(), e.hash(), eventIDsMax)
 	for _, w := range c.waits.awaiting(e) {
 		c.got(w, e)

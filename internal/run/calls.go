@@ -186,25 +186,11 @@ func (p *Partition) Pause(ctx context.Context, id polity.RunID, reason string) e
 // fault.Invalid for a signal that the run's agent does not declare or whose data its schema refuses, fault.Conflict if the run has ended or the
 // id came with something else, and fault.Full if the run has too many signals that it has not awaited.
 func (p *Partition) Signal(ctx context.Context, id polity.RunID, name, signalID string, data json.RawMessage) error {
-	e := &event{name, signalID, nonNil(data)}
+	e := &event{name: name, id: signalID, data: nonNil(data)}
 	if err := e.check(polity.CheckSignal); err != nil {
 		return fault.Of(err).Kind.New("run: signal: %w", err)
 	}
 	return p.call(ctx, func(c *core, done func(error)) { c.signal(id, e, done) })
-}
-
-// Publish gives an event to every run that awaits it now, and returns when it is durable; the runs get it then, however many they are. The same
-// id on the same topic again, among the last 10,000 events, is the same event: it counts once. It returns fault.Invalid for what is no topic,
-// and fault.Conflict if the id came with something else.
-func (p *Partition) Publish(ctx context.Context, topic, id string, data json.RawMessage) error {
-	e := &event{topic, id, nonNil(data)}
-	if err := e.check(polity.CheckTopic); err != nil {
-		return fault.Of(err).Kind.New("run: publish: %w", err)
-	}
-	if err := p.room(); err != nil {
-		return err
-	}
-	return p.call(ctx, func(c *core, done func(error)) { c.publish(e, done) })
 }
 
 // Cancel asks a run and everything below it to end, and returns when that is durable. What has something to undo undoes it first: see

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -117,6 +118,7 @@ type record struct {
 	run     polity.RunID
 	name    string // command, with began and result; signal or topic, with signalled and published
 	id      string // of what was signalled or published
+	place   uint64 // of what was published, in the stream of topics; 0 in older logs
 	attempt int
 	request requestHash
 	data    payload
@@ -333,6 +335,9 @@ func appendRecord(b []byte, r *record) []byte {
 		b = appendText(b, r.name)
 		b = appendText(b, r.id)
 		b = appendPayload(b, r.data)
+		if r.place > 0 {
+			b = binary.AppendUvarint(b, r.place)
+		}
 	case recResumed:
 	case recForked:
 		b = append(b, r.release[:]...)
@@ -656,6 +661,9 @@ func (r *reader) record(rec *record) {
 	case recSignalled, recPublished:
 		rec.name, rec.id = r.text(), r.text()
 		rec.data = r.payload()
+		if rec.kind == recPublished && len(r.b) > 0 {
+			rec.place = r.uvarint(math.MaxUint64)
+		}
 	case recForked:
 		rec.release = r.digest()
 		rec.agent, rec.request = r.text(), r.hash()

@@ -1,41 +1,50 @@
 package run
 
 import (
-	"bytes"
 	"context"
+	"encoding/json"
 
 	"polity.run"
-	"polity.run/internal/bus"
+	"polity.run/fault"
 )
 
-// publishedSpan is how many commits are looked through at once.
-const publishedSpan = 10_000
-
-// Published returns what was published on the topics of a pattern after a commit of the log, in order, and the commit up to which it looked: ask
-// again with that, until it stays the same. After the last commit there is nothing, and it is returned.
-func (p *Partition) Published(ctx context.Context, pattern string, after uint64) (list []polity.Published, next uint64, err error) {
-	if err := polity.CheckPattern(pattern); err != nil {
-		return nil, 0, err
+// Admit says whether an event may be published, and whether it was already: the same id on the same topic, among the last 10,000 events. It
+// returns fault.Invalid for what is no topic or no JSON, fault.Conflict if the id came with something else, and fault.Full if there is no room for
+// more.
+func (p *Partition) Admit(ctx context.Context, topic, id string, data json.RawMessage) (before bool, err error) {
+	e := &event{name: topic, id: id, data: nonNil(data)}
+	if err := e.check(polity.CheckTopic); err != nil {
+		return false, fault.Of(err).Kind.New("run: publish: %w", err)
 	}
-	type place struct{ tip, last uint64 }
-	at, err := ask(ctx, p, func(c *core, reply func(place, error)) {
-		c.answer(func(err error) { reply(place{c.seq, c.waits.last}, err) })
-	})
-	if err != nil || after >= at.last {
-		return nil, at.tip, err
+	if err := p.room(); err != nil {
+		return false, err
 	}
-	next = min(at.tip, after+publishedSpan)
-	var f frame
-	err = p.log.Read(ctx, after+1, next, func(e bus.Entry) error {
-		if err := f.decode(e.Data); err != nil {
-			return err
+	return ask(ctx, p, func(c *core, reply func(bool, error)) {
+		before, err := c.waits.events.before(e.topicID(), e.hash())
+		if err != nil {
+			err = fault.Conflict.New("run: event on %s: %w", topic, err)
 		}
-		for i := range f.records {
-			if r := &f.records[i]; r.kind == recPublished && polity.MatchTopic(pattern, r.name) {
-				list = append(list, polity.Published{Topic: r.name, ID: r.id, Data: bytes.Clone(r.data.data), At: f.at})
+		c.answer(func(down error) {
+			if down != nil {
+				before, err = false, down
 			}
-		}
-		return nil
+			reply(before, err)
+		})
 	})
-	return list, next, err
+}
+
+// Deliver gives an event of the stream of topics, with its position, to every run that awaits it now. taken is called when that is durable, from
+// the partition's goroutine; it must not block. Events are delivered in the order of their positions. One that was taken already has no effect, nor
+// has one whose id came before, with whatever data: nobody is left who could be told. Deliver returns false if the partition has ended.
+func (p *Partition) Deliver(seq uint64, topic, id string, data json.RawMessage, taken func(error)) bool {
+	e := &event{name: topic, id: id, data: data, seq: seq}
+	return p.post(input{do: func(c *core) { c.publish(e, taken) }})
+}
+
+// Taken returns the position of the last event that was taken from the stream of topics; 0 for none.
+func (p *Partition) Taken(ctx context.Context) (uint64, error) {
+	return ask(ctx, p, func(c *core, reply func(uint64, error)) {
+		taken := c.waits.taken
+		c.answer(func(err error) { reply(taken, err) })
+	})
 }

@@ -38,13 +38,13 @@ var waitCatalog = programs{
 
 // waitStats counts what must have happened in the seeds together.
 type waitStats struct {
-	signalled, kept, again, published, many, paused, resumed, queued, overtaken, rejected, forked, imported, timeouts int
+	signalled, kept, again, streamed, fedAgain, published, many, paused, resumed, queued, overtaken, rejected, forked, imported, timeouts int
 }
 
 func (s *waitStats) missing() []string {
 	var list []string
 	for name, n := range map[string]int{
-		"signalled": s.signalled, "kept": s.kept, "again": s.again, "published": s.published, "many": s.many, "paused": s.paused, "resumed": s.resumed,
+		"signalled": s.signalled, "kept": s.kept, "again": s.again, "streamed": s.streamed, "fedAgain": s.fedAgain, "published": s.published, "many": s.many, "paused": s.paused, "resumed": s.resumed,
 		"queued": s.queued, "overtaken": s.overtaken, "rejected": s.rejected, "forked": s.forked, "imported": s.imported, "timeouts": s.timeouts,
 	} {
 		if n == 0 {
@@ -60,6 +60,8 @@ type waiting struct {
 	sum  *waitStats
 	next int
 	sent []sentEvent // what was signalled or published, to be sent again
+
+	stream []event // of topics: durable before it is given to a partition
 }
 
 type sentEvent struct {
@@ -99,6 +101,7 @@ func simulateWaiting(t *testing.T, seed uint64, print bool, sum *waitStats) {
 	w.live()
 	sum.rejected += w.stats.rejected
 	w.checkEvents()
+	w.checkStream()
 	w.checkPauses()
 	w.checkConversations()
 }
@@ -129,6 +132,8 @@ func (w *waiting) something() {
 		w.forkOf(o, c)
 	case n == 17 && !w.calm:
 		w.importOf(o, c)
+	case n >= 18:
+		w.feed(o)
 	}
 	o.step()
 }
@@ -148,7 +153,7 @@ func (w *waiting) anyRun(o *owner) polity.RunID {
 
 func (w *waiting) event(name string) event {
 	w.next++
-	return event{name, fmt.Sprint("e", w.next), json.RawMessage(fmt.Sprintf(`{"n":%d,"even":%t}`, w.next, w.next%2 == 0))}
+	return event{name: name, id: fmt.Sprint("e", w.next), data: json.RawMessage(fmt.Sprintf(`{"n":%d,"even":%t}`, w.next, w.next%2 == 0))}
 }
 
 func (w *waiting) signalTo(o *owner, id polity.RunID) {
@@ -179,6 +184,46 @@ func (w *waiting) publishOn(o *owner) {
 	i := len(w.sent)
 	w.sent = append(w.sent, sentEvent{event: e})
 	o.core.publish(&e, func(err error) { w.sent[i].acked = w.sent[i].acked || err == nil })
+}
+
+// feed has something published and gives an owner what it has not taken of the stream, sometimes from earlier on, as after a crash, and sometimes
+// not all of it.
+func (w *waiting) feed(o *owner) {
+	e := w.event([]string{"t.a", "t.b", "other"}[w.rng.IntN(3)])
+	if w.rng.IntN(4) > 0 || len(w.stream) == 0 {
+		e.seq = uint64(len(w.stream)*2 + 1) // the stream holds other things, too
+		w.stream = append(w.stream, e)
+	}
+	taken := o.core.waits.taken
+	back := uint64(w.rng.IntN(5))
+	for i := range w.stream {
+		e := w.stream[i]
+		if e.seq+back <= taken || w.rng.IntN(20) == 0 && e.seq > taken {
+			if e.seq > taken {
+				return
+			}
+			continue
+		}
+		if e.seq <= taken {
+			w.sum.fedAgain++
+		}
+		o.core.publish(&e, func(error) {})
+	}
+}
+
+// checkStream wants what was taken of the stream in the log once, in order, without a gap.
+func (w *waiting) checkStream() {
+	n := 0
+	w.records(func(commit int, r *record) {
+		if r.kind != recPublished || r.place == 0 {
+			return
+		}
+		if n == len(w.stream) || w.stream[n].seq != r.place || w.stream[n].id != r.id {
+			w.fail("commit %d has event %s at position %d, which is not the next one", commit, r.id, r.place)
+		}
+		n++
+	})
+	w.sum.streamed += n
 }
 
 // again sends an event as who does not know whether it came, and one that says something else.

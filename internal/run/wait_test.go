@@ -158,6 +158,20 @@ func TestTimes(t *testing.T) {
 	})
 }
 
+// publish publishes an event as the engine does, which takes its position from the stream of topics.
+func (n *node) publish(ctx context.Context, topic, id string, data json.RawMessage) error {
+	if before, err := n.Admit(ctx, topic, id, data); err != nil || before {
+		return err
+	}
+	at, err := n.Taken(ctx)
+	if err != nil {
+		return err
+	}
+	taken := make(chan error, 1)
+	n.Deliver(at+1, topic, id, nonNil(data), func(err error) { taken <- err })
+	return <-taken
+}
+
 // TestManyAwaitOneEvent has more runs wait for one event than one pack holds, and the process end as soon as it is published.
 func TestManyAwaitOneEvent(t *testing.T) {
 	const many = 200
@@ -170,14 +184,14 @@ func TestManyAwaitOneEvent(t *testing.T) {
 		ctx := context.Background()
 		placed := json.RawMessage(fmt.Sprintf(`{"order":17,"for":%q}`, strings.Repeat("x", polity.EventMax/2)))
 		for range 2 {
-			if err := n.Publish(ctx, "orders.placed", "17", placed); err != nil {
+			if err := n.publish(ctx, "orders.placed", "17", placed); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := n.Publish(ctx, "orders.placed", "17", json.RawMessage(`{"order":18}`)); !errors.Is(err, fault.Conflict) {
+		if err := n.publish(ctx, "orders.placed", "17", json.RawMessage(`{"order":18}`)); !errors.Is(err, fault.Conflict) {
 			t.Errorf("the same id with something else: %v", err)
 		}
-		if err := n.Publish(ctx, "orders.*", "18", json.RawMessage(`1`)); !errors.Is(err, fault.Invalid) {
+		if err := n.publish(ctx, "orders.*", "18", json.RawMessage(`1`)); !errors.Is(err, fault.Invalid) {
 			t.Errorf("on a pattern: %v", err)
 		}
 		n.close(t)
@@ -189,18 +203,11 @@ func TestManyAwaitOneEvent(t *testing.T) {
 			}
 		}
 		mustOpen(t, n, rootID(many), "order", longWall())
-		if err := n.Publish(ctx, "orders.paid", "17", nil); err != nil {
+		if err := n.publish(ctx, "orders.paid", "17", nil); err != nil {
 			t.Fatal(err)
 		}
 		if o := endOf(t, n, rootID(many)); string(o.Output) != `null` {
 			t.Errorf("who waits later: %s", o.Output)
-		}
-		list, next, err := n.Published(ctx, "orders.>", 0)
-		if err != nil || len(list) != 2 || list[0].Topic != "orders.placed" || list[1].ID != "17" {
-			t.Errorf("%+v %v", list, err)
-		}
-		if more, same, err := n.Published(ctx, ">", next); err != nil || len(more) != 0 || same < next {
-			t.Errorf("%v %d %v", more, same, err)
 		}
 	})
 }

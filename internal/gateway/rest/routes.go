@@ -30,7 +30,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/runs/{id}/resume", s.resume)
 	mux.HandleFunc("POST /v1/runs/{id}/pause", s.pause)
 	mux.HandleFunc("POST /v1/runs/{id}/signal", s.signal)
-	mux.HandleFunc("GET /v1/topics", s.published)
+	mux.HandleFunc("POST /v1/topics/ask", s.topics)
 	mux.HandleFunc("POST /v1/topics", s.publish)
 	mux.HandleFunc("POST /v1/runs/{id}/replay", s.replay)
 	mux.HandleFunc("POST /v1/runs/{id}/fork", s.fork)

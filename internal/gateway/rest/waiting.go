@@ -2,11 +2,9 @@ package rest
 
 import (
 	"net/http"
-	"strconv"
 
 	"polity.run"
 	"polity.run/client"
-	"polity.run/fault"
 )
 
 func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
@@ -24,22 +22,20 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 	s.do(w, r, &q, func() error { return s.engine.Publish(r.Context(), q.Topic, q.ID, q.Data) })
 }
 
-// published answers with what was published after a position.
-func (s *Server) published(w http.ResponseWriter, r *http.Request) {
-	after, err := strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
-	if err != nil {
-		s.refuse(w, fault.Invalid.New("rest: after %.40q: want a position", r.URL.Query().Get("after")))
+func (s *Server) topics(w http.ResponseWriter, r *http.Request) {
+	var q polity.TopicsRequest
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
 		return
 	}
-	list, next, err := s.engine.Published(r.Context(), r.URL.Query().Get("topic"), after)
+	ctx, leave := s.whileOpen(r)
+	defer leave()
+	answer, err := s.engine.Topics(ctx, q)
 	if err != nil {
 		s.refuse(w, s.cause(err))
 		return
 	}
-	if list == nil {
-		list = []polity.Published{}
-	}
-	s.answer(w, http.StatusOK, client.Topics{Events: list, Next: next})
+	s.answer(w, http.StatusOK, answer)
 }
 
 // do reads a request and answers that it was done, or why not.

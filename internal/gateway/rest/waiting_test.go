@@ -68,11 +68,11 @@ func TestWaiting(t *testing.T) {
 	if o, err := w.client.Wait(ctx, id); err != nil || string(o.Output) != `"B"` {
 		t.Errorf("%+v %v", o, err)
 	}
-	list, at, err := w.client.Published(ctx, "warehouse.>", 0)
-	if err != nil || len(list) != 1 || list[0].ID != "1" || at == 0 {
-		t.Errorf("%+v %d %v", list, at, err)
+	read, err := w.client.Topics(ctx, polity.TopicsRequest{Read: &polity.TopicRead{Topic: "warehouse.>"}})
+	if err != nil || len(read.Events) != 1 || read.Events[0].ID != "1" || read.Next != 1 {
+		t.Errorf("%+v %v", read, err)
 	}
-	if _, _, err := w.client.Published(ctx, "Warehouse", 0); !errors.Is(err, fault.Invalid) {
+	if _, err := w.client.Topics(ctx, polity.TopicsRequest{Read: &polity.TopicRead{Topic: "Warehouse"}}); !errors.Is(err, fault.Invalid) {
 		t.Errorf("no pattern: %v", err)
 	}
 	if got, err := w.client.Replay(ctx, id, client.Replay{}); err != nil || got.Difference != nil {
