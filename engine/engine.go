@@ -231,7 +231,8 @@ func (e *Engine) State() string { return e.state }
 
 // Close stops the node downward and waits for it. Runs that have not finished go on with the next Open.
 func (e *Engine) Close() error {
-	err := errors.Join(e.views.close(), e.figures.end())
+	e.figures.end()
+	err := e.views.close()
 	if e.part != nil {
 		err = errors.Join(err, e.part.Close())
 	}

@@ -70,15 +70,18 @@ func (f *figures) begin(ctx context.Context, p *run.Partition, export bool) erro
 	return nil
 }
 
-func (f *figures) end() error {
+// end stops the telemetry. That a receiver is gone is no reason for a node to end badly: it is logged, and spans wait for the next start.
+func (f *figures) end() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.t == nil {
-		return nil
+		return
 	}
 	f.stop()
 	<-f.done
-	return f.t.Close()
+	if err := f.t.Close(); err != nil {
+		f.t.Log().Warn("telemetry", "error", err)
+	}
 }
 
 // Metrics is the page of the node's metrics in the text form of Prometheus. What happens is counted from the first call on, or from the start
