@@ -213,6 +213,11 @@ func (l *Log) Read(ctx context.Context, from, to uint64, each func(Entry) error)
 	if err != nil {
 		return fault.Unavailable.New("bus: read %s: %w", l.name, err)
 	}
+	// A reader that is slow is waited for: the server's flow control bounds what is under way. With a limit here as well, messages beyond it would
+	// be dropped, and the reading begun again and again.
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return fault.Unavailable.New("bus: read %s: %w", l.name, err)
+	}
 	defer func() {
 		// Nothing is lost when the end of the reading is not heard: the consumer ends by itself.
 		_ = sub.Unsubscribe()
