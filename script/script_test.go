@@ -560,7 +560,7 @@ func noMore(t *testing.T, before int) {
 		if runtime.NumGoroutine() <= before {
 			return
 		}
-		runtime.Gosched()
+		time.Sleep(time.Millisecond)
 	}
 	t.Errorf("%d goroutines, and %d before", runtime.NumGoroutine(), before)
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"polity.run"
@@ -244,10 +245,10 @@ func TestReceipts(t *testing.T) {
 
 // TestSentOnce wants an external request that breaks off on a connection that was used before to be sent once, though it carries a key.
 func TestSentOnce(t *testing.T) {
-	posts := 0
+	var posts atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
-			posts++
+			posts.Add(1)
 			panic(http.ErrAbortHandler)
 		}
 	}))
@@ -262,9 +263,9 @@ func TestSentOnce(t *testing.T) {
 		if _, err := made[0].Call(t.Context(), tool.Call{}); err != nil {
 			t.Fatal(err)
 		}
-		posts = 0
-		if _, err := one.Call(t.Context(), tool.Call{Key: "0-a#b"}); !errors.Is(err, fault.Unknown) || posts != 1 {
-			t.Errorf("%s was sent %d times: %v", one.Spec().Name, posts, err)
+		posts.Store(0)
+		if _, err := one.Call(t.Context(), tool.Call{Key: "0-a#b"}); !errors.Is(err, fault.Unknown) || posts.Load() != 1 {
+			t.Errorf("%s was sent %d times: %v", one.Spec().Name, posts.Load(), err)
 		}
 	}
 }
