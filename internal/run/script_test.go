@@ -366,15 +366,15 @@ func TestManyScriptsAndFewCoroutines(t *testing.T) {
 	}
 	m.core.settle()
 	m.acknowledge()
-	if got := runtime.NumGoroutine() - before; len(m.core.runs) != runs || got > live || got < live/2 { // some of before may have ended
+	if got := runtime.NumGoroutine() - before; len(m.core.runs) != runs || got > 2*live || got < live/2 { // some of before may have ended
 		t.Errorf("%d coroutines while %d runs wait, want %d", got, len(m.core.runs), live)
 	}
 	m.run()
-	if most -= before; ended != runs || most > live+8 { // and the one that runs, and what else the process does
+	if most -= before; ended != runs || most > 2*live { // those that are ending count for a while, and what else the process does
 		t.Errorf("%d of %d runs ended, with %d coroutines at most, want %d", ended, runs, most, live)
 	}
-	for range 1000 { // until those that are ending have ended
-		runtime.Gosched()
+	for try := 0; runtime.NumGoroutine() > before && try < 2000; try++ { // until those that are ending have ended
+		time.Sleep(time.Millisecond)
 	}
 	if got := runtime.NumGoroutine() - before; got > 0 {
 		t.Errorf("%d coroutines are left", got)
