@@ -25,10 +25,10 @@ const (
 )
 
 // backoffName names the command that waits after an attempt of a command. The attempt is part of
-// the name, since to wait again is not to retry the wait.
+// the name, since to wait again is not to retry the wait; it stands before the name, which may itself end with a number.
 func backoffName(name string, attempt int) string {
 	if attempt > 1 {
-		return fmt.Sprintf("backoff.%s.%d", name, attempt)
+		return fmt.Sprintf("backoff%d.%s", attempt, name)
 	}
 	return "backoff." + name
 }

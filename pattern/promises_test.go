@@ -38,3 +38,15 @@ func FuzzPatterns(f *testing.F) {
 		patterntest.Once(t, all[names[int(which)%len(names)]], seed)
 	})
 }
+
+// TestPatternsKeepTheirPromisesHere plays seeds that once found a mistake.
+func TestPatternsKeepTheirPromisesHere(t *testing.T) {
+	for _, c := range []struct {
+		pattern, found string
+		seed           uint64
+	}{
+		{"hierarchy below", "the wait after a second attempt was named like the wait after a question whose name ends with 2", 789},
+	} {
+		t.Run(c.found, func(t *testing.T) { patterntest.Once(t, patterntest.Fixtures()[c.pattern], c.seed) })
+	}
+}
