@@ -272,6 +272,10 @@ func (a *Await) failed(data json.RawMessage) *fault.Error {
 	case !where.Holds(polity.Published{Data: data}):
 		return nil
 	}
+	var why struct{ Failed Failure }
+	if json.Unmarshal(data, &why) == nil && why.Failed.Text != "" {
+		return fault.Of(fault.Failed.New("it was told that this failed: %s", clip(why.Failed.Text, problemMax)))
+	}
 	return fault.Of(fault.Failed.New("what was awaited has %s: %s", a.Fails, clip(string(data), problemMax)))
 }
 
