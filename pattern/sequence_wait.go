@@ -58,7 +58,7 @@ func (s *Stage) check(i int, p *problems) {
 		p.add(at(""), "it says neither who is asked nor what is waited for; write agent, wait, await or publish")
 		return
 	case kinds > 1 && (kinds > 2 || s.Publish == nil || s.Await == nil):
-		p.add(at(""), "it is more than one of agent, wait, await and publish; write a stage for each (only publish and await may be one)")
+		p.add(at(""), "it is more than one of agent, wait, await and publish; write a stage for each")
 		return
 	case s.Agent != "":
 		return
