@@ -73,7 +73,7 @@ func (b *builder) outlives(o *org, s *pattern.Sequence) {
 		}
 		enough := (sum + wallReserve) * 100 / time.Duration(100-reserve)
 		b.add(fmt.Sprintf("%s.stages[%d]%s", o.path, i, field), fmt.Sprintf("up to here the stages may wait for %s, and %s", sum, ends),
-			fmt.Sprintf("write bounds: {wall: %s} or more, or wait less", max(enough.Truncate(time.Hour), enough.Truncate(time.Minute))))
+			fmt.Sprintf("write bounds: {wall: %s} or more, or wait less", enough.Truncate(time.Hour)))
 		return
 	}
 }
