@@ -43,6 +43,8 @@ type question struct {
 	undo string
 	// approve is who has to let it go before it is asked; nil for whom its skill names.
 	approve *polity.Approver
+	// retries is how often it is asked again after a fault that may pass; 0 for askRetries.
+	retries int
 }
 
 // answer is what became of a question.
@@ -368,7 +370,7 @@ func (d *desk) again(p *pending, e polity.Event) bool {
 		p.repair = f.Text
 		d.send(p)
 		return true
-	case f.Kind.Retryable() && p.failures < askRetries:
+	case f.Kind.Retryable() && p.failures < cmp.Or(p.retries, askRetries):
 		p.failures++
 		p.waiting = true
 		c := polity.Sleep(backoffName(p.name, p.attempt), backoff(d.run, p.name, p.attempt, p.failures))

@@ -9,6 +9,9 @@ import (
 // failedName is the command by which a sequence tells that it fails.
 const failedName = "failed.publish"
 
+// outcomeRetries is how often an event is published again where others wait for what becomes of a sequence's part: for a minute or so.
+const outcomeRetries = 10
+
 // Failure is what a sequence tells on Sequence.Failed, as the field failed of what it was asked about: the data of the event that opened it, or its
 // input. So whoever waits for it finds the fields by which it knows what it is about. What is no object stands in a field asked.
 type Failure struct {
@@ -33,7 +36,7 @@ func (r *sequenceRun) tells() bool {
 		r.stages = append(r.stages, Done{Name: failedName, Fault: fault.Of(err)})
 		return false
 	}
-	r.ask(question{name: failedName, tool: PublishTool, input: data, undo: failedName})
+	r.ask(question{name: failedName, tool: PublishTool, input: data, undo: failedName, retries: outcomeRetries})
 	return r.busy()
 }
 

@@ -167,7 +167,11 @@ func (r *sequenceRun) publish(s *Stage) {
 		r.desk.fail(err)
 		return
 	}
-	r.ask(question{name: fmt.Sprintf("stage%d.publish", r.next+1), tool: PublishTool, input: input})
+	q := question{name: fmt.Sprintf("stage%d.publish", r.next+1), tool: PublishTool, input: input}
+	if r.cfg.Failed != nil {
+		q.retries = outcomeRetries
+	}
+	r.ask(q)
 }
 
 func publication(p *Publish, data json.RawMessage) (json.RawMessage, error) {

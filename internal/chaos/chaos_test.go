@@ -124,7 +124,9 @@ func TestDestinationCounts(t *testing.T) {
 
 // TestWhatIsFound gives the checks what must not be, one thing at a time.
 func TestWhatIsFound(t *testing.T) {
-	done := func(class string, asked, done int, keys ...string) *count { return &count{class, asked, done, keys} }
+	done := func(class string, asked, done int, keys ...string) *count {
+		return &count{Class: class, Asked: asked, Done: done, Keys: keys}
+	}
 	hub := `{"details":{"steps":[{"id":"mailer","status":"ok"},{"id":"post","status":"failed","fault":{"kind":"unknown"}}]}}`
 	saga := `{"saga":{"status":"compensated"}}`
 	all := map[string]*count{

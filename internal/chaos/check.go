@@ -18,6 +18,7 @@ type checker struct {
 	e        *entry
 	o        polity.Outcome
 	ops      map[string]*count
+	all      tally                     // of all runs
 	baseline map[string]polity.Outcome // of the examples, undisturbed
 	violate  func(violation)
 }
