@@ -61,6 +61,9 @@ type Config struct {
 	Live func(run polity.RunID, command, text string)
 	// Park leaves unfinished runs of an earlier process alone until they are opened again.
 	Park bool
+	// Whole reads the whole log before it serves, and uses no checkpoint: every run that has not ended is held against the code of now, and every
+	// commit against the one before it. Otherwise both is done later: a run when it is woken, the log behind the checkpoint while the node serves.
+	Whole bool
 	Log  *slog.Logger // default: nothing is logged
 	// Telemetry exports traces and metrics to where the variables OTEL_* of the environment say, if they do: see Engine.Metrics too.
 	Telemetry bool
@@ -165,7 +168,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
 		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Anchor: filepath.Join(e.state, "anchor"),
-		Park: cfg.Park, Free: e.free, Log: cfg.Log,
+		Dormant: filepath.Join(e.state, "dormant"), Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Log: cfg.Log,
 	})
 	if err != nil {
 		return err

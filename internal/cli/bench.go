@@ -25,7 +25,7 @@ figures smaller, the ratios less so.`
 func (a *app) newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "bench", Short: "Measure the engine beside the machine's limits", Long: benchHelp, Args: noSubcommand, RunE: help,
-		Example: "  polity bench runs\n  polity bench runs --sync os --at 1,64\n  polity bench agents -o json\n  polity bench waiting --runs 10000\n  polity bench hierarchy --workers 1000,100000",
+		Example: "  polity bench runs\n  polity bench runs --sync os --at 1,64\n  polity bench agents -o json\n  polity bench waiting --runs 10000\n  polity bench waiting --on timers --runs 1000000\n  polity bench hierarchy --workers 1000,100000",
 	}
 	cmd.AddCommand(a.newBenchRuns(), a.newBenchAgents(), a.newBenchWaiting(), a.newBenchHierarchy())
 	return cmd
@@ -127,29 +127,3 @@ func (a *app) points(points []bench.Point, output string, ratios bool) error {
 	return a.outf("%s", text.String())
 }
 
-func (a *app) newBenchWaiting() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "waiting", Short: "Many runs that wait for an effect of two seconds", Args: args(cobra.NoArgs),
-		Example: "  polity bench waiting\n  polity bench waiting --runs 100000 -o json",
-	}
-	output := outputFlag(cmd, "text", "text", "json")
-	dir := cmd.Flags().String("dir", "", "folder on the disk to measure (default the temporary folder)")
-	runs := cmd.Flags().Int("runs", 10_000, "how many")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if *runs < 1 || *runs > 1_000_000 {
-			return usagef("--runs: %d: want 1 to 1000000", *runs)
-		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		w, err := bench.Waiting(ctx, bench.Config{Dir: *dir}, *runs)
-		if err != nil {
-			return err
-		}
-		if output.value == "json" {
-			return a.writeJSON(w)
-		}
-		return a.outf("%d runs on an effect of %s: all done after %s (%.3f of the ideal); %.0f bytes of heap and %.0f of stack a run, %d goroutines\n",
-			w.Runs, w.Effect, w.Took.Round(time.Millisecond), w.Ratio, w.Heap, w.Stack, w.Goroutines)
-	}
-	return cmd
-}

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"container/heap"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,6 +42,7 @@ func (c *core) apply(rec *record, seq uint64) {
 		c.giveUp(fault.Damaged.New("run: commit %d tells of %s, which no commit opened", seq, rec.run))
 		return
 	}
+	c.wake(t)
 	t.last = seq
 	if t.stopped != nil {
 		if rec.kind == recFinished && rec.run == t.id {
@@ -119,6 +119,7 @@ func (c *core) diverge(t *tree, format string, args ...any) {
 // stop keeps a tree as it is in the log, without a state: it can be neither continued nor trusted here.
 func (c *core) stop(t *tree, f *fault.Error) {
 	t.stopped = f
+	c.alarm(t, 0)
 	t.summary.Status, t.summary.Fault = polity.StatusStopped, f
 	if t.root != nil {
 		c.drop(t.root)
@@ -401,7 +402,7 @@ func (c *core) route(p *pending) {
 	var err error
 	switch p.cmd.Do {
 	case polity.DoSleep:
-		heap.Push(&c.timers, timer{due: p.due, run: r, sleep: p})
+		c.arm(timer{due: p.due, run: r, sleep: p})
 		return
 	case polity.DoAsk:
 		var program *Program
@@ -649,6 +650,7 @@ func (c *core) finished(r *run, rec *record) {
 func (c *core) rootFinished(r *run, rec *record, output json.RawMessage) {
 	t := r.tree
 	t.root = nil
+	c.alarm(t, 0)
 	t.summary.Status, t.summary.Ended, t.summary.Usage = rec.status, c.lastAt, rec.usage
 	ended := t.ended
 	t.ended = nil

@@ -50,6 +50,9 @@ func (b *Blobs) Put(data []byte) (Digest, error) {
 	return d, nil
 }
 
+// newPrefix begins the name of a file that is not yet whole.
+const newPrefix = ".new-"
+
 func (b *Blobs) write(path string, data []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -61,7 +64,7 @@ func (b *Blobs) write(path string, data []byte) error {
 // writeFile replaces a file as a whole.
 func writeFile(path string, data []byte, sync bool) (err error) {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".new-*")
+	f, err := os.CreateTemp(dir, newPrefix+"*")
 	if err != nil {
 		return err
 	}

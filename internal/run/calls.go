@@ -186,8 +186,9 @@ func (p *Partition) List(ctx context.Context) ([]polity.Summary, error) {
 
 func (t *tree) current() polity.Summary {
 	s := t.summary
+	s.Parked = t.parked && !t.over() && t.stopped == nil
 	if t.root != nil {
-		s.Usage, s.Parked = t.root.usage, t.parked
+		s.Usage = t.root.usage
 	}
 	return s
 }
@@ -234,8 +235,12 @@ func (p *Partition) Watch(ctx context.Context, id polity.RunID, notice func(poli
 			return
 		}
 		t.watch = append(t.watch, w)
+		if !t.parked {
+			c.wake(t)
+		}
 		if t.root != nil && !t.parked {
 			t.root.underWay(notice, t.last)
+			c.rest(t)
 		}
 		done(nil)
 	})

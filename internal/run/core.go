@@ -1,7 +1,6 @@
 package run
 
 import (
-	"container/heap"
 	"crypto/sha256"
 	"encoding/json"
 	gohash "hash"
@@ -67,9 +66,10 @@ type core struct {
 	trees map[polity.RunID]*tree
 	roots []*tree // in the order of opening
 
-	seq      uint64 // of the last acknowledged commit
-	head     hash   // its hash
-	name     string // of the last commit that was sent, as the log knows it; "" for not yet known
+	seq      uint64    // of the last acknowledged commit
+	head     hash      // its hash
+	at       time.Time // and its time
+	name     string    // of the last commit that was sent, as the log knows it; "" for not yet known
 	now      time.Time
 	lastAt   time.Time     // time of the last record applied
 	downtime time.Duration // nobody served the partition: the sum over all claims
@@ -83,11 +83,23 @@ type core struct {
 	tries  int      // how often the flight was sent
 	dead   error    // set once the core has given up
 
-	todo   []record // derived records that are not yet in a pack; the state alone can derive them again
-	timers timerHeap
-	live   bool // false while the log is folded
-	soft   int  // a pack takes no further input beyond this many bytes
-	parks  bool // runs found in the log wait until they are asked for
+	todo  []record // derived records that are not yet in a pack; the state alone can derive them again
+	live  bool     // false while the log is folded
+	soft  int      // a pack takes no further input beyond this many bytes
+	parks bool     // runs found in the log wait until they are asked for
+
+	spool   spool  // nil: trees are never put to sleep
+	alarms  alarms // the trees that have something due
+	aside   *core  // where a sleeping tree is folded again
+	claims  []claim
+	trails  []*trail // to be used again
+	trailed int      // bytes of all trails
+	spilt   uint64   // when all were last brought to the spool
+	segment []byte   // to be used again
+	hand    int      // of makeRoom
+	// awakeMax is how many runs are in memory while a log is folded; foldAwakeMax but for tests.
+	awakeMax int
+	skips    map[*tree]uint64
 
 	// decided is told each command as it is decided: for tests of determinism.
 	decided func(r polity.RunID, c *polity.Command)
@@ -108,6 +120,19 @@ type tree struct {
 	stopped   *fault.Error
 	ended     []func(polity.Outcome, error) // who waits for the end
 	watch     []*watcher
+
+	trail     *trail        // what is in no segment yet; nil for nothing
+	place     place         // of the last segment
+	reach     uint64        // the last commit that is in it
+	stored    uint32        // bytes of all segments
+	links     uint32        // segments
+	records   uint32        // that the log told
+	slot      int32         // among the alarms, from 1; 0 for none
+	due       int64         // when it has something due, in nanoseconds since 1970; 0 for never
+	asleep    bool          // it has no runs in memory
+	undone    bool          // asleep, but more is to be done than to wait
+	excused   time.Duration // how long it was parked
+	excusedAt uint64        // its last commit then; 0 for never
 }
 
 type watcher struct {
@@ -142,6 +167,10 @@ type run struct {
 	closing   *polity.Outcome // how it will end, once nothing is pending
 	closeHash requestHash
 	finishing bool
+
+	// of a root
+	timers timerHeap // of its tree
+	busy   *pending  // a command for which its tree could not be put to sleep
 }
 
 // pending is a command without a result.
@@ -180,6 +209,7 @@ type pack struct {
 	stops   []*pending
 	answers []func(error)
 	notices []notice
+	trees   []*tree // that it tells of
 }
 
 type notice struct {
@@ -189,7 +219,7 @@ type notice struct {
 
 func newCore(h host, catalog Catalog, epoch [8]byte) *core {
 	return &core{
-		host: h, catalog: catalog, epoch: epoch, soft: packSoft,
+		host: h, catalog: catalog, epoch: epoch, soft: packSoft, awakeMax: foldAwakeMax,
 		runs: map[polity.RunID]*run{}, trees: map[polity.RunID]*tree{},
 	}
 }
@@ -201,8 +231,11 @@ func (c *core) write(rec *record) {
 	p := c.pack()
 	rec.clip()
 	rec.data = c.outline(p, rec.data)
+	start := len(p.buf)
 	p.buf = appendRecord(p.buf, rec)
+	raw := p.buf[start:]
 	c.apply(rec, p.seq)
+	c.keep(rec, p.seq, raw)
 }
 
 // outline makes a blob of a payload that is too large to stand in a commit.
@@ -305,7 +338,7 @@ func (c *core) appended(token, seq uint64) {
 		return
 	}
 	sentOnce := c.tries == 1
-	c.seq, c.head, c.flight = f.seq, f.id, nil
+	c.seq, c.head, c.at, c.flight = f.seq, f.id, f.at, nil
 	if c.gather != nil {
 		c.send(c.gather) // before the effects are let loose: the next commit shall not stand in line behind them
 	}
@@ -327,6 +360,7 @@ func (c *core) appended(token, seq uint64) {
 	for _, answer := range f.answers {
 		answer(nil)
 	}
+	c.acknowledged(f)
 	if sentOnce && len(f.blobs) == 0 { // else a copy of it may still be under way
 		f.reset()
 		c.spare = f
@@ -344,7 +378,8 @@ func (p *pack) reset() {
 	clear(p.stops)
 	clear(p.answers)
 	clear(p.notices)
-	p.starts, p.stops, p.answers, p.notices = p.starts[:0], p.stops[:0], p.answers[:0], p.notices[:0]
+	clear(p.trees)
+	p.starts, p.stops, p.answers, p.notices, p.trees = p.starts[:0], p.stops[:0], p.answers[:0], p.notices[:0], p.trees[:0]
 }
 
 // inDoubt tells that the append with the token was refused, or that nothing was heard of it in time. Only
@@ -510,10 +545,13 @@ func (c *core) unpark(t *tree) {
 	if !t.parked {
 		return
 	}
+	c.wake(t)
 	t.parked = false
 	if t.root != nil {
-		t.root.excuse(c.now.Sub(c.served))
+		t.excused, t.excusedAt = c.now.Sub(c.served), t.last
+		t.root.excuse(t.excused)
 		c.resume(t.root, false)
+		c.rest(t)
 	}
 }
 
@@ -535,7 +573,7 @@ func nonNil(data json.RawMessage) json.RawMessage {
 
 // wait calls ended when the tree has ended: with an empty polity.Outcome and nil if that was before, and the log holds it.
 func (c *core) wait(t *tree, ended func(polity.Outcome, error)) {
-	if t.root == nil {
+	if t.over() {
 		c.answer(func(err error) { ended(polity.Outcome{}, err) })
 		return
 	}
@@ -602,6 +640,9 @@ func (c *core) resumeRun(id polity.RunID, answer func(error)) {
 // cancel asks a tree to stop. answer is called when that is durable.
 func (c *core) cancelRun(id polity.RunID, reason string, answer func(error)) {
 	t := c.trees[id]
+	if t != nil && c.dead == nil {
+		c.wake(t)
+	}
 	switch {
 	case c.dead != nil:
 		answer(c.dead)
@@ -616,28 +657,6 @@ func (c *core) cancelRun(id polity.RunID, reason string, answer func(error)) {
 		}
 		c.answer(answer)
 	}
-}
-
-// tick fires the timers that are due, and returns when the next one is.
-func (c *core) tick() time.Time {
-	for len(c.timers) > 0 && !c.timers[0].due.After(c.now) && !c.full() && c.dead == nil {
-		t := heap.Pop(&c.timers).(timer)
-		if t.run.tree.parked || c.runs[t.run.id] != t.run {
-			continue
-		}
-		switch {
-		case t.sleep == nil:
-			if l := t.run.ledger; l.owner == t.run && !l.expired && t.run.closing == nil {
-				c.write(&record{kind: recExpired, run: t.run.id})
-			}
-		case !t.sleep.done && t.sleep.why == nil:
-			c.write(t.sleep.result(result{}))
-		}
-	}
-	if len(c.timers) == 0 {
-		return time.Time{}
-	}
-	return c.timers[0].due
 }
 
 type timer struct {

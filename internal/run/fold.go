@@ -1,7 +1,6 @@
 package run
 
 import (
-	"container/heap"
 	"errors"
 	"slices"
 	"time"
@@ -21,15 +20,27 @@ func (c *core) fold(f *frame, id hash, seq uint64) error {
 	}
 	if len(f.records) > 0 && f.records[0].kind == recClaim && c.seq > 0 {
 		c.downtime += f.at.Sub(c.now)
+		c.claims = append(c.claims, claim{seq, c.downtime})
 	}
-	c.now, c.seq, c.head = f.at, seq, id
+	c.now, c.at, c.seq, c.head = f.at, f.at, seq, id
 	for i := range f.records {
-		c.apply(&f.records[i], seq)
+		rec := &f.records[i]
+		if c.remembered(rec, seq) {
+			continue
+		}
+		c.apply(rec, seq)
 		if c.dead != nil {
 			return c.dead
 		}
+		c.keep(rec, seq, f.raw[i])
 	}
+	c.makeRoom()
 	return nil
+}
+
+// remembered says that a checkpoint told of a record already: it was made while the log went on.
+func (c *core) remembered(rec *record, seq uint64) bool {
+	return len(c.skips) > 0 && rec.kind != recClaim && seq <= c.skips[c.trees[rec.run.Root()]]
 }
 
 // serve ends the folding: what the log leaves undone is begun again, except for runs that are to wait until they are
@@ -37,11 +48,19 @@ func (c *core) fold(f *frame, id hash, seq uint64) error {
 func (c *core) serve() {
 	c.live = true
 	c.served = c.now
-	c.timers = nil
+	c.skips = nil
 	for _, t := range c.roots {
-		if t.root != nil && !t.parked {
+		switch {
+		case t.parked:
+			c.doze(t)
+		case t.root != nil:
 			c.resume(t.root, false)
+		case t.undone:
+			c.wake(t)
+		case t.asleep:
+			c.alarm(t, t.due)
 		}
+		c.rest(t)
 	}
 }
 
@@ -98,12 +117,18 @@ func (c *core) again(p *pending) error {
 // setWall sets the timer of a run's wall time, if it has one of its own. Time in which nobody served the
 // partition does not count.
 func (c *core) setWall(r *run) {
-	l := r.ledger
-	if !c.live || l.owner != r || l.limit.Wall == 0 || l.expired {
-		return
+	if due := r.wall(c.downtime); c.live && !due.IsZero() {
+		c.arm(timer{due: due, run: r})
 	}
-	idle := c.downtime - r.downtime
-	heap.Push(&c.timers, timer{due: r.opened.Add(time.Duration(l.limit.Wall) + idle), run: r})
+}
+
+// wall is when a run's wall time is over, if it has one of its own: the zero time if not. The downtime is the partition's.
+func (r *run) wall(downtime time.Duration) time.Time {
+	l := r.ledger
+	if l.owner != r || l.limit.Wall == 0 || l.expired {
+		return time.Time{}
+	}
+	return r.opened.Add(time.Duration(l.limit.Wall) + downtime - r.downtime)
 }
 
 // solo runs an agent that is an effect as a run of its own: it asks once and ends as the agent does.

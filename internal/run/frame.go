@@ -340,6 +340,7 @@ type frame struct {
 	prev    hash
 	at      time.Time
 	records []record // reused by the next decode into the same frame
+	raw     [][]byte // likewise: each record as it is written, with its length
 }
 
 // decode reads a frame. It returns fault.Damaged for anything that was not written by appendRecord,
@@ -354,13 +355,15 @@ func (f *frame) decode(data []byte) error {
 	copy(f.epoch[:], data[1:9])
 	copy(f.prev[:], data[9:41])
 	f.at = timeOf(data[41:49])
-	f.records = f.records[:0]
+	f.records, f.raw = f.records[:0], f.raw[:0]
 	r := reader{b: data[headerSize:]}
 	for len(r.b) > 0 {
+		start := r.b
 		body := reader{b: r.bytes(r.uvarint(frameMax))}
 		if r.bad {
 			return fault.Damaged.New("run: commit: record %d is cut", len(f.records)+1)
 		}
+		f.raw = append(f.raw, start[:len(start)-len(r.b)])
 		f.records = append(f.records, record{})
 		body.record(&f.records[len(f.records)-1])
 		if body.bad {

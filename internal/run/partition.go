@@ -63,6 +63,11 @@ type Config struct {
 	Do func(ctx context.Context, e *Effect) (json.RawMessage, polity.Usage, error)
 	// Anchor is the file that remembers the log's end outside of the log; "" for none.
 	Anchor string
+	// Dormant is the folder for what waiting runs leave there, and for checkpoints; "" keeps all runs in memory, and folds the whole log at each start.
+	// Everything in it can be removed while nobody serves the log.
+	Dormant string
+	// Whole folds the whole log though there is a checkpoint.
+	Whole bool
 	// Park leaves unfinished runs that are found in the log alone until they are opened again.
 	Park bool
 	// Free returns the bytes that are free for the store; nil for no limit.
@@ -75,6 +80,8 @@ type Partition struct {
 	cfg  Config
 	log  log
 	core *core
+
+	keeper *keeper // nil without a folder for it
 
 	ctx      context.Context // of effects
 	cancel   context.CancelFunc
@@ -148,7 +155,14 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 	p.core.parks = cfg.Park
 	if err := p.seize(ctx, epoch); err != nil {
 		p.cancel()
+		if p.keeper != nil {
+			err = errors.Join(err, p.keeper.spool.close())
+		}
 		return nil, err
+	}
+	if k := p.keeper; k != nil && k.restored.seq > 0 {
+		p.busy.Add(1)
+		go p.recheck(k.restored)
 	}
 	p.mark()
 	p.core.now = time.Now()
@@ -170,6 +184,9 @@ func (p *Partition) seize(ctx context.Context, epoch [8]byte) error {
 	}
 	last, err := p.claim(ctx, epoch, known)
 	if err != nil {
+		return err
+	}
+	if err := p.keep(ctx, last); err != nil {
 		return err
 	}
 	return p.fold(ctx, last, known)
@@ -240,8 +257,13 @@ func (p *Partition) claimAck(ctx context.Context, token uint64) error {
 
 func (p *Partition) fold(ctx context.Context, last uint64, known anchor) error {
 	var f frame
-	var sound uint64
-	err := p.log.Read(ctx, 1, last, func(e bus.Entry) error {
+	sound := p.core.seq // up to a checkpoint
+	if known.seq > 0 && known.seq <= sound {
+		if err := p.holds(ctx, known.seq, known.head); err != nil {
+			return fault.Of(err).Kind.New("run: open: %w, and %s remembers it: the log was replaced, or its end is gone and was written anew", err, p.cfg.Anchor)
+		}
+	}
+	err := p.log.Read(ctx, sound+1, last, func(e bus.Entry) error {
 		if err := f.decode(e.Data); err != nil {
 			return err
 		}
@@ -253,6 +275,9 @@ func (p *Partition) fold(ctx context.Context, last uint64, known anchor) error {
 			return err
 		}
 		sound = e.Seq
+		if p.keeper != nil {
+			p.keeper.logged += uint64(len(e.Data))
+		}
 		return nil
 	})
 	if err == nil || errors.Is(err, fault.Cancelled) {
@@ -295,6 +320,7 @@ func (p *Partition) loop() {
 			next = sooner(next, due)
 		}
 		c.settle()
+		p.tend()
 		if c.dead != nil {
 			p.drain(batch[at:])
 			return
@@ -438,10 +464,11 @@ func (p *Partition) Close() error {
 			p.core.giveUp(fault.Unavailable.New("run: the node is stopping; ask again with the same ID"))
 			p.drain(nil)
 		}
+		err = p.last()
 		p.busy.Wait()
 		p.awaitEffects()
 		if p.cfg.Anchor != "" {
-			err = p.writeAnchor()
+			err = errors.Join(err, p.writeAnchor())
 		}
 	})
 	return err
@@ -471,6 +498,9 @@ func (p *Partition) Err() error {
 // --- host: what the core asks for
 
 func (p *Partition) append(pk *pack, token uint64) {
+	if p.keeper != nil && p.core.tries == 1 {
+		p.keeper.logged += uint64(len(pk.buf))
+	}
 	if len(pk.blobs) == 0 {
 		p.send(pk, token)
 		return

@@ -33,6 +33,9 @@ type world struct {
 	calm  bool // no more faults: everything must come to its end
 
 	log     []memEntry
+	spool   simSpool // of all owners, one after the other
+	points  [][]byte // checkpoints
+	writing bool     // one is being written
 	blobs   map[Digest]json.RawMessage
 	travel  []*letter // appends on their way to the log
 	replies []*reply  // what is on its way back
@@ -49,6 +52,7 @@ type world struct {
 
 type simStats struct {
 	crashes, takeovers, lostRequests, lostAcks, duplicates, resent, mine, fenced, refusedAsOld int
+	slept, woken, reread, damaged, checkpoints, restored                                       int
 }
 
 type memEntry struct {
@@ -214,6 +218,8 @@ func (w *world) claim() {
 	var epoch [8]byte
 	binary.BigEndian.PutUint64(epoch[:], w.rng.Uint64())
 	o.core = newCore(o, w.catalog, epoch)
+	o.core.spool = &w.spool
+	o.core.awakeMax = w.rng.IntN(20) // runs, while the log is folded
 	if w.rng.IntN(2) == 0 {
 		o.core.soft = 100 + w.rng.IntN(900) // packs end in the middle of what follows from an input
 	}
@@ -232,7 +238,8 @@ func (w *world) claim() {
 	data := appendRecord(beginFrame(nil, epoch, prev, at), &record{kind: recClaim})
 	w.log = append(w.log, memEntry{data, sha256.Sum256(data)})
 	w.owners = append(w.owners, o)
-	if err := foldLog(o.core, w.log); err != nil {
+	w.restore(o.core)
+	if err := foldFrom(o.core, w.log); err != nil {
 		w.fail("fold: %v", err)
 	}
 	w.logf("owner %d takes the log at %d", o.name, len(w.log))
@@ -241,9 +248,15 @@ func (w *world) claim() {
 	o.step()
 }
 
-func foldLog(c *core, log []memEntry) error {
+func foldLog(c *core, log []memEntry) error { return foldFrom(c, log) }
+
+// foldFrom folds what comes after what the core knows already.
+func foldFrom(c *core, log []memEntry) error {
 	var f frame
 	for i, e := range log {
+		if uint64(i) < c.seq {
+			continue
+		}
 		if err := f.decode(e.data); err != nil {
 			return err
 		}
@@ -364,6 +377,7 @@ func (w *world) cancel(c *simClient) {
 // step does one thing that can happen.
 func (w *world) step() {
 	w.now = w.now.Add(time.Duration(w.rng.IntN(5)) * time.Millisecond)
+	w.sleepOrWake()
 	n := w.rng.IntN(100)
 	switch {
 	case n < 30 && len(w.travel) > 0:
@@ -545,8 +559,17 @@ func TestSimulatedKernel(t *testing.T) {
 		sum.mine += s.mine
 		sum.fenced += s.fenced
 		sum.refusedAsOld += s.refusedAsOld
+		sum.slept += s.slept
+		sum.woken += s.woken
+		sum.reread += s.reread
+		sum.damaged += s.damaged
+		sum.checkpoints += s.checkpoints
+		sum.restored += s.restored
 	}
 	t.Logf("%d seeds: %+v", *simSeeds, sum)
+	if sum.slept == 0 || sum.woken == 0 || sum.reread == 0 || sum.damaged == 0 || sum.checkpoints == 0 || sum.restored == 0 {
+		t.Errorf("trees do not sleep, wake and come back in every way: %+v", sum)
+	}
 	if sum.crashes == 0 || sum.takeovers == 0 || sum.resent == 0 || sum.mine == 0 || sum.fenced == 0 {
 		t.Errorf("a kind of fault never happened: %+v", sum)
 	}
@@ -566,10 +589,12 @@ func simulate(t *testing.T, seed uint64, print bool) simStats {
 }
 
 func newWorld(t *testing.T, seed uint64, print bool, catalog programs) *world {
-	return &world{
+	w := &world{
 		t: t, seed: seed, print: print, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_800_000_000, 0),
 		blobs: map[Digest]json.RawMessage{}, done: map[string]int{}, catalog: catalog,
 	}
+	w.spool.w = w
+	return w
 }
 
 // opens has n clients want a run of the agent.

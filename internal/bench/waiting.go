@@ -1,0 +1,346 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"polity.run"
+	"polity.run/agent"
+	"polity.run/engine"
+	"polity.run/fault"
+)
+
+// The limits of what can be asked for.
+const (
+	WaitingMax = 1_000_000 // runs
+	StepsMax   = 100       // of each before it waits
+)
+
+const (
+	napFor      = 10 * 24 * time.Hour // the runs of the crowd wait this long
+	openersMax  = 256                 // runs that are opened at once
+	napMin      = 3 * time.Second     // from the opening of those that are woken to their time
+	wakeSpread  = 10 * time.Second    // over which they are spread
+	burstsMade  = 5
+	burstsApart = 2 * time.Second
+)
+
+// Waiters is what many runs cost that wait for their time.
+type Waiters struct {
+	Runs   int           `json:"runs"`
+	Steps  int           `json:"steps"` // each did before it waited
+	Opened time.Duration `json:"open_ns"`
+	Rate   float64       `json:"opened_per_second"`
+	Heap   float64       `json:"heap_bytes_per_run"`
+	RSS    float64       `json:"rss_bytes"`      // of the whole process, while all wait
+	RSSMax float64       `json:"rss_peak_bytes"` // until then
+	Disk   float64       `json:"dormant_bytes_per_run"`
+	Log    float64       `json:"store_bytes_per_run"`
+	Wakes  []Wakes       `json:"wakes"`
+	Close  time.Duration `json:"close_ns"`
+	Start  Started       `json:"start"`       // with the checkpoint that was written then
+	Whole  Started       `json:"start_whole"` // without it
+}
+
+// Started is how long it took a node to start, until a new run had come to its end.
+type Started struct {
+	Took time.Duration `json:"took_ns"`
+	CPU  time.Duration `json:"cpu_ns"` // of the whole process
+}
+
+// Wakes is how long it took from the time a run waited for to its next decision being acknowledged.
+type Wakes struct {
+	At    int           `json:"at_once"` // how many are due at the same time
+	Count int           `json:"count"`
+	P50   time.Duration `json:"p50_ns"`
+	P95   time.Duration `json:"p95_ns"`
+	P99   time.Duration `json:"p99_ns"`
+	Most  time.Duration `json:"most_ns"`
+}
+
+// WaitingForTime measures runs that do some steps and then wait for days: what they cost, how long it takes from its time to a run's next
+// decision, and how long a node takes to start with them. spread is how many runs are woken one after the other, and bursts how many at once.
+func WaitingForTime(ctx context.Context, cfg Config, runs, steps, spread int, bursts []int) (w Waiters, err error) {
+	cfg = cfg.or()
+	dir, remove, err := cfg.folder()
+	if err != nil {
+		return w, err
+	}
+	defer func() { err = first(err, remove()) }()
+	n := &napping{cfg: cfg, state: filepath.Join(dir, "state"), sync: cfg.Sync[0]}
+	if err := n.open(ctx, false); err != nil {
+		return w, err
+	}
+	defer func() {
+		if n.e != nil {
+			err = first(err, n.e.Close())
+		}
+	}()
+	w = Waiters{Runs: runs, Steps: steps}
+	before := heapNow()
+	if err := n.crowd(ctx, &w); err != nil {
+		return w, err
+	}
+	w.Heap = (heapNow() - before) / float64(runs)
+	w.RSS, w.RSSMax = memory("VmRSS:"), memory("VmHWM:")
+	w.Log = size(filepath.Join(n.state, "store")) / float64(runs)
+	if err := n.wakes(ctx, &w, spread, bursts); err != nil {
+		return w, err
+	}
+	return w, n.starts(ctx, &w)
+}
+
+// napping is a node with runs that wait for their time.
+type napping struct {
+	cfg   Config
+	state string
+	sync  engine.Sync
+	e     *engine.Engine
+	mu    sync.Mutex
+	late  []time.Duration // of those that woke
+}
+
+// nap is what a run of the agent sleeper is asked for.
+type nap struct {
+	Steps int       `json:"steps,omitempty"`
+	Until time.Time `json:"until"`
+}
+
+// sleeper does its steps, waits until its time, and says so.
+type sleeper struct{}
+
+type asleep struct {
+	nap  nap
+	done int
+}
+
+func (sleeper) Decide(state any, e polity.Event) (any, []polity.Command) {
+	s, _ := state.(*asleep)
+	switch {
+	case s == nil:
+		s = &asleep{}
+		if err := json.Unmarshal(e.Data, &s.nap); err != nil {
+			return s, []polity.Command{polity.Fail(fault.Of(fault.Invalid.New("sleeper: %w", err)))}
+		}
+	case e.Fault != nil:
+		return s, []polity.Command{polity.Fail(e.Fault)}
+	default:
+		s.done++
+	}
+	switch {
+	case s.done < s.nap.Steps:
+		return s, []polity.Command{polity.Ask("step."+strconv.Itoa(s.done), "noop", "", e.Data)}
+	case s.done == s.nap.Steps:
+		return s, []polity.Command{polity.Sleep("nap", s.nap.Until.Sub(e.At))}
+	case s.done == s.nap.Steps+1:
+		due, err := json.Marshal(s.nap)
+		if err != nil {
+			return s, []polity.Command{polity.Fail(fault.Of(fault.Internal.New("sleeper: %w", err)))}
+		}
+		return s, []polity.Command{polity.Ask("woken", "clock", "", due)}
+	default:
+		return s, []polity.Command{polity.Finish(e.Data)}
+	}
+}
+
+func (n *napping) open(ctx context.Context, whole bool) (err error) {
+	does := func(name string, handle func(context.Context, polity.Message) (json.RawMessage, error)) *agent.Agent {
+		return &agent.Agent{
+			Name: polity.AgentName(name), Version: "1", Effect: polity.EffectNone, Skills: []polity.Skill{{Name: name}}, Handle: handle,
+		}
+	}
+	n.e, err = engine.Open(ctx, engine.Config{State: n.state, Sync: n.sync, Whole: whole, Agents: []*agent.Agent{
+		{Name: "sleeper", Version: "1", Skills: []polity.Skill{{Name: "sleep"}}, Decider: sleeper{}},
+		does("noop", func(_ context.Context, m polity.Message) (json.RawMessage, error) {
+			return json.RawMessage(`{"ok":true}`), nil
+		}),
+		does("clock", n.woken),
+	}})
+	return err
+}
+
+// woken notes how late it is. It is called once the decision to ask for it is acknowledged.
+func (n *napping) woken(_ context.Context, m polity.Message) (json.RawMessage, error) {
+	now := time.Now()
+	var one nap
+	if err := json.Unmarshal(m.Body, &one); err != nil {
+		return nil, fault.Invalid.New("clock: %w", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.late = append(n.late, now.Sub(one.Until))
+	return m.Body, nil
+}
+
+func (n *napping) start(ctx context.Context, seed string, one nap) (polity.RunID, error) {
+	in, err := json.Marshal(one)
+	if err != nil {
+		return "", fault.Internal.New("bench: %w", err)
+	}
+	return n.e.Start(ctx, engine.Request{
+		ID: polity.NewRunID(0, []byte(seed)), Agent: "sleeper", Input: in, Bounds: polity.Bounds{Wall: polity.Duration(30 * 24 * time.Hour)},
+	})
+}
+
+// many starts runs from many goroutines.
+func (n *napping) many(ctx context.Context, count int, start func(i int) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var all sync.WaitGroup
+	for from := range min(openersMax, count) {
+		all.Go(func() {
+			for i := from; i < count && ctx.Err() == nil; i += openersMax {
+				if err := start(i); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	return context.Cause(ctx)
+}
+
+// crowd opens the runs, and waits until all of them wait.
+func (n *napping) crowd(ctx context.Context, w *Waiters) error {
+	n.cfg.Progress(fmt.Sprintf("opening %d runs", w.Runs))
+	begin := time.Now()
+	until := begin.Add(napFor)
+	err := n.many(ctx, w.Runs, func(i int) error {
+		_, err := n.start(ctx, fmt.Sprintf("nap %d", i), nap{w.Steps, until})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for quiet := 0; quiet < 3 && ctx.Err() == nil; quiet++ { // their steps go on
+		before := cpuTime()
+		time.Sleep(200 * time.Millisecond)
+		if cpuTime()-before > 20*time.Millisecond {
+			quiet = -1
+		}
+	}
+	w.Opened = time.Since(begin)
+	w.Rate = float64(w.Runs) / w.Opened.Seconds()
+	return ctx.Err()
+}
+
+// wakes has runs woken while the crowd sleeps.
+func (n *napping) wakes(ctx context.Context, w *Waiters, spread int, bursts []int) error {
+	n.cfg.Progress(fmt.Sprintf("waking %d runs, one after the other", spread))
+	begin := time.Now().Add(napMin + time.Duration(spread)*100*time.Microsecond)
+	if err := n.wake(ctx, w, 1, spread, func(i int) time.Time { return begin.Add(wakeSpread * time.Duration(i) / time.Duration(spread)) }); err != nil {
+		return err
+	}
+	for _, at := range bursts {
+		n.cfg.Progress(fmt.Sprintf("waking %d runs at once", at))
+		begin := time.Now().Add(napMin + time.Duration(at)*burstsMade*100*time.Microsecond)
+		if err := n.wake(ctx, w, at, at*burstsMade, func(i int) time.Time { return begin.Add(burstsApart * time.Duration(i%burstsMade)) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *napping) wake(ctx context.Context, w *Waiters, at, count int, until func(i int) time.Time) error {
+	n.late = nil
+	err := n.many(ctx, count, func(i int) error {
+		_, err := n.start(ctx, fmt.Sprintf("wake %d of %d at once", i, at), nap{0, until(i)})
+		return err
+	})
+	var all []time.Duration
+	for err == nil && len(all) < count {
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-n.e.Down():
+			err = n.e.Err()
+		case <-time.After(100 * time.Millisecond):
+			n.mu.Lock()
+			all = slices.Clone(n.late)
+			n.mu.Unlock()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	slices.Sort(all)
+	of := func(q float64) time.Duration { return all[int(q*float64(len(all)-1))] }
+	w.Wakes = append(w.Wakes, Wakes{At: at, Count: count, P50: of(.5), P95: of(.95), P99: of(.99), Most: of(1)})
+	return nil
+}
+
+// starts closes the node, and starts it again in both ways.
+func (n *napping) starts(ctx context.Context, w *Waiters) error {
+	n.cfg.Progress("stopping and starting")
+	close := func() (time.Duration, error) {
+		begin := time.Now()
+		err := n.e.Close()
+		n.e = nil
+		return time.Since(begin), err
+	}
+	start := func(whole bool) (Started, error) {
+		begin, cpu := time.Now(), cpuTime()
+		if err := n.open(ctx, whole); err != nil {
+			return Started{}, err
+		}
+		id, err := n.start(ctx, fmt.Sprintf("ready %t", whole), nap{Until: begin})
+		if err == nil {
+			_, err = n.e.Wait(ctx, id)
+		}
+		return Started{time.Since(begin), cpuTime() - cpu}, err
+	}
+	var err error
+	if w.Close, err = close(); err != nil {
+		return err
+	}
+	w.Disk = size(filepath.Join(n.state, "dormant")) / float64(w.Runs)
+	if w.Start, err = start(false); err != nil {
+		return err
+	}
+	if _, err = close(); err != nil {
+		return err
+	}
+	w.Whole, err = start(true)
+	return err
+}
+
+// memory reads a figure of this process, in bytes; 0 where the system does not tell.
+func memory(field string) float64 {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	_, after, _ := strings.Cut(string(text), field)
+	number, _, _ := strings.Cut(strings.TrimSpace(after), " ")
+	kb, err := strconv.ParseFloat(number, 64)
+	if err != nil {
+		return 0
+	}
+	return kb * 1024
+}
+
+// size is how many bytes the files of a folder hold.
+func size(dir string) (all float64) {
+	err := filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			all += float64(info.Size())
+		}
+		return err
+	})
+	if err != nil {
+		return 0
+	}
+	return all
+}
