@@ -64,7 +64,7 @@ type Config struct {
 	// Whole reads the whole log before it serves, and uses no checkpoint: every run that has not ended is held against the code of now, and every
 	// commit against the one before it. Otherwise both is done later: a run when it is woken, the log behind the checkpoint while the node serves.
 	Whole bool
-	Log  *slog.Logger // default: nothing is logged
+	Log   *slog.Logger // default: nothing is logged
 	// Telemetry exports traces and metrics to where the variables OTEL_* of the environment say, if they do: see Engine.Metrics too.
 	Telemetry bool
 	Version   string // of the program, for telemetry
