@@ -20,6 +20,7 @@ type Request struct {
 	Input   json.RawMessage
 	Folder  string
 	Bounds  polity.Bounds // zero fields take the defaults
+	Key     string        // of Config.Keys, that its payloads are enciphered with; "" for none
 }
 
 // Open opens a run and returns when that is durable. The same request again finds the run, finished or not; the
@@ -82,7 +83,7 @@ func (p *Partition) request(r *Request) (*request, error) {
 	if err := p.room(); err != nil {
 		return nil, err
 	}
-	return &request{r.ID, r.Release, r.Agent, r.Skill, nonNil(r.Input), r.Folder, r.Bounds.Or(polity.DefaultBounds())}, nil
+	return &request{r.ID, r.Release, r.Agent, r.Skill, nonNil(r.Input), r.Folder, r.Bounds.Or(polity.DefaultBounds()), r.Key}, nil
 }
 
 // Wait returns how a run ended, as soon as it has. It returns fault.NotFound if there is no such run, and the reason if
@@ -135,14 +136,18 @@ func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome
 			return nil
 		}
 		data, err := p.core.read(r.data)
-		out = &polity.Outcome{Status: r.status, Output: data, Fault: r.fault, Usage: r.usage}
+		if err != nil {
+			return err
+		}
+		f, err := p.vault.faultOf(r)
+		out = &polity.Outcome{Status: r.status, Output: data, Fault: f, Usage: r.usage}
 		return err
 	})
 	if err == nil && out == nil {
 		err = fault.Damaged.New("run: commit %d does not hold the end of %s", at.last, id)
 	}
 	if err != nil {
-		return polity.Outcome{}, err
+		return polity.Outcome{}, fault.Of(err).Kind.New("run %s: what became of it: %w", id, err)
 	}
 	return *out, nil
 }
@@ -275,12 +280,16 @@ func (p *Partition) History(ctx context.Context, id polity.RunID, each func(poli
 
 var kindText = map[recordKind]string{
 	recOpened: "opened", recBegan: "began", recResult: "result", recCancel: "cancel", recExpired: "expired", recFinished: "finished",
+	recErased: "erased",
 }
 
 func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, error) {
 	n := noticeOf(r, at, seq)
+	n.Fault = p.vault.shownFault(r)
 	var err error
-	n.Data, err = p.core.read(r.data)
+	if n.Data, err = p.core.read(r.data); errors.Is(err, fault.Erased) {
+		n.Erased, err = true, nil
+	}
 	return n, err
 }
 

@@ -172,7 +172,7 @@ func (c *core) wake(t *tree) {
 		c.stop(t, fresh.stopped)
 		return
 	}
-	t.root = fresh.root
+	t.root, t.salt = fresh.root, fresh.salt
 	for id, r := range c.aside.runs {
 		r.tree = t
 		c.runs[id] = r
@@ -190,6 +190,7 @@ func (c *core) wake(t *tree) {
 func (c *core) remember(t *tree) (*tree, error) {
 	if c.aside == nil {
 		c.aside = newCore(beside{c.host}, c.catalog, c.epoch)
+		c.aside.vault = c.vault
 	}
 	parts, err := c.spooled(t)
 	var rec record

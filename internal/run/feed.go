@@ -93,7 +93,8 @@ func (p *Partition) Commit(ctx context.Context, seq uint64) (*Commit, error) {
 	return c, p.tell(c, &f, e)
 }
 
-// Data returns a fact's input or output, from its blob if it has one; nil if it has none. It returns fault.NotFound if the blob is gone.
+// Data returns a fact's input or output, from its blob if it has one; nil if it has none. It returns fault.NotFound if the blob is gone, and fault.Erased if
+// what it held was erased.
 func (p *Partition) Data(f *Fact) (json.RawMessage, error) { return p.core.read(f.payload) }
 
 // DataSize is the size in bytes of a fact's input or output.
@@ -151,7 +152,7 @@ func (p *Partition) tell(c *Commit, f *frame, e bus.Entry) error {
 	c.Seq, c.At, c.Head, c.Facts = e.Seq, f.at, hex.EncodeToString(sum[:]), c.Facts[:0]
 	for i := range f.records {
 		r := &f.records[i]
-		c.Facts = append(c.Facts, factOf(r, f.at, e.Seq))
+		c.Facts = append(c.Facts, p.factOf(r, f.at, e.Seq))
 		if r.kind == recForked || r.kind == recImported {
 			p.taken(c, r)
 		}
@@ -164,7 +165,7 @@ func (p *Partition) tell(c *Commit, f *frame, e bus.Entry) error {
 func (p *Partition) taken(c *Commit, r *record) {
 	first := len(c.Facts)
 	add := func(f *frame, r *record) error {
-		fact := factOf(r, f.at, c.Seq)
+		fact := p.factOf(r, f.at, c.Seq)
 		fact.Taken = true
 		c.Facts = append(c.Facts, fact)
 		return nil
@@ -208,11 +209,12 @@ func (c *core) imports(rec *record, each func(f *frame, r *record) error) error 
 	})
 }
 
-func factOf(r *record, at time.Time, seq uint64) Fact {
+func (p *Partition) factOf(r *record, at time.Time, seq uint64) Fact {
 	f := Fact{
 		Notice: noticeOf(r, at, seq), Release: r.release, Skill: r.skill, From: r.from, Folder: r.folder,
 		Opened: r.opened, Ended: r.ended, payload: r.data,
 	}
+	f.Fault = p.vault.shownFault(r)
 	switch r.kind {
 	case recClaim:
 		f.Kind = "claim"
@@ -220,6 +222,8 @@ func factOf(r *record, at time.Time, seq uint64) Fact {
 		f.Kind, f.Status = "imported", r.status.String()
 	case recForked:
 		f.Kind, f.Fork = "forked", &polity.ForkOf{Run: r.origin, Event: r.event}
+	case recErased:
+		f.Name = r.name
 	case recCancel:
 		f.Fault = cancelFault(r.reason)
 	}

@@ -90,22 +90,26 @@ const (
 	recFinished recordKind = 7
 	recImported recordKind = 8 // a run that ended elsewhere; its log is a blob. Only in frames of version 2
 	recForked   recordKind = 9 // a run begins with what another one's log told up to an event. Only in frames of version 2
+
+	recErased recordKind = 17 // a key is destroyed. Only in frames of version 2
 )
 
 // record is one thing that happened. Which fields are stored depends on the kind.
 type record struct {
 	kind    recordKind
 	run     polity.RunID
-	name    string // command, with began and result
+	name    string // command, with began and result; the key, with erased
 	attempt int
 	request requestHash
 	data    payload
 	fault   *fault.Error
-	usage   polity.Usage
-	reason  string        // cancel
-	status  polity.Status // finished, imported
-	opened  time.Time     // imported
-	ended   time.Time     // imported
+	// faultText is the fault's text while it is enciphered; then the fault has none.
+	faultText payload
+	usage     polity.Usage
+	reason    string        // cancel, erased
+	status    polity.Status // finished, imported
+	opened    time.Time     // imported
+	ended     time.Time     // imported
 
 	// began and result: what was done where, for those who look at effects; zero if it was none, and in older logs
 	effect effect
@@ -157,6 +161,8 @@ type payload struct {
 	data json.RawMessage // nil for nothing, and for a blob until it was read
 	blob Digest          // set for a blob
 	size uint64          // of the blob
+	// plain says that the data is as it was before it was enciphered with the key: it was not read, but is being written.
+	plain bool
 }
 
 // Digest is the SHA-256 of a stored document.
@@ -191,9 +197,12 @@ func appendPayload(b []byte, p payload) []byte {
 	}
 }
 
-func appendFault(b []byte, f *fault.Error) []byte {
+func appendFault(b []byte, f *fault.Error, sealed payload) []byte {
 	if f == nil {
 		return append(b, 0)
+	}
+	if sealed.key != "" {
+		return appendSealedFault(b, f, sealed)
 	}
 	text, err := json.Marshal(f)
 	if err != nil {
@@ -252,7 +261,7 @@ func appendRecord(b []byte, r *record) []byte {
 		b = append(b, r.request[:]...)
 		b = appendUsage(b, r.usage)
 		b = appendPayload(b, r.data)
-		b = appendFault(b, r.fault)
+		b = appendFault(b, r.fault, r.faultText)
 		b = appendEffect(b, r.effect)
 	case recCancel:
 		b = appendText(b, r.reason)
@@ -274,12 +283,15 @@ func appendRecord(b []byte, r *record) []byte {
 		b = binary.BigEndian.AppendUint64(b, uint64(r.ended.UnixNano()))
 		b = appendPayload(b, r.data)
 	case recExpired:
+	case recErased:
+		b = appendText(b, r.name)
+		b = appendText(b, r.reason)
 	case recFinished:
 		b = append(b, byte(r.status))
 		b = append(b, r.request[:]...)
 		b = appendUsage(b, r.usage)
 		b = appendPayload(b, r.data)
-		b = appendFault(b, r.fault)
+		b = appendFault(b, r.fault, r.faultText)
 	default:
 		panic("run: record of no kind")
 	}
@@ -463,17 +475,20 @@ func (r *reader) payload() (p payload) {
 	return p
 }
 
-func (r *reader) fault() *fault.Error {
+func (r *reader) fault() (*fault.Error, payload) {
 	p := r.payload()
 	if r.bad || p.data == nil {
-		return nil
+		return nil, payload{}
+	}
+	if p.key != "" {
+		return r.sealedFault(p)
 	}
 	var f fault.Error
 	if err := json.Unmarshal(p.data, &f); err != nil {
 		r.bad = true
-		return nil
+		return nil, payload{}
 	}
-	return &f
+	return &f, payload{}
 }
 
 func (r *reader) usage() polity.Usage {
@@ -518,10 +533,12 @@ func (r *reader) record(rec *record) {
 		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
 		rec.usage = r.usage()
 		rec.data = r.payload()
-		rec.fault = r.fault()
+		rec.fault, rec.faultText = r.fault()
 		rec.effect = r.effect()
 	case recCancel:
 		rec.reason = r.text()
+	case recErased:
+		rec.name, rec.reason = r.text(), r.text()
 	case recForked:
 		rec.release = r.digest()
 		rec.agent, rec.request = r.text(), r.hash()
@@ -539,7 +556,7 @@ func (r *reader) record(rec *record) {
 		rec.request = r.hash()
 		rec.usage = r.usage()
 		rec.data = r.payload()
-		rec.fault = r.fault()
+		rec.fault, rec.faultText = r.fault()
 	default:
 		r.bad = true
 	}
