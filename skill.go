@@ -11,6 +11,8 @@ type Skill struct {
 	// Input and Output are JSON Schemas (draft 2020-12); empty means any JSON value.
 	Input  json.RawMessage `json:"input,omitempty"`
 	Output json.RawMessage `json:"output,omitempty"`
+	// Subject is the field of the input that says whose data a root run holds, which is then enciphered with that person's key; "" for none.
+	Subject string `json:"subject,omitempty"`
 }
 
 // Stance is which side of the question a claim supports.

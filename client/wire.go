@@ -24,6 +24,8 @@ type Request struct {
 	Bounds polity.Bounds   `json:"bounds,omitzero"`
 	// Seed makes otherwise equal requests different runs.
 	Seed string `json:"seed,omitempty"`
+	// Subject says whose data the run holds: see engine.Request.
+	Subject string `json:"subject,omitempty"`
 }
 
 // Runs is the answer to a request for all runs.

@@ -28,6 +28,7 @@ import (
 	"polity.run/agent"
 	"polity.run/fault"
 	"polity.run/internal/bus"
+	"polity.run/internal/keyring"
 	"polity.run/internal/run"
 	"polity.run/internal/telemetry"
 	"polity.run/model"
@@ -80,6 +81,7 @@ type Engine struct {
 	bus     *bus.Bus
 	log     *bus.Log
 	blobs   *run.Blobs
+	keys    *keyring.Ring
 	catalog *catalog
 	part    *run.Partition
 	figures figures
@@ -162,12 +164,15 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	}
 	e.catalog.memories = &memories{bus: e.bus, log: cfg.Log}
 	e.catalog.facts = &facts{bus: e.bus}
+	if e.keys, err = keyring.Open(filepath.Join(e.state, keysFolder)); err != nil {
+		return err
+	}
 	acks := run.NewAcks()
 	if e.log, err = e.bus.Log(ctx, "p0", acks.Put); err != nil {
 		return err
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
-		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Anchor: filepath.Join(e.state, "anchor"),
+		Catalog: e.catalog, Blobs: e.blobs, Keys: e.keys, Do: e.catalog.do, Anchor: filepath.Join(e.state, "anchor"),
 		Dormant: filepath.Join(e.state, "dormant"), Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Log: cfg.Log,
 	})
 	if err != nil {
@@ -293,6 +298,9 @@ type Request struct {
 	Bounds  polity.Bounds
 	// Seed makes otherwise equal requests different runs: the digest of the folder's content, a nonce.
 	Seed string
+	// Subject says whose data the run holds: what it reads and writes is enciphered with a key of that person, which Erase destroys. "" is who
+	// stands in the field of the input that the skill names; if it names none, nothing is enciphered.
+	Subject string
 }
 
 // fill completes a request.
@@ -307,6 +315,10 @@ func (e *Engine) fill(q Request) (run.Request, error) {
 	if q.Agent == "" {
 		q.Agent = r.doc.Main
 	}
+	key, err := e.seal(&q, &r.doc)
+	if err != nil {
+		return run.Request{}, err
+	}
 	if q.ID == "" {
 		if q.ID, err = q.derive(); err != nil {
 			return run.Request{}, err
@@ -314,7 +326,7 @@ func (e *Engine) fill(q Request) (run.Request, error) {
 	}
 	return run.Request{
 		ID: q.ID, Release: q.Release, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder,
-		Bounds: q.Bounds.Or(r.doc.Bounds),
+		Bounds: q.Bounds.Or(r.doc.Bounds), Key: key,
 	}, nil
 }
 

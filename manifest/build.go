@@ -179,6 +179,7 @@ func (b *builder) skills(d *agent.Definition, path string, declared []skill) []p
 		out = append(out, polity.Skill{
 			Name: string(s.Name), Description: s.Description, Tags: s.Tags,
 			Input: b.schema(s.Input, at+".input"), Output: b.schema(s.Output, at+".output"),
+			Subject: string(s.Subject),
 		})
 	}
 	return out

@@ -564,6 +564,7 @@ type skill struct {
 	Tags        []string  `json:"tags,omitempty" jsonschema:"Words that the skill is found by."`
 	Input       schemaUse `json:"input,omitempty" jsonschema:"JSON Schema of what is asked: written here, or the name of a file in the manifest's folder. Left out it is any JSON."`
 	Output      schemaUse `json:"output,omitempty" jsonschema:"JSON Schema of what is answered: written here, or the name of a file in the manifest's folder. Left out it is any JSON."`
+	Subject     word      `json:"subject,omitempty" jsonschema:"Field of the input that says whose data it is, as customer_id: what such a run reads and writes is enciphered with that person's key, which polity erase destroys. For the agent that is asked from outside."`
 }
 
 // step is pattern.Step.

@@ -39,6 +39,21 @@ func (b *Bus) Bucket(ctx context.Context, name string) (*Bucket, error) {
 	return &Bucket{b: b, stream: stream, prefix: "bucket." + name + "."}, nil
 }
 
+// HasBucket says whether the named bucket is there.
+func (b *Bus) HasBucket(ctx context.Context, name string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestMax)
+	defer cancel()
+	_, err := b.js.Stream(ctx, BucketPrefix+name)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return false, nil
+	default:
+		return false, fault.Unavailable.New("bus: bucket %s: %w", name, err)
+	}
+}
+
 // Put sets a key's value and returns when it is safe. A key is one or more tokens of a subject. After a fault it may be set or not: putting it again is
 // safe.
 func (k *Bucket) Put(ctx context.Context, key string, value []byte) error {
@@ -53,11 +68,18 @@ func (k *Bucket) Put(ctx context.Context, key string, value []byte) error {
 	return nil
 }
 
-// Delete removes a key and its value from the disk.
+// Delete removes a key, and writes over its value on the disk. (A purge would leave the value in its block until that is compacted.)
 func (k *Bucket) Delete(ctx context.Context, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestMax)
 	defer cancel()
-	if err := k.stream.Purge(ctx, jetstream.WithPurgeSubject(k.prefix+key)); err != nil {
+	m, err := k.stream.GetLastMsgForSubject(ctx, k.prefix+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	if err == nil {
+		err = k.stream.SecureDeleteMsg(ctx, m.Sequence)
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return fault.Unavailable.New("bus: delete %s: %w", key, err)
 	}
 	return nil

@@ -126,4 +126,3 @@ func (a *app) points(points []bench.Point, output string, ratios bool) error {
 	}
 	return a.outf("%s", text.String())
 }
-

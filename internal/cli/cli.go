@@ -112,6 +112,8 @@ func (a *app) root() *cobra.Command {
 		a.newTools(),
 		a.newModels(),
 		a.newMemory(),
+		a.newErase(),
+		a.newKeys(),
 		a.newLocks(),
 		a.newEffects(),
 		a.newGraph(),

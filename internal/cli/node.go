@@ -36,6 +36,7 @@ type node interface {
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
 	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)
 	Coordinate(ctx context.Context, q client.Coordination) (client.Coordinated, error)
+	Erase(ctx context.Context, q client.Erase) (polity.Erasure, error)
 	Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error)
 	Fork(ctx context.Context, id polity.RunID, q client.Fork) (polity.RunID, error)
 	Export(ctx context.Context, id polity.RunID, path string) (polity.Archive, error)
@@ -71,6 +72,11 @@ func (l *local) Memory(ctx context.Context, q client.Memory) (client.Remembered,
 // Coordinate hides the engine's, which calls tools alone.
 func (l *local) Coordinate(ctx context.Context, q client.Coordination) (client.Coordinated, error) {
 	return rest.Coordinate(ctx, l.Engine, q)
+}
+
+// Erase hides the engine's.
+func (l *local) Erase(ctx context.Context, q client.Erase) (polity.Erasure, error) {
+	return l.Engine.Erase(ctx, q.Subject, q.Reason, q.Cancel)
 }
 
 func (l *local) Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error) {

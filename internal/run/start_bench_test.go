@@ -20,9 +20,10 @@ func BenchmarkStart(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	liveLog(b, runs, false).store(b, s)
+	catalog := programs{deciders: map[string]polity.Decider{"long": steps(100)}}
+	liveLog(b, runs, false, catalog).store(b, s)
 	cfg := Config{
-		Catalog: restartCatalog, Dormant: filepath.Join(dir, "dormant"),
+		Catalog: catalog, Dormant: filepath.Join(dir, "dormant"),
 		Do: func(_ context.Context, e *Effect) (json.RawMessage, polity.Usage, error) {
 			e.Later() // and never answers
 			return nil, polity.Usage{}, nil

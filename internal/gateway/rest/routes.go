@@ -35,6 +35,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/backup", s.backup)
 	mux.HandleFunc("GET /v1/questions", s.questions)
 	mux.HandleFunc("POST /v1/questions", s.answerQuestion)
+	mux.HandleFunc("POST /v1/erase", s.erase)
 	mux.HandleFunc("POST /v1/memory", s.memory)
 	mux.HandleFunc("POST /v1/coordinate", s.coordinate)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -166,7 +167,7 @@ func (s *Server) serve(run polity.RunID) {
 // Start does a client's request on an engine: it installs the release, opens the run, and returns its ID when
 // that is durable.
 func Start(ctx context.Context, e *engine.Engine, q client.Request) (polity.RunID, error) {
-	r := engine.Request{ID: q.ID, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder, Bounds: q.Bounds, Seed: q.Seed}
+	r := engine.Request{ID: q.ID, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder, Bounds: q.Bounds, Seed: q.Seed, Subject: q.Subject}
 	var err error
 	if r.Release, err = install(e, q.Release, q.Files); err != nil {
 		return "", err

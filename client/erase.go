@@ -1,0 +1,22 @@
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"polity.run"
+)
+
+// Erase asks for the data of a person to be erased.
+type Erase struct {
+	Subject string `json:"subject"`
+	Reason  string `json:"reason,omitempty"`
+	Cancel  bool   `json:"cancel,omitempty"` // runs that have not ended
+}
+
+// Erase erases the data of a person: see engine.Engine.Erase.
+func (c *Client) Erase(ctx context.Context, q Erase) (polity.Erasure, error) {
+	var answer polity.Erasure
+	err := c.call(ctx, http.MethodPost, "/v1/erase", q, &answer)
+	return answer, err
+}
