@@ -39,6 +39,9 @@ func (m *Master) get() ([]byte, error) {
 	key, err := m.outside()
 	if key == nil && err == nil {
 		key, err = readMaster(filepath.Join(m.dir, masterFile))
+		if errors.Is(err, fault.NotFound) { // perhaps a rotation was cut off before its last step
+			key, err = readMaster(filepath.Join(m.dir, masterFile+newSuffix))
+		}
 		if errors.Is(err, fault.NotFound) {
 			key = newKey()
 			err = writeFile(m.dir, masterFile, masterText(key))

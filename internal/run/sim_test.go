@@ -46,6 +46,7 @@ type world struct {
 	stats   simStats
 
 	catalog programs
+	keys    *simKeys // of the clients that have one; nil for none
 	// answers is what an effect answers; the same for the same effect, however often it is done.
 	answers func(e *simEffect) json.RawMessage
 }
@@ -93,6 +94,7 @@ type simEffect struct {
 // simClient wants one run, and asks until it knows how it ended.
 type simClient struct {
 	id        polity.RunID
+	key       string
 	agent     string
 	asked     *owner // who is working on the answer
 	acked     bool
@@ -218,6 +220,7 @@ func (w *world) claim() {
 	var epoch [8]byte
 	binary.BigEndian.PutUint64(epoch[:], w.rng.Uint64())
 	o.core = newCore(o, w.catalog, epoch)
+	o.core.vault = w.vault()
 	o.core.spool = &w.spool
 	o.core.awakeMax = w.rng.IntN(20) // runs, while the log is folded
 	if w.rng.IntN(2) == 0 {
@@ -318,11 +321,11 @@ func (w *world) ask(c *simClient) {
 	}
 	c.asked = o
 	o.core.now = w.now
-	o.core.open(&request{id: c.id, agent: c.agent, input: json.RawMessage(`{}`), bounds: simBounds},
+	o.core.open(&request{id: c.id, key: c.key, agent: c.agent, input: json.RawMessage(`{}`), bounds: simBounds},
 		func(err error) {
 			if err == nil {
 				c.acked = true
-			} else if fault.Of(err).Kind != fault.Fenced {
+			} else if fault.Of(err).Kind != fault.Fenced && !w.mayRefuse(c, err) {
 				w.fail("open %s: %v", c.id, err)
 			}
 		},
@@ -336,7 +339,7 @@ func (w *world) ask(c *simClient) {
 			if out.Status == polity.StatusRunning {
 				out = w.stored(c.id)
 			}
-			if c.outcome != nil && string(c.outcome.Output) != string(out.Output) {
+			if c.outcome != nil && !w.keys.gone(c.key) && string(c.outcome.Output) != string(out.Output) {
 				w.fail("%s ended twice: %s and %s", c.id, c.outcome.Output, out.Output)
 			}
 			c.outcome = &out
@@ -352,7 +355,7 @@ func (w *world) stored(id polity.RunID) polity.Outcome {
 		}
 		for _, r := range f.records {
 			if r.kind == recFinished && r.run == id {
-				return polity.Outcome{Status: r.status, Output: r.data.data, Fault: r.fault, Usage: r.usage}
+				return polity.Outcome{Status: r.status, Output: w.plain(r.data), Fault: r.fault, Usage: r.usage}
 			}
 		}
 	}
@@ -378,6 +381,7 @@ func (w *world) cancel(c *simClient) {
 func (w *world) step() {
 	w.now = w.now.Add(time.Duration(w.rng.IntN(5)) * time.Millisecond)
 	w.sleepOrWake()
+	w.eraseSome()
 	n := w.rng.IntN(100)
 	switch {
 	case n < 30 && len(w.travel) > 0:
@@ -711,6 +715,7 @@ func (w *world) checkFolds() {
 func (w *world) decisions(n int) string {
 	var b strings.Builder
 	c := newCore(&owner{w: w, alive: true}, w.catalog, [8]byte{})
+	c.vault = w.vault()
 	c.decided = func(r polity.RunID, cmd *polity.Command) {
 		fmt.Fprintf(&b, "%s %s %d %s %s\n", r, cmd.Key(), cmd.Do, cmd.To, cmd.Input)
 	}
@@ -718,7 +723,7 @@ func (w *world) decisions(n int) string {
 		w.fail("fold: %v", err)
 	}
 	for _, t := range c.roots {
-		if t.stopped != nil {
+		if t.stopped != nil && !w.keys.gone(t.key) {
 			w.fail("a fold stopped %s: %v", t.id, t.stopped)
 		}
 	}
