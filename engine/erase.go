@@ -24,6 +24,9 @@ const (
 // RotateKeys wraps the keys of a state folder by another master key, and returns how many there are: the one in the file to, or a new one in the
 // state folder if to is "". It takes the folder, so no node may serve it. See keyring.Rotate.
 func RotateKeys(state, to string) (int, error) {
+	if _, err := parts(state); err != nil {
+		return 0, err
+	}
 	e, err := prepare(Config{State: state})
 	if err != nil {
 		return 0, err

@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"polity.run"
@@ -258,5 +260,48 @@ func TestKeysThatComeBack(t *testing.T) {
 	defer stop(t, e)
 	if _, err := e.Wait(ctx, lost); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "put back") {
 		t.Errorf("a lost key: %v", err)
+	}
+}
+
+// BenchmarkSealedRuns measures what sealing costs: runs of one effect, 64 at once, synced to the disk.
+func BenchmarkSealedRuns(b *testing.B) {
+	fn, err := agent.Func("clerk", "1", clerk)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct {
+		name    string
+		subject func(n int64) string
+	}{
+		{"plain", func(int64) string { return "" }},
+		{"persons-1000", func(n int64) string { return fmt.Sprint("person ", n%1000) }},
+		{"person-each", func(n int64) string { return fmt.Sprint("person ", n) }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			e, err := engine.Open(b.Context(), engine.Config{State: b.TempDir(), Agents: []*agent.Agent{fn}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer e.Close()
+			for i := range int64(1000) { // a person's first run makes the key, which is measured apart
+				if _, err := e.Run(b.Context(), engine.Request{Agent: "clerk", Input: json.RawMessage(`{"text":"first"}`), Subject: c.subject(i)}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			n := atomic.Int64{}
+			n.Add(1000)
+			b.SetParallelism(32)
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					i := n.Add(1)
+					input, _ := json.Marshal(letter{Text: fmt.Sprint(i)})
+					if _, err := e.Run(b.Context(), engine.Request{Agent: "clerk", Input: input, Subject: c.subject(i)}); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "runs/s")
+		})
 	}
 }

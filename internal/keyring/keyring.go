@@ -58,8 +58,11 @@ type Ring struct {
 	dir    string
 	master *Master
 
+	making sync.Mutex // held while files are written, which others need not wait for
+
 	mu      sync.Mutex
 	tag     []byte            // nil until there is a key
+	ids     map[string]bool   // of all keys
 	current map[string]string // tag of a person -> their key
 	cache   map[string]*opened
 }
@@ -79,14 +82,14 @@ type wrapped struct {
 // Open opens the keyring in a folder, which need not be there yet. The master key is asked for when the first key is needed. It returns
 // fault.Denied if the folder cannot be read.
 func Open(dir string) (*Ring, error) {
-	r := &Ring{dir: dir, master: &Master{dir: dir}, current: map[string]string{}, cache: map[string]*opened{}}
+	r := &Ring{dir: dir, master: &Master{dir: dir}, ids: map[string]bool{}, current: map[string]string{}, cache: map[string]*opened{}}
 	files, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.Denied.New("keyring: %w", err)
 	}
 	for _, f := range files {
 		if id, ok := strings.CutSuffix(f.Name(), suffix); ok && len(id) == idSize {
-			r.current[id[:tagSize]] = id
+			r.ids[id], r.current[id[:tagSize]] = true, id
 		}
 		if strings.HasSuffix(f.Name(), newSuffix) && f.Name() != masterFile+newSuffix { // a write that was not finished
 			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
@@ -103,47 +106,59 @@ func (r *Ring) Key(subject string) (string, error) {
 	if subject == "" || len(subject) > SubjectMax {
 		return "", fault.Invalid.New("keyring: a subject of %d bytes; want 1 to %d", len(subject), SubjectMax)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	id, err := r.Find(subject)
+	if !errors.Is(err, fault.NotFound) {
+		return id, err
+	}
+	r.making.Lock()
+	defer r.making.Unlock()
 	tag, err := r.tagOf(subject, true)
 	if err != nil {
 		return "", err
 	}
-	if id := r.current[tag]; id != "" {
+	if id := r.currentOf(tag); id != "" { // made in the meantime
 		return id, nil
 	}
 	random := make([]byte, keySize+5)
 	if _, err := rand.Read(random); err != nil {
 		return "", fault.Internal.New("keyring: %w", err)
 	}
-	id := tag + encoding.EncodeToString(random[keySize:])
+	id = tag + encoding.EncodeToString(random[keySize:])
 	if err := r.put(id+suffix, random[:keySize]); err != nil {
 		return "", err
 	}
-	r.current[tag] = id
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ids[id], r.current[tag] = true, id
 	return id, nil
+}
+
+func (r *Ring) currentOf(tag string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.current[tag]
 }
 
 // Find returns the ID of a person's key, or fault.NotFound if they have none (any more).
 func (r *Ring) Find(subject string) (string, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.current) > 0 {
-		tag, err := r.tagOf(subject, false)
-		if err != nil {
-			return "", err
-		}
-		if id := r.current[tag]; id != "" {
-			return id, nil
-		}
+	tag, err := r.tagOf(subject, false)
+	if err != nil && !errors.Is(err, fault.NotFound) {
+		return "", err
+	}
+	if id := r.currentOf(tag); id != "" {
+		return id, nil
 	}
 	return "", fault.NotFound.New("keyring: there is no key of that subject: nothing was enciphered for it, or it is erased already")
 }
 
 // tagOf names a person. make says that the key for it is made if there is none.
 func (r *Ring) tagOf(subject string, make bool) (string, error) {
-	if r.tag == nil {
-		tag, err := r.get("tag")
+	r.mu.Lock()
+	tag := r.tag
+	r.mu.Unlock()
+	if tag == nil {
+		var err error
+		tag, err = r.get("tag")
 		if errors.Is(err, fault.NotFound) && make {
 			tag = newKey()
 			err = r.put("tag", tag)
@@ -151,9 +166,11 @@ func (r *Ring) tagOf(subject string, make bool) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		r.mu.Lock()
 		r.tag = tag
+		r.mu.Unlock()
 	}
-	mac := hmac.New(sha256.New, r.tag)
+	mac := hmac.New(sha256.New, tag)
 	mac.Write([]byte(subject))
 	return encoding.EncodeToString(mac.Sum(nil)[:tagSize*5/8]), nil
 }
@@ -207,8 +224,8 @@ func (r *Ring) Destroy(id string) error {
 	if !validID(id) {
 		return fault.Invalid.New("keyring: %.40q is not the ID of a key", id)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.making.Lock()
+	defer r.making.Unlock()
 	if err := r.shred(id + suffix); err != nil {
 		kind := fault.Denied
 		if errors.Is(err, syscall.ENOSPC) {
@@ -216,9 +233,17 @@ func (r *Ring) Destroy(id string) error {
 		}
 		return kind.New("keyring: destroy key %s: %w", id, err)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	delete(r.cache, id)
-	if r.current[id[:tagSize]] == id {
-		delete(r.current, id[:tagSize])
+	delete(r.ids, id)
+	if tag := id[:tagSize]; r.current[tag] == id {
+		delete(r.current, tag)
+		for other := range r.ids { // an old key was put back beside a new one
+			if other[:tagSize] == tag {
+				r.current[tag] = other
+			}
+		}
 	}
 	return nil
 }
@@ -260,16 +285,22 @@ func (r *Ring) key(id string) (*opened, error) {
 		return nil, fault.Damaged.New("keyring: %.40q is not the ID of a key", id)
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if k := r.cache[id]; k != nil {
+	k := r.cache[id]
+	r.mu.Unlock()
+	if k != nil {
 		return k, nil
 	}
 	raw, err := r.get(id + suffix)
 	if err != nil {
 		return nil, err
 	}
-	k := &opened{aead: aead(derive(raw, "polity payload"))}
+	k = &opened{aead: aead(derive(raw, "polity payload"))}
 	copy(k.salt[:], derive(raw, "polity hash"))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ids[id] { // destroyed in the meantime
+		return nil, fault.NotFound.New("keyring: there is no key %s", id)
+	}
 	if len(r.cache) >= cacheMax {
 		for old := range r.cache { // any of them: it is only read again
 			delete(r.cache, old)
@@ -361,7 +392,7 @@ func (r *Ring) write(name string, key, master []byte) error {
 // writeFile puts a file in the place of an old one, and returns when that is on the disk.
 func writeFile(dir, name string, data []byte) error {
 	path := filepath.Join(dir, name)
-	err := os.MkdirAll(dir, 0o700)
+	err := makeDir(dir)
 	if err == nil {
 		err = writeSynced(path+newSuffix, data)
 	}
@@ -390,18 +421,24 @@ func writeSynced(path string, data []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// syncDir makes the names in a folder, and the folder's own, survive a power cut.
-func syncDir(dir string) error {
-	for _, p := range []string{dir, filepath.Dir(dir)} {
-		d, err := os.Open(p)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(d.Sync(), d.Close()); err != nil {
-			return err
-		}
+// makeDir makes a folder if it is not there, whose name then survives a power cut.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
 	}
-	return nil
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
+// syncDir makes the names in a folder survive a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // masterName tells master keys apart, and says nothing of them.

@@ -118,6 +118,32 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestOldKeyBesideANewOne destroys a key that was put back from an old copy while its person has a new one.
+func TestOldKeyBesideANewOne(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	was := key(t, r, "ada")
+	file, _ := os.ReadFile(filepath.Join(dir, was+".key"))
+	if err := r.Destroy(was); err != nil {
+		t.Fatal(err)
+	}
+	is := key(t, r, "ada")
+	sealed, _ := r.Seal(is, []byte("text"))
+	if err := os.WriteFile(filepath.Join(dir, was+".key"), file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = open(t, dir)
+	if err := r.Destroy(was); err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := r.Open(is, sealed); string(plain) != "text" || err != nil {
+		t.Errorf("the new key: %s %v", plain, err)
+	}
+	if id := key(t, r, "ada"); id != is {
+		t.Errorf("the person's key is %s, not %s", id, is)
+	}
+}
+
 func TestDamagedKeyIsFound(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)

@@ -110,6 +110,9 @@ func Rotate(dir, to string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if _, err := r.read("tag"); err != nil { // it comes before the first key
+		return 0, fault.Of(err).Kind.New("keyring: there is no key yet: %w", err)
+	}
 	old, err := r.master.get()
 	if err != nil {
 		return 0, err
@@ -149,10 +152,7 @@ func (r *Ring) nextMaster() ([]byte, error) {
 		return next, err
 	}
 	next = newKey()
-	err = os.MkdirAll(r.dir, 0o700)
-	if err == nil {
-		err = writeSynced(filepath.Join(r.dir, masterFile+newSuffix), masterText(next))
-	}
+	err = writeSynced(filepath.Join(r.dir, masterFile+newSuffix), masterText(next))
 	if err == nil {
 		err = syncDir(r.dir)
 	}
@@ -170,9 +170,6 @@ func (r *Ring) rewrap(old, next []byte) (int, error) {
 	}
 	for _, name := range names {
 		w, err := r.read(name)
-		if errors.Is(err, fault.NotFound) && name == "tag" {
-			continue // nothing was enciphered yet
-		}
 		if err != nil {
 			return 0, err
 		}
