@@ -75,6 +75,8 @@ type Summary struct {
 	Fault  *fault.Error `json:"fault,omitempty"` // with StatusStopped
 	// Fork says of a fork where it began.
 	Fork *ForkOf `json:"fork,omitempty"`
+	// Held says why the run must not be erased; "" if it may.
+	Held string `json:"held,omitempty"`
 }
 
 // ForkOf is where a fork began: it took over what the log of a run tells up to an event.

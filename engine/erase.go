@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"polity.run"
@@ -98,6 +100,9 @@ func (e *Engine) Erase(ctx context.Context, subject, reason string, cancel bool)
 		return polity.Erasure{}, err
 	}
 	out := polity.Erasure{Key: key, Runs: []polity.RunID{}}
+	if runs, err := e.part.Holders(ctx, key); err != nil || slices.ContainsFunc(runs, func(s polity.Summary) bool { return s.Held != "" }) {
+		return out, errors.Join(err, e.part.Erase(ctx, key, reason)) // it says which runs are held
+	}
 	for range eraseRounds {
 		if !cancel {
 			break
@@ -126,6 +131,16 @@ func (e *Engine) Erase(ctx context.Context, subject, reason string, cancel bool)
 		return out, err
 	}
 	return out, e.part.Erase(ctx, key, reason)
+}
+
+// Hold keeps a run from being erased until it is released: see run.Partition.Hold.
+func (e *Engine) Hold(ctx context.Context, id polity.RunID, reason string) error {
+	return e.part.Hold(ctx, id, reason)
+}
+
+// Release ends a hold: see run.Partition.Release.
+func (e *Engine) Release(ctx context.Context, id polity.RunID, reason string) error {
+	return e.part.Release(ctx, id, reason)
 }
 
 // endHolders cancels the runs that use a key and have not ended, and waits for them.

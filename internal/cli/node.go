@@ -36,6 +36,8 @@ type node interface {
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
 	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)
 	Coordinate(ctx context.Context, q client.Coordination) (client.Coordinated, error)
+	Hold(ctx context.Context, id polity.RunID, reason string) error
+	Release(ctx context.Context, id polity.RunID, reason string) error
 	Erase(ctx context.Context, q client.Erase) (polity.Erasure, error)
 	Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error)
 	Fork(ctx context.Context, id polity.RunID, q client.Fork) (polity.RunID, error)

@@ -26,7 +26,7 @@ func (a *app) newRuns() *cobra.Command {
 	}
 	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsTail(), a.newRunsResume(), a.newRunsCancel(), a.newRunsQuestions(), a.newRunsAnswer(),
 		a.newRunsEvents(), a.newRunsReplay(),
-		a.newRunsDiff(), a.newRunsFork(), a.newRunsRetry(), a.newRunsExport(), a.newRunsImport(), a.newRunsVerify())
+		a.newRunsDiff(), a.newRunsFork(), a.newRunsRetry(), a.newRunsHold(), a.newRunsRelease(), a.newRunsExport(), a.newRunsImport(), a.newRunsVerify())
 	return cmd
 }
 

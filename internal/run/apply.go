@@ -31,6 +31,9 @@ func (c *core) apply(rec *record, seq uint64) {
 	case recErased:
 		c.erased(rec.name, seq)
 		return
+	case recHeld, recReleased:
+		c.held(rec)
+		return
 	}
 	t := c.trees[rec.run.Root()]
 	if rec.kind == recOpened && rec.run.Parent() == "" {

@@ -191,6 +191,9 @@ func (p *Partition) List(ctx context.Context) ([]polity.Summary, error) {
 
 func (t *tree) current() polity.Summary {
 	s := t.summary
+	if t.held != nil {
+		s.Held = *t.held
+	}
 	s.Parked = t.parked && !t.over() && t.stopped == nil
 	if t.root != nil {
 		s.Usage = t.root.usage
@@ -280,7 +283,7 @@ func (p *Partition) History(ctx context.Context, id polity.RunID, each func(poli
 
 var kindText = map[recordKind]string{
 	recOpened: "opened", recBegan: "began", recResult: "result", recCancel: "cancel", recExpired: "expired", recFinished: "finished",
-	recErased: "erased",
+	recErased: "erased", recHeld: "held", recReleased: "released",
 }
 
 func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, error) {

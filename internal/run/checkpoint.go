@@ -24,7 +24,7 @@ import (
 //	tree       = id:text  flags:1  first:uvarint  last:uvarint  request:16  agent:text  opened:8  usage
 //	             ended: status:1  time:8  log:payload
 //	             not ended: due:8  records:uvarint  stored:uvarint  links:uvarint  place
-//	             fork: run:text  event:uvarint    origin: run:text    sealed: key:text
+//	             fork: run:text  event:uvarint    origin: run:text    sealed: key:text    held: reason:text
 //
 // The digest is the SHA-256 of everything before it. The log goes on while a checkpoint is written, so a tree may be told of as it was somewhat later:
 // last says up to which commit. oldest is the first file of the spool that any trail is in.
@@ -42,6 +42,7 @@ const (
 	flagFork
 	flagOrigin
 	flagSealed
+	flagHeld
 )
 
 // capture writes a checkpoint in pieces, while the partition goes on between them.
@@ -127,7 +128,7 @@ func (t *tree) appendTo(b []byte, seq uint64) []byte {
 		s.Usage = polity.Usage{}
 	}
 	flags := byte(0)
-	for i, set := range [...]bool{ended, t.undone || !t.asleep, t.simulates, s.Fork != nil, t.origin != "", t.key != ""} {
+	for i, set := range [...]bool{ended, t.undone || !t.asleep, t.simulates, s.Fork != nil, t.origin != "", t.key != "", t.held != nil} {
 		if set {
 			flags |= 1 << i
 		}
@@ -164,6 +165,9 @@ func (t *tree) appendTo(b []byte, seq uint64) []byte {
 	}
 	if t.key != "" {
 		b = appendText(b, t.key)
+	}
+	if t.held != nil {
+		b = appendText(b, *t.held)
 	}
 	return b
 }
@@ -257,6 +261,10 @@ func (p *checkpoint) tree(b *reader, r *blockReader) {
 	}
 	if flags&flagSealed != 0 {
 		t.key = b.text()
+	}
+	if flags&flagHeld != 0 {
+		reason := b.text()
+		t.held = &reason
 	}
 	ended := flags&flagEnded != 0
 	if b.bad || len(b.b) > 0 || t.id == "" || t.id.Parent() != "" || t.first == 0 || t.first > t.last || p.index[t.id] != nil || ended != t.summary.Status.Final() {

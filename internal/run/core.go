@@ -116,6 +116,7 @@ type tree struct {
 	last      uint64
 	log       *payload           // of a run that was imported; nil for one that ran here
 	origin    polity.RunID       // of a fork: the run whose ID deciders are told; "" for any other
+	held      *string            // why it must not be erased; nil if it may
 	key       string             // that its payloads are enciphered with; "" for none
 	salt      *[sha256.Size]byte // of its requests' hashes, while it has not ended; nil without a key
 	simulates bool               // keyed and external effects are not done: it is a fork

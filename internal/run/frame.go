@@ -91,7 +91,10 @@ const (
 	recImported recordKind = 8 // a run that ended elsewhere; its log is a blob. Only in frames of version 2
 	recForked   recordKind = 9 // a run begins with what another one's log told up to an event. Only in frames of version 2
 
-	recErased recordKind = 17 // a key is destroyed. Only in frames of version 2
+	// These are no part of what a run does, and stand only in frames of version 2.
+	recErased   recordKind = 17 // a key is destroyed
+	recHeld     recordKind = 18 // a root run must not be erased
+	recReleased recordKind = 19 // and may again
 )
 
 // record is one thing that happened. Which fields are stored depends on the kind.
@@ -106,7 +109,7 @@ type record struct {
 	// faultText is the fault's text while it is enciphered; then the fault has none.
 	faultText payload
 	usage     polity.Usage
-	reason    string        // cancel, erased
+	reason    string        // cancel, erased, held, released
 	status    polity.Status // finished, imported
 	opened    time.Time     // imported
 	ended     time.Time     // imported
@@ -285,6 +288,8 @@ func appendRecord(b []byte, r *record) []byte {
 	case recExpired:
 	case recErased:
 		b = appendText(b, r.name)
+		b = appendText(b, r.reason)
+	case recHeld, recReleased:
 		b = appendText(b, r.reason)
 	case recFinished:
 		b = append(b, byte(r.status))
@@ -535,7 +540,7 @@ func (r *reader) record(rec *record) {
 		rec.data = r.payload()
 		rec.fault, rec.faultText = r.fault()
 		rec.effect = r.effect()
-	case recCancel:
+	case recCancel, recHeld, recReleased:
 		rec.reason = r.text()
 	case recErased:
 		rec.name, rec.reason = r.text(), r.text()

@@ -74,7 +74,7 @@ func (p *Partition) read(ctx context.Context, id polity.RunID, at span, each fun
 			return err
 		}
 		for i := range f.records {
-			if f.records[i].run.Root() != id {
+			if f.records[i].run.Root() != id || f.records[i].besideRuns() {
 				continue
 			}
 			var err error

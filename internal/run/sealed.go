@@ -252,11 +252,19 @@ func (c *core) eraseKey(key, reason string, answer func(error)) {
 		return
 	}
 	if !c.vault.isErased(key) {
-		var live []string
+		var live, held []string
 		for _, t := range c.roots {
-			if t.key == key && !t.over() && t.stopped == nil {
+			switch {
+			case t.key != key:
+			case t.held != nil:
+				held = append(held, fmt.Sprintf("%s (%s)", t.id, *t.held))
+			case !t.over() && t.stopped == nil:
 				live = append(live, string(t.id))
 			}
+		}
+		if n := len(held); n > 0 {
+			answer(fault.Conflict.New("erase: %d of its runs must not be erased, as %s: release them first, with: polity runs release ID", n, strings.Join(held[:min(n, holdsMax)], ", ")))
+			return
 		}
 		if n := len(live); n > 0 {
 			more := ""

@@ -1,8 +1,10 @@
 package rest
 
 import (
+	"context"
 	"net/http"
 
+	"polity.run"
 	"polity.run/client"
 )
 
@@ -18,4 +20,20 @@ func (s *Server) erase(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.answer(w, http.StatusOK, done)
+}
+
+// holding holds or releases a run.
+func (s *Server) holding(do func(context.Context, polity.RunID, string) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var q client.Cancellation
+		if err := read(r.Body, &q); err != nil {
+			s.refuse(w, err)
+			return
+		}
+		if err := do(r.Context(), id(r), q.Reason); err != nil {
+			s.refuse(w, s.cause(err))
+			return
+		}
+		s.answer(w, http.StatusOK, struct{}{})
+	}
 }
