@@ -305,3 +305,78 @@ func BenchmarkSealedRuns(b *testing.B) {
 		})
 	}
 }
+
+// TestHeldRunIsNotErased holds a run of a person, before and after it has ended, across starts from a checkpoint and from the whole log.
+func TestHeldRunIsNotErased(t *testing.T) {
+	state, ctx := t.TempDir(), t.Context()
+	fn, err := agent.Func("clerk", "1", clerk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := open(t, state, fn)
+	id, err := e.Start(ctx, engine.Request{Agent: "clerk", Input: json.RawMessage(`{"text":"x","do":"wait"}`), Subject: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Hold(ctx, id, ""); !errors.Is(err, fault.Invalid) {
+		t.Errorf("held without a reason: %v", err)
+	}
+	if err := e.Hold(ctx, "0-nobody", "dispute"); !errors.Is(err, fault.NotFound) {
+		t.Errorf("held what is not there: %v", err)
+	}
+	if err := e.Hold(ctx, id, "dispute 17"); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(when string) {
+		t.Helper()
+		s, err := e.Find(ctx, id)
+		if err != nil || s.Held != "dispute 17" {
+			t.Errorf("%s: %+v %v", when, s, err)
+		}
+		if _, err := e.Erase(ctx, "ada", "", true); !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "dispute 17") {
+			t.Errorf("%s it is erased: %v", when, err)
+		}
+	}
+	refused("while it runs")
+	if s, err := e.Find(ctx, id); err != nil || s.Status.Final() {
+		t.Errorf("a refused erasure cancelled it: %+v %v", s, err)
+	}
+	for _, whole := range []bool{false, true, false} {
+		stop(t, e)
+		if e, err = engine.Open(ctx, engine.Config{State: state, Sync: engine.SyncOS, Agents: []*agent.Agent{fn}, Whole: whole}); err != nil {
+			t.Fatal(err)
+		}
+		refused("after a start")
+	}
+	if err := e.Cancel(ctx, id, "enough"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Wait(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	refused("after it ended")
+	if err := e.Release(ctx, id, "settled"); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Hold(ctx, id, "dispute 17"); err != nil {
+		t.Fatal(err)
+	}
+	refused("held again after its end")
+	if err := e.Release(ctx, id, "settled"); err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	if err := e.History(ctx, id, func(polity.Notice) error { told++; return nil }); err != nil || told != 4 {
+		t.Errorf("its history tells of %d events, %v", told, err) // opened, cancel, result, finished
+	}
+	if r, err := e.Replay(ctx, id, engine.Digest{}); err != nil || r.Difference != nil {
+		t.Errorf("replayed: %+v %v", r, err)
+	}
+	if a, err := e.Export(ctx, id, filepath.Join(t.TempDir(), "a")); err != nil || a.Events != 4 {
+		t.Errorf("exported: %+v %v", a, err)
+	}
+	if _, err := e.Erase(ctx, "ada", "", false); err != nil {
+		t.Errorf("after its release: %v", err)
+	}
+	stop(t, e)
+}

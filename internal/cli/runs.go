@@ -220,6 +220,9 @@ func (a *app) show(s polity.Summary, t *tree, form string) error {
 	rows := [][]string{
 		{"run", string(s.ID)}, {"agent", s.Agent}, {"status", standing(s)}, {"opened", moment(s.Opened)},
 	}
+	if s.Held != "" {
+		rows = append(rows, []string{"held", s.Held})
+	}
 	if s.Fork != nil {
 		rows = append(rows, []string{"fork of", fmt.Sprintf("%s at event %d", s.Fork.Run, s.Fork.Event)})
 	}

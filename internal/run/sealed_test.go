@@ -189,14 +189,20 @@ func (w *world) checkSealed() {
 	}
 }
 
-func TestSealedRecordsAreRead(t *testing.T) {
-	want := frame{records: []record{
+func sealedRecords() frame {
+	return frame{records: []record{
 		{kind: recErased, name: "k", reason: "asked for"},
+		{kind: recHeld, run: "0-r", reason: "dispute"},
+		{kind: recReleased, run: "0-r"},
 		{
 			kind: recResult, run: "0-r", name: "think", attempt: 1, data: payload{key: "k", data: json.RawMessage("cipher")},
 			fault: &fault.Error{Kind: fault.Exhausted, Bound: "turns", Text: "never written"}, faultText: payload{key: "k", data: json.RawMessage("text")},
 		},
 	}}
+}
+
+func TestSealedRecordsAreRead(t *testing.T) {
+	want := sealedRecords()
 	data := want.pack(hash{})
 	if bytes.Contains(data, []byte("never written")) {
 		t.Error("the fault's text is written")
@@ -205,7 +211,10 @@ func TestSealedRecordsAreRead(t *testing.T) {
 	if err := got.decode(data); err != nil {
 		t.Fatal(err)
 	}
-	r := got.records[1]
+	r := got.records[3]
+	if h := got.records[1]; h.kind != recHeld || h.reason != "dispute" {
+		t.Errorf("%+v", h)
+	}
 	if e := got.records[0]; e.name != "k" || e.reason != "asked for" {
 		t.Errorf("%+v", e)
 	}
