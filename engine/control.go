@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,8 +94,9 @@ func pinned(release []byte) ([]Digest, error) {
 		if r.Agents[i].Exec == nil {
 			continue
 		}
-		for _, f := range r.Agents[i].Exec.Files {
-			d, err := parseDigest(f.Digest)
+		files := r.Agents[i].Exec.Files
+		for _, name := range slices.Sorted(maps.Keys(files)) { // in one order, on which backups rely
+			d, err := parseDigest(files[name].Digest)
 			if err != nil {
 				return nil, fault.Damaged.New("release: agent %s: %w", r.Agents[i].Name, err)
 			}

@@ -16,6 +16,7 @@ import (
 	"polity.run/engine"
 	"polity.run/fault"
 	"polity.run/manifest"
+	"polity.run/tool"
 )
 
 type question struct {
@@ -84,6 +85,12 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	_, err := engine.Open(t.Context(), engine.Config{State: state})
 	if !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
 		t.Fatalf("got %v, want a conflict that names the process", err)
+	}
+	if err := os.Remove(filepath.Join(state, "lock")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := engine.Open(t.Context(), engine.Config{State: state}); !errors.Is(err, fault.Conflict) {
+		t.Fatalf("without the lock's file: got %v, want a conflict", err)
 	}
 }
 
@@ -244,6 +251,35 @@ func TestExternalProgramThatFails(t *testing.T) {
 	o, err := e.Run(t.Context(), engine.Request{Release: d})
 	if err != nil || !errors.Is(o.Fault, fault.Unknown) {
 		t.Fatalf("%+v %v", o, err)
+	}
+}
+
+// TestUnknownEffectIsBooked stops the node while an external program runs. That nobody knows whether it did something is no reason to give its
+// turn away again: the run would do more than it may.
+func TestUnknownEffectIsBooked(t *testing.T) {
+	state, mark := t.TempDir(), filepath.Join(t.TempDir(), "began")
+	e := open(t, state)
+	d := script(t, e, "#!/bin/sh\n: > "+mark+"\nexec sleep 60\n", agent.Exec{
+		Effect: polity.EffectExternal, OutputMax: 1 << 10, Sandbox: &tool.Sandbox{Off: true},
+	})
+	id, err := e.Start(t.Context(), engine.Request{Release: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(mark); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the program does not begin")
+		}
+	}
+	stop(t, e)
+	e = open(t, state)
+	defer stop(t, e)
+	o, err := e.Wait(t.Context(), id)
+	if err != nil || !errors.Is(o.Fault, fault.Unknown) || o.Usage.Turns != 1 {
+		t.Fatalf("%+v %v, want unknown after 1 turn", o, err)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 // parts names the parts of a state folder.
 func parts(state string) (backup.State, error) {
-	if _, err := os.Stat(filepath.Join(state, "lock")); err != nil {
+	if _, err := os.Stat(filepath.Join(state, "store")); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return backup.State{}, fault.NotFound.New("nothing ran yet with the state folder %s", state)
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"polity.run"
+	"polity.run/agent"
 	"polity.run/engine"
 	"polity.run/fault"
 	"polity.run/tool"
@@ -356,5 +357,37 @@ func TestDamagedBackupIsRefused(t *testing.T) {
 	}
 	if _, err := engine.Restore(t.Context(), path, restored, nil); err != nil {
 		t.Errorf("the sound one: %v", err)
+	}
+}
+
+// TestBackupOfPinnedFiles backs up a run of a program with many pinned files, which a backup holds in the order in which they are asked for.
+func TestBackupOfPinnedFiles(t *testing.T) {
+	program := &agent.Exec{Command: []string{"/bin/echo", "{}"}, Files: map[string]agent.File{}, OutputMax: 1 << 10}
+	files := map[string][]byte{}
+	for i := range 12 {
+		d, one := pin(fmt.Sprint("file ", i))
+		program.Files[fmt.Sprint("file-", i)] = agent.File{Digest: d}
+		files[d] = one[d]
+	}
+	release := &agent.Release{Name: "r", Main: "echo", Agents: []agent.Definition{{Name: "echo", Kind: agent.KindExec, Skills: []polity.Skill{{Name: "do"}}, Exec: program}}}
+	e := open(t, t.TempDir())
+	defer stop(t, e)
+	d, err := e.Install(release, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := e.Start(t.Context(), engine.Request{Release: d, Input: json.RawMessage(`{}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, err := e.Wait(t.Context(), id); err != nil || o.Status != polity.StatusCompleted {
+		t.Fatalf("%+v %v", o, err)
+	}
+	path := filepath.Join(t.TempDir(), "state.backup")
+	if _, err := e.Backup(t.Context(), path, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := engine.Restore(t.Context(), path, filepath.Join(t.TempDir(), "restored"), nil); err != nil {
+		t.Error(err)
 	}
 }

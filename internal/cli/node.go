@@ -168,7 +168,7 @@ func (a *app) existing(ctx context.Context) (node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "lock")); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, "store")); errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.NotFound.New("nothing ran yet with the state folder %s", dir)
 	}
 	return a.connect(ctx)

@@ -46,7 +46,7 @@ func (r *run) idle(partition time.Duration) (due int64, busy *pending, ok bool) 
 			}
 		case !p.waits():
 			return 0, p, false
-		case p.cmd.Do == polity.DoSleep:
+		case !p.due.IsZero():
 			at = p.due.UnixNano()
 		}
 		if due == 0 || at != 0 && at < due {

@@ -69,7 +69,7 @@ func napDo(ctx context.Context, e *Effect) (json.RawMessage, polity.Usage, error
 }
 
 func napConfig(dir string) Config {
-	return Config{Do: napDo, Catalog: napCatalog, Dormant: filepath.Join(dir, "dormant")}
+	return Config{Do: napDo, Catalog: napCatalog, Anchor: filepath.Join(dir, "anchor"), Dormant: filepath.Join(dir, "dormant")}
 }
 
 // inside runs f in the partition's loop.
@@ -241,6 +241,11 @@ func cold(t *testing.T, cfg Config, l memLog) (state string, folded int, said st
 	t.Helper()
 	var text bytes.Buffer
 	cfg.Log = slog.New(slog.NewTextHandler(&text, nil))
+	blobs, err := OpenBlobs(filepath.Join(filepath.Dir(cfg.Anchor), "blobs"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Blobs = blobs
 	p := &Partition{cfg: cfg, log: l, ctx: context.Background()}
 	p.core = newCore(p, cfg.Catalog, [8]byte{})
 	if err := p.keep(t.Context(), uint64(len(l))); err != nil {
@@ -253,6 +258,7 @@ func cold(t *testing.T, cfg Config, l memLog) (state string, folded int, said st
 	var b strings.Builder
 	for _, tr := range p.core.roots {
 		p.core.wake(tr)
+		fmt.Fprintf(&b, "fork of %s: %v, simulates %t, log %v\n", tr.origin, tr.summary.Fork, tr.simulates, tr.log)
 		fmt.Fprintf(&b, "%s %s first %d last %d, of %s %x\n", tr.id, tr.summary.Status, tr.first, tr.last, tr.summary.Agent, tr.request)
 		fmt.Fprintf(&b, "opened %s ended %s\n", tr.summary.Opened, tr.summary.Ended)
 		switch {
@@ -327,6 +333,17 @@ func TestDamageOfTheCache(t *testing.T) {
 	cfg := napConfig(dir)
 	n := openNode(t, dir, bus.SyncOS, cfg)
 	beginNaps(t, n, 6)
+	if err := n.Fork(t.Context(), Fork{ID: rootID(500), Origin: rootID(1), Event: 4}); err != nil {
+		t.Fatal(err)
+	}
+	imported := &record{
+		kind: recImported, run: rootID(600), agent: "elsewhere", status: polity.StatusFailed, data: payload{blob: Digest{1}, size: 9},
+		opened: time.Unix(1_700_000_000, 0), ended: time.Unix(1_700_000_001, 0),
+	}
+	if err := n.call(t.Context(), func(c *core, done func(error)) { c.importRun(imported, done) }); err != nil {
+		t.Fatal(err)
+	}
+	until(t, n.Partition, "the fork sleeps", func(c *core) bool { return c.trees[rootID(500)].asleep })
 	checkpointNow(t, n)
 	for i := range 3 { // the tail
 		if err := n.Cancel(t.Context(), rootID(10*i+1), "in the tail"); err != nil {

@@ -83,10 +83,10 @@ func (c *core) resume(r *run, doomed bool) {
 		case p.refused != nil:
 			c.enqueue(p.result(result{fault: p.refused}))
 		case p.began:
-			c.enqueue(p.result(result{fault: fault.Of(fault.Unknown.New(
+			c.enqueue(p.result(result{usage: p.spentAtMost(), fault: fault.Of(fault.Unknown.New(
 				"%s: the process ended between the effect's beginning and its result; key %s", p.cmd.To, polity.EffectKey(r.id, p.cmd.Name, p.cmd.Attempt)))}))
 		case p.why != nil:
-			c.enqueue(p.result(result{fault: p.why}))
+			c.enqueue(p.result(result{usage: p.spentAtMost(), fault: p.why}))
 		case doomed:
 		default:
 			if err := c.again(p); err != nil {

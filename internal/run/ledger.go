@@ -149,6 +149,14 @@ func (r *run) unhold(p *pending, used polity.Usage) {
 	p.held = polity.Usage{}
 }
 
+// spentAtMost is what an effect is booked with of which nobody knows whether it was done.
+func (p *pending) spentAtMost() polity.Usage {
+	if p.cmd.Do == polity.DoSleep {
+		return polity.Usage{}
+	}
+	return clipUsage(p.cmd.Reserve).Plus(polity.Usage{Turns: 1})
+}
+
 // spentByChild is what a child used of the bounds that were delegated to it, and the turn of asking it.
 // The rest was booked above as it happened.
 func (p *pending) spentByChild(child *run) polity.Usage {

@@ -150,14 +150,12 @@ func (t *tree) requestOf(cmd *polity.Command) requestHash {
 }
 
 // keyOf is the key that a record is written with; "" for none. What a fork takes over is sealed as it was in its origin, and what is imported as it
-// came.
+// came. Every other record of a sealed tree is sealed, so that none of a later version is forgotten.
 func (c *core) keyOf(rec *record) string {
-	switch rec.kind {
-	case recOpened, recResult, recFinished:
-	default:
+	switch {
+	case rec.kind == recForked || rec.kind == recImported:
 		return ""
-	}
-	if rec.kind == recOpened && rec.run.Parent() == "" {
+	case rec.kind == recOpened && rec.run.Parent() == "":
 		return rec.data.key
 	}
 	if t := c.trees[rec.run.Root()]; t != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -201,13 +202,15 @@ func (c *core) keep(rec *record, seq uint64, raw []byte) {
 	t.trail.add(seq, c.lastAt, raw)
 	t.records++
 	c.trailed += len(t.trail.buf) - before
-	if len(t.trail.buf) > trailSoft {
+	if bits.Len(uint(before/trailSoft)) != bits.Len(uint(len(t.trail.buf)/trailSoft)) { // if the spool takes nothing, not at each record
 		c.spill(t)
 	}
 	if c.trailed > trailsSoft && c.spilt != c.seq {
 		c.spilt = c.seq // not again before more is acknowledged
 		for _, t := range c.roots {
-			c.spill(t)
+			if !c.spill(t) {
+				break
+			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"polity.run/agent"
 	"polity.run/fault"
@@ -39,10 +40,10 @@ func Program(ctx context.Context, spec *agent.Exec, dir, key, folder string, inp
 // its digest.
 func Copy(root string, spec *agent.Exec, load func(digest string) ([]byte, error)) (dir string, remove func() error, err error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
-		return "", nil, fault.Unavailable.New("exec: copy files: %w", err)
+		return "", nil, copyKind(err).New("exec: copy files: %w", err)
 	}
 	if dir, err = os.MkdirTemp(root, "run-"); err != nil {
-		return "", nil, fault.Unavailable.New("exec: copy files: %w", err)
+		return "", nil, copyKind(err).New("exec: copy files: %w", err)
 	}
 	remove = func() error { return os.RemoveAll(dir) }
 	for file, pin := range spec.Files {
@@ -51,10 +52,22 @@ func Copy(root string, spec *agent.Exec, load func(digest string) ([]byte, error
 			err = put(filepath.Join(dir, filepath.FromSlash(file)), data, pin.Executable)
 		}
 		if err != nil {
-			return "", nil, errors.Join(fault.Of(err).Kind.New("exec: copy %s: %w", file, err), remove())
+			return "", nil, errors.Join(copyKind(err).New("exec: copy %s: %w", file, err), remove())
 		}
 	}
 	return dir, remove, nil
+}
+
+// copyKind is the kind of what a copy failed with: that of a file that could not be loaded, else that of a disk.
+func copyKind(err error) fault.Kind {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fault.Full
+	}
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return known.Kind
+	}
+	return fault.Unavailable
 }
 
 func put(path string, data []byte, executable bool) error {

@@ -31,6 +31,9 @@ func NewService(def *agent.HTTP) (Handle, error) {
 	}
 	client := dial.Client(def.Private, []string{u.Host})
 	return func(ctx context.Context, m polity.Message) (json.RawMessage, error) {
+		if def.Effect == polity.EffectExternal {
+			ctx = dial.Once(ctx)
+		}
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, def.URL, bytes.NewReader(m.Body))
 		if err != nil {
 			return nil, fault.Invalid.New("service %s: %w", u.Host, err)

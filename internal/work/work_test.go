@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -136,9 +137,15 @@ func TestCancelledProgramLeavesNothing(t *testing.T) {
 func TestCopyRefusesWhatCannotBeLoaded(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "exec")
 	spec := &agent.Exec{Files: map[string]agent.File{"a": {Digest: "x"}}}
-	_, _, err := work.Copy(root, spec, func(string) ([]byte, error) { return nil, fault.Damaged.New("broken") })
-	if !errors.Is(err, fault.Damaged) {
-		t.Errorf("got %v", err)
+	for want, cause := range map[fault.Kind]error{
+		fault.Damaged:     fault.Damaged.New("broken"),
+		fault.Full:        &os.PathError{Op: "write", Path: "a", Err: syscall.ENOSPC}, // it may pass: the step is tried again
+		fault.Unavailable: &os.PathError{Op: "open", Path: "a", Err: syscall.EMFILE},
+	} {
+		_, _, err := work.Copy(root, spec, func(string) ([]byte, error) { return nil, cause })
+		if !errors.Is(err, want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 	if left, err := os.ReadDir(root); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v %v", left, err)

@@ -5,6 +5,7 @@
 package dial
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/netip"
@@ -30,11 +31,14 @@ func Client(private bool, allow []string) *http.Client {
 	d := &net.Dialer{Timeout: connectMax, Control: func(_, address string, _ syscall.RawConn) error {
 		return checkAddress(private, address)
 	}}
+	next := &http.Transport{
+		DialContext: d.DialContext, TLSHandshakeTimeout: connectMax, ResponseHeaderTimeout: headerMax,
+		IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 8, ForceAttemptHTTP2: true,
+	}
+	once := next.Clone()
+	once.DisableKeepAlives = true
 	return &http.Client{
-		Transport: &guarded{allow: allow, next: &http.Transport{
-			DialContext: d.DialContext, TLSHandshakeTimeout: connectMax, ResponseHeaderTimeout: headerMax,
-			IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 8, ForceAttemptHTTP2: true,
-		}},
+		Transport: &guarded{allow: allow, next: next, once: once},
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			if len(via) >= RedirectsMax {
 				return fault.Invalid.New("%s: more than %d redirects", via[0].URL.Host, RedirectsMax)
@@ -49,8 +53,16 @@ func Client(private bool, allow []string) *http.Client {
 
 type guarded struct {
 	allow []string
-	next  http.RoundTripper
+	next  *http.Transport
+	once  *http.Transport // for requests that are sent once
 }
+
+type onceKey struct{}
+
+// Once returns a context whose requests are sent at most once each, on a connection of their own. Package net/http sends a request again by
+// itself when a connection that was used before breaks without an answer, if the method is GET or there is an Idempotency-Key: the
+// server may have done what it was asked for.
+func Once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
 
 func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "http" && r.URL.Scheme != "https" {
@@ -62,14 +74,15 @@ func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if len(g.allow) > 0 && !Allowed(g.allow, r.URL) {
 		return nil, fault.Denied.New("host %.100q is not among those that are allowed: %s", r.URL.Host, strings.Join(g.allow, ", "))
 	}
+	if r.Context().Value(onceKey{}) != nil {
+		return g.once.RoundTrip(r)
+	}
 	return g.next.RoundTrip(r)
 }
 
 // CloseIdleConnections makes http.Client's work.
 func (g *guarded) CloseIdleConnections() {
-	if c, ok := g.next.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
+	g.next.CloseIdleConnections()
 }
 
 // Allowed says whether the host of an address is among those of allow, as Client does.

@@ -1,6 +1,7 @@
 package dial
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"polity.run/fault"
@@ -134,4 +136,48 @@ func FuzzAddress(f *testing.F) {
 			t.Errorf("%s got through", a)
 		}
 	})
+}
+
+// TestOnce has a server do what it is asked for and then hang up, on a connection that was used before. Package net/http asks again by itself;
+// a request that is sent once is not.
+func TestOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		ctx   func(context.Context) context.Context
+		times int32
+	}{
+		"otherwise":    {func(ctx context.Context) context.Context { return ctx }, 2},
+		"at most once": {Once, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var times atomic.Int32
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/well" {
+					return
+				}
+				times.Add(1)
+				if conn, _, err := w.(http.Hijacker).Hijack(); err != nil || conn.Close() != nil {
+					t.Error("the connection cannot be closed")
+				}
+			}))
+			defer s.Close()
+			c := Client(true, nil)
+			for _, path := range []string{"/well", "/badly"} {
+				r, err := http.NewRequestWithContext(tt.ctx(t.Context()), http.MethodPost, s.URL+path, strings.NewReader("{}"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header.Set("Idempotency-Key", "k")
+				a, err := c.Do(r)
+				if (err == nil) != (path == "/well") {
+					t.Fatalf("%s: %v", path, err)
+				}
+				if err == nil {
+					_ = a.Body.Close() // it is empty
+				}
+			}
+			if got := times.Load(); got != tt.times {
+				t.Errorf("it was asked for %d times, want %d", got, tt.times)
+			}
+		})
+	}
 }

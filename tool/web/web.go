@@ -176,6 +176,9 @@ func (r *request) Call(ctx context.Context, c tool.Call) (json.RawMessage, error
 	if err := r.accepts.Check(c.Input); err != nil {
 		return nil, fault.Invalid.New("tool %s: input: %w", r.spec.Name, err)
 	}
+	if r.spec.Effect == polity.EffectExternal {
+		ctx = dial.Once(ctx)
+	}
 	q, err := r.make(ctx, c)
 	if err != nil {
 		return nil, err
