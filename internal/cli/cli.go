@@ -114,6 +114,7 @@ func (a *app) root() *cobra.Command {
 		a.newMemory(),
 		a.newErase(),
 		a.newKeys(),
+		a.newState(),
 		a.newLocks(),
 		a.newEffects(),
 		a.newGraph(),
