@@ -29,7 +29,7 @@ import (
 // The digest is the SHA-256 of everything before it. The log goes on while a checkpoint is written, so a tree may be told of as it was somewhat later:
 // last says up to which commit. oldest is the first file of the spool that any trail is in.
 const (
-	checkpointLine = "polity checkpoint 1\n"
+	checkpointLine = "polity checkpoint 2\n"
 	blockMax       = 64 << 10
 	claimsKept     = 1 << 10 // the last ones; those before are taken for one
 	erasedBlock    = 1 << 10 // keys in one block
@@ -282,7 +282,7 @@ func (p *checkpoint) destroyed(r *blockReader) {
 		if len(b.b) == 0 {
 			return
 		}
-		for len(b.b) > 0 {
+		for len(b.b) > 0 && !b.bad {
 			p.erased = append(p.erased, b.text())
 		}
 		if b.bad || len(p.erased) > erasedMax {

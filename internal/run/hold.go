@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"polity.run"
@@ -76,5 +75,10 @@ func (c *core) held(rec *record) {
 
 // besideRuns says that a record is no part of what a run does.
 func (r *record) besideRuns() bool {
-	return slices.Contains([]recordKind{recClaim, recErased, recHeld, recReleased}, r.kind)
+	switch r.kind {
+	case recClaim, recErased, recHeld, recReleased:
+		return true
+	default:
+		return false
+	}
 }

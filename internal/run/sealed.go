@@ -26,7 +26,7 @@ type Keys interface {
 }
 
 const (
-	erasedMax  = 1 << 20 // keys that one log tells to be destroyed
+	erasedMax  = 1 << 20 // keys that a checkpoint may tell to be destroyed
 	liveListed = 3       // runs that a refused erasure names
 )
 
@@ -140,7 +140,7 @@ func (c *core) unlock(t *tree) error {
 	return nil
 }
 
-// request is what the log knows a command of a tree by.
+// requestOf is what the log knows a command of a tree by.
 func (t *tree) requestOf(cmd *polity.Command) requestHash {
 	h := hashRequest(cmd)
 	if t.salt == nil {

@@ -222,3 +222,47 @@ func TestSealedRecordsAreRead(t *testing.T) {
 		t.Errorf("%+v %+v", r, r.fault)
 	}
 }
+
+// TestCheckpointOfSealedAndHeld reads what a checkpoint tells of keys that are destroyed, of sealed trees and of held ones. What is cut or changed of it is
+// damaged, and read in no more time and room than it has.
+func TestCheckpointOfSealedAndHeld(t *testing.T) {
+	m := newMemory(t, napCatalog)
+	m.core.spool = &simSpool{}
+	for i := range 3 {
+		m.begin(i, "napper", polity.Bounds{})
+	}
+	m.core.settle()
+	m.acknowledge()
+	why := "dispute 17"
+	m.core.roots[0].key, m.core.roots[1].held = "key-0", &why
+	const keys = 2*erasedBlock + 7
+	for i := range keys {
+		m.core.vault.erase(fmt.Sprintf("key-%019d", i), 1)
+	}
+	m.core.vault.erase("not acknowledged", m.core.seq+1)
+	k, b := m.core.newCapture(1)
+	b, err := k.more(b, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = k.end(b)
+	p, err := readCheckpoint(bytes.NewReader(withSum(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := newCore(m, napCatalog, [8]byte{})
+	again.restore(p)
+	if len(p.erased) != keys || !again.vault.isErased("key-0000000000000000003") || again.vault.isErased("not acknowledged") {
+		t.Errorf("%d keys are destroyed, want %d", len(p.erased), keys)
+	}
+	if r := again.roots; r[0].key != "key-0" || r[1].held == nil || *r[1].held != why || r[2].key != "" || r[2].held != nil {
+		t.Errorf("%+v %+v %+v", r[0], r[1], r[2])
+	}
+	for at := len(b) - 8 - keys*24; at < len(b)-8; at += 97 { // within the keys
+		bad := bytes.Clone(b)
+		bad[at] ^= 0x80
+		if p, err := readCheckpoint(bytes.NewReader(withSum(bad))); err == nil && len(p.erased) > keys || err != nil && !errors.Is(err, fault.Damaged) {
+			t.Fatalf("byte %d: %v", at, err)
+		}
+	}
+}
