@@ -281,7 +281,12 @@ func (c *core) takes(r *run, e *event) error {
 }
 
 func (c *core) signalled(r *run, rec *record) {
-	e := &event{name: rec.name, id: rec.id, data: bytes.Clone(rec.data.data)} // the record is used again
+	data, err := c.read(rec.data)
+	if err != nil {
+		c.stop(r.tree, fault.Of(err))
+		return
+	}
+	e := &event{name: rec.name, id: rec.id, data: bytes.Clone(data)} // the record is used again
 	box := c.waits.mailbox(r.id)
 	box.ids.note(e.id, e.hash(), signalIDsMax)
 	c.tell(r.tree, polity.Notice{Kind: "signalled", Run: r.id, To: e.name})
