@@ -162,7 +162,7 @@ func (c *core) keyOf(rec *record) string {
 	switch {
 	case rec.kind == recForked || rec.kind == recImported:
 		return ""
-	case rec.kind == recOpened && rec.run.Parent() == "":
+	case rec.kind == recPublished, rec.kind == recOpened && rec.run.Parent() == "":
 		return rec.data.key
 	}
 	if t := c.trees[rec.run.Root()]; t != nil {
