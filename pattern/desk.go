@@ -54,6 +54,7 @@ type answer struct {
 	fault  *fault.Error    // why there is no answer, or only a best effort
 	// partial is what a run that failed had done until then.
 	partial json.RawMessage
+	doubt   bool         // one of its attempts may have been done although it failed
 	run     polity.RunID // of the last attempt
 	usage   polity.Usage // of all attempts
 	tries   int
@@ -288,6 +289,9 @@ func (d *desk) answered(p *pending, e polity.Event, attempt int) bool {
 		f, output = fault.Of(fault.Invalid.New("the answer of %d bytes is longer than %d", len(output), answerMax)), nil
 	case f == nil && len(output) == 0:
 		output = json.RawMessage("null")
+	}
+	if f != nil && saga.Of(output) == nil && saga.MayBeDone(f, e.Usage != polity.Usage{}) {
+		p.doubt = true
 	}
 	if f != nil && (f.Kind != fault.Exhausted || saga.Of(output) != nil) { // what a run that failed had done, or undid, is no answer
 		p.partial, output = slices.Clone(output), nil

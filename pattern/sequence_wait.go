@@ -232,6 +232,7 @@ func (a *Await) match(value json.RawMessage) (json.RawMessage, error) {
 func (r *sequenceRun) awaited(e polity.Event) {
 	s := &r.cfg.Stages[r.next]
 	if len(r.desk.open) > 0 { // it has not published yet
+		e.Data = bytes.Clone(e.Data)
 		r.heard = &e
 		return
 	}
