@@ -73,6 +73,7 @@ func TestKillOrders(t *testing.T) {
 		s.kill([]string{"orders", "payments", "shipping", "warehouse"}[rng.IntN(4)])
 	}
 	placing.Wait()
+	kills := s.kills
 	list := s.ended(ctx, t)
 	leave()
 	for _, org := range []string{"orders", "payments", "shipping", "warehouse"} {
@@ -83,9 +84,9 @@ func TestKillOrders(t *testing.T) {
 		t.Errorf("%d orders have %d runs", orderCount, n)
 	}
 	checkBook(t, book)
-	t.Logf("%d kills, runs: %v", s.kills, list)
-	if s.kills == 0 {
-		t.Error("nothing was killed")
+	t.Logf("%d kills, runs: %v", kills, list)
+	if kills < orderKills/2 { // a process may just have ended
+		t.Errorf("only %d of %d kills hit a process", kills, orderKills)
 	}
 }
 
