@@ -107,10 +107,10 @@ func fieldOf(v any, path string) (any, bool) {
 }
 
 type whereParser struct {
-	text  string
-	scan  scanner.Scanner
-	kind  rune
-	token string // "" at the end
+	text   string
+	scan   scanner.Scanner
+	kind   rune
+	token  string // "" at the end
 	fields []string
 	err    error
 }
