@@ -216,7 +216,7 @@ func (w *world) checkSealed() {
 		for i := range f.records {
 			r := &f.records[i]
 			key := keys[r.run.Root()]
-			if key == "" || r.kind == recErased {
+			if key == "" || r.kind == recErased || r.kind == recDeleted {
 				continue
 			}
 			data := r.data.data
@@ -235,6 +235,7 @@ func sealedRecords() frame {
 		{kind: recErased, name: "k", reason: "asked for"},
 		{kind: recHeld, run: "0-r", reason: "dispute"},
 		{kind: recReleased, run: "0-r"},
+		{kind: recDeleted, run: "0-r", name: "k", reason: "too old"},
 		{
 			kind: recResult, run: "0-r", name: "think", attempt: 1, data: payload{key: "k", data: json.RawMessage("cipher")},
 			fault: &fault.Error{Kind: fault.Exhausted, Bound: "turns", Text: "never written"}, faultText: payload{key: "k", data: json.RawMessage("text")},
@@ -252,9 +253,12 @@ func TestSealedRecordsAreRead(t *testing.T) {
 	if err := got.decode(data); err != nil {
 		t.Fatal(err)
 	}
-	r := got.records[3]
+	r := got.records[4]
 	if h := got.records[1]; h.kind != recHeld || h.reason != "dispute" {
 		t.Errorf("%+v", h)
+	}
+	if d := got.records[3]; d.run != "0-r" || d.name != "k" || d.reason != "too old" {
+		t.Errorf("%+v", d)
 	}
 	if e := got.records[0]; e.name != "k" || e.reason != "asked for" {
 		t.Errorf("%+v", e)
