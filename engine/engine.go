@@ -32,6 +32,7 @@ import (
 	"polity.run/internal/telemetry"
 	"polity.run/model"
 	"polity.run/tool"
+	"polity.run/trace"
 )
 
 // Sync says when a commit is safe.
@@ -185,7 +186,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
 		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Ask: e.catalog.asked, Anchor: filepath.Join(e.state, "anchor"),
-		Dormant: filepath.Join(e.state, "dormant"), Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log,
+		Dormant: filepath.Join(e.state, "dormant"), Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log, Exported: cfg.Telemetry && telemetry.TracesWanted(),
 	})
 	if err != nil {
 		return err
@@ -332,7 +333,7 @@ func (e *Engine) fill(ctx context.Context, q Request) (run.Request, error) {
 	}
 	return run.Request{
 		ID: q.ID, Release: q.Release, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder,
-		Bounds: q.Bounds.Or(r.doc.Bounds), Conversation: q.Conversation,
+		Bounds: q.Bounds.Or(r.doc.Bounds), Conversation: q.Conversation, Caller: trace.From(ctx),
 	}, nil
 }
 
@@ -351,7 +352,7 @@ func (q *Request) derive() (polity.RunID, error) {
 	return polity.NewRunID(0, seed), nil
 }
 
-// Start opens a run, or finds it, and returns its ID when that is durable. See run.Partition.Open for what comes back.
+// Start opens a run, or finds it, and returns its ID when that is durable. If ctx has a place in a trace (package trace) the run continues it. See run.Partition.Open for what comes back.
 func (e *Engine) Start(ctx context.Context, q Request) (polity.RunID, error) {
 	r, err := e.fill(ctx, q)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 
 	"polity.run"
 	"polity.run/engine"
-	"polity.run/internal/telemetry"
+	"polity.run/internal/run"
 )
 
 // receiver is an OTLP receiver that keeps what it is sent.
@@ -115,7 +115,7 @@ func TestTraceOverACrash(t *testing.T) {
 	}
 	stop(t, e)
 
-	traceID := telemetry.TraceOf(id)
+	traceID := run.TraceOf(id)
 	var root, runs int
 	for _, s := range r.spans {
 		if string(s.TraceId) != string(traceID[:]) {

@@ -205,7 +205,7 @@ func (c *core) openRoot(rec *record, seq uint64) {
 		return
 	}
 	r := &run{
-		id: rec.run, tree: t, release: rec.release, agent: rec.agent, skill: rec.skill, folder: rec.folder, program: program,
+		id: rec.run, tree: t, release: rec.release, agent: rec.agent, skill: rec.skill, folder: rec.folder, caller: rec.caller, program: program,
 	}
 	r.ledger = &ledger{owner: r, limit: rec.bounds}
 	t.root = r
@@ -248,7 +248,7 @@ func (c *core) openChild(t *tree, rec *record) {
 	}
 	r := &run{
 		id: rec.run, tree: t, parent: parent, asked: p, depth: parent.depth + 1, release: parent.release,
-		agent: rec.agent, skill: rec.skill, folder: parent.folder, program: program, ledger: parent.ledger,
+		agent: rec.agent, skill: rec.skill, folder: parent.folder, caller: parent.caller, program: program, ledger: parent.ledger,
 	}
 	if p.cmd.Bounds != (polity.Bounds{}) {
 		r.ledger = &ledger{owner: r, above: parent.ledger, limit: p.cmd.Bounds}

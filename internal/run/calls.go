@@ -10,6 +10,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/trace"
 )
 
 // Request asks for a run.
@@ -24,6 +25,8 @@ type Request struct {
 	// Conversation, if not empty, is the key of the conversation with the agent that this is part of: what becomes of it while an earlier
 	// one is at work its skill says.
 	Conversation string
+	// Caller is where in a trace it is asked for, if that is anywhere. It is no part of what the run is.
+	Caller trace.Context
 }
 
 // Open opens a run and returns when that is durable. The same request again finds the run, finished or not; the
@@ -89,7 +92,7 @@ func (p *Partition) request(r *Request) (*request, error) {
 	if err := p.room(); err != nil {
 		return nil, err
 	}
-	return &request{r.ID, r.Release, r.Agent, r.Skill, nonNil(r.Input), r.Folder, r.Bounds.Or(polity.DefaultBounds()), r.Conversation}, nil
+	return &request{r.ID, r.Release, r.Agent, r.Skill, nonNil(r.Input), r.Folder, r.Bounds.Or(polity.DefaultBounds()), r.Conversation, r.Caller}, nil
 }
 
 // Wait returns how a run ended, as soon as it has. It returns fault.NotFound if there is no such run, and the reason if

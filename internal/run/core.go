@@ -9,6 +9,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/trace"
 )
 
 // Limits of the kernel.
@@ -171,6 +172,7 @@ type run struct {
 	agent    string
 	skill    string
 	folder   string
+	caller   trace.Context // where in a trace its root was asked for; zero for nowhere
 	program  *Program
 	state    any
 	pending  []*pending
@@ -526,6 +528,7 @@ type request struct {
 	folder       string
 	bounds       polity.Bounds // every field set
 	conversation string        // "" for none
+	caller       trace.Context // no part of what it is: asked twice from two places it is one run, in the first one's trace
 }
 
 func (q *request) hash() requestHash {
@@ -555,7 +558,7 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 	}
 	rec := &record{
 		kind: recOpened, run: q.id, release: q.release, agent: q.agent, skill: q.skill, folder: q.folder,
-		bounds: q.bounds, request: q.hash(), data: payload{data: nonNil(q.input)},
+		bounds: q.bounds, request: q.hash(), data: payload{data: nonNil(q.input)}, caller: q.caller,
 	}
 	if err == nil && q.conversation != "" {
 		err = c.arrive(q, program.arrival(q.skill), rec)

@@ -8,6 +8,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/trace"
 )
 
 // Effect is a command that is to be done now.
@@ -60,6 +61,9 @@ type flight struct {
 	done  chan struct{}
 	cause error
 
+	of       *pending // itself, once it has begun
+	exported bool     // spans are
+
 	line       *line
 	prev, next *pending
 	since      time.Time
@@ -91,8 +95,16 @@ func (f *flight) Err() error {
 	return nil
 }
 
-// Value returns nil: nothing is passed to an effect but its arguments.
-func (f *flight) Value(any) any { return nil }
+// Value says where in a trace the effect is done, when somebody asks. Nothing else is passed to an effect but its arguments.
+func (f *flight) Value(key any) any {
+	if _, asked := key.(trace.ContextKey); !asked || f.of == nil {
+		return nil
+	}
+	if c := f.of.place(f.exported); c.Valid() {
+		return c
+	}
+	return nil
+}
 
 func (f *flight) why() error {
 	f.mu.Lock()
@@ -162,6 +174,7 @@ func (p *Partition) start(q *pending) {
 		l = &line{limit: limit}
 		p.lines[limit] = l
 	}
+	q.flight.of, q.flight.exported = q, p.cfg.Exported
 	l.join(q, p.core.now)
 	select {
 	case p.jobs <- q: // somebody is idle, with a stack that has grown already

@@ -12,6 +12,7 @@ import (
 	"polity.run"
 	"polity.run/fault"
 	"polity.run/internal/bus"
+	"polity.run/trace"
 )
 
 // feedChunk is how many commits are read with one subscription.
@@ -43,6 +44,7 @@ type Fact struct {
 	Opened  time.Time      // imported
 	Ended   time.Time      // imported
 	Fork    *polity.ForkOf // forked
+	Caller  trace.Context  // opened, at a root: where in a trace it was asked for; zero for nowhere
 
 	payload payload
 }
@@ -212,7 +214,7 @@ func (c *core) imports(rec *record, each func(f *frame, r *record) error) error 
 func factOf(r *record, at time.Time, seq uint64) Fact {
 	f := Fact{
 		Notice: noticeOf(r, at, seq), Release: r.release, Skill: r.skill, From: r.from, Folder: r.folder,
-		Opened: r.opened, Ended: r.ended, payload: r.data,
+		Opened: r.opened, Ended: r.ended, Caller: r.caller, payload: r.data,
 	}
 	switch r.kind {
 	case recClaim:

@@ -73,6 +73,8 @@ type Config struct {
 	Whole bool
 	// Park leaves unfinished runs that are found in the log alone until they are opened again.
 	Park bool
+	// Exported says that spans of runs are exported, with the IDs of TraceOf and SpanOf: then what effects ask continues from the span of their step.
+	Exported bool
 	// Free returns the bytes that are free for the store; nil for no limit.
 	Free func() (uint64, error)
 	// Now is the clock of runs, for tests that do not wait; default time.Now. When it jumps forward, call Wake.

@@ -88,16 +88,18 @@ type Telemetry struct {
 
 // Wanted says whether the environment asks for exports, by the variables that OpenTelemetry's specification names.
 func Wanted() bool {
-	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
-		return false
-	}
-	return tracesWanted() || metricsWanted()
+	return TracesWanted() || metricsWanted()
 }
 
-func tracesWanted() bool  { return endpoint("TRACES") && os.Getenv("OTEL_TRACES_EXPORTER") != "none" }
+// TracesWanted says whether it asks for exports of traces.
+func TracesWanted() bool { return endpoint("TRACES") && os.Getenv("OTEL_TRACES_EXPORTER") != "none" }
+
 func metricsWanted() bool { return endpoint("METRICS") && os.Getenv("OTEL_METRICS_EXPORTER") != "none" }
 
 func endpoint(signal string) bool {
+	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
+		return false
+	}
 	return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_"+signal+"_ENDPOINT") != ""
 }
 
@@ -113,7 +115,7 @@ func Open(ctx context.Context, cfg Config, export bool) (*Telemetry, error) {
 	if err != nil {
 		return nil, fault.Invalid.New("telemetry: resource: %w", err)
 	}
-	if export && tracesWanted() {
+	if export && TracesWanted() {
 		if protocol := os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"); protocol != "" && protocol != "http/protobuf" {
 			return nil, fault.Invalid.New("telemetry: OTEL_EXPORTER_OTLP_PROTOCOL=%s: this program speaks http/protobuf", protocol)
 		}
