@@ -27,6 +27,7 @@ import (
 	"polity.run/agent"
 	"polity.run/fault"
 	"polity.run/internal/bus"
+	"polity.run/internal/journal"
 	"polity.run/internal/run"
 	"polity.run/internal/sandbox"
 	"polity.run/internal/telemetry"
@@ -74,6 +75,10 @@ type Config struct {
 	Telemetry bool
 	Version   string // of the program, for telemetry
 }
+
+// LogHandler returns a handler that adds to each line which run, org, agent, step, attempt and trace it is about, and hands it to next. Config.Log has
+// it already; a program's own logger needs it for what its tools and agents write with the context that they are given.
+func LogHandler(next slog.Handler) slog.Handler { return journal.Handler(next) }
 
 // Digest names a release: the SHA-256 of its JSON.
 type Digest = run.Digest
@@ -149,6 +154,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	cfg.Log = slog.New(LogHandler(cfg.Log.Handler()))
 	exec := filepath.Join(e.state, "exec") // with what programs of a killed process left behind
 	err := sandbox.EndLeft(exec)
 	if err == nil {

@@ -197,7 +197,7 @@ func (c *core) openRoot(rec *record, seq uint64) {
 	c.roots = append(c.roots, t)
 	program, err := c.catalog.Program(rec.release, rec.agent)
 	if err == nil && program.Decider == nil {
-		program = &Program{Decider: solo{}, Input: program.Input, Output: program.Output}
+		program = &Program{Org: program.Org, Decider: solo{}, Input: program.Input, Output: program.Output}
 	}
 	c.join(t, rec)
 	if err != nil {
@@ -682,9 +682,9 @@ func (c *core) finished(r *run, rec *record) {
 		c.diverge(r.tree, "the log ends %s otherwise than this code does%s", r.id, r.instead("finish"))
 		return
 	}
+	c.tell(r.tree, polity.Notice{Kind: "finished", Run: r.id, Status: rec.status.String(), Fault: rec.fault, Usage: rec.usage})
 	delete(c.runs, r.id)
 	delete(c.waits.signals, r.id)
-	c.tell(r.tree, polity.Notice{Kind: "finished", Run: r.id, Status: rec.status.String(), Fault: rec.fault, Usage: rec.usage})
 	output := r.closing.Output
 	if rec.data.data == nil && rec.data.size == 0 {
 		output = nil // it was refused

@@ -41,6 +41,7 @@ type Work struct {
 
 // Program is what does an agent's work: a decider, or an effect.
 type Program struct {
+	Org     string         // the name of the release, for lines of the log
 	Decider polity.Decider // nil for an effect
 	Work    Work           // without a decider
 	// Input and Output check what a skill is asked and answers. Nil accepts everything.
@@ -114,6 +115,8 @@ type core struct {
 	awakeMax int
 	skips    map[*tree]uint64
 
+	// noted is told of the lines of a commit that was acknowledged; nil if nobody reads them.
+	noted func([]logged)
 	// decided is told each command as it is decided: for tests of determinism.
 	decided func(r polity.RunID, c *polity.Command)
 }
@@ -239,7 +242,8 @@ type pack struct {
 	stops   []*pending
 	answers []func(error)
 	notices []notice
-	trees   []*tree // that it tells of
+	logged  []logged // of the program's log
+	trees   []*tree  // that it tells of
 }
 
 type notice struct {
@@ -392,6 +396,12 @@ func (c *core) appended(token, seq uint64) {
 		n.n.Commit = f.seq
 		n.tree.tell(n.n)
 	}
+	if len(f.logged) > 0 {
+		for i := range f.logged {
+			f.logged[i].n.Commit = f.seq
+		}
+		c.noted(f.logged)
+	}
 	for _, answer := range f.answers {
 		answer(nil)
 	}
@@ -413,8 +423,9 @@ func (p *pack) reset() {
 	clear(p.stops)
 	clear(p.answers)
 	clear(p.notices)
+	clear(p.logged)
 	clear(p.trees)
-	p.starts, p.stops, p.answers, p.notices, p.trees = p.starts[:0], p.stops[:0], p.answers[:0], p.notices[:0], p.trees[:0]
+	p.starts, p.stops, p.answers, p.notices, p.logged, p.trees = p.starts[:0], p.stops[:0], p.answers[:0], p.notices[:0], p.logged[:0], p.trees[:0]
 }
 
 // inDoubt tells that the append with the token was refused, or that nothing was heard of it in time. Only
@@ -497,11 +508,17 @@ func (c *core) decline(err error, answer func(error)) {
 
 // tell queues a notice for those who watch the tree.
 func (c *core) tell(t *tree, n polity.Notice) {
-	if !c.live || len(t.watch) == 0 {
+	if !c.live || len(t.watch) == 0 && c.noted == nil {
 		return
 	}
 	p := c.pack()
 	n.At = p.at
+	if c.noted != nil {
+		c.note(&n)
+	}
+	if len(t.watch) == 0 {
+		return
+	}
 	p.notices = append(p.notices, notice{t, n})
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/internal/journal"
 	"polity.run/trace"
 )
 
@@ -95,15 +96,20 @@ func (f *flight) Err() error {
 	return nil
 }
 
-// Value says where in a trace the effect is done, when somebody asks. Nothing else is passed to an effect but its arguments.
+// Value says where in a trace the effect is done, and what lines of the log are about, when somebody asks. Nothing else is passed to an effect
+// but its arguments.
 func (f *flight) Value(key any) any {
-	if _, asked := key.(trace.ContextKey); !asked || f.of == nil {
+	if f.of == nil {
 		return nil
 	}
-	if c := f.of.place(f.exported); c.Valid() {
-		return c
+	switch key.(type) {
+	case trace.ContextKey:
+		return f.of.place(f.exported)
+	case journal.ContextKey:
+		return f.of.about()
+	default:
+		return nil
 	}
-	return nil
 }
 
 func (f *flight) why() error {

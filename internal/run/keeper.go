@@ -19,6 +19,7 @@ import (
 	"polity.run"
 	"polity.run/fault"
 	"polity.run/internal/bus"
+	"polity.run/internal/journal"
 )
 
 const (
@@ -377,7 +378,8 @@ type partitionSpool struct {
 }
 
 func (s partitionSpool) lost(id polity.RunID, why error) {
-	s.part.cfg.Log.Warn("a waiting run is read from the log, which takes longer", "run", id, "error", why)
+	ctx := journal.With(s.part.ctx, journal.About{Run: id})
+	s.part.cfg.Log.WarnContext(ctx, "a waiting run is read from the log, which takes longer", "error", why)
 }
 
 func (s partitionSpool) reread(id polity.RunID, first, last uint64, each func(time.Time, uint64, *record) error) error {

@@ -168,6 +168,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.core = newCore(p, cfg.Catalog, epoch)
 	p.core.parks = cfg.Park
+	p.core.noted = p.logs()
 	if err := p.seize(ctx, epoch); err != nil {
 		p.cancel()
 		if p.keeper != nil {
