@@ -191,7 +191,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
-		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Ask: e.catalog.asked, Anchor: filepath.Join(e.state, "anchor"),
+		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Ask: e.catalog.asked, Restart: e.bus.Restart, Anchor: filepath.Join(e.state, "anchor"),
 		Dormant: filepath.Join(e.state, "dormant"), Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log, Exported: cfg.Telemetry && telemetry.TracesWanted(),
 	})
 	if err != nil {

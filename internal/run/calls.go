@@ -46,6 +46,9 @@ func (p *Partition) Run(ctx context.Context, r Request) (polity.Outcome, error) 
 	if err != nil {
 		return polity.Outcome{}, err
 	}
+	if err, _ := p.stall(); err != nil {
+		return polity.Outcome{}, err
+	}
 	ended := make(chan ending, 2) // opening and end may both fail, and neither may block the loop
 	ok := p.post(input{do: func(c *core) {
 		c.open(q, func(err error) {
@@ -164,8 +167,11 @@ func (p *Partition) Ready() error {
 	case <-p.ended:
 		return p.gone()
 	default:
-		return p.room()
 	}
+	if err, _ := p.stall(); err != nil {
+		return err
+	}
+	return p.room()
 }
 
 // Resume goes on with a run that is parked or paused; one that is neither stays as it is. It returns fault.NotFound if there is no such
@@ -390,6 +396,9 @@ func ask[T any](ctx context.Context, p *Partition, f func(c *core, reply func(T,
 	}
 	done := make(chan answer, 1)
 	var none T
+	if err, _ := p.stall(); err != nil {
+		return none, err
+	}
 	if !p.post(input{do: func(c *core) { f(c, func(v T, err error) { done <- answer{v, err} }) }}) {
 		return none, p.gone()
 	}

@@ -97,6 +97,9 @@ type core struct {
 	tries  int      // how often the flight was sent
 	dead   error    // set once the core has given up
 
+	stalled  error // the store takes nothing, or did not until now: what those are told who wait for an answer
+	reviving bool  // it is being started anew
+
 	todo  []record // derived records that are not yet in a pack; the state alone can derive them again
 	live  bool     // false while the log is folded
 	soft  int      // a pack takes no further input beyond this many bytes
@@ -431,7 +434,7 @@ func (p *pack) reset() {
 // inDoubt tells that the append with the token was refused, or that nothing was heard of it in time. Only
 // the log knows what became of it.
 func (c *core) inDoubt(token uint64) {
-	if c.flight == nil || token != c.token || c.dead != nil {
+	if c.flight == nil || token != c.token || c.dead != nil || c.reviving {
 		return
 	}
 	c.token++ // a late acknowledgement of that append is no longer listened to
@@ -487,6 +490,8 @@ func (c *core) answer(f func(error)) {
 	switch {
 	case c.dead != nil:
 		f(c.dead)
+	case c.stalled != nil:
+		f(c.stalled)
 	case c.gather != nil:
 		c.gather.answers = append(c.gather.answers, f)
 	case c.flight != nil:

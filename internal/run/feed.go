@@ -18,6 +18,9 @@ import (
 // feedChunk is how many commits are read with one subscription.
 const feedChunk = 4096
 
+// feedAgain is how long a reading waits that the store did not answer while it was stuck.
+const feedAgain = 200 * time.Millisecond
+
 // feedSingles is up to how many commits are read one by one, which needs no subscription.
 const feedSingles = 4
 
@@ -59,10 +62,20 @@ func (p *Partition) Feed(ctx context.Context, from uint64, each func(*Commit) er
 	for next := max(from, 1); ; {
 		to := min(p.Tip(), next+feedChunk-1)
 		if to >= next {
-			if err := p.commits(ctx, next, to, each); err != nil {
+			was, stalls := p.stall()
+			var stop error
+			err := p.commits(ctx, next, to, func(c *Commit) error {
+				if stop = each(c); stop == nil {
+					next = c.Seq + 1
+				}
+				return stop
+			})
+			switch why, now := p.stall(); {
+			case err == nil:
+			case stop == nil && (was != nil || why != nil || now != stalls) && p.sleep(feedAgain): // the store is, or was, started anew
+			default:
 				return err
 			}
-			next = to + 1
 			continue
 		}
 		select {

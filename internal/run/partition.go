@@ -75,6 +75,9 @@ type Config struct {
 	Park bool
 	// Exported says that spans of runs are exported, with the IDs of TraceOf and SpanOf: then what effects ask continues from the span of their step.
 	Exported bool
+	// Restart starts the store anew, which the partition wants when it takes nothing and there is room; nil: the partition gives up then. It is called by one
+	// goroutine at a time.
+	Restart func(ctx context.Context) error
 	// Free returns the bytes that are free for the store; nil for no limit.
 	Free func() (uint64, error)
 	// Now is the clock of runs, for tests that do not wait; default time.Now. When it jumps forward, call Wake.
@@ -110,6 +113,11 @@ type Partition struct {
 	tip    anchor          // the log's acknowledged end
 	feeds  []chan struct{} // those who read the log
 	space  spaceCheck
+
+	stalled error  // why the store takes nothing now
+	stalls  uint64 // how often it took nothing
+	deaf    int    // how often in a row an idle owner could not ask for its end; the loop's own
+	revives int    // how often in a row it did not though there was room; the loop's own
 
 	anchoring sync.Mutex
 	anchored  anchor // what the anchor's file holds
@@ -408,6 +416,7 @@ func (p *Partition) ack(a bus.Ack) {
 	}
 	p.core.appended(a.Token, a.Seq)
 	p.mark()
+	p.flows()
 }
 
 func (p *Partition) handle(in *input) {
@@ -561,16 +570,20 @@ func (p *Partition) readHead(token uint64, try int) {
 			}
 			p.post(input{do: func(c *core) {
 				if try >= sendsMax && c.flight != nil && e.Seq < c.flight.seq {
-					c.giveUp(p.refused(try))
+					p.stuck(p.refused(try))
 					return
 				}
-				c.headRead(token, headHash(e), e.Seq)
+				before := c.seq
+				if c.headRead(token, headHash(e), e.Seq); c.seq > before {
+					p.mark()
+					p.flows()
+				}
 			}})
 			return
 		}
 		p.post(input{do: func(c *core) {
 			if token == c.token {
-				c.giveUp(fault.Unavailable.New("run: the log's end cannot be read: %w", last))
+				p.stuck(fault.Unavailable.New("run: the log's end cannot be read: %w", last))
 			}
 		}})
 	}()
@@ -583,20 +596,13 @@ func headHash(e bus.Entry) hash {
 	return sha256.Sum256(e.Data)
 }
 
-// refused explains a store that takes nothing: JetStream answers a full disk with silence, and stays silent
-// until it is started anew.
+// refused explains a store that takes nothing: JetStream answers a full disk with silence.
 func (p *Partition) refused(tries int) error {
-	free := uint64(1 << 62)
-	if p.cfg.Free != nil {
-		if n, err := p.cfg.Free(); err == nil {
-			free = n
-		}
-	}
-	if free < freeMin {
+	if free, err := p.freeNow(); err == nil && free < freeMin {
 		return fault.Full.New("run: the disk is full (%d bytes free): the store took nothing of a commit that was sent %d times. "+
-			"Free some space and start again; nothing acknowledged is lost", free, tries)
+			"Free some space; nothing acknowledged is lost", free, tries)
 	}
-	return fault.Full.New("run: the store took nothing of a commit that was sent %d times. Start again; nothing acknowledged is lost", tries)
+	return fault.Full.New("run: the store took nothing of a commit that was sent %d times; nothing acknowledged is lost", tries)
 }
 
 func (p *Partition) sleep(d time.Duration) bool {
@@ -625,10 +631,15 @@ func (p *Partition) checkHead() {
 	go func() {
 		defer p.busy.Done()
 		e, err := p.log.Last(p.ctx)
-		if err != nil {
-			return // asked again at the next check
+		if err != nil && p.ctx.Err() != nil {
+			return
 		}
 		p.post(input{do: func(c *core) {
+			if err != nil {
+				p.unheard(token, err)
+				return
+			}
+			p.deaf = 0
 			if c.token == token && c.flight == nil && headHash(e) != c.head {
 				c.giveUp(fault.Fenced.New("run: another owner has taken the partition: its log ends with commit %d, which is not ours", e.Seq))
 			}
