@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"polity.run"
+	"polity.run/agent"
 	"polity.run/engine"
 	"polity.run/fault"
 )
@@ -28,15 +30,19 @@ func TestFullDisk(t *testing.T) {
 	}
 	state := filepath.Join(*fullDir, "state")
 	var gate atomic.Pointer[chan struct{}]
-	wait := func(ctx context.Context, q question) (answer, error) {
+	bulk := strings.Repeat("x", 20<<10) // more than what is left of a page
+	doubler, err := agent.Func("doubler", "1", func(ctx context.Context, q question) (bulky, error) {
 		select {
 		case <-*gate.Load():
-			return double(ctx, q)
+			return bulky{2 * q.N, bulk}, nil
 		case <-ctx.Done():
-			return answer{}, ctx.Err()
+			return bulky{}, ctx.Err()
 		}
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	e := open(t, state, function(t, "1", wait))
+	e := open(t, state, doubler)
 	defer func() { stop(t, e) }()
 	total := 0
 	for round := range 2 {
@@ -55,7 +61,7 @@ func TestFullDisk(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := fmt.Sprintf(`{"n":%d}`, 2*total)
+			want := fmt.Sprintf(`{"n":%d,"bulk":%q}`, 2*total, bulk)
 			go func() {
 				out, err := e.Wait(t.Context(), id)
 				ended <- ending{want, out, err}
@@ -91,7 +97,7 @@ func TestFullDisk(t *testing.T) {
 			select {
 			case o := <-ended:
 				if o.err != nil || string(o.out.Output) != o.want {
-					t.Errorf("after the disk was full: %+v %v, want %s", o.out, o.err, o.want)
+					t.Errorf("after the disk was full: %s %.100s %v, want %.20s", o.out.Status, o.out.Output, o.err, o.want)
 				}
 			case <-time.After(time.Minute):
 				t.Fatal("a run that was acknowledged does not end")
@@ -100,7 +106,7 @@ func TestFullDisk(t *testing.T) {
 		if out, err := e.Run(t.Context(), engine.Request{Agent: "doubler", Input: json.RawMessage(fmt.Sprintf(`{"n":%d}`, -1-round))}); err != nil || out.Status != polity.StatusCompleted {
 			t.Errorf("a new run after the disk was full: %+v %v", out, err)
 		}
-		found, err := e.Lookup(t.Context(), polity.Lookup{Wait: polity.Duration(time.Minute), Limit: 1})
+		found, err := e.Lookup(t.Context(), polity.Lookup{Of: polity.LookupRuns, Wait: polity.Duration(time.Minute), Limit: 1})
 		if err != nil || found.View.Behind > 0 {
 			t.Errorf("the view after the disk was full: %+v %v", found.View, err)
 		}
@@ -111,10 +117,15 @@ func TestFullDisk(t *testing.T) {
 	if err != nil || len(found.Damage) > 0 {
 		t.Errorf("the state afterwards: %+v %v", found, err)
 	}
-	e = open(t, state, function(t, "1", double))
+	e = open(t, state, doubler)
 	if all, err := e.List(t.Context()); err != nil || len(all) != total+2 {
 		t.Errorf("%d runs after a start, %v; %d were acknowledged", len(all), err, total+2)
 	}
+}
+
+type bulky struct {
+	N    int    `json:"n"`
+	Bulk string `json:"bulk"`
 }
 
 // eventually waits until something is so.

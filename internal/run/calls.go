@@ -61,7 +61,7 @@ func (p *Partition) Run(ctx context.Context, r Request) (polity.Outcome, error) 
 			default: // the opening failed, and said so
 			}
 		})
-	}})
+	}, refuse: func(err error) { ended <- ending{err: err} }})
 	if !ok {
 		return polity.Outcome{}, p.gone()
 	}
@@ -399,7 +399,8 @@ func ask[T any](ctx context.Context, p *Partition, f func(c *core, reply func(T,
 	if err, _ := p.stall(); err != nil {
 		return none, err
 	}
-	if !p.post(input{do: func(c *core) { f(c, func(v T, err error) { done <- answer{v, err} }) }}) {
+	in := input{do: func(c *core) { f(c, func(v T, err error) { done <- answer{v, err} }) }, refuse: func(err error) { done <- answer{none, err} }}
+	if !p.post(in) {
 		return none, p.gone()
 	}
 	select {

@@ -243,7 +243,8 @@ type pack struct {
 
 	starts  []*pending
 	stops   []*pending
-	answers []func(error)
+	answers []func(error) // to those who asked for something
+	ends    []func(error) // to those who wait for a run's end, however long that takes
 	notices []notice
 	logged  []logged // of the program's log
 	trees   []*tree  // that it tells of
@@ -408,6 +409,9 @@ func (c *core) appended(token, seq uint64) {
 	for _, answer := range f.answers {
 		answer(nil)
 	}
+	for _, end := range f.ends {
+		end(nil)
+	}
 	c.acknowledged(f)
 	if sentOnce && len(f.blobs) == 0 { // else a copy of it may still be under way
 		f.reset()
@@ -425,10 +429,12 @@ func (p *pack) reset() {
 	clear(p.starts)
 	clear(p.stops)
 	clear(p.answers)
+	clear(p.ends)
 	clear(p.notices)
 	clear(p.logged)
 	clear(p.trees)
-	p.starts, p.stops, p.answers, p.notices, p.logged, p.trees = p.starts[:0], p.stops[:0], p.answers[:0], p.notices[:0], p.logged[:0], p.trees[:0]
+	p.starts, p.stops, p.answers, p.ends = p.starts[:0], p.stops[:0], p.answers[:0], p.ends[:0]
+	p.notices, p.logged, p.trees = p.notices[:0], p.logged[:0], p.trees[:0]
 }
 
 // inDoubt tells that the append with the token was refused, or that nothing was heard of it in time. Only
@@ -464,7 +470,7 @@ func (c *core) giveUp(err error) {
 		if p == nil {
 			continue
 		}
-		for _, answer := range p.answers {
+		for _, answer := range slices.Concat(p.answers, p.ends) {
 			answer(err)
 		}
 	}

@@ -108,6 +108,7 @@ type Partition struct {
 
 	mu     sync.Mutex
 	inbox  []input
+	urgent []func(*core) // what became of the commit in flight: does not wait until a pack has room
 	closed bool
 	fault  error           // why the partition went down
 	tip    anchor          // the log's acknowledged end
@@ -128,6 +129,7 @@ type input struct {
 	effect *pending
 	result result
 	do     func(c *core)
+	refuse func(error) // answers without doing it; nil for what can wait
 }
 
 // Acks holds the log's acknowledgements on their way to the partition: give its Put to bus.Log, and it to Open.
@@ -328,6 +330,10 @@ func (p *Partition) loop() {
 		}
 		c.now = p.cfg.Now()
 		p.takeAcks()
+		p.takeUrgent()
+		if c.reviving {
+			batch, at = p.refuse(batch[at:]), 0
+		}
 		for c.dead == nil && !c.full() {
 			if at == len(batch) {
 				batch, at = p.take(batch), 0
@@ -399,6 +405,24 @@ func (p *Partition) takeAcks() {
 		default:
 			return
 		}
+	}
+}
+
+// urge hands something to the loop that is done before all inputs: where the commit in flight is in doubt and the next one is full no input is taken.
+func (p *Partition) urge(f func(*core)) {
+	p.mu.Lock()
+	p.urgent = append(p.urgent, f)
+	p.mu.Unlock()
+	p.nudge()
+}
+
+func (p *Partition) takeUrgent() {
+	p.mu.Lock()
+	urgent := p.urgent
+	p.urgent = nil
+	p.mu.Unlock()
+	for _, f := range urgent {
+		f(p.core)
 	}
 }
 
@@ -568,7 +592,7 @@ func (p *Partition) readHead(token uint64, try int) {
 				last = err
 				continue
 			}
-			p.post(input{do: func(c *core) {
+			p.urge(func(c *core) {
 				if try >= sendsMax && c.flight != nil && e.Seq < c.flight.seq {
 					p.stuck(p.refused(try))
 					return
@@ -578,14 +602,14 @@ func (p *Partition) readHead(token uint64, try int) {
 					p.mark()
 					p.flows()
 				}
-			}})
+			})
 			return
 		}
-		p.post(input{do: func(c *core) {
+		p.urge(func(c *core) {
 			if token == c.token {
 				p.stuck(fault.Unavailable.New("run: the log's end cannot be read: %w", last))
 			}
-		}})
+		})
 	}()
 }
 

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"slices"
 	"time"
 
 	"polity.run/fault"
@@ -70,6 +71,21 @@ func (p *Partition) stuck(why error) {
 	go p.revive()
 }
 
+// refuse tells those in the batch and in the inbox who would wait for an answer, and returns the rest of the batch: a full pack takes no input until the store
+// takes it.
+func (p *Partition) refuse(batch []input) []input {
+	refused := func(in input) bool {
+		if in.refuse != nil {
+			in.refuse(p.core.stalled)
+		}
+		return in.refuse != nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.inbox = slices.DeleteFunc(p.inbox, refused)
+	return slices.DeleteFunc(batch, refused)
+}
+
 // revive starts the store anew as soon as there is room.
 func (p *Partition) revive() {
 	defer p.busy.Done()
@@ -80,11 +96,11 @@ func (p *Partition) revive() {
 		err := p.cfg.Restart(p.ctx)
 		if err == nil {
 			p.cfg.Log.Warn("the store was started anew")
-			p.post(input{do: func(c *core) {
+			p.urge(func(c *core) {
 				if c.revived(); c.flight == nil {
 					p.flows() // nothing waits for it; whether it does the next commit will show
 				}
-			}})
+			})
 			return
 		}
 		p.cfg.Log.Error("the store cannot be started anew", "error", err)

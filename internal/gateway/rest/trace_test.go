@@ -91,4 +91,3 @@ func TestCallersTraceIsTaken(t *testing.T) {
 		}
 	}
 }
-
