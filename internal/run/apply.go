@@ -722,7 +722,7 @@ func (c *core) rootFinished(r *run, rec *record, output json.RawMessage) {
 		return
 	}
 	o := polity.Outcome{Status: rec.status, Output: output, Fault: rec.fault, Usage: rec.usage}
-	c.gather.ends = append(c.gather.ends, func(err error) {
+	c.acknowledge(func(err error) {
 		for _, f := range ended {
 			f(o, err)
 		}

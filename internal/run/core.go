@@ -97,8 +97,9 @@ type core struct {
 	tries  int      // how often the flight was sent
 	dead   error    // set once the core has given up
 
-	stalled  error // the store takes nothing, or did not until now: what those are told who wait for an answer
-	reviving bool  // it is being started anew
+	stalled  error  // the store takes nothing, or did not until now: what those are told who wait for an answer
+	reviving bool   // it is being started anew
+	flows    func() // called when a stalled store takes something again; nil for nobody
 
 	todo  []record // derived records that are not yet in a pack; the state alone can derive them again
 	live  bool     // false while the log is folded
@@ -380,6 +381,7 @@ func (c *core) appended(token, seq uint64) {
 		c.giveUp(fault.Damaged.New("run: commit %d was written at position %d of the log", f.seq, seq))
 		return
 	}
+	c.flow()
 	sentOnce := c.tries == 1
 	c.seq, c.head, c.at, c.flight = f.seq, f.id, f.at, nil
 	if c.gather != nil {
@@ -662,7 +664,7 @@ func nonNil(data json.RawMessage) json.RawMessage {
 // wait calls ended when the tree has ended: with an empty polity.Outcome and nil if that was before, and the log holds it.
 func (c *core) wait(t *tree, ended func(polity.Outcome, error)) {
 	if t.over() {
-		c.answer(func(err error) { ended(polity.Outcome{}, err) })
+		c.acknowledge(func(err error) { ended(polity.Outcome{}, err) })
 		return
 	}
 	t.ended = append(t.ended, ended)

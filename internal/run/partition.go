@@ -179,6 +179,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 	p.core = newCore(p, cfg.Catalog, epoch)
 	p.core.parks = cfg.Park
 	p.core.noted = p.logs()
+	p.core.flows = p.flows
 	if err := p.seize(ctx, epoch); err != nil {
 		p.cancel()
 		if p.keeper != nil {
@@ -346,7 +347,7 @@ func (p *Partition) loop() {
 			at++
 		}
 		next := p.late(c.now)
-		if due := c.tick(); !due.IsZero() {
+		if due := c.tick(); !due.IsZero() && !c.full() { // else it waits for the acknowledgement
 			next = sooner(next, due)
 		}
 		c.settle()
@@ -440,7 +441,6 @@ func (p *Partition) ack(a bus.Ack) {
 	}
 	p.core.appended(a.Token, a.Seq)
 	p.mark()
-	p.flows()
 }
 
 func (p *Partition) handle(in *input) {
@@ -600,7 +600,6 @@ func (p *Partition) readHead(token uint64, try int) {
 				before := c.seq
 				if c.headRead(token, headHash(e), e.Seq); c.seq > before {
 					p.mark()
-					p.flows()
 				}
 			})
 			return

@@ -46,6 +46,31 @@ func (c *core) revived() {
 	c.host.readHead(c.token, c.tries)
 }
 
+// flow tells that the store takes something.
+func (c *core) flow() {
+	if c.stalled == nil {
+		return
+	}
+	c.stalled = nil
+	if c.flows != nil {
+		c.flows()
+	}
+}
+
+// acknowledge calls f once everything that has been folded so far is acknowledged, however long that takes.
+func (c *core) acknowledge(f func(error)) {
+	switch {
+	case c.dead != nil:
+		f(c.dead)
+	case c.gather != nil:
+		c.gather.ends = append(c.gather.ends, f)
+	case c.flight != nil:
+		c.flight.ends = append(c.flight.ends, f)
+	default:
+		f(nil)
+	}
+}
+
 // stuck is called by the loop when the store takes nothing, and why says so. It has the store started anew, or gives up if that is of no use.
 func (p *Partition) stuck(why error) {
 	c := p.core
@@ -98,7 +123,7 @@ func (p *Partition) revive() {
 			p.cfg.Log.Warn("the store was started anew")
 			p.urge(func(c *core) {
 				if c.revived(); c.flight == nil {
-					p.flows() // nothing waits for it; whether it does the next commit will show
+					c.flow() // nothing waits for it; whether it does the next commit will show
 				}
 			})
 			return
@@ -119,16 +144,12 @@ func (p *Partition) unheard(token uint64, err error) {
 	}
 }
 
-// flows is called by the loop after an acknowledgement: the store takes something.
+// flows is called by the core when a stalled store takes something again.
 func (p *Partition) flows() {
 	p.revives = 0
-	if p.core.stalled == nil {
-		return
-	}
-	p.core.stalled = nil
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.stalled = nil
-	p.mu.Unlock()
 }
 
 // stall returns why the store takes nothing now, or nil, and how often it took nothing so far.
