@@ -79,7 +79,9 @@ func (p *places) put(name, parent, state string) {
 	p.seen[name] = c
 }
 
-func (p *places) header(name string, h http.Header) { p.put(name, h.Get("Traceparent"), h.Get("Tracestate")) }
+func (p *places) header(name string, h http.Header) {
+	p.put(name, h.Get("Traceparent"), h.Get("Tracestate"))
+}
 
 // surroundings are everything that the organization reaches, and the organization.
 type surroundings struct {

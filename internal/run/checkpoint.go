@@ -352,6 +352,9 @@ func (c *core) restore(p *checkpoint) {
 	c.skips = map[*tree]uint64{}
 	for _, t := range p.trees {
 		t.parked = c.parks && t.asleep
+		if t.asleep {
+			c.asleep++
+		}
 		if t.last > p.seq {
 			c.skips[t] = t.last
 		}

@@ -115,6 +115,7 @@ type core struct {
 	spilt   uint64   // when all were last brought to the spool
 	segment []byte   // to be used again
 	hand    int      // of makeRoom
+	asleep  int      // trees
 	// awakeMax is how many runs are in memory while a log is folded; foldAwakeMax but for tests.
 	awakeMax int
 	skips    map[*tree]uint64
@@ -247,8 +248,10 @@ type pack struct {
 	answers []func(error) // to those who asked for something
 	ends    []func(error) // to those who wait for a run's end, however long that takes
 	notices []notice
-	logged  []logged // of the program's log
-	trees   []*tree  // that it tells of
+	records int
+	sent    time.Time // when it was sent first, if somebody measures
+	logged  []logged  // of the program's log
+	trees   []*tree   // that it tells of
 }
 
 type notice struct {
@@ -274,6 +277,7 @@ func (c *core) write(rec *record) {
 	}
 	rec.data = c.outline(p, rec.data)
 	start := len(p.buf)
+	p.records++
 	p.buf = appendRecord(p.buf, rec)
 	raw := p.buf[start:]
 	c.apply(rec, p.seq)
@@ -426,7 +430,7 @@ func (p *pack) reset() {
 	if cap(p.buf) > packSoft*2 {
 		p.buf = nil
 	}
-	p.hashed = 0
+	p.hashed, p.records = 0, 0
 	p.sum.Reset()
 	clear(p.starts)
 	clear(p.stops)

@@ -135,9 +135,11 @@ func (f *flight) cancel(cause error) {
 type line struct {
 	limit       time.Duration
 	first, last *pending
+	size        int
 }
 
 func (l *line) join(p *pending, now time.Time) {
+	l.size++
 	p.flight.line, p.flight.since, p.flight.prev = l, now, l.last
 	if l.last != nil {
 		l.last.flight.next = p
@@ -163,6 +165,7 @@ func (p *pending) leave() {
 	} else {
 		l.last = f.prev
 	}
+	l.size--
 	f.line, f.prev, f.next = nil, nil, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -45,8 +46,9 @@ type keeper struct {
 	size   uint64 // of the last one
 	oldest uint32 // no trail is in a file of the spool before it
 
-	restored anchor   // the checkpoint that this owner began with
-	writing  *writing // a checkpoint that is being made
+	newest   atomic.Uint64 // commit of the last checkpoint; 0 for none
+	restored anchor        // the checkpoint that this owner began with
+	writing  *writing      // a checkpoint that is being made
 	sweeping bool
 	swept    int // the next tree of the sweep
 }
@@ -112,6 +114,7 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 				p.core.restore(cp)
 				k.kept, oldest = []kept{{cp.seq, cp.oldest}}, cp.oldest
 				k.restored, k.size = anchor{cp.seq, cp.head}, cp.size
+				k.newest.Store(cp.seq)
 				continue
 			}
 			p.cfg.Log.Warn("a checkpoint is not used; the start takes longer, and nothing is lost", "commit", seq, "error", err)
@@ -335,6 +338,7 @@ func (k *keeper) wrote(w *writing, log *slog.Logger) {
 	k.size = w.size
 	k.kept = slices.DeleteFunc(k.kept, func(old kept) bool { return old.seq == w.kept.seq })
 	k.kept = append(k.kept, w.kept)
+	k.newest.Store(w.kept.seq)
 	for len(k.kept) > checkpointsKept || w.alone && len(k.kept) > 1 {
 		if err := os.Remove(k.path(k.kept[0].seq)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			log.Warn("remove checkpoint", "error", err)

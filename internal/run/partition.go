@@ -106,14 +106,16 @@ type Partition struct {
 	busy     sync.WaitGroup          // the host's goroutines
 	effects  sync.WaitGroup          // those of effects, some of which may never end
 
-	mu     sync.Mutex
-	inbox  []input
-	urgent []func(*core) // what became of the commit in flight: does not wait until a pack has room
-	closed bool
-	fault  error           // why the partition went down
-	tip    anchor          // the log's acknowledged end
-	feeds  []chan struct{} // those who read the log
-	space  spaceCheck
+	mu      sync.Mutex
+	inbox   []input
+	measure atomic.Pointer[func(took time.Duration, records int)]
+	gauges  gauges
+	urgent  []func(*core) // what became of the commit in flight: does not wait until a pack has room
+	closed  bool
+	fault   error           // why the partition went down
+	tip     anchor          // the log's acknowledged end
+	feeds   []chan struct{} // those who read the log
+	space   spaceCheck
 
 	stalled error  // why the store takes nothing now
 	stalls  uint64 // how often it took nothing
@@ -352,6 +354,7 @@ func (p *Partition) loop() {
 		}
 		c.settle()
 		p.tend()
+		p.gauges.set(p)
 		if c.dead != nil {
 			p.drain(batch[at:])
 			return
@@ -439,6 +442,7 @@ func (p *Partition) ack(a bus.Ack) {
 		p.core.inDoubt(a.Token)
 		return
 	}
+	p.measured(a.Token)
 	p.core.appended(a.Token, a.Seq)
 	p.mark()
 }
@@ -552,6 +556,9 @@ func (p *Partition) Err() error {
 func (p *Partition) append(pk *pack, token uint64) {
 	if p.keeper != nil && p.core.tries == 1 {
 		p.keeper.logged += uint64(len(pk.buf))
+	}
+	if p.core.tries == 1 && p.measure.Load() != nil {
+		pk.sent = time.Now()
 	}
 	if len(pk.blobs) == 0 {
 		p.send(pk, token)

@@ -56,6 +56,7 @@ const (
 type Source interface {
 	Feed(ctx context.Context, from uint64, each func(*run.Commit) error) error
 	Tip() uint64
+	Measure(func(took time.Duration, records int))
 	Data(*run.Fact) (json.RawMessage, error)
 }
 
@@ -65,8 +66,20 @@ type Config struct {
 	Position string
 	// Describe says what a release knows of the target of a verb; the zero Subject for nothing. It is called from one goroutine.
 	Describe func(release run.Digest, verb, agent, to string) Subject
-	Version  string // of the program
-	Log      *slog.Logger
+	// Gauges returns figures of the node as they are now; nil for none. It is called from any goroutine.
+	Gauges  func() Gauges
+	Version string // of the program
+	Log     *slog.Logger
+}
+
+// Gauges are figures of a node at a moment, which no log tells.
+type Gauges struct {
+	run.Gauges
+	ViewBehind    uint64
+	ViewLag       time.Duration
+	ModelsWaiting int
+	DiskFree      uint64 // bytes
+	Ready         bool
 }
 
 // Telemetry projects one log.
@@ -151,7 +164,11 @@ func (t *Telemetry) openMeters(ctx context.Context, res *resource.Resource, expo
 	}
 	t.meters = metric.NewMeterProvider(options...)
 	t.scrape = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
-	t.metrics, err = newMetrics(t.meters.Meter(scopeName))
+	meter := t.meters.Meter(scopeName)
+	t.metrics, err = newMetrics(meter)
+	if err == nil && t.cfg.Gauges != nil {
+		err = watch(meter, t.cfg.Gauges)
+	}
 	if err != nil {
 		return fault.Internal.New("telemetry: metrics: %w", err)
 	}
@@ -169,6 +186,10 @@ func (t *Telemetry) Run(ctx context.Context, s Source) error {
 	if strings.EqualFold(os.Getenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"), "true") {
 		t.project.data = s.Data
 	}
+	s.Measure(func(took time.Duration, records int) {
+		t.metrics.commitTime.Record(ctx, took.Seconds())
+		t.metrics.commitSize.Record(ctx, int64(records))
+	})
 	at, err := t.position()
 	if err != nil {
 		return err
