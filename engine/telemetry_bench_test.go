@@ -39,7 +39,7 @@ func BenchmarkTelemetry(b *testing.B) {
 		log    *slog.Logger
 		at     trace.Context
 	}{{name: "nothing"}, {name: "off", log: quiet, at: place}, {name: "on", export: true, at: place}}
-	const rounds, runs, askers = 9, 2000, 64
+	const rounds, runs, askers = 5, 12800, 64
 	rate, allocs := map[string][]float64{}, map[string][]float64{}
 	n := 0
 	for b.Loop() {

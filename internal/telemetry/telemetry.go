@@ -42,12 +42,13 @@ import (
 )
 
 const (
-	batchMax    = 512              // spans of one export
-	flushEvery  = time.Second      // spans that wait are exported after this
-	retryFirst  = time.Second      // between two tries of an export that failed; doubled up to
-	retryMax    = time.Minute      //
-	exportMax   = 30 * time.Second // one try
-	closeMax    = 3 * time.Second  // for what still waits when the node stops
+	pace        = 250 * time.Millisecond // between two readings of the log
+	batchMax    = 512                    // spans of one export
+	flushEvery  = time.Second            // spans that wait are exported after this
+	retryFirst  = time.Second            // between two tries of an export that failed; doubled up to
+	retryMax    = time.Minute            //
+	exportMax   = 30 * time.Second       // one try
+	closeMax    = 3 * time.Second        // for what still waits when the node stops
 	scopeName   = "polity.run"
 	serviceName = "polity"
 )
@@ -207,7 +208,17 @@ func (t *Telemetry) Run(ctx context.Context, s Source) error {
 	defer cancel()
 	var flusher sync.WaitGroup
 	flusher.Go(func() { t.flushSometimes(ctx) })
-	err = s.Feed(ctx, at.from, func(c *run.Commit) error { return t.commit(ctx, c) })
+	until := uint64(0)
+	err = s.Feed(ctx, at.from, func(c *run.Commit) error {
+		if err := t.commit(ctx, c); err != nil {
+			return err
+		}
+		if c.Seq >= until {
+			rest(ctx)
+			until = s.Tip()
+		}
+		return nil
+	})
 	stopped := ctx.Err() != nil
 	cancel()
 	flusher.Wait()
@@ -225,6 +236,14 @@ func (t *Telemetry) Run(ctx context.Context, s Source) error {
 		return nil
 	}
 	return err
+}
+
+// rest leaves the log alone for a moment, so that it is read in few large pieces: to begin reading costs its writer more than what is read.
+func rest(ctx context.Context) {
+	select {
+	case <-time.After(pace):
+	case <-ctx.Done():
+	}
 }
 
 // catchUp projects what the log has by now.
