@@ -7,6 +7,7 @@
 //	Open(state folder) -> List, Find, Start, Resume, Tail, Wait, Cancel ... -> nothing to close
 //
 // Faults come back as the node returned them, so that errors.Is(err, fault.NotFound) holds here too.
+// A run that is started from a context with a place in a trace (package trace) continues that trace.
 // A node that cannot be reached is fault.Unavailable: it may have ended, and the state folder may be free.
 package client
 

@@ -264,7 +264,7 @@ func (c *catalog) agent(d Digest, name string) (*entry, error) {
 
 // compile makes an agent's definition into what does its work.
 func (c *catalog) compile(r *release, def *agent.Definition) *entry {
-	e := &entry{def: def, skills: map[string]skill{}, program: &run.Program{}}
+	e := &entry{def: def, skills: map[string]skill{}, program: &run.Program{Org: r.doc.Name}}
 	for i, s := range def.Skills {
 		in, err1 := check(s.Input)
 		out, err2 := check(s.Output)
@@ -559,7 +559,7 @@ func (c *catalog) program(e *entry, folder string) work.Handle {
 		}
 		out, err := work.Program(ctx, e.def.Exec, dir, m.ID, folder, m.Body)
 		if gone := remove(); gone != nil && err == nil {
-			c.log.Warn("remove a program's folder", "folder", dir, "error", gone) // swept at the next start
+			c.log.WarnContext(ctx, "remove a program's folder", "folder", dir, "error", gone) // swept at the next start
 		}
 		return out, err
 	}

@@ -401,6 +401,9 @@ func (c *core) restore(p *checkpoint) {
 	}
 	for _, t := range p.trees {
 		t.parked = c.parks && t.asleep
+		if t.asleep {
+			c.asleep++
+		}
 		if t.last > p.seq {
 			c.skips[t] = t.last
 		}

@@ -228,6 +228,7 @@ func FuzzDecode(f *testing.F) {
 	withEffects, ofWaiting := withEffects(), ofWaiting()
 	f.Add(withEffects.pack(hash{}))
 	f.Add(ofWaiting.pack(hash{}))
+	f.Add(mustHex(callersFrame))
 	var prev hash
 	for _, g := range golden() {
 		b := g.pack(prev)

@@ -174,8 +174,7 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 // asks for it.
 func (s *Server) serve(run polity.RunID) {
 	s.started.run(func() {
-		_, err := s.engine.Wait(s.ctx, run)
-		s.log.Debug("rest: a run that was started here ended", "run", run, "error", err)
+		_, _ = s.engine.Wait(s.ctx, run) // the log of the program tells of it already
 	})
 }
 
