@@ -126,6 +126,15 @@ func (st *Store) List(ctx context.Context) ([]Subject, error) {
 	return out, nil
 }
 
+// Try returns what Register would, and registers nothing.
+func (st *Store) Try(ctx context.Context, q Registration) (*Subject, error) {
+	s, _, err := st.get(ctx, q.Subject)
+	if err != nil {
+		return nil, err
+	}
+	return q.apply(s)
+}
+
 // Register adds a version and returns the subject with it. It returns fault.Conflict, with the differences, for a version that the
 // policy does not allow, and fault.Invalid for one that cannot be. Of two registrations at once the second is compared with what the first made. A
 // version like the newest is there already, and changes nothing but the policy.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"polity.run"
+	"polity.run/contract"
 	"polity.run/fault"
 	"polity.run/internal/bus"
 	"polity.run/internal/run"
@@ -31,9 +32,10 @@ const (
 // stream holds the node's events: one JetStream stream that everyone publishes to and reads from, and one feed of it into the partition, which gives events
 // to the runs that await them. The streams are made when they are first needed: most nodes publish nothing.
 type stream struct {
-	bus  *bus.Bus
-	part *run.Partition
-	log  *slog.Logger
+	bus     *bus.Bus
+	part    *run.Partition
+	catalog *catalog
+	log     *slog.Logger
 
 	ctx    context.Context // of the feed
 	cancel context.CancelFunc
@@ -49,6 +51,7 @@ type stream struct {
 	bucket   *bus.Bucket // of what follows
 	declared map[string]declared
 	cursors  map[string]polity.TopicCursor
+	readers  map[string]map[string]polity.TopicReader // by release and topic
 }
 
 type declared struct {
@@ -56,8 +59,8 @@ type declared struct {
 	check work.Check // nil without a schema
 }
 
-func newStream(b *bus.Bus, part *run.Partition, log *slog.Logger) *stream {
-	t := &stream{bus: b, part: part, log: log, waiting: map[uint64][]chan error{}, news: make(chan struct{})}
+func newStream(b *bus.Bus, part *run.Partition, c *catalog, log *slog.Logger) *stream {
+	t := &stream{bus: b, part: part, catalog: c, log: log, waiting: map[uint64][]chan error{}, news: make(chan struct{})}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
@@ -113,7 +116,7 @@ func (t *stream) feed(stream *bus.Topics, after uint64) {
 			case <-t.ctx.Done():
 				return t.ctx.Err()
 			}
-			if !t.part.Deliver(e.Seq, e.Topic, e.ID, e.Data, func(err error) { <-room; t.took(e.Seq, err) }) {
+			if !t.part.Deliver(published(e), func(err error) { <-room; t.took(e.Seq, err) }) {
 				t.cancel() // the partition has ended
 				return t.ctx.Err()
 			}
@@ -147,12 +150,12 @@ func (t *stream) took(seq uint64, err error) {
 	t.news = make(chan struct{})
 }
 
-// publish stores an event, and returns when runs that await it have it.
-func (t *stream) publish(ctx context.Context, topic, id string, data json.RawMessage) error {
-	if data == nil {
-		data = json.RawMessage("null")
+// publish stores an event, and returns when runs that await it have it. Its Version is that of the topic's registered schema, 0 for the newest.
+func (t *stream) publish(ctx context.Context, e bus.Event) error {
+	if e.Data == nil {
+		e.Data = []byte("null")
 	}
-	before, err := t.part.Admit(ctx, topic, id, data)
+	before, err := t.part.Admit(ctx, e.Topic, e.ID, e.Data)
 	if err != nil || before {
 		return err
 	}
@@ -160,18 +163,18 @@ func (t *stream) publish(ctx context.Context, topic, id string, data json.RawMes
 	if err != nil {
 		return err
 	}
-	d, err := t.conforms(topic, data)
+	keep, err := t.conforms(&e)
 	if err != nil {
 		return err
 	}
-	seq, again, err := stream.Publish(ctx, bus.Event{Topic: topic, ID: id, Data: data}, d.Keep)
+	seq, again, err := stream.Publish(ctx, e, keep)
 	if err != nil {
 		return err
 	}
 	if again { // by another publisher at the same time, or before a crash
-		e, err := stream.Get(ctx, seq)
-		if err == nil && !bytes.Equal(e.Data, data) {
-			return fault.Conflict.New("event on %s: id %q came before with something else", topic, id)
+		earlier, err := stream.Get(ctx, seq)
+		if err == nil && !bytes.Equal(earlier.Data, e.Data) {
+			return fault.Conflict.New("event on %s: id %q came before with something else", e.Topic, e.ID)
 		}
 		if err != nil && !errors.Is(err, fault.NotFound) {
 			return err
@@ -180,18 +183,20 @@ func (t *stream) publish(ctx context.Context, topic, id string, data json.RawMes
 	return t.delivered(ctx, seq)
 }
 
-// conforms says whether an event's data is as its topic is declared.
-func (t *stream) conforms(topic string, data json.RawMessage) (declared, error) {
+// conforms says whether an event's data is as its topic's schema says, and how long it is kept. It sets the version of an event of which none is said.
+func (t *stream) conforms(e *bus.Event) (keep time.Duration, err error) {
 	t.book.Lock()
-	d := t.declared[topic]
+	d := t.declared[e.Topic]
 	t.book.Unlock()
-	if d.check == nil {
-		return d, nil
+	version, err := t.catalog.contracts.checkEvent(e.Topic, e.Version, e.Data)
+	if err == nil && version == 0 && d.check != nil { // declared by an earlier version of this program
+		err = d.check(e.Data)
 	}
-	if err := d.check(data); err != nil {
-		return d, fault.Invalid.New("event on %s: %w; the topic is declared so: polity topics show %s", topic, err, topic)
+	if err != nil {
+		return 0, fault.Of(err).Kind.New("event on %s: %w; its schema: polity topics show %s", e.Topic, err, e.Topic)
 	}
-	return d, nil
+	e.Version = version
+	return d.Keep, nil
 }
 
 // delivered waits until runs have the event at a position.
@@ -217,17 +222,20 @@ func (t *stream) delivered(ctx context.Context, seq uint64) error {
 // --- declarations and cursors
 
 const (
-	declaredKey = "declared."
-	cursorKey   = "cursor."
+	topicsBucket = "topics"
+	declaredKey  = "declared."
+	cursorKey    = "cursor."
+	readerKeys   = "reader."
 )
 
 // load reads what is declared and the cursors.
 func (t *stream) load(ctx context.Context) error {
-	bucket, err := t.bus.Bucket(ctx, "topics")
+	bucket, err := t.bus.Bucket(ctx, topicsBucket)
 	if err != nil {
 		return err
 	}
 	t.bucket, t.declared, t.cursors = bucket, map[string]declared{}, map[string]polity.TopicCursor{}
+	t.readers = map[string]map[string]polity.TopicReader{}
 	return bucket.Each(ctx, func(key string, value []byte) error {
 		switch {
 		case strings.HasPrefix(key, declaredKey):
@@ -246,6 +254,12 @@ func (t *stream) load(ctx context.Context) error {
 				return fault.Damaged.New("topics: %s: %w", key, err)
 			}
 			t.cursors[c.Name] = c
+		case strings.HasPrefix(key, readerKeys):
+			var r polity.TopicReader
+			if err := json.Unmarshal(value, &r); err != nil {
+				return fault.Damaged.New("topics: %s: %w", key, err)
+			}
+			t.note(r)
 		}
 		return nil
 	})
@@ -258,16 +272,12 @@ func checkOf(schema json.RawMessage) (work.Check, error) {
 	return check(schema)
 }
 
+// declare keeps how a topic is declared. Its schema is registered, and not kept here.
 func (t *stream) declare(ctx context.Context, topic polity.Topic) error {
-	topic.Events = 0
 	if err := topic.Check(); err != nil {
 		return err
 	}
-	d := declared{Topic: topic}
-	var err error
-	if d.check, err = checkOf(topic.Schema); err != nil {
-		return fault.Invalid.New("topic %s: schema: %w", topic.Topic, err)
-	}
+	topic = polity.Topic{Topic: topic.Topic, Keep: topic.Keep, About: topic.About}
 	t.book.Lock()
 	defer t.book.Unlock()
 	if _, known := t.declared[topic.Topic]; !known && len(t.declared) >= polity.TopicsMax {
@@ -276,7 +286,7 @@ func (t *stream) declare(ctx context.Context, topic polity.Topic) error {
 	if err := t.put(ctx, declaredKey+topic.Topic, topic); err != nil {
 		return err
 	}
-	t.declared[topic.Topic] = d
+	t.declared[topic.Topic] = declared{Topic: topic}
 	return nil
 }
 
@@ -372,6 +382,17 @@ func (t *stream) state(ctx context.Context, stream *bus.Topics) (*polity.Topics,
 	for topic, n := range names {
 		s.Topics = append(s.Topics, polity.Topic{Topic: topic, Events: n})
 	}
+	for i := range s.Topics {
+		topic := &s.Topics[i]
+		if subject := t.catalog.contracts.subject(topic.Topic); subject != nil {
+			topic.Schema, topic.Version, topic.Mode = subject.Versions[subject.Newest()-1].Schema, subject.Newest(), string(subject.Mode)
+		}
+		for _, release := range slices.Sorted(maps.Keys(t.readers)) {
+			if r, reads := t.readers[release][topic.Topic]; reads {
+				topic.Readers = append(topic.Readers, r)
+			}
+		}
+	}
 	slices.SortFunc(s.Topics, func(a, b polity.Topic) int { return strings.Compare(a.Topic, b.Topic) })
 	slices.SortFunc(s.Groups, func(a, b polity.TopicGroup) int { return strings.Compare(a.Name, b.Name) })
 	for _, name := range slices.Sorted(maps.Keys(t.cursors)) {
@@ -407,6 +428,9 @@ func (t *stream) read(ctx context.Context, stream *bus.Topics, q polity.TopicRea
 			list = append(list, published(e))
 			next = e.Seq
 		}
+		if err == nil {
+			list, err = t.asRead(list, q.Release)
+		}
 		if err != nil || len(list) > 0 || q.Wait == 0 {
 			return list, next, err
 		}
@@ -423,7 +447,30 @@ func (t *stream) read(ctx context.Context, stream *bus.Topics, q polity.TopicRea
 }
 
 func published(e bus.Event) polity.Published {
-	return polity.Published{Topic: e.Topic, ID: e.ID, Data: e.Data, At: e.At, Seq: e.Seq}
+	return polity.Published{Topic: e.Topic, ID: e.ID, Data: e.Data, At: e.At, Seq: e.Seq, Version: e.Version}
+}
+
+// asRead returns events as a release reads them.
+func (t *stream) asRead(list []polity.Published, digest string) ([]polity.Published, error) {
+	if digest == "" {
+		return list, nil
+	}
+	d, err := parseDigest(digest)
+	if err != nil {
+		return nil, err
+	}
+	r, err := t.catalog.release(d)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		e := &list[i]
+		data, err := t.catalog.contracts.event(&r.doc, e.Topic, e.Version, e.Data)
+		if e.Data = data; err != nil {
+			e.Data, e.Unread = nil, fault.Of(fault.Invalid.New("event %q on %s: %w", e.ID, e.Topic, err))
+		}
+	}
+	return list, nil
 }
 
 func (t *stream) take(ctx context.Context, stream *bus.Topics, q polity.TopicTake) ([]polity.TopicWork, error) {
@@ -460,6 +507,10 @@ func (t *stream) dead(ctx context.Context, stream *bus.Topics, q polity.TopicDea
 	if err != nil {
 		return a, err
 	}
+	groups, err := groupNames(ctx, stream, q.Do)
+	if err != nil {
+		return a, err
+	}
 	for _, l := range letters {
 		if q.Letter > 0 && l.Seq != q.Letter {
 			break
@@ -470,6 +521,9 @@ func (t *stream) dead(ctx context.Context, stream *bus.Topics, q polity.TopicDea
 			letter.Seq = l.Origin
 			a.Letters = append(a.Letters, letter)
 		case "replay":
+			if !slices.Contains(groups, l.Group) {
+				return a, fault.Conflict.New("letter %d is of %s, which is no group: see polity topics replay %s --from-seq %d --to-org MANIFEST", l.Seq, l.Group, l.Topic, l.Origin)
+			}
 			err = stream.Redo(ctx, l)
 		case "drop":
 			err = stream.Forget(ctx, l.Seq)
@@ -487,6 +541,18 @@ func (t *stream) dead(ctx context.Context, stream *bus.Topics, q polity.TopicDea
 	return a, nil
 }
 
+// groupNames lists the groups, if letters are to be given to them.
+func groupNames(ctx context.Context, stream *bus.Topics, do string) (names []string, err error) {
+	if do != "replay" {
+		return nil, nil
+	}
+	groups, err := stream.Groups(ctx)
+	for _, g := range groups {
+		names = append(names, g.Name)
+	}
+	return names, err
+}
+
 // ask does what is asked.
 func (t *stream) ask(ctx context.Context, q polity.TopicsRequest) (a polity.TopicsAnswer, err error) {
 	stream, err := t.open(ctx)
@@ -500,6 +566,8 @@ func (t *stream) ask(ctx context.Context, q polity.TopicsRequest) (a polity.Topi
 		a.Events, a.Next, err = t.read(ctx, stream, *q.Read)
 	case q.Declare != nil:
 		err = t.declare(ctx, *q.Declare)
+	case q.Unread != nil:
+		err = t.bury(ctx, stream, *q.Unread)
 	case q.Retract != "":
 		err = t.retract(ctx, q.Retract)
 	case q.Cursor != nil:
@@ -511,6 +579,8 @@ func (t *stream) ask(ctx context.Context, q polity.TopicsRequest) (a polity.Topi
 		if err = g.Check(); err == nil {
 			err = stream.Join(ctx, bus.Group{Name: g.Name, Pattern: g.Topic, From: g.From, Since: g.Since, Tries: g.Tries, Within: g.Within, Retry: g.Retry})
 		}
+	case q.Release != "":
+		err = t.unread(ctx, q.Release)
 	case q.Leave != "":
 		if err = polity.CheckReader(q.Leave); err == nil {
 			err = stream.Drop(ctx, q.Leave)
@@ -532,14 +602,23 @@ func (t *stream) ask(ctx context.Context, q polity.TopicsRequest) (a polity.Topi
 // Topics does one thing with the node's topics: see polity.TopicsRequest. It returns fault.Invalid for what cannot be, fault.NotFound for what is not
 // there, fault.Conflict for a cursor or a group of another topic, and fault.Full if there are too many of them.
 func (e *Engine) Topics(ctx context.Context, q polity.TopicsRequest) (polity.TopicsAnswer, error) {
+	if d := q.Declare; d != nil && len(d.Schema) > 0 {
+		if err := d.Check(); err != nil {
+			return polity.TopicsAnswer{}, err
+		}
+		if _, err := e.Register(ctx, contract.Registration{Subject: d.Topic, Version: contract.Version{Schema: d.Schema}}); err != nil {
+			return polity.TopicsAnswer{}, err
+		}
+	}
 	return e.topics.ask(ctx, q)
 }
 
 // Publish stores an event, and returns when it is durable and every run that awaits it now has it. The same id on the same topic again, among the last
-// 10,000 events, is the same event: it counts once. It returns fault.Invalid for what is no topic and for data that the topic's schema refuses,
-// fault.Conflict if the id came with something else, and fault.Full if there is no room.
-func (e *Engine) Publish(ctx context.Context, topic, id string, data json.RawMessage) error {
-	return e.topics.publish(ctx, topic, id, data)
+// 10,000 events, is the same event: it counts once. version is that of the topic's registered schema which data was written for, 0 for the newest. It
+// returns fault.Invalid for what is no topic and for data that the schema refuses, fault.NotFound for a version that there is not, fault.Conflict if the id came with
+// something else, and fault.Full if there is no room.
+func (e *Engine) Publish(ctx context.Context, topic, id string, version int, data json.RawMessage) error {
+	return e.topics.publish(ctx, bus.Event{Topic: topic, Version: version, ID: id, Data: data})
 }
 
 // publisher publishes what agents tell, once there is a partition: its effects begin before that is returned.
@@ -553,13 +632,13 @@ func (p *publisher) open(t *stream) {
 	close(p.ready)
 }
 
-func (p *publisher) publish(ctx context.Context, topic, id string, data json.RawMessage) error {
+func (p *publisher) publish(ctx context.Context, e bus.Event) error {
 	if p.ready == nil {
 		return fault.Unavailable.New("publish: nobody can be told outside of a node; see: polity topics publish")
 	}
 	select {
 	case <-p.ready:
-		return p.topics.publish(ctx, topic, id, data)
+		return p.topics.publish(ctx, e)
 	case <-ctx.Done():
 		return fault.Cancelled.New("publish: %w", context.Cause(ctx))
 	}

@@ -106,7 +106,8 @@ func (b *builder) release() *agent.Release {
 		r.Bounds.UndoReserve = polity.UndoReserveDefault
 	}
 	b.organizations()
-	b.watched = b.on(r.Main)
+	b.topics(r)
+	b.watched = b.on(r)
 	b.keeps(r)
 	b.unreached(r.Main)
 	b.unused()

@@ -39,12 +39,13 @@ const (
 // Event is an event on a topic, as it is stored: a CloudEvent in binary mode, so that any reader of JetStream knows it. Its data is the
 // message, its attributes are headers.
 type Event struct {
-	Seq    uint64 // position in the stream; 0 before it is published
-	Topic  string
-	ID     string
-	Source string // a URI reference; "" is the node
-	Data   []byte
-	At     time.Time // when it was stored: never before that of an earlier position
+	Seq     uint64 // position in the stream; 0 before it is published
+	Topic   string
+	Version int // of the topic's registered schema that the data is of; 0 if none was registered
+	ID      string
+	Source  string // a URI reference; "" is the node
+	Data    []byte
+	At      time.Time // when it was stored: never before that of an earlier position
 }
 
 // The headers of a CloudEvent: https://github.com/cloudevents/spec, NATS protocol binding 1.0.
@@ -55,6 +56,7 @@ const (
 	headType   = "ce-type"
 	headTime   = "ce-time"
 	headData   = "content-type"
+	headSchema = "ce-dataschema"
 	headTTL    = "Nats-TTL"
 	headGroup  = "Polity-Group"    // of a dead letter: whose it is
 	headReason = "Polity-Reason"   // why
@@ -126,12 +128,31 @@ func newMessage(subject string, e Event) *nats.Msg {
 		headSpec: {"1.0"}, headID: {e.ID}, headSource: {source}, headType: {e.Topic}, headData: {wireBinary},
 		headTime: {time.Now().UTC().Format(time.RFC3339Nano)},
 	}
+	if e.Version > 0 {
+		version := strconv.Itoa(e.Version)
+		m.Header.Set(headType, e.Topic+typeVersion+version)
+		m.Header.Set(headSchema, schemaPrefix+e.Topic+"/"+version)
+	}
 	return m
 }
 
+// An event of a registered schema has the type orders.placed.v2 and the dataschema polity:schemas/orders.placed/2; without one its type
+// is the topic.
+const (
+	typeVersion  = ".v"
+	schemaPrefix = "polity:schemas/"
+)
+
 // eventOf reads an event.
 func eventOf(h nats.Header, data []byte, seq uint64, at time.Time) Event {
-	return Event{Seq: seq, Topic: h.Get(headType), ID: h.Get(headID), Source: h.Get(headSource), Data: data, At: at}
+	e := Event{Seq: seq, Topic: h.Get(headType), ID: h.Get(headID), Source: h.Get(headSource), Data: data, At: at}
+	if of, ok := strings.CutPrefix(h.Get(headSchema), schemaPrefix); ok {
+		topic, version, _ := strings.Cut(of, "/")
+		if n, err := strconv.Atoi(version); err == nil && n > 0 {
+			e.Topic, e.Version = topic, n
+		}
+	}
+	return e
 }
 
 // Last returns the oldest position that is kept, and that of the newest event; 0 if there is none.

@@ -21,11 +21,13 @@ The same --id again is the same signal: the run is told once. Without it, each c
 
 func (a *app) newRunsSignal() *cobra.Command {
 	var data, id string
+	var version int
 	cmd := &cobra.Command{
 		Use: "signal RUN NAME", Short: "Tell a run something that it waits for, or will", Long: signalHelp, Args: args(cobra.ExactArgs(2)),
 		Example: "  polity runs signal k3j2 paid --data '{\"amount\": 40}'\n  polity runs signal k3j2/ship stop --id stop-1",
 	}
 	sentFlags(cmd, &data, &id, "signal")
+	cmd.Flags().IntVar(&version, "version", 0, "version of the signal's registered schema that the data is of (default what the run wants)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		raw, id, err := a.sent(data, id)
 		if err != nil {
@@ -36,7 +38,7 @@ func (a *app) newRunsSignal() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := n.Signal(ctx, run, args[1], id, raw); err != nil {
+			if err := n.Signal(ctx, run, args[1], id, version, raw); err != nil {
 				return err
 			}
 			a.leftAlone(n, s)
@@ -118,18 +120,20 @@ the same event: it counts once.`
 
 func (a *app) newTopicsPublish() *cobra.Command {
 	var data, id string
+	var version int
 	cmd := &cobra.Command{
 		Use: "publish TOPIC", Short: "Publish an event on a topic", Long: publishHelp, Args: args(cobra.ExactArgs(1)),
 		Example: "  polity topics publish orders.placed --data '{\"order\": 17}' --id order-17",
 	}
 	sentFlags(cmd, &data, &id, "event")
+	cmd.Flags().IntVar(&version, "version", 0, "version of the topic's registered schema that the data is of (default the newest)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		raw, id, err := a.sent(data, id)
 		if err != nil {
 			return err
 		}
 		return a.with(cmd.Context(), func(ctx context.Context, n node) error {
-			if err := n.Publish(ctx, args[0], id, raw); err != nil {
+			if err := n.Publish(ctx, args[0], id, version, raw); err != nil {
 				return err
 			}
 			return a.outf("%s %s\n", clean(args[0]), clean(id))

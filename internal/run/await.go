@@ -25,6 +25,8 @@ type event struct {
 	id   string // the sender's: the same twice is once
 	data json.RawMessage
 	seq  uint64 // position in the stream of topics; 0 for a signal
+
+	version int // of its topic's registered schema, 0 for none; of a signal's until it was read
 }
 
 func (e *event) hash() requestHash {
@@ -269,15 +271,33 @@ func (c *core) listener(id polity.RunID) (*run, error) {
 	return r, nil
 }
 
-// takes says whether a run's agent declares a signal, and its schema accepts the data.
+// takes reads a signal as a run's agent does, and says whether it declares it, and its schema accepts the data.
 func (c *core) takes(r *run, e *event) error {
 	if r.program.Signal == nil {
 		return fault.Invalid.New("run: agent %s takes no signals", r.agent)
 	}
-	if err := r.program.Signal(e.name, e.data); err != nil {
+	err := r.program.Signal(e.name, nil)
+	if err == nil && e.version > 0 {
+		err = r.program.told(e)
+	}
+	if err == nil {
+		err = r.program.Signal(e.name, e.data)
+	}
+	if err != nil {
 		return fault.Of(err).Kind.New("run: signal to %s: %w", r.id, err)
 	}
 	return nil
+}
+
+// told replaces what a signal of an older version says by what the agent reads.
+func (p *Program) told(e *event) (err error) {
+	if p.Told == nil {
+		return fault.Invalid.New("signal %s: nothing is registered of its versions", e.name)
+	}
+	if e.data, err = p.Told(e.name, e.version, e.data); err == nil && len(e.data) > polity.EventMax {
+		err = fault.Invalid.New("signal %s: %d bytes as it is read; the most is %d", e.name, len(e.data), polity.EventMax)
+	}
+	return err
 }
 
 func (c *core) signalled(r *run, rec *record) {
@@ -309,7 +329,7 @@ func (c *core) publish(e *event, answer func(error)) {
 		c.decline(fault.Conflict.New("run: event on %s: %w", e.name, err), answer)
 		return
 	case !before:
-		c.write(&record{kind: recPublished, name: e.name, id: e.id, data: payload{data: e.data}, place: e.seq})
+		c.write(&record{kind: recPublished, name: e.name, id: e.id, data: payload{data: e.data}, place: e.seq, version: e.version})
 	}
 	c.answer(answer)
 }
@@ -318,7 +338,7 @@ func (e *event) topicID() string { return e.name + " " + e.id }
 
 func (c *core) published(rec *record) {
 	c.waits.taken = max(c.waits.taken, rec.place)
-	e := &event{name: rec.name, id: rec.id, data: bytes.Clone(rec.data.data)}
+	e := &event{name: rec.name, id: rec.id, data: bytes.Clone(rec.data.data), version: rec.version}
 	c.waits.events.note(e.topicID(), e.hash(), eventIDsMax)
 	for _, w := range c.waits.awaiting(e) {
 		c.got(w, e)
@@ -347,10 +367,11 @@ func (c *core) pay() {
 	for n < len(c.waits.owed) && !c.full() {
 		w := c.waits.owed[n]
 		n++
+		if t := c.trees[w.run.Root()]; t != nil {
+			c.wake(t)
+		}
 		if c.waits.byKey[w.key()] == w { // else its run was given up
-			c.write(&record{
-				kind: recResult, run: w.run, name: w.name, attempt: w.attempt, request: w.request, data: payload{data: w.got.data},
-			})
+			c.write(c.given(w))
 		}
 	}
 	if c.waits.owed = c.waits.owed[n:]; len(c.waits.owed) == 0 {
@@ -358,20 +379,55 @@ func (c *core) pay() {
 	}
 }
 
+// given is the result of a wait whose event came: its data as the run's agent reads it. What it reads is asked here and not when a log is folded, so
+// that the log says what the run was told, whatever is registered later.
+func (c *core) given(w *wait) *record {
+	rec := &record{kind: recResult, run: w.run, name: w.name, attempt: w.attempt, request: w.request, data: payload{data: w.got.data}}
+	if w.on.Topic == "" {
+		return rec // read at the door
+	}
+	r := c.runs[w.run]
+	if r == nil || r.program.Event == nil {
+		return rec
+	}
+	data, err := r.program.Event(w.got.name, w.got.version, w.got.data)
+	if err == nil && len(data) > polity.EventMax {
+		err = fault.Invalid.New("%d bytes as %s reads it; the most is %d", len(data), r.agent, polity.EventMax)
+	}
+	if err == nil {
+		rec.data.data = data
+	} else {
+		rec.data, rec.fault = payload{}, fault.Of(fault.Invalid.New("event %q on %s: %w", w.got.id, w.got.name, err))
+	}
+	return rec
+}
+
 // routeAwait begins to wait: what came already is the result.
 func (c *core) routeAwait(p *pending) {
+	if err := p.run.program.awaits(p.cmd.Await); err != nil {
+		c.waits.drop(p)
+		p.refused = fault.Of(err)
+		c.enqueue(p.result(result{fault: p.refused, usage: polity.Usage{Turns: 1}}))
+		return
+	}
 	if w := c.waits.of(p); w.got != nil {
 		c.deliverEvent(w)
 		return
 	}
-	if name := p.cmd.Await.Signal; name != "" && (p.run.program.Signal == nil || p.run.program.Signal(name, nil) != nil) {
-		c.waits.drop(p)
-		p.refused = fault.Of(fault.Invalid.New("%s awaits signal %q, which it does not declare: nobody can send it", p.run.agent, name))
-		c.enqueue(p.result(result{fault: p.refused, usage: polity.Usage{Turns: 1}}))
-		return
-	}
 	if !p.due.IsZero() {
 		c.arm(timer{due: p.due, run: p.run, wait: p})
+	}
+}
+
+// awaits says why a program cannot wait for something.
+func (p *Program) awaits(a *polity.Awaited) error {
+	switch {
+	case a.Signal != "" && (p.Signal == nil || p.Signal(a.Signal, nil) != nil):
+		return fault.Invalid.New("signal %q is awaited and not declared: nobody can send it", a.Signal)
+	case a.Topic != "" && p.Topic != nil:
+		return p.Topic(a.Topic)
+	default:
+		return nil
 	}
 }
 

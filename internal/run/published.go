@@ -35,9 +35,10 @@ func (p *Partition) Admit(ctx context.Context, topic, id string, data json.RawMe
 
 // Deliver gives an event of the stream of topics, with its position, to every run that awaits it now. taken is called when that is durable, from
 // the partition's goroutine; it must not block. Events are delivered in the order of their positions. One that was taken already has no effect, nor
-// has one whose id came before, with whatever data: nobody is left who could be told. Deliver returns false if the partition has ended.
-func (p *Partition) Deliver(seq uint64, topic, id string, data json.RawMessage, taken func(error)) bool {
-	e := &event{name: topic, id: id, data: data, seq: seq}
+// has one whose id came before, with whatever data: nobody is left who could be told. Its Version is that of its topic's registered schema: see
+// Program.Event. Deliver returns false if the partition has ended.
+func (p *Partition) Deliver(published polity.Published, taken func(error)) bool {
+	e := &event{name: published.Topic, id: published.ID, data: published.Data, seq: published.Seq, version: published.Version}
 	return p.post(input{do: func(c *core) { c.publish(e, taken) }})
 }
 

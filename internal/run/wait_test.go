@@ -88,7 +88,7 @@ func TestSignals(t *testing.T) {
 			{"no match", rootID(2), "go", "1", `{"n":1}`, ""},
 			{"match", rootID(2), "go", "2", `{"n":2,"m":3}`, ""},
 		} {
-			if got := kindOf(n.Signal(ctx, say.run, say.name, say.id, json.RawMessage(say.say))); got != say.want {
+			if got := kindOf(n.Signal(ctx, say.run, say.name, say.id, 0, json.RawMessage(say.say))); got != say.want {
 				t.Errorf("%s: %q, want %q", say.what, got, say.want)
 			}
 		}
@@ -100,24 +100,24 @@ func TestSignals(t *testing.T) {
 		if o := endOf(t, n, rootID(5)); o.Status != polity.StatusFailed || !strings.Contains(o.Fault.Text, `topic "Orders"`) {
 			t.Errorf("%+v %v", o, o.Fault)
 		}
-		if err := n.Signal(ctx, rootID(0), "go", "2", json.RawMessage(`1`)); !errors.Is(err, fault.Conflict) {
+		if err := n.Signal(ctx, rootID(0), "go", "2", 0, json.RawMessage(`1`)); !errors.Is(err, fault.Conflict) {
 			t.Errorf("to a run that has ended: %v", err)
 		}
 		for i := 1; i < signalsMax; i++ {
-			if err := n.Signal(ctx, rootID(1), "on", fmt.Sprint("more", i), json.RawMessage(`1`)); err != nil {
+			if err := n.Signal(ctx, rootID(1), "on", fmt.Sprint("more", i), 0, json.RawMessage(`1`)); err != nil {
 				t.Fatal(i, err)
 			}
 		}
 		n.close(t)
 		n = openNode(t, dir, bus.SyncOS, Config{Catalog: waiters(), Do: noop})
 		defer n.close(t)
-		if err := n.Signal(ctx, rootID(1), "on", "1", json.RawMessage(`1`)); err != nil {
+		if err := n.Signal(ctx, rootID(1), "on", "1", 0, json.RawMessage(`1`)); err != nil {
 			t.Errorf("one that is there, after a restart: %v", err)
 		}
-		if err := n.Signal(ctx, rootID(1), "on", "too many", json.RawMessage(`1`)); !errors.Is(err, fault.Full) {
+		if err := n.Signal(ctx, rootID(1), "on", "too many", 0, json.RawMessage(`1`)); !errors.Is(err, fault.Full) {
 			t.Errorf("one too many: %v", err)
 		}
-		if err := n.Signal(ctx, rootID(1), "go", "at last", json.RawMessage(`"gone"`)); err != nil {
+		if err := n.Signal(ctx, rootID(1), "go", "at last", 0, json.RawMessage(`"gone"`)); err != nil {
 			t.Errorf("one that is awaited needs no room: %v", err)
 		}
 		if o := endOf(t, n, rootID(1)); string(o.Output) != `"gone"` {
@@ -168,7 +168,7 @@ func (n *node) publish(ctx context.Context, topic, id string, data json.RawMessa
 		return err
 	}
 	taken := make(chan error, 1)
-	n.Deliver(at+1, topic, id, nonNil(data), func(err error) { taken <- err })
+	n.Deliver(polity.Published{Seq: at + 1, Topic: topic, ID: id, Data: nonNil(data)}, func(err error) { taken <- err })
 	return <-taken
 }
 
@@ -232,7 +232,7 @@ func TestPause(t *testing.T) {
 			}
 		}
 		time.Sleep(3 * time.Hour)
-		if err := n.Signal(ctx, rootID(1), "go", "1", json.RawMessage(`"while paused"`)); err != nil {
+		if err := n.Signal(ctx, rootID(1), "go", "1", 0, json.RawMessage(`"while paused"`)); err != nil {
 			t.Errorf("a signal to a paused run: %v", err)
 		}
 		if ended := d.list(&d.ended); !slices.Equal(ended, []string{"#a"}) || !slices.Equal(d.list(&d.began), ended) {
@@ -342,7 +342,7 @@ func TestArrival(t *testing.T) {
 		if err := n.Pause(ctx, rootID(1), ""); !errors.Is(err, fault.Conflict) {
 			t.Errorf("pause one that has not begun: %v", err)
 		}
-		if err := n.Signal(ctx, rootID(1), "go", "1", json.RawMessage(`"early"`)); err != nil {
+		if err := n.Signal(ctx, rootID(1), "go", "1", 0, json.RawMessage(`"early"`)); err != nil {
 			t.Errorf("a signal to one that has not begun: %v", err)
 		}
 		s, err := n.Find(ctx, rootID(1))
@@ -352,7 +352,7 @@ func TestArrival(t *testing.T) {
 		n.close(t)
 		n = openNode(t, dir, bus.SyncOS, Config{Catalog: waiters(), Do: noop})
 		defer n.close(t)
-		if err := n.Signal(ctx, rootID(0), "go", "1", json.RawMessage(`"first"`)); err != nil {
+		if err := n.Signal(ctx, rootID(0), "go", "1", 0, json.RawMessage(`"first"`)); err != nil {
 			t.Fatal(err)
 		}
 		for i, want := range []string{`"first"`, `"early"`} {

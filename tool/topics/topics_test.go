@@ -15,8 +15,8 @@ import (
 
 func TestPublish(t *testing.T) {
 	var said []string
-	tools, err := topics.Tools(func(_ context.Context, topic, id string, data json.RawMessage) error {
-		said = append(said, fmt.Sprintf("%s %s %s", topic, id, data))
+	tools, err := topics.Tools(func(_ context.Context, c tool.Call, e topics.Event) error {
+		said = append(said, fmt.Sprintf("%s %s %s", e.Topic, c.Key, e.Data))
 		return nil
 	})
 	if err != nil {
