@@ -70,10 +70,13 @@ func (r *Release) may(agent polity.AgentName, what, pattern string, who func(*To
 			allowed = append(allowed, string(a))
 		}
 	}
+	hint := ""
+	if near := fault.Nearest(pattern, names); near != "" && r.Topic(pattern) == nil {
+		hint = "; did you mean " + near + "?"
+	}
 	if !declared {
-		hint := "; it declares " + strings.Join(names, ", ")
-		if near := fault.Nearest(pattern, names); near != "" {
-			hint = "; did you mean " + near + "?"
+		if hint == "" {
+			hint = "; it declares " + strings.Join(names, ", ")
 		}
 		return fault.Denied.New("organization %s declares no topic %s%s", r.Name, pattern, hint)
 	}
@@ -82,5 +85,5 @@ func (r *Release) may(agent polity.AgentName, what, pattern string, who func(*To
 	if len(allowed) > 0 {
 		others = strings.Join(slices.Compact(allowed), ", ") + " may"
 	}
-	return fault.Denied.New("agent %s may not %s topic %s; %s", agent, what, pattern, others)
+	return fault.Denied.New("agent %s may not %s topic %s; %s%s", agent, what, pattern, others, hint)
 }
