@@ -77,17 +77,9 @@ func (b *Bus) Topics(ctx context.Context, after uint64) (t *Topics, lost bool, e
 	ctx, cancel := context.WithTimeout(ctx, readyMax)
 	defer cancel()
 	t = &Topics{b: b}
-	t.stream, err = b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: TopicsStream, Subjects: []string{topicPrefix + ">", redoPrefix + ">"}, Description: "events on topics",
-		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
-		MaxAge: TopicsAge, MaxBytes: TopicsBytes, Duplicates: topicsWindow, AllowDirect: true, AllowMsgTTL: true,
-	})
+	t.stream, err = b.js.CreateOrUpdateStream(ctx, topicsConfig())
 	if err == nil {
-		t.dead, err = b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-			Name: deadStream, Subjects: []string{deadPrefix + ">"}, Description: "events that a group could not do",
-			Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
-			MaxAge: DeadAge, MaxBytes: DeadBytes, Duplicates: topicsWindow, AllowDirect: true,
-		})
+		t.dead, err = b.js.CreateOrUpdateStream(ctx, deadConfig())
 	}
 	if err != nil {
 		return nil, false, fault.Unavailable.New("bus: open topics: %w", err)
@@ -99,6 +91,22 @@ func (b *Bus) Topics(ctx context.Context, after uint64) (t *Topics, lost bool, e
 		lost = true
 	}
 	return t, lost, nil
+}
+
+func topicsConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: TopicsStream, Subjects: []string{topicPrefix + ">", redoPrefix + ">"}, Description: "events on topics",
+		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+		MaxAge: TopicsAge, MaxBytes: TopicsBytes, Duplicates: topicsWindow, AllowDirect: true, AllowMsgTTL: true,
+	}
+}
+
+func deadConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: deadStream, Subjects: []string{deadPrefix + ">"}, Description: "events that a group could not do",
+		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+		MaxAge: DeadAge, MaxBytes: DeadBytes, Duplicates: topicsWindow, AllowDirect: true,
+	}
 }
 
 // Publish stores an event for keep, or for TopicsAge if that is 0, and returns its position when it is safe. An event with a topic and ID that came
