@@ -212,6 +212,92 @@ func TestManyAwaitOneEvent(t *testing.T) {
 	})
 }
 
+// versioned are waiters that read version 2 of events, and may not await what is secret.
+type versioned struct{ programs }
+
+func (v versioned) Program(d Digest, agent string) (*Program, error) {
+	p, err := v.programs.Program(d, agent)
+	if err != nil {
+		return nil, err
+	}
+	read := func(name string, version int, data json.RawMessage) (json.RawMessage, error) {
+		if version > 2 {
+			return nil, fault.Invalid.New("version %d is newer than 2", version)
+		}
+		return fmt.Appendf(nil, `{"of":%q,"version":%d,"was":%s}`, name, version, data), nil
+	}
+	p.Event, p.Told = read, read
+	p.Topic = func(pattern string) error {
+		if strings.HasPrefix(pattern, "secret") {
+			return fault.Denied.New("not for %s", agent)
+		}
+		return nil
+	}
+	return p, nil
+}
+
+// TestEventsAreReadByVersion has events of several versions, and signals, read as an agent reads them: also by those who get an event after a restart, when
+// only the log knows its version, and by those that were asleep.
+func TestEventsAreReadByVersion(t *testing.T) {
+	const many = 200
+	bubble(t, func(t *testing.T) {
+		catalog := versioned{waiters()}
+		catalog.deciders["secret"] = awaiting(polity.Await("w", polity.Awaited{Topic: "secret.things"}, 0))
+		dir, ctx := t.TempDir(), context.Background()
+		n := openNode(t, dir, bus.SyncOS, Config{Catalog: catalog, Do: noop})
+		publish := func(id string, version int, data string) {
+			t.Helper()
+			at, err := n.Taken(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			taken := make(chan error, 1)
+			n.Deliver(polity.Published{Seq: at + 1, Topic: "orders.placed", ID: id, Version: version, Data: json.RawMessage(data)}, func(err error) { taken <- err })
+			if err := <-taken; err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range many {
+			mustOpen(t, n, rootID(i), "order", longWall())
+		}
+		time.Sleep(time.Hour) // they sleep
+		long := strings.Repeat("x", polity.EventMax/2)
+		publish("first", 1, fmt.Sprintf("%q", long))
+		n.close(t)
+		n = openNode(t, dir, bus.SyncOS, Config{Catalog: catalog, Do: noop})
+		defer func() { n.close(t) }()
+		for i := range many {
+			if o := endOf(t, n, rootID(i)); string(o.Output) != fmt.Sprintf(`{"of":"orders.placed","version":1,"was":%q}`, long) {
+				t.Fatalf("run %d: %.80s %v", i, o.Output, o.Fault)
+			}
+		}
+		mustOpen(t, n, rootID(many), "order", longWall())
+		publish("newer", 3, `1`)
+		if o := endOf(t, n, rootID(many)); string(o.Output) != `"invalid"` {
+			t.Errorf("an event that is not understood: %s", o.Output)
+		}
+		mustOpen(t, n, rootID(many+1), "order", longWall())
+		publish("large", 2, fmt.Sprintf("%q", strings.Repeat("x", polity.EventMax-2)))
+		if o := endOf(t, n, rootID(many+1)); string(o.Output) != `"invalid"` {
+			t.Errorf("an event that grew too large: %.80s", o.Output)
+		}
+		mustOpen(t, n, rootID(many+2), "secret", longWall())
+		if o := endOf(t, n, rootID(many+2)); string(o.Output) != `"denied"` {
+			t.Errorf("what it may not await: %s", o.Output)
+		}
+		mustOpen(t, n, rootID(many+3), "go", longWall())
+		if err := n.Signal(ctx, rootID(many+3), "go", "1", 3, json.RawMessage(`1`)); !errors.Is(err, fault.Invalid) {
+			t.Errorf("a signal that is not understood: %v", err)
+		}
+		if err := n.Signal(ctx, rootID(many+3), "go", "1", 1, json.RawMessage(`1`)); err != nil {
+			t.Fatal(err)
+		}
+		if o := endOf(t, n, rootID(many+3)); string(o.Output) != `{"of":"go","version":1,"was":1}` {
+			t.Errorf("a signal of version 1: %s", o.Output)
+		}
+	})
+}
+
 // TestPause pauses a run in the middle of a call that takes an hour: it ends and is kept, nothing new begins, also after a restart, and the
 // time of the pause is not the run's.
 func TestPause(t *testing.T) {
