@@ -31,16 +31,18 @@ type Topic struct {
 	About  string          `json:"about,omitempty"`
 
 	// What follows is told, and not declared.
-	Version int           `json:"version,omitempty"` // of Schema
-	Mode    string        `json:"mode,omitempty"`    // what its next version may change
-	Readers []TopicReader `json:"readers,omitempty"` // that keep a version which they would not understand from being registered
+	Version int        `json:"version,omitempty"` // of Schema
+	Mode    string     `json:"mode,omitempty"`    // what its next version may change
+	Uses    []TopicUse `json:"uses,omitempty"`    // by installed releases
 }
 
-// TopicReader is an installed release whose agents subscribe to a topic.
-type TopicReader struct {
+// TopicUse is what an installed release does with a topic: which versions of its schema it reads and writes. No release is installed that writes what
+// another does not understand, or that does not understand what another writes.
+type TopicUse struct {
 	Release string `json:"release"` // name
 	Topic   string `json:"topic"`
-	Reads   string `json:"reads"` // versions, as in 1-3
+	Reads   string `json:"reads,omitempty"`  // versions, as in 1-3
+	Writes  int    `json:"writes,omitempty"` // version
 }
 
 // Check returns nil, or fault.Invalid for what cannot be declared.
@@ -151,7 +153,7 @@ type TopicsRequest struct {
 	Read    *TopicRead   `json:"read,omitempty"`    // what was published: Events, Next
 	Declare *Topic       `json:"declare,omitempty"` // how a topic's events are to be
 	Retract string       `json:"retract,omitempty"` // a declaration; its events stay
-	Release string       `json:"release,omitempty"` // forget what a release reads
+	Release string       `json:"release,omitempty"` // forget what a release does with topics
 	Unread  *TopicUnread `json:"unread,omitempty"`  // make a dead letter of an event that a reader does not understand
 	Cursor  *TopicCursor `json:"cursor,omitempty"`  // keep a position
 	Forget  string       `json:"forget,omitempty"`  // a cursor

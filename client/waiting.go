@@ -27,7 +27,7 @@ type Event struct {
 	Topic string          `json:"topic"`
 	ID    string          `json:"id"` // the same again on the same topic is the same event
 	Data  json.RawMessage `json:"data,omitempty"`
-	// Version is that of the topic's registered schema which Data was written for; 0 is the newest.
+	// Version is that of the topic's registered schema which Data was written for; 0 is the newest that every installed release understands.
 	Version int `json:"version,omitempty"`
 }
 

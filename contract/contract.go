@@ -368,22 +368,25 @@ func (r *Reader) Take(version int, data json.RawMessage) (json.RawMessage, error
 	return data, nil
 }
 
-// Serves says whether a reader of versions up to one can take all data of the newest: nil, or fault.Conflict with why not.
-func (s *Subject) Serves(to int) error {
-	if to >= s.Newest() {
+// Understood says whether data of a version is read by whoever reads a range of versions: nil, or fault.Conflict with why not.
+func (s *Subject) Understood(version int, by schema.Range) error {
+	switch {
+	case version < by.From:
+		return fault.Conflict.New("%s is older than what is read, which is %s", Type(s.Name, version), by)
+	case version <= by.To:
 		return nil
 	}
-	for number := to + 1; number <= s.Newest(); number++ {
+	for number := by.To + 1; number <= version; number++ {
 		if len(s.Versions[number-1].Upcast) > 0 {
-			return fault.Conflict.New("%s is made by an upcast, which readers of version %d do not have", Type(s.Name, number), to)
+			return fault.Conflict.New("%s says otherwise what versions before it say, and what is read is %s", Type(s.Name, number), by)
 		}
 	}
 	policy := schema.Policy{Mode: schema.Forward, Declared: s.Declared}
-	list, err := schema.Compatible([]json.RawMessage{s.Versions[to-1].Schema}, s.Versions[s.Newest()-1].Schema, policy)
+	list, err := schema.Compatible([]json.RawMessage{s.Versions[by.To-1].Schema}, s.Versions[version-1].Schema, policy)
 	if err != nil {
 		return err
 	}
-	return schema.Refusal(fmt.Sprintf("readers of version %d are not shown to understand %s", to, Type(s.Name, s.Newest())), list)
+	return schema.Refusal(fmt.Sprintf("%s is not shown to be understood by whoever reads %s", Type(s.Name, version), by), list)
 }
 
 // Read returns data of a version as data of the newest version that r reads. It returns fault.Invalid for a version outside of the

@@ -85,25 +85,20 @@ func versionsOf(s *contract.Subject, reads string, uses json.RawMessage) (schema
 	return schema.Range{From: 1, To: to}, err
 }
 
-// checkEvent checks data that is to be published, and returns the version that it is of: the given one, or the newest for 0. It is 0 where
-// nothing is registered.
-func (c *contracts) checkEvent(topic string, version int, data json.RawMessage) (int, error) {
-	s := c.subject(topic)
-	switch {
-	case s == nil && version > 0:
-		return 0, fault.NotFound.New("it is of version %d, and no schema is registered", version)
-	case s == nil:
-		return 0, nil
-	case version == 0:
-		version = s.Newest()
+// checkEvent checks data of a version, 0 for none, that is to be published.
+func (c *contracts) checkEvent(topic string, version int, data json.RawMessage) error {
+	if version == 0 {
+		return nil
 	}
 	exactly := schema.Range{From: version, To: version}
 	r, err := c.reader(topic, exactly.String(), nil)
-	if err != nil {
-		return 0, err
+	if err == nil && r == nil {
+		err = fault.NotFound.New("it is of version %d, and no schema is registered", version)
 	}
-	_, err = r.Read(version, data)
-	return version, err
+	if err == nil {
+		_, err = r.Read(version, data)
+	}
+	return err
 }
 
 // event returns an event's data as a release reads it.
@@ -127,6 +122,9 @@ func (c *contracts) event(release *agent.Release, topic string, version int, dat
 // events gives an agent's program what it needs to be told events and signals.
 func (c *catalog) events(r *release, e *entry) {
 	declared := e.def.Signals
+	if def := e.def; def.Kind == agent.KindGo && c.agents[def.Go.Use] != nil {
+		declared = c.agents[def.Go.Use].Signals // of the code, as those that are checked
+	}
 	e.program.Told = func(name string, version int, data json.RawMessage) (json.RawMessage, error) {
 		reader, err := c.contracts.reader(contract.SignalSubject(string(e.def.Name), name), "", declared[name])
 		if err != nil {
@@ -196,8 +194,8 @@ func registration(t *agent.Topic) contract.Registration {
 
 // --- when a release is installed
 
-// agree registers the schemas of a release's topics, once it is known that nobody would break, and keeps what the release reads and how long
-// events are kept.
+// agree registers the schemas of a release's topics, once it is known that it and the other installed releases understand each other, and keeps what it does
+// with topics and how long events are kept.
 func (e *Engine) agree(ctx context.Context, r *agent.Release) error {
 	if len(r.Topics) == 0 {
 		return nil
@@ -211,17 +209,20 @@ func (e *Engine) agree(ctx context.Context, r *agent.Release) error {
 	if err != nil {
 		return err
 	}
+	if _, err := e.topics.open(ctx); err != nil {
+		return err
+	}
 	var wanted []contract.Registration
-	reads := map[string]polity.TopicReader{}
+	uses := map[string]polity.TopicUse{}
 	var problems []error
 	for i := range r.Topics {
 		t := &r.Topics[i]
-		next, isNew, err := e.tried(ctx, store, r.Name, t)
+		s, isNew, err := tried(ctx, store, t)
 		if err == nil && isNew {
 			wanted = append(wanted, registration(t))
 		}
 		if err == nil {
-			err = understands(t, next, reads, r.Name)
+			uses[t.Name], err = e.topics.understand(r.Name, t, s)
 		}
 		if err != nil {
 			problems = append(problems, fault.Of(err).Kind.New("release %s: topic %s: %w", r.Name, t.Name, err))
@@ -235,15 +236,15 @@ func (e *Engine) agree(ctx context.Context, r *agent.Release) error {
 			return err
 		}
 	}
-	return e.topics.agreed(ctx, r, reads)
+	return e.topics.agreed(ctx, r, uses)
 }
 
-// tried returns a topic's subject as it will be, nil for none, and whether the release has a version that is new.
-func (e *Engine) tried(ctx context.Context, store *contract.Store, release string, t *agent.Topic) (next *contract.Subject, isNew bool, err error) {
-	if strings.ContainsAny(t.Name, "*>") {
+// tried returns a topic's subject as it will be, nil for none, and whether a release brings a version that is new.
+func tried(ctx context.Context, store *contract.Store, t *agent.Topic) (s *contract.Subject, isNew bool, err error) {
+	if strings.ContainsAny(t.Name, "*>") || len(t.Schema) == 0 && t.Reads == "" {
 		return nil, false, nil
 	}
-	s, err := store.Subject(ctx, t.Name)
+	s, err = store.Subject(ctx, t.Name)
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return nil, false, err
 	}
@@ -260,55 +261,65 @@ func (e *Engine) tried(ctx context.Context, store *contract.Store, release strin
 			return s, false, err
 		}
 	}
-	if next, err = store.Try(ctx, q); err == nil {
-		err = e.served(ctx, next, release)
-	}
-	return next, true, err
+	s, err = store.Try(ctx, q)
+	return s, true, err
 }
 
-// served says whether all installed releases that subscribe to a topic, but one, understand its newest version.
-func (e *Engine) served(ctx context.Context, s *contract.Subject, but string) error {
-	readers, err := e.topics.readersOf(ctx, s.Name)
-	if err != nil {
-		return err
+// understand returns what a release does with a topic, and says whether it and all others that are installed understand what each other write.
+func (t *stream) understand(release string, topic *agent.Topic, s *contract.Subject) (polity.TopicUse, error) {
+	use := polity.TopicUse{Release: release, Topic: topic.Name}
+	switch {
+	case s == nil && topic.Reads != "":
+		return use, fault.NotFound.New("it reads versions %s, and none is registered: install first who publishes, or register the schema", topic.Reads)
+	case s == nil:
+		return use, nil
 	}
-	for _, r := range readers {
-		want, err := schema.ParseRange(r.Reads)
-		if err == nil && r.Release != but {
-			err = s.Serves(want.To)
+	if len(topic.Subscribe) > 0 {
+		reads, err := versionsOf(s, topic.Reads, topic.Schema)
+		if err == nil {
+			_, err = s.Version(reads.To)
 		}
 		if err != nil {
-			return fault.Of(err).Kind.New("release %s reads versions %s of %s: %w\n  install one that reads it first; if nobody watches it any more: polity topics forget %s --release",
-				r.Release, r.Reads, s.Name, err, r.Release)
+			return use, err
 		}
+		use.Reads = reads.String()
+	}
+	if len(topic.Publish) > 0 && len(topic.Schema) > 0 {
+		writes, err := s.Uses(topic.Schema)
+		if err != nil {
+			return use, err
+		}
+		use.Writes = writes
+	}
+	t.book.Lock()
+	defer t.book.Unlock()
+	others := slices.DeleteFunc(t.usesOf(topic.Name), func(u polity.TopicUse) bool { return u.Release == release })
+	for _, other := range append(others, use) {
+		if err := errors.Join(understands(s, use, other), understands(s, other, use)); err != nil {
+			return use, err
+		}
+	}
+	return use, nil
+}
+
+// understands says whether a reader of a topic understands a writer.
+func understands(s *contract.Subject, reader, writer polity.TopicUse) error {
+	if reader.Reads == "" || writer.Writes == 0 {
+		return nil
+	}
+	reads, err := schema.ParseRange(reader.Reads)
+	if err == nil {
+		err = s.Understood(writer.Writes, reads)
+	}
+	if err != nil {
+		return fault.Of(err).Kind.New("release %s writes version %d, and release %s reads %s: %w\n  install first who reads it; what is not used any more: polity topics forget NAME --release",
+			writer.Release, writer.Writes, reader.Release, reader.Reads, err)
 	}
 	return nil
 }
 
-// understands notes which versions a release reads of a topic, and says whether it understands the newest.
-func understands(t *agent.Topic, s *contract.Subject, reads map[string]polity.TopicReader, release string) error {
-	if len(t.Subscribe) == 0 || len(t.Schema) == 0 && t.Reads == "" {
-		return nil
-	}
-	if s == nil {
-		return fault.NotFound.New("it reads versions %s, and none is registered: install the release that publishes first, or name the schema", t.Reads)
-	}
-	want, err := versionsOf(s, t.Reads, t.Schema)
-	if err != nil {
-		return err
-	}
-	if _, err := s.Version(want.To); err != nil {
-		return err
-	}
-	reads[t.Name] = polity.TopicReader{Release: release, Topic: t.Name, Reads: want.String()}
-	return s.Serves(want.To)
-}
-
-// agreed keeps what a release says of topics.
-func (t *stream) agreed(ctx context.Context, r *agent.Release, reads map[string]polity.TopicReader) error {
-	if _, err := t.open(ctx); err != nil {
-		return err
-	}
+// agreed keeps what a release says of topics, and does with them.
+func (t *stream) agreed(ctx context.Context, r *agent.Release, uses map[string]polity.TopicUse) error {
 	for i := range r.Topics {
 		one := &r.Topics[i]
 		t.book.Lock()
@@ -324,69 +335,90 @@ func (t *stream) agreed(ctx context.Context, r *agent.Release, reads map[string]
 	}
 	t.book.Lock()
 	defer t.book.Unlock()
-	for topic := range t.readers[r.Name] {
-		if _, still := reads[topic]; !still {
-			if err := t.bucket.Delete(ctx, readerKeys+r.Name+"."+topic); err != nil {
+	for _, topic := range slices.Sorted(maps.Keys(uses)) {
+		use := uses[topic]
+		if use.Reads == "" && use.Writes == 0 {
+			delete(uses, topic)
+		} else if t.uses[r.Name][topic] != use {
+			if err := t.put(ctx, usePrefix+r.Name+"."+topic, use); err != nil {
 				return err
 			}
-			delete(t.readers[r.Name], topic)
+			t.note(use)
 		}
 	}
-	for _, topic := range slices.Sorted(maps.Keys(reads)) {
-		if t.readers[r.Name][topic] == reads[topic] {
+	return t.unuse(ctx, r.Name, uses)
+}
+
+func (t *stream) note(u polity.TopicUse) {
+	if t.uses[u.Release] == nil {
+		t.uses[u.Release] = map[string]polity.TopicUse{}
+	}
+	t.uses[u.Release][u.Topic] = u
+	t.written = map[string]written{}
+}
+
+// unuse forgets what a release did with topics, but for some of them.
+func (t *stream) unuse(ctx context.Context, release string, but map[string]polity.TopicUse) error {
+	for topic := range t.uses[release] {
+		if _, still := but[topic]; still {
 			continue
 		}
-		if err := t.put(ctx, readerKeys+r.Name+"."+topic, reads[topic]); err != nil {
+		if err := t.bucket.Delete(ctx, usePrefix+release+"."+topic); err != nil {
 			return err
 		}
-		t.note(reads[topic])
+		delete(t.uses[release], topic)
 	}
+	t.written = map[string]written{}
 	return nil
 }
 
-func (t *stream) note(r polity.TopicReader) {
-	if t.readers[r.Release] == nil {
-		t.readers[r.Release] = map[string]polity.TopicReader{}
-	}
-	t.readers[r.Release][r.Topic] = r
-}
-
-// readersOf returns the releases that subscribe to a topic, in the order of their names.
-func (t *stream) readersOf(ctx context.Context, topic string) ([]polity.TopicReader, error) {
-	if t == nil { // the node is opening, and registers nothing
-		return nil, nil
-	}
-	if there, err := t.bus.HasBucket(ctx, topicsBucket); err != nil || !there {
-		return nil, err
-	}
-	if _, err := t.open(ctx); err != nil {
-		return nil, err
-	}
+// forgetRelease forgets what a release that is not used any more did with topics.
+func (t *stream) forgetRelease(ctx context.Context, release string) error {
 	t.book.Lock()
 	defer t.book.Unlock()
-	var list []polity.TopicReader
-	for _, release := range slices.Sorted(maps.Keys(t.readers)) {
-		if r, reads := t.readers[release][topic]; reads {
-			list = append(list, r)
-		}
+	if len(t.uses[release]) == 0 {
+		return fault.NotFound.New("release %q reads and writes no version of a topic; see: polity topics list", release)
 	}
-	return list, nil
+	return t.unuse(ctx, release, nil)
 }
 
-// unread forgets what a release reads.
-func (t *stream) unread(ctx context.Context, release string) error {
-	t.book.Lock()
-	defer t.book.Unlock()
-	if len(t.readers[release]) == 0 {
-		return fault.NotFound.New("release %q subscribes to no topic in versions; see: polity topics list", release)
-	}
-	for topic := range t.readers[release] {
-		if err := t.bucket.Delete(ctx, readerKeys+release+"."+topic); err != nil {
-			return err
+// usesOf returns what installed releases do with a topic, in the order of their names.
+func (t *stream) usesOf(topic string) (list []polity.TopicUse) {
+	for _, release := range slices.Sorted(maps.Keys(t.uses)) {
+		if u, uses := t.uses[release][topic]; uses {
+			list = append(list, u)
 		}
 	}
-	delete(t.readers, release)
-	return nil
+	return list
+}
+
+// written is the version that data is of where nobody says so, of a subject as it was.
+type written struct {
+	subject *contract.Subject
+	version int
+}
+
+// version returns the version that an event is of where nobody says so: the newest that every installed release understands, or the newest
+// of all if there is none; 0 where nothing is registered.
+func (t *stream) version(topic string) int {
+	s := t.catalog.contracts.subject(topic)
+	if s == nil {
+		return 0
+	}
+	if w := t.written[topic]; w.subject == s {
+		return w.version
+	}
+	uses := t.usesOf(topic)
+	version := s.Newest()
+	for v := s.Newest(); v > 0; v-- {
+		writer := polity.TopicUse{Writes: v}
+		if !slices.ContainsFunc(uses, func(u polity.TopicUse) bool { return understands(s, u, writer) != nil }) {
+			version = v
+			break
+		}
+	}
+	t.written[topic] = written{s, version}
+	return version
 }
 
 // bury makes a dead letter of an event that a reader does not understand.

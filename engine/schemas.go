@@ -111,8 +111,7 @@ func (e *Engine) Schemas(ctx context.Context, names ...string) ([]contract.Subje
 }
 
 // Register adds a version of a subject: see contract.Store.Register. From then on a release whose agents are asked from outside by a
-// registered skill fits what was registered, or is refused. A version of a topic's schema that an installed release subscribes to and
-// would not understand is fault.Conflict, too.
+// registered skill fits what was registered, or is refused.
 func (e *Engine) Register(ctx context.Context, q contract.Registration) (*contract.Subject, error) {
 	e.contracts.registering.Lock()
 	defer e.contracts.registering.Unlock()
@@ -122,13 +121,6 @@ func (e *Engine) Register(ctx context.Context, q contract.Registration) (*contra
 // register is Register, for whoever holds registering.
 func (e *Engine) register(ctx context.Context, q contract.Registration) (*contract.Subject, error) {
 	store, err := e.contracts.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	next, err := store.Try(ctx, q)
-	if err == nil {
-		err = e.served(ctx, next, "")
-	}
 	if err != nil {
 		return nil, err
 	}

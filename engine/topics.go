@@ -51,7 +51,8 @@ type stream struct {
 	bucket   *bus.Bucket // of what follows
 	declared map[string]declared
 	cursors  map[string]polity.TopicCursor
-	readers  map[string]map[string]polity.TopicReader // by release and topic
+	uses     map[string]map[string]polity.TopicUse // by release and topic
+	written  map[string]written                    // by topic: what was found out
 }
 
 type declared struct {
@@ -150,7 +151,8 @@ func (t *stream) took(seq uint64, err error) {
 	t.news = make(chan struct{})
 }
 
-// publish stores an event, and returns when runs that await it have it. Its Version is that of the topic's registered schema, 0 for the newest.
+// publish stores an event, and returns when runs that await it have it. Its Version is that of the topic's registered schema, 0 for
+// the newest that every installed release understands.
 func (t *stream) publish(ctx context.Context, e bus.Event) error {
 	if e.Data == nil {
 		e.Data = []byte("null")
@@ -183,19 +185,22 @@ func (t *stream) publish(ctx context.Context, e bus.Event) error {
 	return t.delivered(ctx, seq)
 }
 
-// conforms says whether an event's data is as its topic's schema says, and how long it is kept. It sets the version of an event of which none is said.
+// conforms says whether an event's data is as its topic's schema says, and how long it is kept. It sets the version of an event
+// of which none is said.
 func (t *stream) conforms(e *bus.Event) (keep time.Duration, err error) {
 	t.book.Lock()
 	d := t.declared[e.Topic]
+	if e.Version == 0 {
+		e.Version = t.version(e.Topic)
+	}
 	t.book.Unlock()
-	version, err := t.catalog.contracts.checkEvent(e.Topic, e.Version, e.Data)
-	if err == nil && version == 0 && d.check != nil { // declared by an earlier version of this program
+	err = t.catalog.contracts.checkEvent(e.Topic, e.Version, e.Data)
+	if err == nil && e.Version == 0 && d.check != nil { // declared by an earlier version of this program
 		err = d.check(e.Data)
 	}
 	if err != nil {
 		return 0, fault.Of(err).Kind.New("event on %s: %w; its schema: polity topics show %s", e.Topic, err, e.Topic)
 	}
-	e.Version = version
 	return d.Keep, nil
 }
 
@@ -225,7 +230,7 @@ const (
 	topicsBucket = "topics"
 	declaredKey  = "declared."
 	cursorKey    = "cursor."
-	readerKeys   = "reader."
+	usePrefix    = "reader."
 )
 
 // load reads what is declared and the cursors.
@@ -235,7 +240,7 @@ func (t *stream) load(ctx context.Context) error {
 		return err
 	}
 	t.bucket, t.declared, t.cursors = bucket, map[string]declared{}, map[string]polity.TopicCursor{}
-	t.readers = map[string]map[string]polity.TopicReader{}
+	t.uses, t.written = map[string]map[string]polity.TopicUse{}, map[string]written{}
 	return bucket.Each(ctx, func(key string, value []byte) error {
 		switch {
 		case strings.HasPrefix(key, declaredKey):
@@ -254,8 +259,8 @@ func (t *stream) load(ctx context.Context) error {
 				return fault.Damaged.New("topics: %s: %w", key, err)
 			}
 			t.cursors[c.Name] = c
-		case strings.HasPrefix(key, readerKeys):
-			var r polity.TopicReader
+		case strings.HasPrefix(key, usePrefix):
+			var r polity.TopicUse
 			if err := json.Unmarshal(value, &r); err != nil {
 				return fault.Damaged.New("topics: %s: %w", key, err)
 			}
@@ -387,11 +392,7 @@ func (t *stream) state(ctx context.Context, stream *bus.Topics) (*polity.Topics,
 		if subject := t.catalog.contracts.subject(topic.Topic); subject != nil {
 			topic.Schema, topic.Version, topic.Mode = subject.Versions[subject.Newest()-1].Schema, subject.Newest(), string(subject.Mode)
 		}
-		for _, release := range slices.Sorted(maps.Keys(t.readers)) {
-			if r, reads := t.readers[release][topic.Topic]; reads {
-				topic.Readers = append(topic.Readers, r)
-			}
-		}
+		topic.Uses = t.usesOf(topic.Topic)
 	}
 	slices.SortFunc(s.Topics, func(a, b polity.Topic) int { return strings.Compare(a.Topic, b.Topic) })
 	slices.SortFunc(s.Groups, func(a, b polity.TopicGroup) int { return strings.Compare(a.Name, b.Name) })
@@ -580,7 +581,7 @@ func (t *stream) ask(ctx context.Context, q polity.TopicsRequest) (a polity.Topi
 			err = stream.Join(ctx, bus.Group{Name: g.Name, Pattern: g.Topic, From: g.From, Since: g.Since, Tries: g.Tries, Within: g.Within, Retry: g.Retry})
 		}
 	case q.Release != "":
-		err = t.unread(ctx, q.Release)
+		err = t.forgetRelease(ctx, q.Release)
 	case q.Leave != "":
 		if err = polity.CheckReader(q.Leave); err == nil {
 			err = stream.Drop(ctx, q.Leave)
@@ -614,8 +615,8 @@ func (e *Engine) Topics(ctx context.Context, q polity.TopicsRequest) (polity.Top
 }
 
 // Publish stores an event, and returns when it is durable and every run that awaits it now has it. The same id on the same topic again, among the last
-// 10,000 events, is the same event: it counts once. version is that of the topic's registered schema which data was written for, 0 for the newest. It
-// returns fault.Invalid for what is no topic and for data that the schema refuses, fault.NotFound for a version that there is not, fault.Conflict if the id came with
+// 10,000 events, is the same event: it counts once. version is that of the topic's registered schema which data was written for, 0 for the newest that
+// every installed release understands. It returns fault.Invalid for what is no topic and for data that the schema refuses, fault.NotFound for a version that there is not, fault.Conflict if the id came with
 // something else, and fault.Full if there is no room.
 func (e *Engine) Publish(ctx context.Context, topic, id string, version int, data json.RawMessage) error {
 	return e.topics.publish(ctx, bus.Event{Topic: topic, Version: version, ID: id, Data: data})

@@ -126,7 +126,7 @@ func (a *app) newTopicsPublish() *cobra.Command {
 		Example: "  polity topics publish orders.placed --data '{\"order\": 17}' --id order-17",
 	}
 	sentFlags(cmd, &data, &id, "event")
-	cmd.Flags().IntVar(&version, "version", 0, "version of the topic's registered schema that the data is of (default the newest)")
+	cmd.Flags().IntVar(&version, "version", 0, "version of the topic's registered schema that the data is of (default the newest that all who read it understand)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		raw, id, err := a.sent(data, id)
 		if err != nil {
