@@ -273,7 +273,7 @@ func (f *Folder) Register(q Registration) (*Subject, error) {
 
 // write writes what next has more than s. The subject's own file comes last: until then nothing is registered.
 func (f *Folder) write(root *os.Root, at string, s, next *Subject) error {
-	if s != nil && next.Newest() == s.Newest() && next.Policy == s.Policy {
+	if s.same(next) {
 		return nil
 	}
 	if err := root.MkdirAll(at, 0o755); err != nil {
@@ -298,10 +298,13 @@ func (f *Folder) write(root *os.Root, at string, s, next *Subject) error {
 				return err
 			}
 		}
-		if len(v.Golden) > 0 {
-			if err := f.put(root, path.Join(at, file(number, ".golden")), v.Golden, os.O_EXCL); err != nil {
-				return err
-			}
+	}
+	for i, v := range next.Versions {
+		if len(v.Golden) == 0 || s != nil && i < s.Newest() && len(s.Versions[i].Golden) > 0 {
+			continue
+		}
+		if err := f.put(root, path.Join(at, file(i+1, ".golden")), v.Golden, os.O_EXCL); err != nil {
+			return err
 		}
 	}
 	return f.put(root, path.Join(at, subjectFile), sum, os.O_TRUNC)

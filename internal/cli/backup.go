@@ -208,8 +208,12 @@ func (a *app) printBackup(b polity.Backup, done, form string) error {
 		return a.writeJSON(b)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s: %s, %s (%d not ended), %s, %s, %s\ndigest %s\n", clean(done), count(int(b.Commit), "commit"), count(b.Runs, "run"), b.Live,
-		count(b.Documents, "document"), count(b.Records, "record"), bytesText(uint64(b.Bytes)), b.Digest)
+	events := ""
+	if b.Events > 0 {
+		events = count(b.Events, "event") + ", "
+	}
+	fmt.Fprintf(&text, "%s: %s, %s (%d not ended), %s, %s, %s%s\ndigest %s\n", clean(done), count(int(b.Commit), "commit"), count(b.Runs, "run"), b.Live,
+		count(b.Documents, "document"), count(b.Records, "record"), events, bytesText(uint64(b.Bytes)), b.Digest)
 	for _, d := range b.Damage {
 		writeDamage(&text, d)
 	}
