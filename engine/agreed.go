@@ -14,6 +14,7 @@ import (
 	"polity.run/contract"
 	"polity.run/fault"
 	"polity.run/internal/bus"
+	"polity.run/internal/run"
 	"polity.run/schema"
 	"polity.run/tool"
 	"polity.run/tool/topics"
@@ -222,7 +223,7 @@ func (e *Engine) agree(ctx context.Context, r *agent.Release) error {
 			wanted = append(wanted, registration(t))
 		}
 		if err == nil {
-			uses[t.Name], err = e.topics.understand(r.Name, t, s)
+			uses[t.Name], err = e.topics.understand(ctx, r.Name, t, s)
 		}
 		if err != nil {
 			problems = append(problems, fault.Of(err).Kind.New("release %s: topic %s: %w", r.Name, t.Name, err))
@@ -266,7 +267,7 @@ func tried(ctx context.Context, store *contract.Store, t *agent.Topic) (s *contr
 }
 
 // understand returns what a release does with a topic, and says whether it and all others that are installed understand what each other write.
-func (t *stream) understand(release string, topic *agent.Topic, s *contract.Subject) (polity.TopicUse, error) {
+func (t *stream) understand(ctx context.Context, release string, topic *agent.Topic, s *contract.Subject) (polity.TopicUse, error) {
 	use := polity.TopicUse{Release: release, Topic: topic.Name}
 	switch {
 	case s == nil && topic.Reads != "":
@@ -292,14 +293,59 @@ func (t *stream) understand(release string, topic *agent.Topic, s *contract.Subj
 		use.Writes = writes
 	}
 	t.book.Lock()
-	defer t.book.Unlock()
+	before := t.uses[release][topic.Name]
 	others := slices.DeleteFunc(t.usesOf(topic.Name), func(u polity.TopicUse) bool { return u.Release == release })
+	t.book.Unlock()
 	for _, other := range append(others, use) {
 		if err := errors.Join(understands(s, use, other), understands(s, other, use)); err != nil {
 			return use, err
 		}
 	}
-	return use, nil
+	if use.Writes == 0 || use.Writes == before.Writes {
+		return use, nil
+	}
+	return use, t.understood(ctx, use, s)
+}
+
+// understood says whether the runs that wait for a topic's events, of whatever release, understand a version that nobody wrote before.
+func (t *stream) understood(ctx context.Context, use polity.TopicUse, s *contract.Subject) error {
+	waits, err := t.part.Awaiting(ctx, use.Topic)
+	if err != nil {
+		return err
+	}
+	for program, n := range waits {
+		r := t.catalog.releaseOf(program)
+		if r == nil || r.Topic(use.Topic) == nil {
+			continue // it takes what comes
+		}
+		one := r.Topic(use.Topic)
+		if len(one.Schema) == 0 && one.Reads == "" {
+			continue
+		}
+		reads, err := versionsOf(s, one.Reads, one.Schema)
+		if err == nil {
+			err = s.Understood(use.Writes, reads)
+		}
+		if err != nil {
+			return fault.Of(err).Kind.New("release %s writes version %d, and %d runs of release %s wait that read %s: %w\n  let them end, or cancel them: polity runs list --status running",
+				use.Release, use.Writes, n, r.Name, reads, err)
+		}
+	}
+	return nil
+}
+
+// releaseOf returns the release that a program is of, or nil.
+func (c *catalog) releaseOf(p *run.Program) *agent.Release {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, r := range c.releases {
+		for _, e := range r.agents {
+			if e.program == p {
+				return &r.doc
+			}
+		}
+	}
+	return nil
 }
 
 // understands says whether a reader of a topic understands a writer.

@@ -96,6 +96,7 @@ type wait struct {
 	name    string
 	attempt int
 	request requestHash
+	program *Program // the run's
 	on      *polity.Awaited
 	number  uint64 // in the order of awaiting
 	got     *event // what came; its result is not in the log yet
@@ -115,7 +116,7 @@ type mailbox struct {
 // await notes what a command waits for. A signal that came before is its own at once.
 func (ws *waits) await(p *pending) {
 	w := &wait{
-		run: p.run.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request, on: p.cmd.Await, number: ws.count,
+		run: p.run.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request, program: p.run.program, on: p.cmd.Await, number: ws.count,
 	}
 	ws.count++
 	if ws.byKey == nil {
@@ -367,9 +368,6 @@ func (c *core) pay() {
 	for n < len(c.waits.owed) && !c.full() {
 		w := c.waits.owed[n]
 		n++
-		if t := c.trees[w.run.Root()]; t != nil {
-			c.wake(t)
-		}
 		if c.waits.byKey[w.key()] == w { // else its run was given up
 			c.write(c.given(w))
 		}
@@ -381,18 +379,14 @@ func (c *core) pay() {
 
 // given is the result of a wait whose event came: its data as the run's agent reads it. What it reads is asked here and not when a log is folded, so
 // that the log says what the run was told, whatever is registered later.
-func (c *core) given(w *wait) *record {
+func (*core) given(w *wait) *record {
 	rec := &record{kind: recResult, run: w.run, name: w.name, attempt: w.attempt, request: w.request, data: payload{data: w.got.data}}
-	if w.on.Topic == "" {
-		return rec // read at the door
-	}
-	r := c.runs[w.run]
-	if r == nil || r.program.Event == nil {
+	if w.on.Topic == "" || w.program.Event == nil { // a signal was read at the door
 		return rec
 	}
-	data, err := r.program.Event(w.got.name, w.got.version, w.got.data)
+	data, err := w.program.Event(w.got.name, w.got.version, w.got.data)
 	if err == nil && len(data) > polity.EventMax {
-		err = fault.Invalid.New("%d bytes as %s reads it; the most is %d", len(data), r.agent, polity.EventMax)
+		err = fault.Invalid.New("%d bytes as it is read; the most is %d", len(data), polity.EventMax)
 	}
 	if err == nil {
 		rec.data.data = data

@@ -49,3 +49,18 @@ func (p *Partition) Taken(ctx context.Context) (uint64, error) {
 		c.answer(func(err error) { reply(taken, err) })
 	})
 }
+
+// Awaiting returns the programs of the runs that wait for an event on a topic now, and how many waits each has. Programs are those that the catalog gave.
+func (p *Partition) Awaiting(ctx context.Context, topic string) (map[*Program]int, error) {
+	return ask(ctx, p, func(c *core, reply func(map[*Program]int, error)) {
+		counts := map[*Program]int{}
+		for pattern, waits := range c.waits.topics {
+			if polity.MatchTopic(pattern, topic) {
+				for w := range waits {
+					counts[w.program]++
+				}
+			}
+		}
+		reply(counts, nil)
+	})
+}
