@@ -162,7 +162,7 @@ func (c *catalog) equipTopics(r *release) error {
 			}
 			version = uses
 		}
-		return c.topics.publish(ctx, bus.Event{Topic: e.Topic, Version: version, ID: call.Key, Data: e.Data})
+		return c.topics.publish(ctx, call.Run, bus.Event{Topic: e.Topic, Version: version, ID: call.Key, Data: e.Data})
 	})
 	if err != nil {
 		return err
@@ -178,7 +178,7 @@ func (c *catalog) equipTopics(r *release) error {
 
 // publish publishes for an agent of a release that declares no topics.
 func (c *catalog) publish(ctx context.Context, call tool.Call, e topics.Event) error {
-	return c.topics.publish(ctx, bus.Event{Topic: e.Topic, ID: call.Key, Data: e.Data})
+	return c.topics.publish(ctx, call.Run, bus.Event{Topic: e.Topic, ID: call.Key, Data: e.Data})
 }
 
 // registration asks for a topic's schema to be registered.

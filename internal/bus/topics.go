@@ -33,7 +33,8 @@ const (
 	topicPrefix  = "topic."
 	redoPrefix   = "redo."
 	deadPrefix   = "dead."
-	wireBinary   = "application/json"
+	wireJSON     = "application/json"
+	wireSealed   = "application/octet-stream"
 )
 
 // Event is an event on a topic, as it is stored: a CloudEvent in binary mode, so that any reader of JetStream knows it. Its data is the
@@ -44,6 +45,7 @@ type Event struct {
 	Version int // of the topic's registered schema that the data is of; 0 if none was registered
 	ID      string
 	Source  string // a URI reference; "" is the node
+	Key     string // that its data is enciphered with; "" for none
 	Data    []byte
 	At      time.Time // when it was stored: never before that of an earlier position
 }
@@ -57,6 +59,7 @@ const (
 	headTime   = "ce-time"
 	headData   = "content-type"
 	headSchema = "ce-dataschema"
+	headKey    = "ce-politykey" // an extension of CloudEvents
 	headTTL    = "Nats-TTL"
 	headGroup  = "Polity-Group"    // of a dead letter: whose it is
 	headReason = "Polity-Reason"   // why
@@ -133,13 +136,17 @@ func newMessage(subject string, e Event) *nats.Msg {
 		source = "polity"
 	}
 	m.Header = nats.Header{
-		headSpec: {"1.0"}, headID: {e.ID}, headSource: {source}, headType: {e.Topic}, headData: {wireBinary},
+		headSpec: {"1.0"}, headID: {e.ID}, headSource: {source}, headType: {e.Topic}, headData: {wireJSON},
 		headTime: {time.Now().UTC().Format(time.RFC3339Nano)},
 	}
 	if e.Version > 0 {
 		version := strconv.Itoa(e.Version)
 		m.Header.Set(headType, e.Topic+typeVersion+version)
 		m.Header.Set(headSchema, schemaPrefix+e.Topic+"/"+version)
+	}
+	if e.Key != "" {
+		m.Header.Set(headKey, e.Key)
+		m.Header.Set(headData, wireSealed)
 	}
 	return m
 }
@@ -153,7 +160,7 @@ const (
 
 // eventOf reads an event.
 func eventOf(h nats.Header, data []byte, seq uint64, at time.Time) Event {
-	e := Event{Seq: seq, Topic: h.Get(headType), ID: h.Get(headID), Source: h.Get(headSource), Data: data, At: at}
+	e := Event{Seq: seq, Topic: h.Get(headType), ID: h.Get(headID), Source: h.Get(headSource), Key: h.Get(headKey), Data: data, At: at}
 	if of, ok := strings.CutPrefix(h.Get(headSchema), schemaPrefix); ok {
 		topic, version, _ := strings.Cut(of, "/")
 		if n, err := strconv.Atoi(version); err == nil && n > 0 {

@@ -168,7 +168,7 @@ func (n *node) publish(ctx context.Context, topic, id string, data json.RawMessa
 		return err
 	}
 	taken := make(chan error, 1)
-	n.Deliver(polity.Published{Seq: at + 1, Topic: topic, ID: id, Data: nonNil(data)}, func(err error) { taken <- err })
+	n.Deliver(polity.Published{Seq: at + 1, Topic: topic, ID: id, Data: nonNil(data)}, "", func(err error) { taken <- err })
 	return <-taken
 }
 
@@ -252,7 +252,7 @@ func TestEventsAreReadByVersion(t *testing.T) {
 				t.Fatal(err)
 			}
 			taken := make(chan error, 1)
-			n.Deliver(polity.Published{Seq: at + 1, Topic: "orders.placed", ID: id, Version: version, Data: json.RawMessage(data)}, func(err error) { taken <- err })
+			n.Deliver(polity.Published{Seq: at + 1, Topic: "orders.placed", ID: id, Version: version, Data: json.RawMessage(data)}, "", func(err error) { taken <- err })
 			if err := <-taken; err != nil {
 				t.Fatal(err)
 			}
