@@ -53,6 +53,8 @@ type catalog struct {
 	memories *memories // nil outside of a node
 	facts    *facts    // nil outside of a node
 	topics   publisher // not ready outside of a node
+	// contracts is nil outside of a node, and until the store is open.
+	contracts *contracts
 
 	mu       sync.RWMutex
 	releases map[Digest]*release
@@ -93,7 +95,7 @@ func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 		agents: map[string]*agent.Agent{}, tools: map[string]*toolEntry{}, models: map[string]model.Model{},
 		blobs: blobs, exec: exec, log: cfg.Log, cfg: cfg, shared: provider.NewShared(), releases: map[Digest]*release{}, schemas: map[string]work.Check{},
 	}
-	tools, err := builtin(func(ctx context.Context) (*coordinate.Store, error) { return c.facts.open(ctx) }, c.topics.publish)
+	tools, err := builtin(func(ctx context.Context) (*coordinate.Store, error) { return c.facts.open(ctx) }, c.publish)
 	if err != nil {
 		return nil, err
 	}
@@ -296,6 +298,7 @@ func (c *catalog) compile(r *release, def *agent.Definition) *entry {
 		return e
 	}
 	e.program.Arrival = func(name string) polity.Arrival { return arrival(def, name) }
+	c.events(r, e)
 	switch def.Kind {
 	case agent.KindGo:
 		e.err = c.compileGo(e)

@@ -185,6 +185,10 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	e.catalog.facts = &facts{bus: e.bus}
 	e.catalog.topics.ready = make(chan struct{})
 	e.contracts = &contracts{bus: e.bus}
+	e.catalog.contracts = e.contracts
+	if err := e.contracts.load(ctx); err != nil {
+		return err
+	}
 	if err := e.keepsOwn(ctx); err != nil {
 		return err
 	}
@@ -202,7 +206,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	e.topics = newStream(e.bus, e.part, cfg.Log)
+	e.topics = newStream(e.bus, e.part, e.catalog, cfg.Log)
 	e.catalog.topics.open(e.topics)
 	if err := e.topics.resume(ctx, e.state); err != nil {
 		return err

@@ -198,9 +198,10 @@ func (p *Partition) Pause(ctx context.Context, id polity.RunID, reason string) e
 // Signal tells a run, or one below it, something, and returns when that is durable. If nothing in the run awaits it yet it is kept until
 // something does, up to a bound. The same id again is the same signal: it is told once. It returns fault.NotFound if there is no such run,
 // fault.Invalid for a signal that the run's agent does not declare or whose data its schema refuses, fault.Conflict if the run has ended or the
-// id came with something else, and fault.Full if the run has too many signals that it has not awaited.
-func (p *Partition) Signal(ctx context.Context, id polity.RunID, name, signalID string, data json.RawMessage) error {
-	e := &event{name: name, id: signalID, data: nonNil(data)}
+// id came with something else, and fault.Full if the run has too many signals that it has not awaited. version is that of the signal's
+// registered schema for which data was written, 0 for the run's own: see Program.Told.
+func (p *Partition) Signal(ctx context.Context, id polity.RunID, name, signalID string, version int, data json.RawMessage) error {
+	e := &event{name: name, id: signalID, data: nonNil(data), version: version}
 	if err := e.check(polity.CheckSignal); err != nil {
 		return fault.Of(err).Kind.New("run: signal: %w", err)
 	}

@@ -49,6 +49,12 @@ type Program struct {
 	Output func(skill string, data json.RawMessage) error
 	// Signal says whether an agent declares a signal and its schema accepts the data; nil data only asks the first. A nil function declares none.
 	Signal func(name string, data json.RawMessage) error
+	// Told makes the data of a signal, of a version of its registered schema, into what the agent reads. A nil function reads none.
+	Told func(name string, version int, data json.RawMessage) (json.RawMessage, error)
+	// Topic says whether an agent may await what is published on the topics of a pattern. Event makes the data of an event into what
+	// the agent reads; version is that of the topic's registered schema, 0 for none. Neither may block; nil functions accept everything.
+	Topic func(pattern string) error
+	Event func(topic string, version int, data json.RawMessage) (json.RawMessage, error)
 	// Arrival says what becomes of a message in mid-run. Nil is polity.ArrivalReject for every skill.
 	Arrival func(skill string) polity.Arrival
 }

@@ -126,6 +126,7 @@ type record struct {
 	name    string // command, with began and result; signal or topic, with signalled and published; the key, with erased and deleted
 	id      string // of what was signalled or published
 	place   uint64 // of what was published, in the stream of topics; 0 in older logs
+	version int    // of what was published: of its topic's registered schema; 0 for none, and in older logs
 	attempt int
 	request requestHash
 	data    payload
@@ -358,8 +359,11 @@ func appendRecord(b []byte, r *record) []byte {
 		b = appendText(b, r.name)
 		b = appendText(b, r.id)
 		b = appendPayload(b, r.data)
-		if r.place > 0 {
+		if r.place > 0 || r.version > 0 {
 			b = binary.AppendUvarint(b, r.place)
+		}
+		if r.version > 0 {
+			b = binary.AppendUvarint(b, uint64(r.version))
 		}
 	case recResumed:
 	case recForked:
@@ -699,6 +703,9 @@ func (r *reader) record(rec *record) {
 		rec.data = r.payload()
 		if rec.kind == recPublished && len(r.b) > 0 {
 			rec.place = r.uvarint(math.MaxUint64)
+		}
+		if rec.kind == recPublished && len(r.b) > 0 {
+			rec.version = int(r.number())
 		}
 	case recForked:
 		rec.release = r.digest()
