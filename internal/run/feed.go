@@ -43,6 +43,11 @@ type Fact struct {
 	Opened  time.Time      // imported
 	Ended   time.Time      // imported
 	Fork    *polity.ForkOf // forked
+	ID      string         // signalled, published: the sender's
+	Place   uint64         // published: in the stream of topics
+	// Conversation is the key of what an opened root is part of; "" for none.
+	Conversation string
+	Gently       bool // cancel: the run may undo first what it did
 
 	payload payload
 }
@@ -212,7 +217,7 @@ func (c *core) imports(rec *record, each func(f *frame, r *record) error) error 
 func factOf(r *record, at time.Time, seq uint64) Fact {
 	f := Fact{
 		Notice: noticeOf(r, at, seq), Release: r.release, Skill: r.skill, From: r.from, Folder: r.folder,
-		Opened: r.opened, Ended: r.ended, payload: r.data,
+		Opened: r.opened, Ended: r.ended, ID: r.id, Place: r.place, Conversation: r.conversation, Gently: r.gently, payload: r.data,
 	}
 	switch r.kind {
 	case recClaim:

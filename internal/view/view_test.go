@@ -134,9 +134,9 @@ func openLog(t testing.TB, dir string) *run.Partition {
 }
 
 // openView opens a view that follows a log until the returned function is called.
-func openView(t testing.TB, dir string, p Log) (*View, func()) {
+func openView(t testing.TB, dsn, dir string, p Log) (*View, func()) {
 	t.Helper()
-	v, err := Open(Config{Dir: dir, Log: p, Person: func(_ run.Digest, agent string) bool { return agent == "boss" }})
+	v, err := Open(Config{Dir: dir, DSN: dsn, Log: p, Person: func(_ run.Digest, agent string) bool { return agent == "boss" }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,13 +191,15 @@ func ask(t testing.TB, v *View, q polity.Lookup) polity.Found {
 
 // TestSameFromZero follows a log while it grows, being stopped in between at any time, and wants what that made to be what one reading from
 // the first commit makes: also with forks, with texts in blobs, and after the log was opened anew.
-func TestSameFromZero(t *testing.T) {
+func TestSameFromZero(t *testing.T) { each(t, checkSameFromZero) }
+
+func checkSameFromZero(t *testing.T, dsn string) {
 	dir := t.TempDir()
 	p := openLog(t, dir)
 	random := rand.New(rand.NewPCG(1, 2))
 	live := filepath.Join(dir, "live")
 	for i := range 12 {
-		_, stop := openView(t, live, p)
+		_, stop := openView(t, dsn, live, p)
 		runs(t, p, 10*i, 10*i+10)
 		time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond) // it is stopped at one place or another; nothing depends on where
 		stop()
@@ -210,10 +212,10 @@ func TestSameFromZero(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	v, stop := openView(t, live, p)
+	v, stop := openView(t, dsn, live, p)
 	defer stop()
 	caughtUp(t, v, p)
-	fresh, stopFresh := openView(t, filepath.Join(dir, "fresh"), p)
+	fresh, stopFresh := openView(t, dsn, filepath.Join(dir, "fresh"), p)
 	defer stopFresh()
 	caughtUp(t, fresh, p)
 	grown, once := Content(t, v), Content(t, fresh)
@@ -233,33 +235,43 @@ func TestSameFromZero(t *testing.T) {
 }
 
 // TestThrownAway wants a view that cannot be used to be made again by itself.
-func TestThrownAway(t *testing.T) {
+func TestThrownAway(t *testing.T) { each(t, checkThrownAway) }
+
+func checkThrownAway(t *testing.T, dsn string) {
 	one, two := openLog(t, t.TempDir()), openLog(t, t.TempDir())
 	runs(t, one, 0, 10)
 	runs(t, two, 0, 3)
-	tests := map[string]func(t *testing.T, path string){
-		"other version": func(t *testing.T, path string) { change(t, path, "PRAGMA user_version = 99") },
-		"no database": func(t *testing.T, path string) {
-			if err := os.WriteFile(path, []byte(strings.Repeat("hello ", 1000)), 0o600); err != nil {
-				t.Fatal(err)
+	tests := map[string]func(t *testing.T, dir string){
+		"a table is gone": func(t *testing.T, dir string) { change(t, dsn, dir, "DROP TABLE position") },
+		"other log":       func(*testing.T, string) {},
+		"log goes back":   func(t *testing.T, dir string) { change(t, dsn, dir, "UPDATE position SET seq = seq + 1000") },
+		"other version": func(t *testing.T, dir string) {
+			if dsn == "" {
+				change(t, dsn, dir, "PRAGMA user_version = 99")
+			} else {
+				change(t, dsn, dir, "UPDATE polity_view SET version = 99")
 			}
 		},
-		"a table is gone": func(t *testing.T, path string) { change(t, path, "DROP TABLE position") },
-		"other log":       func(*testing.T, string) {},
-		"log goes back":   func(t *testing.T, path string) { change(t, path, "UPDATE position SET seq = seq + 1000") },
 	}
-	fresh, stop := openView(t, t.TempDir(), two)
+	if dsn == "" {
+		tests["no database"] = func(t *testing.T, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, fileName), []byte(strings.Repeat("hello ", 1000)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fresh, stop := openView(t, dsn, t.TempDir(), two)
 	caughtUp(t, fresh, two)
 	want := Content(t, fresh)
 	stop()
 	for name, harm := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			v, stop := openView(t, dir, one)
+			v, stop := openView(t, dsn, dir, one)
 			caughtUp(t, v, one)
 			stop()
-			harm(t, filepath.Join(dir, fileName))
-			v, stop = openView(t, dir, two)
+			harm(t, dir)
+			v, stop = openView(t, dsn, dir, two)
 			defer stop()
 			for v.State().Position != two.Tip() { // its position of before may be larger
 				time.Sleep(time.Millisecond)
@@ -271,16 +283,23 @@ func TestThrownAway(t *testing.T) {
 	}
 }
 
-func change(t *testing.T, path, statement string) {
+// change does something to the tables of a view that nobody follows.
+func change(t *testing.T, dsn, dir, statement string) {
 	t.Helper()
-	v := &View{cfg: Config{Dir: filepath.Dir(path)}, moved: make(chan struct{})}
-	if err := v.open(); err != nil {
+	s, err := openStore(Config{Dir: dir, DSN: dsn})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.write.Exec(statement); err != nil {
+	one, err := s.session(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v.shut(); err != nil {
+	if dsn != "" {
+		err = s.(*server).each(t.Context(), statement)
+	} else {
+		err = one.put(statement)
+	}
+	if err := errors.Join(err, one.close(), s.close()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -303,9 +322,11 @@ var numbers = sync.OnceValue(func() map[polity.RunID]int {
 	return all
 })
 
-func TestLookupRuns(t *testing.T) {
+func TestLookupRuns(t *testing.T) { each(t, checkLookupRuns) }
+
+func checkLookupRuns(t *testing.T, dsn string) {
 	p := openLog(t, t.TempDir())
-	v, stop := openView(t, t.TempDir(), p)
+	v, stop := openView(t, dsn, t.TempDir(), p)
 	defer stop()
 	runs(t, p, 0, 7)
 	if err := p.Fork(t.Context(), run.Fork{ID: rootID(1000), Origin: rootID(1), Event: 3}); err != nil {
@@ -394,9 +415,11 @@ func TestLookupRuns(t *testing.T) {
 }
 
 // TestPages wants the pages of a list, put together, to be the list, whatever it is sorted by.
-func TestPages(t *testing.T) {
+func TestPages(t *testing.T) { each(t, checkPages) }
+
+func checkPages(t *testing.T, dsn string) {
 	p := openLog(t, t.TempDir())
-	v, stop := openView(t, t.TempDir(), p)
+	v, stop := openView(t, dsn, t.TempDir(), p)
 	defer stop()
 	runs(t, p, 0, 23)
 	for _, sort := range []string{"", "started", "-started", "ended", "-ended", "cost", "-cost", "tokens", "-tokens", "took", "-took"} {
@@ -439,9 +462,11 @@ func TestPages(t *testing.T) {
 	}
 }
 
-func TestLookupRest(t *testing.T) {
+func TestLookupRest(t *testing.T) { each(t, checkLookupRest) }
+
+func checkLookupRest(t *testing.T, dsn string) {
 	p := openLog(t, t.TempDir())
-	v, stop := openView(t, t.TempDir(), p)
+	v, stop := openView(t, dsn, t.TempDir(), p)
 	defer stop()
 	runs(t, p, 0, 5)
 	if err := p.Fork(t.Context(), run.Fork{ID: rootID(1000), Origin: rootID(1), Event: 5, Effects: true}); err != nil {
@@ -524,9 +549,11 @@ func TestLookupRest(t *testing.T) {
 	}
 }
 
-func TestLookupRefuses(t *testing.T) {
+func TestLookupRefuses(t *testing.T) { each(t, checkLookupRefuses) }
+
+func checkLookupRefuses(t *testing.T, dsn string) {
 	p := openLog(t, t.TempDir())
-	v, stop := openView(t, t.TempDir(), p)
+	v, stop := openView(t, dsn, t.TempDir(), p)
 	defer stop()
 	for _, q := range []polity.Lookup{
 		{}, {Of: "rums"}, {Of: polity.LookupRuns, Limit: -1}, {Of: polity.LookupRuns, Limit: 1001}, {Of: polity.LookupRuns, Sort: "agent"},
@@ -541,10 +568,12 @@ func TestLookupRefuses(t *testing.T) {
 }
 
 // TestBehind wants an answer that does not wait for ever to say what it lacks.
-func TestBehind(t *testing.T) {
+func TestBehind(t *testing.T) { each(t, checkBehind) }
+
+func checkBehind(t *testing.T, dsn string) {
 	p := openLog(t, t.TempDir())
 	runs(t, p, 0, 3)
-	v, err := Open(Config{Dir: t.TempDir(), Log: p}) // and nobody runs it
+	v, err := Open(Config{Dir: t.TempDir(), DSN: dsn, Log: p}) // and nobody runs it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -561,15 +590,17 @@ func TestBehind(t *testing.T) {
 }
 
 // TestDamageWhileAsked wants a view that turns out to be damaged when it is asked to be made again.
-func TestDamageWhileAsked(t *testing.T) {
+func TestDamageWhileAsked(t *testing.T) { each(t, checkDamageWhileAsked) }
+
+func checkDamageWhileAsked(t *testing.T, dsn string) {
 	p := openLog(t, t.TempDir())
 	runs(t, p, 0, 5)
 	dir := t.TempDir()
-	v, stop := openView(t, dir, p)
+	v, stop := openView(t, dsn, dir, p)
 	caughtUp(t, v, p)
 	stop()
-	change(t, filepath.Join(dir, fileName), "DROP TABLE used")
-	v, stop = openView(t, dir, p)
+	change(t, dsn, dir, "DROP TABLE used")
+	v, stop = openView(t, dsn, dir, p)
 	defer stop()
 	q := polity.Lookup{Of: polity.LookupCosts, Wait: polity.LookupWaitMax}
 	if _, err := v.Lookup(t.Context(), q, Live{}); !errors.Is(err, fault.Unavailable) {
