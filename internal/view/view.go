@@ -267,6 +267,13 @@ func (v *View) fail(err error) {
 	v.problem = err
 }
 
+// goesOn forgets why the view did not go on.
+func (v *View) goesOn() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.problem = nil
+}
+
 func (v *View) position() position {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -292,6 +299,9 @@ func (v *View) follow(ctx context.Context) error {
 		return err
 	}
 	w.at = at
+	if at.seq >= v.cfg.Log.Tip() {
+		v.goesOn()
+	}
 	return v.cfg.Log.Feed(ctx, at.seq+1, func(c *run.Commit) error {
 		if err := w.commit(c); err != nil {
 			return err
@@ -303,6 +313,7 @@ func (v *View) follow(ctx context.Context) error {
 			return err
 		}
 		v.move(w.at)
+		v.goesOn()
 		v.yield(ctx, time.Since(w.first))
 		return nil
 	})

@@ -64,6 +64,30 @@ var reviewer = decideFunc(func(n int, e polity.Event) []polity.Command {
 	}
 })
 
+// clerk waits for a signal and an event, and then does what nobody knows of whether it was done.
+var clerk = decideFunc(func(n int, e polity.Event) []polity.Command {
+	switch {
+	case e.Kind == polity.Stopping:
+		undo := polity.Await("undo.paid", polity.Awaited{Signal: "undone"}, 0)
+		undo.Undo = true
+		return []polity.Command{undo}
+	case e.Name == "placed" && e.Fault != nil: // it was stopped meanwhile
+		return nil
+	case e.Name == "undo.paid":
+		return []polity.Command{polity.Fail(fault.Of(fault.Cancelled.New("undone")))}
+	case e.Fault != nil && e.Fault.Kind != fault.Unknown:
+		return []polity.Command{polity.Fail(e.Fault)}
+	case n == 0:
+		return []polity.Command{polity.Await("paid", polity.Awaited{Signal: "paid"}, 0)}
+	case n == 1:
+		return []polity.Command{polity.Await("placed", polity.Awaited{Topic: "orders.*"}, 0)}
+	case n == 2:
+		return []polity.Command{polity.Call("lost", "mail.lost", json.RawMessage(`{}`))}
+	default:
+		return []polity.Command{polity.Finish(json.RawMessage(`"filed"`))}
+	}
+})
+
 // world is a catalog.
 type world struct{}
 
@@ -75,13 +99,15 @@ func (world) Program(_ run.Digest, agent string) (*run.Program, error) {
 		return &run.Program{Decider: reviewer}, nil
 	case "boss":
 		return &run.Program{Work: run.Work{Class: polity.EffectIdempotent}}, nil
+	case "clerk":
+		return &run.Program{Decider: undoer{clerk}, Signal: func(string, json.RawMessage) error { return nil }}, nil
 	default:
 		return nil, fault.NotFound.New("no agent %q", agent)
 	}
 }
 
 func (world) Work(_ run.Digest, _ string, _ polity.Verb, to string) (run.Work, error) {
-	if to == "mail.send" {
+	if strings.HasPrefix(to, "mail.") {
 		return run.Work{Class: polity.EffectExternal}, nil
 	}
 	return run.Work{Class: polity.EffectNone}, nil
@@ -97,6 +123,8 @@ func do(_ context.Context, e *run.Effect) (json.RawMessage, polity.Usage, error)
 			return nil, polity.Usage{}, fault.Failed.New("the zebra tool broke")
 		}
 		return json.RawMessage(`"` + strings.Repeat(strings.Repeat("x", 999)+" ", 40) + `padding needle"`), polity.Usage{}, nil
+	case "mail.lost":
+		return nil, polity.Usage{}, fault.Unknown.New("no answer")
 	case "boss":
 		return json.RawMessage(`{"approve":true,"hash":"abc","reason":"as agreed"}`), polity.Usage{}, nil
 	default:
@@ -189,6 +217,51 @@ func ask(t testing.TB, v *View, q polity.Lookup) polity.Found {
 	return found
 }
 
+// undoer undoes what it did when it is to stop.
+type undoer struct{ decideFunc }
+
+func (undoer) Stops(any) bool { return true }
+
+// office does what is told of with more than steps: clerks 2000 to 2003, of which one has ended, one waits for a signal and is paused, one for an event,
+// and one undoes what it did.
+func office(t testing.TB, p *run.Partition) {
+	t.Helper()
+	ctx := context.Background()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 4 {
+		must(p.Open(ctx, run.Request{ID: rootID(2000 + i), Agent: "clerk", Skill: "file", Input: json.RawMessage(`{"order":17}`), Conversation: []string{"", "ada", "", "bob"}[i]}))
+	}
+	must(p.Signal(ctx, rootID(2000), "paid", "bank-1", json.RawMessage(`{"by":"walrus"}`)))
+	must(p.Signal(ctx, rootID(2002), "paid", "bank-2", json.RawMessage(`{"by":"otter"}`)))
+	must(p.Signal(ctx, rootID(2003), "paid", "bank-3", json.RawMessage(`{"by":"otter"}`)))
+	must(p.Pause(ctx, rootID(2002), "lunch"))
+	must(p.Resume(ctx, rootID(2002)))
+	deliver := func(place uint64, topic, id string) {
+		taken := make(chan error, 1)
+		if !p.Deliver(place, topic, id, json.RawMessage(`{"what":"a giraffe"}`), func(err error) { taken <- err }) {
+			t.Fatal("the partition has ended")
+		}
+		must(<-taken)
+	}
+	must(p.Pause(ctx, rootID(2002), "no events yet"))
+	must(p.Resume(ctx, rootID(2002)))
+	must(p.Cancel(ctx, rootID(2003), "no more"))
+	deliver(1, "lights.out", "from outside")
+	deliver(2, "orders.placed", string(rootID(2001))+"#tell")
+	for _, id := range []polity.RunID{rootID(2000), rootID(2002)} {
+		if _, err := p.Wait(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(p.Pause(ctx, rootID(2001), "lunch"))
+	must(p.Reconcile(ctx, rootID(2000), "lost", 1, polity.Finding{Verdict: polity.VerdictDone, By: "ada", Reason: "the bank says so"}))
+}
+
 // TestSameFromZero follows a log while it grows, being stopped in between at any time, and wants what that made to be what one reading from
 // the first commit makes: also with forks, with texts in blobs, and after the log was opened anew.
 func TestSameFromZero(t *testing.T) { each(t, checkSameFromZero) }
@@ -201,6 +274,9 @@ func checkSameFromZero(t *testing.T, dsn string) {
 	for i := range 12 {
 		_, stop := openView(t, dsn, live, p)
 		runs(t, p, 10*i, 10*i+10)
+		if i == 5 {
+			office(t, p)
+		}
 		time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond) // it is stopped at one place or another; nothing depends on where
 		stop()
 	}
@@ -219,7 +295,7 @@ func checkSameFromZero(t *testing.T, dsn string) {
 	defer stopFresh()
 	caughtUp(t, fresh, p)
 	grown, once := Content(t, v), Content(t, fresh)
-	if len(once) < 120*10 || !slices.ContainsFunc(once, func(l string) bool { return strings.HasPrefix(l, "word|needle|") }) {
+	if len(once) < 120*10 || !slices.ContainsFunc(once, func(l string) bool { return strings.Contains(l, "needle") }) {
 		t.Fatalf("only %d lines", len(once))
 	}
 	if d := cmp.Diff(once, grown); d != "" {
@@ -316,7 +392,7 @@ func ids(list []polity.RunRow) string {
 // numbers are the numbers of root IDs.
 var numbers = sync.OnceValue(func() map[polity.RunID]int {
 	all := map[polity.RunID]int{}
-	for i := range 2000 {
+	for i := range 2010 {
 		all[rootID(i)] = i
 	}
 	return all
@@ -546,6 +622,108 @@ func checkLookupRest(t *testing.T, dsn string) {
 	}
 	if d := cmp.Diff([]string{"boss 0=0+0 5-0 $0", "reviewer 5=4+1 10-1 $7500", "team 6=5+1 5-0 $0"}, agents); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestOffice(t *testing.T) { each(t, checkOffice) }
+
+func checkOffice(t *testing.T, dsn string) {
+	p := openLog(t, t.TempDir())
+	v, stop := openView(t, dsn, t.TempDir(), p)
+	defer stop()
+	office(t, p)
+	live := Live{Current: p.Current}
+	for _, tt := range []struct{ filter, want string }{
+		{"paused:yes", "2001"},
+		{"paused:no", "2003 2002 2000"},
+		{"status:running", "2003 2001"},
+		{"undoing:yes", "2003"},
+		{"conversation:ada", "2001"},
+		{"conversation:*", "2003 2001"},
+		{"conversation!=ada", "2003 2002 2000"},
+		{"signal:paid", "2003 2002 2000"},
+		{"-signal:pa*", "2001"},
+		{"published:orders.*", "2001"},
+		{"published:lights.out", ""},
+		{"waiting:signal", "2003 2001"},
+		{`waiting:"signal paid"`, "2001"},
+		{"waiting:sig", ""},
+		{"waiting:sig*", "2003 2001"},
+		{"waiting:topic", ""},
+		{"-waiting:signal status:running", ""},
+		{"waiting!=topic", "2003 2001"},
+		{"waiting:signal conversation:bob", "2003"},
+		{"walrus", "2000"},
+		{"giraffe", "2002 2001 2000"}, // two were told, and one published
+	} {
+		found, err := v.Lookup(t.Context(), polity.Lookup{Of: polity.LookupRuns, Filter: tt.filter}, live)
+		if got := ids(found.Runs); err != nil || got != tt.want {
+			t.Errorf("%q: %s, %v; want %s", tt.filter, got, err, tt.want)
+		}
+	}
+	var pages []string
+	for q := (polity.Lookup{Of: polity.LookupRuns, Filter: "waiting:signal", Limit: 1}); ; {
+		found, err := v.Lookup(t.Context(), q, live)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, ids(found.Runs))
+		if q.After = found.Next; q.After == "" {
+			break
+		}
+	}
+	if got := strings.Join(pages, ", "); got != "2003, 2001" && got != "2003, 2001, " {
+		t.Errorf("pages: %s", got)
+	}
+	if _, err := v.Lookup(t.Context(), polity.Lookup{Of: polity.LookupRuns, Filter: "waiting:signal"}, Live{}); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("nobody knows: %v", err)
+	}
+	steps := func(filter string) string {
+		var all []string
+		for _, s := range ask(t, v, polity.Lookup{Of: polity.LookupSteps, Filter: filter}).Steps {
+			all = append(all, fmt.Sprintf("%d#%s %s %s %s", numbers()[s.Run], s.Command, s.Status, s.Verdict, s.By))
+		}
+		return strings.Join(all, ", ")
+	}
+	for filter, want := range map[string]string{
+		"status:unknown":          "2002#lost unknown  , 2000#lost unknown done ada",
+		"open:yes":                "2002#lost unknown  ",
+		"verdict:done":            "2000#lost unknown done ada",
+		"command:lo*":             "2002#lost unknown  , 2000#lost unknown done ada",
+		"open:no to:mail.*":       "2000#lost unknown done ada",
+		"verdict!=done to:mail.*": "2002#lost unknown  ",
+	} {
+		if got := steps(filter); got != want {
+			t.Errorf("%q: %s", filter, got)
+		}
+	}
+	events := func(q polity.Lookup) string {
+		var all []string
+		q.Of = polity.LookupEvents
+		for _, e := range ask(t, v, q).Events {
+			all = append(all, fmt.Sprintf("%s %s %d %d", e.Kind, e.Name, numbers()[e.Run], e.Place))
+		}
+		return strings.Join(all, ", ")
+	}
+	for _, tt := range []struct {
+		q    polity.Lookup
+		want string
+	}{
+		{polity.Lookup{}, "topic orders.placed 2001 2, topic lights.out 0 1, signal paid 2003 0, signal paid 2002 0, signal paid 2000 0"},
+		{polity.Lookup{Filter: "kind:topic agent:clerk"}, "topic orders.placed 2001 2"},
+		{polity.Lookup{Filter: "name:paid id:bank-2"}, "signal paid 2002 0"},
+		{polity.Lookup{Filter: "at>-1h", Run: rootID(2000)}, "signal paid 2000 0"},
+	} {
+		if got := events(tt.q); got != tt.want {
+			t.Errorf("%+v: %s", tt.q, got)
+		}
+	}
+	texts := ask(t, v, polity.Lookup{Of: polity.LookupTexts, Filter: "giraffe part:event"}).Texts
+	if len(texts) != 1 || texts[0].Excerpt != "a giraffe" {
+		t.Errorf("%+v", texts)
+	}
+	if texts = ask(t, v, polity.Lookup{Of: polity.LookupTexts, Filter: "walrus part:signal"}).Texts; len(texts) != 1 || texts[0].Excerpt != "walrus" {
+		t.Errorf("%+v", texts)
 	}
 }
 
