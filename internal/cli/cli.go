@@ -37,6 +37,7 @@ type app struct {
 	signals chan os.Signal
 
 	state string
+	dsn   string                        // of the view; "" for a file
 	wrap  func(model.Model) model.Model // around every model; nil for none. The node is then this process's own
 	sync  choice
 	level choice
@@ -100,6 +101,8 @@ func (a *app) root() *cobra.Command {
 	flags.Var(&a.sync, "sync", "when a step is safe: once it is on the disk, or once the operating system has it")
 	a.level = choice{value: "warn", allowed: []string{"debug", "info", "warn", "error"}}
 	flags.Var(&a.level, "log-level", "what is logged to stderr")
+	flags.StringVar(&a.dsn, "view-dsn", os.Getenv("POLITY_VIEW_DSN"), "PostgreSQL database to keep the view in, as postgres://user@host/database (default $POLITY_VIEW_DSN, or a file in the state folder)")
+	flags.Lookup("view-dsn").DefValue = "" // which may have a password in it
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(a.newHelp())
 	root.AddCommand(

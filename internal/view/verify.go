@@ -20,11 +20,15 @@ import (
 var errEnough = errors.New("enough")
 
 // Verify compares a view with one that is made from the log up to the same commit, row by row. It may be followed meanwhile: it is looked at as it
-// is when this begins. What differs, or cannot be read, is in the answer and no error. It returns fault.NotFound if there is no view. It
+// is when this begins. What differs, or cannot be read, is in the answer and no error. It returns fault.NotFound if there is no view, and fault.Damaged if
+// it is the log that cannot be read. tell, if not nil, is told of the progress, from the calling goroutine. It
 // takes as long as making the view does, and as much room.
 func Verify(ctx context.Context, cfg Config, tell func(polity.Progress)) (found polity.ViewCheck, err error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if tell == nil {
+		tell = func(polity.Progress) {}
 	}
 	s, err := openStore(cfg)
 	if err != nil {
@@ -33,7 +37,7 @@ func Verify(ctx context.Context, cfg Config, tell func(polity.Progress)) (found 
 	defer func() { err = errors.Join(err, s.fault(s.close())) }()
 	c := comparison{cfg: cfg, tell: tell, found: polity.ViewCheck{Place: s.place()}}
 	err = c.compare(ctx, s)
-	if errors.Is(err, fault.Damaged) {
+	if errors.Is(err, errOther) {
 		c.damage("view", err.Error())
 		err = nil
 	}
@@ -261,6 +265,9 @@ func (c *cursor) differs(want *cursor, has, should bool) string {
 		return fmt.Sprintf("it has the columns %v, not %v", c.names, want.names)
 	}
 	have, by := c.line(), want.line()
+	if have[0] != by[0] {
+		return fmt.Sprintf("row %s: in its place is %s", key(want), key(c))
+	}
 	for i := range have {
 		if have[i] != by[i] {
 			return fmt.Sprintf("row %s: %s is %.80q, and by the log %.80q", key(want), c.names[i], have[i], by[i])
