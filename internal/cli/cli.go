@@ -110,6 +110,7 @@ func (a *app) root() *cobra.Command {
 		a.newRun(),
 		a.newRuns(),
 		a.newSearch(),
+		a.newEvents(),
 		a.newCosts(),
 		a.newAgents(),
 		a.newApprovals(),
