@@ -16,7 +16,8 @@ import (
 const benchViewHelp = `Measure the view: how fast it takes in what the log tells of many runs, how large it is, how long questions take, and what following the
 log costs a node under load.
 
-The runs are invented, with three steps each, and given to the view as a log would. The node's runs are real: five steps that do nothing, on two
+The runs are invented, with three steps each, and given to the view as a log would; with --view-dsn it lies in that PostgreSQL database, in a schema
+of its own, which is left there. The node's runs are real: five steps that do nothing, on two
 nodes in turns, one of which follows its log.`
 
 // benchView is what is printed as JSON.
@@ -42,6 +43,7 @@ func (a *app) newBenchView() *cobra.Command {
 		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
+		cfg.DSN = a.dsn
 		var out benchView
 		var err error
 		if out.View, err = bench.View(ctx, cfg); err != nil {

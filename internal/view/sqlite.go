@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"modernc.org/sqlite"
@@ -280,6 +281,9 @@ func (s *fileSession) put(text string, args ...any) error {
 	if err == nil {
 		_, err = stmt.Exec(args...)
 	}
+	// A goroutine that gives way is taken up again when no other is there to be, or once in a while: so the kernel's go before it, which are woken for
+	// some microseconds each. Else they would wait for the end of its slice of ten milliseconds.
+	runtime.Gosched()
 	return err
 }
 
@@ -288,10 +292,6 @@ func (s *fileSession) commit() error   { return s.put("COMMIT") }
 func (s *fileSession) rollback() error { return s.put("ROLLBACK") }
 
 func (s *fileSession) insert(table string, rows [][]any) error {
-	return s.insertInto(table, rows)
-}
-
-func (s *fileSession) insertInto(into string, rows [][]any) error {
 	for len(rows) > 0 {
 		n := 1
 		if len(rows) >= insertMax {
@@ -302,7 +302,7 @@ func (s *fileSession) insertInto(into string, rows [][]any) error {
 			s.args = append(s.args, r...)
 		}
 		one := "(?" + strings.Repeat(", ?", len(rows[0])-1) + ")"
-		if err := s.put("INSERT INTO "+into+" VALUES "+one+strings.Repeat(", "+one, n-1), s.args...); err != nil {
+		if err := s.put("INSERT OR FAIL INTO "+table+" VALUES "+one+strings.Repeat(", "+one, n-1), s.args...); err != nil {
 			return err
 		}
 		rows = rows[n:]
@@ -311,12 +311,13 @@ func (s *fileSession) insertInto(into string, rows [][]any) error {
 }
 
 func (s *fileSession) insertTexts(texts []textRow) error {
-	rows, words := make([][]any, len(texts)), make([][]any, len(texts))
+	rows := make([][]any, len(texts))
 	for i := range texts {
-		rows[i], words[i] = texts[i].columns(), []any{texts[i].num, texts[i].text}
+		rows[i] = texts[i].columns()
+		// A statement for each: with more in one, the index of words writes all that it has gathered after each statement.
+		if err := s.put("INSERT INTO words (rowid, text) VALUES (?, ?)", texts[i].num, texts[i].text); err != nil {
+			return err
+		}
 	}
-	if err := s.insert("texts", rows); err != nil {
-		return err
-	}
-	return s.insertInto("words (rowid, text)", words)
+	return s.insert("texts", rows)
 }

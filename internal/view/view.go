@@ -25,13 +25,18 @@ import (
 )
 
 const (
-	batchMax   = 5000                   // facts in one transaction
-	pace       = 200 * time.Millisecond // between two transactions while nobody waits
-	yieldShare = 3                      // while nobody waits it rests for so many times as long as it worked
-	yieldMax   = 2 * time.Second
-	retryFirst = 100 * time.Millisecond // before the log is read again after something went wrong
-	retryMax   = 10 * time.Second
-	answerMax  = 30 * time.Second // one question
+	batchMax = 10_000      // facts in one transaction
+	pace     = time.Second // between two transactions while nobody waits
+	// While nobody waits and the kernel is at work, the view rests for so many times as long as it worked: it falls behind. Once it is behind by lagSoft
+	// it takes up to half of a core.
+	yieldShare  = 12
+	yieldMax    = 10 * time.Second
+	lagSoft     = time.Minute
+	calm        = 50 * time.Millisecond // with fewer than calmCommits in this time the kernel has little to do
+	calmCommits = 5
+	retryFirst  = 100 * time.Millisecond // before the log is read again after something went wrong
+	retryMax    = 10 * time.Second
+	answerMax   = 30 * time.Second // one question
 )
 
 // Log is what a view is made from. *run.Partition is one.
@@ -314,7 +319,7 @@ func (v *View) follow(ctx context.Context) error {
 		}
 		v.move(w.at)
 		v.goesOn()
-		v.yield(ctx, time.Since(w.first))
+		v.yield(ctx, time.Since(w.first), c.At)
 		return nil
 	})
 }
@@ -331,25 +336,35 @@ func (v *View) ours(ctx context.Context, at position) error {
 	return err
 }
 
-// yield leaves the machine to the runs for a while, in proportion to the time that was worked, unless somebody waits for the view.
-func (v *View) yield(ctx context.Context, worked time.Duration) {
-	v.mu.Lock()
-	waits := v.wanted > v.at.seq
-	v.mu.Unlock()
-	if !waits {
-		v.sleep(ctx, min(yieldShare*worked, yieldMax))
+// yield leaves the machine to the runs for a while, in proportion to the time that was worked: until somebody waits for the view, or the kernel has
+// little to do. The further the view is behind, the shorter it is.
+func (v *View) yield(ctx context.Context, worked time.Duration, told time.Time) {
+	share := time.Duration(yieldShare)
+	if time.Since(told) > lagSoft {
+		share = 1
+	}
+	for left := min(share*worked, yieldMax); left > 0 && ctx.Err() == nil; left -= calm {
+		tip := v.cfg.Log.Tip()
+		if v.isWanted(tip) {
+			return
+		}
+		if hurried := v.sleep(ctx, min(left, calm)); !hurried && v.cfg.Log.Tip()-tip < calmCommits {
+			return
+		}
 	}
 }
 
-// sleep waits, until somebody is in a hurry.
-func (v *View) sleep(ctx context.Context, d time.Duration) {
+// sleep waits. It says whether it ended because somebody is in a hurry.
+func (v *View) sleep(ctx context.Context, d time.Duration) (hurry bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-v.hurry:
+		return true
 	case <-ctx.Done():
 	}
+	return false
 }
 
 // rest waits a little at the end of the log, unless somebody waits for what it tells or nothing was written for a while. It says whether there is more

@@ -19,11 +19,11 @@ func words(text string) []string {
 			b.Reset()
 		}
 	}
-	for _, r := range decomposed(text) {
+	for _, r := range text {
 		switch {
-		case unicode.Is(unicode.Mn, r): // a mark belongs to the letter before it
+		case r >= '\u0300' && r <= '\u0331': // a mark belongs to the letter before it
 		case unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.Is(unicode.Co, r):
-			if r = unicode.ToLower(r); b.Len()+utf8.RuneLen(r) <= wordMax {
+			if r = unicode.ToLower(bare(r)); b.Len()+utf8.RuneLen(r) <= wordMax {
 				b.WriteRune(r)
 			}
 		default:
@@ -34,12 +34,17 @@ func words(text string) []string {
 	return list
 }
 
-// decomposed has marks as characters of their own.
-func decomposed(text string) string {
-	for i := range len(text) {
-		if text[i] >= utf8.RuneSelf {
-			return norm.NFD.String(text)
-		}
+// bare is a Latin letter without its marks, and any other as it is.
+func bare(r rune) rune {
+	switch {
+	case r < utf8.RuneSelf:
+		return r
+	case r == 'ς': // the same letter at the end of a word
+		return 'σ'
 	}
-	return text
+	letter, _ := utf8.DecodeRuneInString(norm.NFD.String(string(r)))
+	if unicode.Is(unicode.Latin, letter) {
+		return letter
+	}
+	return r
 }
