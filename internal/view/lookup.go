@@ -172,16 +172,22 @@ func (o *question) rare(ctx context.Context) (string, error) {
 		return "", nil // the indexes are of roots; PostgreSQL can know it
 	}
 	for _, t := range o.f.Terms {
-		key := sorts[t.Field]
-		if t.Negated || t.Op != filter.Above && t.Op != filter.AtLeast || key == "" || key == "opened" || t.Values[0].Number <= 0 {
+		if !ofEnded(t) {
 			continue
 		}
+		key := sorts[t.Field]
 		many, err := o.many(ctx, "SELECT 1 FROM runs WHERE depth = 0 AND ended IS NOT NULL AND "+key+" "+string(t.Op)+" ?", []any{t.Values[0].Number})
 		if err != nil || !many {
 			return "runs_" + key, err
 		}
 	}
 	return "", nil
+}
+
+// ofEnded says whether a term can only hold of runs that have ended: more than nothing of what it asks for is known then.
+func ofEnded(t filter.Term) bool {
+	key := sorts[t.Field]
+	return !t.Negated && (t.Op == filter.Above || t.Op == filter.AtLeast) && key != "" && key != "opened" && t.Values[0].Number > 0
 }
 
 // --- pages
@@ -290,8 +296,8 @@ func (o *question) runsQuery(ctx context.Context, more ...string) (text string, 
 	if strings.HasPrefix(sort, "-") {
 		order, than = "DESC", "<"
 	}
-	if key != "r.opened" {
-		w.add("r.ended IS NOT NULL") // one that goes on has no place in that order yet
+	if key != "r.opened" || slices.ContainsFunc(o.f.Terms, ofEnded) {
+		w.add("r.ended IS NOT NULL") // one that goes on has no place in that order yet; and the indexes are of these
 	}
 	if o.after != nil {
 		w.add("("+key+", r.num) "+than+" (?, ?)", o.after...)
@@ -303,7 +309,6 @@ func (o *question) runsQuery(ctx context.Context, more ...string) (text string, 
 	}
 	if rare != "" && "r."+strings.TrimPrefix(rare, "runs_") != key {
 		from += o.v.store.words().index + rare
-		w.add("r.ended IS NOT NULL") // as more than nothing of it can only be known then
 	}
 	return runSelect + key + from + " WHERE " + w.String() + " ORDER BY " + key + " " + order + ", r.num " + order + " LIMIT ?", w.args, nil
 }
