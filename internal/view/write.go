@@ -40,6 +40,7 @@ type writer struct {
 	steps       []*stepRow
 	texts       []textRow
 	told        []toldRow
+	gone        []int64 // roots that were deleted
 	used        map[usedKey]*used
 	ended       map[endedKey]*used
 }
@@ -153,6 +154,8 @@ func (w *writer) fact(f *run.Fact) error {
 		return w.opened(f)
 	case "published":
 		return w.published(f)
+	case "deleted":
+		return w.deleted(f)
 	case "began", "result", "finished", "reconciled", "signalled", "paused", "resumed", "cancel":
 	default:
 		return nil
@@ -249,6 +252,16 @@ func (w *writer) opened(f *run.Fact) error {
 	return w.text(r, "", partInput, f)
 }
 
+// deleted takes a root run and everything below it out of all lists. What they used, and how they ended, stays in the sums.
+func (w *writer) deleted(f *run.Fact) error {
+	r, err := w.run(f.Run)
+	if r == nil || err != nil {
+		return err
+	}
+	w.gone = append(w.gone, r.root)
+	return nil
+}
+
 func (w *writer) newRun(f *run.Fact) (*runRow, error) {
 	w.at.runs++
 	r := &runRow{num: w.at.runs, id: f.Run, agent: f.Agent, team: f.Agent, opened: f.At, digest: f.Release}
@@ -295,7 +308,7 @@ func (w *writer) result(r *runRow, f *run.Fact) error {
 		s = w.newStep(r, f)
 	}
 	w.changeStep(s)
-	s.ended, s.usage, s.fault, s.asked = f.At, f.Usage, f.Fault, f.Asked
+	s.ended, s.usage, s.fault, s.asked = f.At, f.Usage, f.Kept(), f.Asked
 	switch {
 	case f.Fault == nil && f.Effect == nil && f.DataSize() == 0:
 		s.verb, s.status = polity.DoSleep.String(), stepDone // of all that is no effect only a sleep ends well and without a result
@@ -363,6 +376,9 @@ func (w *writer) decision(f *run.Fact) (string, error) {
 	if json.Unmarshal(data, &d) != nil {
 		return "", nil // a person who was asked something else
 	}
+	if f.Sealed {
+		d = polity.Decision{Approve: d.Approve}
+	}
 	text, err := json.Marshal(d)
 	return string(text), err
 }
@@ -386,7 +402,7 @@ func (w *writer) count(r *runRow, s *stepRow) {
 func dayOf(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
 
 func (w *writer) finished(r *runRow, f *run.Fact) error {
-	r.ended, r.usage, r.fault, r.paused, r.stopping = f.At, f.Usage, f.Fault, time.Time{}, time.Time{}
+	r.ended, r.usage, r.fault, r.paused, r.stopping = f.At, f.Usage, f.Kept(), time.Time{}, time.Time{}
 	if err := r.status.UnmarshalText([]byte(f.Status)); err != nil {
 		return err
 	}
@@ -404,8 +420,11 @@ func (w *writer) finished(r *runRow, f *run.Fact) error {
 	return w.text(r, "", partOutput, f)
 }
 
-// text adds what can be searched in a fact.
+// text adds what can be searched in a fact. What is enciphered with a person's key cannot: its words would stay when the key is destroyed.
 func (w *writer) text(r *runRow, step string, part int, f *run.Fact) error {
+	if f.Sealed {
+		return nil
+	}
 	data, err := w.data(f)
 	if err != nil {
 		return err
@@ -422,6 +441,9 @@ func (w *writer) text(r *runRow, step string, part int, f *run.Fact) error {
 // data reads a fact's payload. One that is gone is no reason to stop: the run and what it used are told of all the same.
 func (w *writer) data(f *run.Fact) ([]byte, error) {
 	data, err := w.cfg.Log.Data(f)
+	if errors.Is(err, fault.Erased) {
+		return nil, nil
+	}
 	if errors.Is(err, fault.NotFound) || errors.Is(err, fault.Damaged) {
 		w.cfg.Logger.Warn("a text cannot be searched", "run", f.Run, "commit", f.Commit, "error", err)
 		return nil, nil
@@ -546,18 +568,37 @@ func (w *writer) reset() {
 	clear(w.doubts)
 	clear(w.used)
 	clear(w.ended)
-	w.newReleases, w.runs, w.steps, w.texts, w.told = w.newReleases[:0], w.runs[:0], w.steps[:0], w.texts[:0], w.told[:0]
+	if len(w.gone) > 0 { // a run of them may still be known
+		clear(w.known)
+		clear(w.open)
+	}
+	w.newReleases, w.runs, w.steps, w.texts, w.told, w.gone = w.newReleases[:0], w.runs[:0], w.steps[:0], w.texts[:0], w.told[:0], w.gone[:0]
 	w.facts, w.flushed = 0, time.Now()
 }
 
 func (w *writer) rows() error {
-	for _, write := range []func() error{w.putReleases, w.putRuns, w.putSteps, w.putTold, func() error { return w.s.insertTexts(w.texts) }, w.putUsed, w.putEnded} {
+	puts := []func() error{
+		w.putReleases, w.putRuns, w.putSteps, w.putTold, func() error { return w.s.insertTexts(w.texts) }, w.putUsed, w.putEnded, w.dropGone,
+	}
+	for _, write := range puts {
 		if err := write(); err != nil {
 			return err
 		}
 	}
 	return w.s.put("UPDATE position SET seq = ?, head = ?, at = ?, runs = ?, steps = ?, texts = ?, told = ?",
 		int64(w.at.seq), w.at.head, w.at.at.UnixNano(), w.at.runs, w.at.steps, w.at.texts, w.at.told)
+}
+
+// dropGone removes the rows of what was deleted, which has no texts, being enciphered. It comes last: some rows may have been put in the same transaction.
+func (w *writer) dropGone() error {
+	for _, root := range w.gone {
+		for _, from := range []string{"steps WHERE root = ?", "told WHERE root = ?", "runs WHERE root = ? AND depth > 0", "runs WHERE num = ?"} {
+			if err := w.s.put("DELETE FROM "+from, root); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (w *writer) putReleases() error {
