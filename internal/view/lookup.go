@@ -184,6 +184,27 @@ func (o *question) rare(ctx context.Context) (string, error) {
 	return "", nil
 }
 
+// inOrder returns the index that has runs in the order that is asked for, if the only term fits so many that some are found soon by going through them
+// all, or "". The database would gather and sort what fits.
+func (o *question) inOrder(ctx context.Context, key string) (string, error) {
+	if key == "opened" || o.q.All || o.v.store.words().index == "" || len(o.f.Terms) != 1 {
+		return "", nil
+	}
+	t := o.f.Terms[0]
+	if t.Negated || t.Op != filter.Is || t.Field != "agent" && t.Field != "status" {
+		return "", nil
+	}
+	w, err := o.where(ctx, "", "")
+	if err != nil {
+		return "", err
+	}
+	many, err := o.many(ctx, "SELECT 1 FROM runs r WHERE r.depth = 0 AND "+w.String(), w.args)
+	if !many {
+		return "", err
+	}
+	return "runs_" + key, err
+}
+
 // ofEnded says whether a term can only hold of runs that have ended: more than nothing of what it asks for is known then.
 func ofEnded(t filter.Term) bool {
 	key := sorts[t.Field]
@@ -309,6 +330,10 @@ func (o *question) runsQuery(ctx context.Context, more ...string) (text string, 
 	}
 	if rare != "" && "r."+strings.TrimPrefix(rare, "runs_") != key {
 		from += o.v.store.words().index + rare
+	} else if index, err := o.inOrder(ctx, strings.TrimPrefix(key, "r.")); err != nil {
+		return "", nil, err
+	} else if index != "" {
+		from += o.v.store.words().index + index
 	}
 	return runSelect + key + from + " WHERE " + w.String() + " ORDER BY " + key + " " + order + ", r.num " + order + " LIMIT ?", w.args, nil
 }

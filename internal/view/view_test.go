@@ -243,7 +243,7 @@ func office(t testing.TB, p *run.Partition) {
 	must(p.Resume(ctx, rootID(2002)))
 	deliver := func(place uint64, topic, id string) {
 		taken := make(chan error, 1)
-		if !p.Deliver(place, topic, id, json.RawMessage(`{"what":"a giraffe"}`), func(err error) { taken <- err }) {
+		if !p.Deliver(place, topic, id, "", json.RawMessage(`{"what":"a giraffe"}`), func(err error) { taken <- err }) {
 			t.Fatal("the partition has ended")
 		}
 		must(<-taken)
