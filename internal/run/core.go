@@ -76,7 +76,6 @@ type core struct {
 	halted map[polity.RunID]*tree // those that are stopped
 	waits  waits
 	talks  map[conversation][]*tree // that have not ended, in the order of opening
-	laden  uint64                   // the last commit before which there was something that no checkpoint tells of
 
 	seq      uint64    // of the last acknowledged commit
 	head     hash      // its hash
@@ -111,7 +110,8 @@ type core struct {
 	hand    int      // of makeRoom
 	// awakeMax is how many runs are in memory while a log is folded; foldAwakeMax but for tests.
 	awakeMax int
-	skips    map[*tree]uint64
+	halting  []*tree          // that a checkpoint says are stopped
+	skips    map[*tree]uint64 // up to which commit a checkpoint told of a tree, while the log behind it is folded
 
 	// decided is told each command as it is decided: for tests of determinism.
 	decided func(r polity.RunID, c *polity.Command)
@@ -140,6 +140,8 @@ type tree struct {
 	from       string
 	ended      []func(polity.Outcome, error) // who waits for the end
 	watch      []*watcher
+
+	waits []*wait // what it waits for of signals and topics, while it sleeps too
 
 	trail     *trail        // what is in no segment yet; nil for nothing
 	place     place         // of the last segment
@@ -175,6 +177,7 @@ type run struct {
 	state    any
 	pending  []*pending
 	names    []string // keys of all commands so far
+	box      *mailbox // nil before it was told anything
 	ledger   *ledger
 	usage    polity.Usage
 	opened   time.Time
@@ -209,6 +212,7 @@ type pending struct {
 	child   *run
 	since   time.Time // when it was decided
 	due     time.Time // of a sleep or a wait; zero for never
+	wait    *wait     // of an await
 	work    Work
 	lost    *fault.Error // asking: what is its result if its destination does not know
 	routed  bool
@@ -238,6 +242,7 @@ type pack struct {
 	answers []func(error)
 	notices []notice
 	trees   []*tree // that it tells of
+	gone    []*wait // that are waited for no longer once it is acknowledged
 }
 
 type notice struct {
@@ -322,7 +327,10 @@ func (c *core) settle() {
 		c.pay()
 		c.todo = append(c.todo[:0], c.todo[n:]...)
 		if c.gather == nil {
-			return
+			if len(c.todo) == 0 {
+				return
+			}
+			continue // a run that was woken to be paid has something to do
 		}
 		g := c.gather
 		if c.flight != nil {
@@ -412,7 +420,9 @@ func (p *pack) reset() {
 	clear(p.answers)
 	clear(p.notices)
 	clear(p.trees)
-	p.starts, p.stops, p.answers, p.notices, p.trees = p.starts[:0], p.stops[:0], p.answers[:0], p.notices[:0], p.trees[:0]
+	clear(p.gone)
+	p.starts, p.stops, p.answers, p.notices = p.starts[:0], p.stops[:0], p.answers[:0], p.notices[:0]
+	p.trees, p.gone = p.trees[:0], p.gone[:0]
 }
 
 // inDoubt tells that the append with the token was refused, or that nothing was heard of it in time. Only

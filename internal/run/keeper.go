@@ -127,6 +127,13 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 	}
 	k.oldest = max(oldest, 1)
 	p.keeper, p.core.spool = k, partitionSpool{k.spool, p}
+	if id := p.core.repaired(); id != "" {
+		p.cfg.Log.Warn("a checkpoint is not used: a run that was stopped goes on, and what it missed only the log tells; the start takes longer", "run", id)
+		p.cfg.Whole, p.keeper = true, nil
+		p.core.abandon()
+		p.begin(p.core.epoch)
+		return errors.Join(k.spool.close(), p.keep(ctx, last))
+	}
 	return nil
 }
 
@@ -204,9 +211,9 @@ func (p *Partition) tend() {
 			k.writing.alone = true
 		}
 		p.nudge()
-	case k.logged >= max(checkpointEvery, k.size) && p.core.plain():
+	case k.logged >= max(checkpointEvery, k.size):
 		p.startCheckpoint()
-	case k.wasteful() && p.core.plain():
+	case k.wasteful():
 		if k.spool.begin() == nil {
 			k.sweeping, k.swept = true, 0
 			p.nudge()
@@ -258,11 +265,6 @@ func (p *Partition) feed() {
 		return // the writer wakes the loop
 	}
 	piece, err := w.capture.more(nil, captureStep)
-	if !p.core.plain() { // since it was begun
-		close(w.pieces)
-		w.capture = nil
-		return
-	}
 	if err == nil && w.capture.done() {
 		piece = w.capture.end(piece)
 		err = p.keeper.spool.flush()
@@ -356,7 +358,7 @@ func (p *Partition) last() error {
 		<-w.ended
 		k.wrote(w, p.cfg.Log)
 	}
-	if p.Err() == nil && p.core.seq > 0 && k.logged >= max(checkpointClose, k.size/8) && p.core.plain() {
+	if p.Err() == nil && p.core.seq > 0 && k.logged >= max(checkpointClose, k.size/8) {
 		p.startCheckpoint()
 		w := k.writing
 		for w.capture != nil {

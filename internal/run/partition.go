@@ -164,8 +164,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 		return nil, fault.Internal.New("run: open: %w", err)
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.core = newCore(p, cfg.Catalog, epoch)
-	p.core.parks = cfg.Park
+	p.begin(epoch)
 	if err := p.seize(ctx, epoch); err != nil {
 		p.cancel()
 		if p.keeper != nil {
@@ -187,6 +186,12 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 		go p.keepAnchor()
 	}
 	return p, nil
+}
+
+// begin makes a core that knows nothing.
+func (p *Partition) begin(epoch [8]byte) {
+	p.core = newCore(p, p.cfg.Catalog, epoch)
+	p.core.parks = p.cfg.Park
 }
 
 // seize makes the log this owner's, and folds it.

@@ -20,7 +20,7 @@ func (p *Partition) Admit(ctx context.Context, topic, id string, data json.RawMe
 		return false, err
 	}
 	return ask(ctx, p, func(c *core, reply func(bool, error)) {
-		before, err := c.waits.events.before(e.topicID(), e.hash())
+		before, err := c.waits.events.before(e.topicID(), e.hash(), eventIDsMax)
 		if err != nil {
 			err = fault.Conflict.New("run: event on %s: %w", topic, err)
 		}

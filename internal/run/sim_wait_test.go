@@ -361,9 +361,13 @@ func (w *waiting) checkEvents() {
 	if err := foldLog(c, w.log); err != nil {
 		w.fail("%v", err)
 	}
-	if n := len(c.waits.byKey) + len(c.waits.topics) + len(c.waits.signals) + len(c.talks); n > 0 {
-		w.fail("all runs have ended, and %d waits, %d topics, %d mailboxes and %d conversations are left",
-			len(c.waits.byKey), len(c.waits.topics), len(c.waits.signals), len(c.talks))
+	left := 0
+	for _, t := range c.roots {
+		left += len(t.waits)
+	}
+	if n := left + len(c.waits.topics) + len(c.waits.wild) + len(c.talks); n > 0 {
+		w.fail("all runs have ended, and %d waits, %d topics, %d patterns and %d conversations are left",
+			left, len(c.waits.topics), len(c.waits.wild), len(c.talks))
 	}
 }
 

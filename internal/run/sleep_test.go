@@ -94,7 +94,7 @@ func (w *world) sleepOrWake() {
 
 // putToSleep puts a tree to sleep that only waits, however short.
 func (w *world) putToSleep(c *core, t *tree) {
-	if t.root == nil || t.last > c.seq || t.held() || t.queued {
+	if t.root == nil || t.last > c.seq || t.held() {
 		return
 	}
 	due, _, ok := t.root.idle(c.downtime)
@@ -141,7 +141,7 @@ func describe(r *run) string {
 
 // checkpoint writes a checkpoint in pieces. Between them the world goes on; what becomes of its owner then becomes of it.
 func (w *world) checkpoint(c *core) {
-	if c.seq == 0 || w.writing || !c.plain() {
+	if c.seq == 0 || w.writing {
 		return
 	}
 	w.writing = true
@@ -158,9 +158,6 @@ func (w *world) checkpoint(c *core) {
 		if c.dead != nil {
 			return
 		}
-	}
-	if !c.plain() {
-		return
 	}
 	b = k.end(b)
 	sum := sha256.Sum256(b)
