@@ -292,7 +292,11 @@ func (w *world) checkpoint(c *core) {
 		if b, err = k.more(b, 1+w.rng.IntN(3)); err != nil {
 			return // the spool is full
 		}
-		for range w.rng.IntN(4) {
+		steps := w.rng.IntN(4)
+		if w.rng.IntN(3) == 0 {
+			steps = w.rng.IntN(60)
+		}
+		for range steps {
 			w.step()
 		}
 		if c.dead != nil {
