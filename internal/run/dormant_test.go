@@ -255,27 +255,13 @@ func cold(t *testing.T, cfg Config, l memLog) (state string, folded int, said st
 	if err := p.fold(t.Context(), uint64(len(l)), anchor{}); err != nil {
 		t.Fatal(err)
 	}
-	var b strings.Builder
-	for _, tr := range p.core.roots {
-		p.core.wake(tr)
-		fmt.Fprintf(&b, "fork of %s: %v, simulates %t, log %v\n", tr.origin, tr.summary.Fork, tr.simulates, tr.log)
-		fmt.Fprintf(&b, "%s %s first %d last %d, of %s %x\n", tr.id, tr.summary.Status, tr.first, tr.last, tr.summary.Agent, tr.request)
-		fmt.Fprintf(&b, "opened %s ended %s\n", tr.summary.Opened, tr.summary.Ended)
-		switch {
-		case tr.root != nil:
-			b.WriteString(describe(tr.root))
-		case tr.stopped != nil:
-			fmt.Fprintln(&b, tr.stopped)
-		default:
-			fmt.Fprintf(&b, "used %+v\n", tr.summary.Usage)
-		}
-	}
+	state = portrait(p.core)
 	if p.keeper != nil {
 		if err := p.keeper.spool.close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return b.String(), folded, text.String()
+	return state, folded, text.String()
 }
 
 // folder is what the files of a folder hold.

@@ -103,7 +103,7 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 	}
 	for _, seq := range all {
 		if len(k.kept) == 0 {
-			cp, err := p.recall(ctx, k.path(seq), last)
+			cp, err := p.recall(ctx, k.path(seq), seq, last)
 			if errors.Is(err, fault.Cancelled) {
 				return err
 			}
@@ -137,8 +137,8 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 	return nil
 }
 
-// recall reads a checkpoint, and holds it against the log.
-func (p *Partition) recall(ctx context.Context, path string, last uint64) (*checkpoint, error) {
+// recall reads the checkpoint of a commit, and holds it against the log.
+func (p *Partition) recall(ctx context.Context, path string, seq, last uint64) (*checkpoint, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fault.Unavailable.New("run: checkpoint: %w", err)
@@ -146,6 +146,9 @@ func (p *Partition) recall(ctx context.Context, path string, last uint64) (*chec
 	cp, err := readCheckpoint(f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
+	}
+	if cp.seq != seq {
+		return nil, fault.Damaged.New("run: checkpoint: it is of commit %d, and its name says %d", cp.seq, seq)
 	}
 	if cp.seq > last {
 		return nil, fault.Damaged.New("run: checkpoint: it is of commit %d, and the log ends with commit %d", cp.seq, last)
