@@ -202,26 +202,22 @@ const (
 	readBatch  = 4096      // messages that are asked for at once
 	readBytes  = 512 << 10 // likewise; the last message may go beyond. While it is read, no append is written, so it is little
 	readPieces = 4         // batches that wait for a slow reader
+	readTries  = 6         // of one batch, of requestMax each
 )
 
 // Read gives each message from position from up to and including to, in order, to each, which stops the
 // reading by returning an error. A message that is missing in between is fault.Damaged. What is under way is asked for in batches, so it is bounded however slow each is, and
-// nothing can be dropped.
+// nothing can be dropped. It returns fault.Unavailable if the store does not answer in half a minute.
 func (l *Log) Read(ctx context.Context, from, to uint64, each func(Entry) error) error {
 	if from > to {
 		return nil
-	}
-	inbox := l.b.nc.NewInbox()
-	sub, err := l.b.nc.SubscribeSync(inbox)
-	if err != nil {
-		return fault.Unavailable.New("bus: read %s: %w", l.name, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	batches := make(chan batch, readPieces)
 	go func() {
 		defer close(batches)
 		for next := from; next <= to; {
-			b := l.batch(ctx, sub, next, to)
+			b := l.batch(ctx, next, to)
 			next += uint64(len(b.list))
 			select {
 			case batches <- b:
@@ -237,7 +233,6 @@ func (l *Log) Read(ctx context.Context, from, to uint64, each func(Entry) error)
 		cancel()
 		for range batches { // until the goroutine has ended
 		}
-		_ = sub.Unsubscribe() // nothing is lost if it is not heard
 	}()
 	for b := range batches {
 		for _, e := range b.list {
@@ -261,9 +256,26 @@ type batch struct {
 	err  error
 }
 
-// batch asks for messages from a position on, and returns those that come up to the end of the batch. They come without headers, which would cost more than they do: that none
+// batch asks for messages from a position on, and asks again if they do not come, as when the disk is busy with other things.
+func (l *Log) batch(ctx context.Context, next, to uint64) (b batch) {
+	for range readTries {
+		sub, err := l.b.nc.SubscribeSync(l.b.nc.NewInbox()) // what comes too late goes nowhere
+		if err != nil {
+			return batch{err: fault.Unavailable.New("bus: read %s: %w", l.name, err)}
+		}
+		b = l.ask(ctx, sub, next, to)
+		_ = sub.Unsubscribe() // nothing is lost if it is not heard
+		if !errors.Is(b.err, fault.Timeout) {
+			return b
+		}
+	}
+	b.err = fault.Unavailable.New("bus: read %s: %d times: %w", l.name, readTries, b.err)
+	return b
+}
+
+// ask asks for messages once, and returns those that come up to the end of the batch. They come without headers, which would cost more than they do: that none
 // is missing their number tells, with the position of the last one.
-func (l *Log) batch(ctx context.Context, sub *nats.Subscription, next, to uint64) (b batch) {
+func (l *Log) ask(ctx context.Context, sub *nats.Subscription, next, to uint64) (b batch) {
 	query := fmt.Sprintf(`{"seq":%d,"batch":%d,"max_bytes":%d,"no_hdr":true}`, next, min(to-next+1, readBatch), readBytes)
 	if err := l.b.nc.PublishRequest("$JS."+domain+".API.DIRECT.GET.LOG_"+l.name, sub.Subject, []byte(query)); err != nil {
 		return batch{err: fault.Unavailable.New("bus: read %s: %w", l.name, err)}
@@ -275,8 +287,10 @@ func (l *Log) batch(ctx context.Context, sub *nats.Subscription, next, to uint64
 		switch {
 		case ctx.Err() != nil:
 			return batch{err: fault.Cancelled.New("bus: read %s: %w", l.name, ctx.Err())}
+		case errors.Is(err, context.DeadlineExceeded):
+			return batch{err: fault.Timeout.New("message %d did not come within %s", next+uint64(len(b.list)), requestMax)}
 		case err != nil:
-			return batch{err: fault.Damaged.New("bus: read %s: message %d did not come within %s: %w", l.name, next+uint64(len(b.list)), requestMax, err)}
+			return batch{err: fault.Unavailable.New("bus: read %s: message %d: %w", l.name, next+uint64(len(b.list)), err)}
 		case m.Header == nil:
 			b.list = append(b.list, Entry{next + uint64(len(b.list)), m.Data})
 			continue

@@ -458,9 +458,8 @@ func (c *core) waiting(r *run, list []polity.Waiting) []polity.Waiting {
 	return list
 }
 
-// waitingAsleep is what a sleeping tree waits for.
+// waitingAsleep is what a sleeping tree waits for: of times only the next one, and only if that is all.
 func (t *tree) waitingAsleep() (list []polity.Waiting) {
-	timed := t.due == 0 || t.undone
 	for _, w := range t.waits {
 		if !w.open() || len(list) == polity.WaitingMax {
 			continue
@@ -470,10 +469,10 @@ func (t *tree) waitingAsleep() (list []polity.Waiting) {
 			one.Until = timeAt(w.due)
 		}
 		list = append(list, one)
-		timed = timed || w.due == t.due
 	}
-	if !timed && len(list) < polity.WaitingMax {
-		list = append(list, polity.Waiting{Run: t.id, For: "time", Since: t.summary.Opened, Until: timeAt(t.due)})
+	if len(list) == 0 && t.due != 0 && !t.undone {
+		return []polity.Waiting{{Run: t.id, For: "time", Since: t.summary.Opened, Until: timeAt(t.due)}}
 	}
+	slices.SortStableFunc(list, func(a, b polity.Waiting) int { return a.Since.Compare(b.Since) })
 	return list
 }

@@ -25,7 +25,7 @@ const (
 	checkpointPrefix = "checkpoint-"
 	checkpointsKept  = 2
 
-	checkpointEvery = 32 << 20 // bytes of log between two checkpoints, or as many as the last one had if that is more
+	checkpointEvery = 32 << 20 // bytes of log between two checkpoints: see Config.CheckpointEvery
 	checkpointClose = 1 << 20  // bytes of log for which one is written at the end, or an eighth of the last one
 	captureStep     = 1000     // trees that are told of between two turns of the loop
 	capturePieces   = 4        // pieces that wait to be written
@@ -214,7 +214,7 @@ func (p *Partition) tend() {
 			k.writing.alone = true
 		}
 		p.nudge()
-	case k.logged >= max(checkpointEvery, k.size):
+	case k.logged >= p.every(k):
 		p.startCheckpoint()
 	case k.wasteful():
 		if k.spool.begin() == nil {
@@ -222,6 +222,14 @@ func (p *Partition) tend() {
 			p.nudge()
 		}
 	}
+}
+
+// every is how many bytes of log there are before the next checkpoint.
+func (p *Partition) every(k *keeper) uint64 {
+	if p.cfg.CheckpointEvery > 0 {
+		return p.cfg.CheckpointEvery
+	}
+	return max(checkpointEvery, k.size)
 }
 
 // wasteful says that the spool is worth being written anew.

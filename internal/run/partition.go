@@ -69,6 +69,8 @@ type Config struct {
 	// Dormant is the folder for what waiting runs leave there, and for checkpoints; "" keeps all runs in memory, and folds the whole log at each start.
 	// Everything in it can be removed while nobody serves the log.
 	Dormant string
+	// CheckpointEvery is how many bytes of log there are between two checkpoints; default 32 MiB, or as many as the last one had if that is more.
+	CheckpointEvery uint64
 	// Whole folds the whole log though there is a checkpoint.
 	Whole bool
 	// Park leaves unfinished runs that are found in the log alone until they are opened again.
