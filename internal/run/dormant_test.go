@@ -585,11 +585,16 @@ func TestAlarmsHoldNoRuns(t *testing.T) {
 }
 
 func FuzzCheckpoint(f *testing.F) {
-	m := newMemory(f, napCatalog)
+	catalog := waiters()
+	for name, d := range napCatalog.deciders {
+		catalog.deciders[name] = d
+	}
+	m := newMemory(f, catalog)
 	m.core.spool = &simSpool{}
-	for i, agent := range []string{"five", "napper", "parent"} {
+	for i, agent := range []string{"five", "napper", "parent", "order", "go", "match"} {
 		m.begin(i, agent, polity.Bounds{})
 	}
+	m.core.publish(&event{name: "orders.x", id: "1", data: json.RawMessage(`{"n":1}`)}, func(error) {})
 	m.core.settle()
 	m.acknowledge()
 	k, b := m.core.newCapture(1)
@@ -607,7 +612,7 @@ func FuzzCheckpoint(f *testing.F) {
 			}
 			return
 		}
-		c := newCore(m, napCatalog, [8]byte{})
+		c := newCore(m, catalog, [8]byte{})
 		c.spool = &simSpool{}
 		c.restore(p)
 		again, b := c.newCapture(p.oldest)
