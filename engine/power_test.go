@@ -31,7 +31,7 @@ var (
 
 const (
 	powerWriters = 8
-	powerImage   = "8G" // of which next to nothing is used: topics want room for what they may hold
+	powerImage   = "8G"                 // of which next to nothing is used: topics want room for what they may hold
 	powerState   = "POLITY_POWER_STATE" // set for the process that loses its power
 	powerSync    = "POLITY_POWER_SYNC"
 	powerWaits   = "POLITY_POWER_WAITS" // its runs wait, and it writes a checkpoint every few commits
