@@ -168,7 +168,7 @@ func (l *Log) Get(ctx context.Context, seq uint64) (Entry, error) {
 }
 
 func (l *Log) get(ctx context.Context, query string) (Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestMax)
+	ctx, cancel := context.WithTimeout(ctx, readTries*requestMax) // a busy disk may take so long
 	defer cancel()
 	m, err := l.b.nc.RequestWithContext(ctx, "$JS."+domain+".API.STREAM.MSG.GET.LOG_"+l.name, []byte(query))
 	if err != nil {

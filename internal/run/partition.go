@@ -279,7 +279,9 @@ func (p *Partition) fold(ctx context.Context, last uint64, known anchor) error {
 	var f frame
 	sound := p.core.seq // up to a checkpoint
 	if known.seq > 0 && known.seq <= sound {
-		if err := p.holds(ctx, known.seq, known.head); err != nil {
+		if err := p.holds(ctx, known.seq, known.head); errors.Is(err, fault.Unavailable) {
+			return fault.Unavailable.New("run: open: commit %d, which %s remembers: %w", known.seq, p.cfg.Anchor, err)
+		} else if err != nil {
 			return fault.Of(err).Kind.New("run: open: %w, and %s remembers it: the log was replaced, or its end is gone and was written anew", err, p.cfg.Anchor)
 		}
 	}
