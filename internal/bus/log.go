@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -159,16 +160,16 @@ func parseAck(m *nats.Msg) (uint64, error) {
 
 // Last returns the log's last message, as its leader has it, or the zero Entry if the log is empty.
 func (l *Log) Last(ctx context.Context) (Entry, error) {
-	return l.get(ctx, `{"last_by_subj":"`+l.subject+`"}`)
+	return l.get(ctx, `{"last_by_subj":"`+l.subject+`"}`, requestMax)
 }
 
 // Get returns the message at a position, or the zero Entry if there is none.
 func (l *Log) Get(ctx context.Context, seq uint64) (Entry, error) {
-	return l.get(ctx, `{"seq":`+strconv.FormatUint(seq, 10)+`}`)
+	return l.get(ctx, `{"seq":`+strconv.FormatUint(seq, 10)+`}`, readTries*requestMax) // a busy disk may take so long
 }
 
-func (l *Log) get(ctx context.Context, query string) (Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTries*requestMax) // a busy disk may take so long
+func (l *Log) get(ctx context.Context, query string, most time.Duration) (Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	m, err := l.b.nc.RequestWithContext(ctx, "$JS."+domain+".API.STREAM.MSG.GET.LOG_"+l.name, []byte(query))
 	if err != nil {
