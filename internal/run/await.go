@@ -20,13 +20,18 @@ const (
 
 // event is what is waited for: a signal to a run, or something published on a topic.
 type event struct {
-	name string // of the signal, or the topic
-	id   string // the sender's: the same twice is once
-	data json.RawMessage
-	seq  uint64 // position in the stream of topics; 0 for a signal
+	name string          // of the signal, or the topic
+	id   string          // the sender's: the same twice is once
+	data json.RawMessage // nil: it was erased, and nobody is told it any more
+	seq  uint64          // position in the stream of topics; 0 for a signal
+	key  string          // that the data is to be enciphered with, of what was published; "" for none
 }
 
+// hash is of what an event says; zero if that was erased.
 func (e *event) hash() requestHash {
+	if e.data == nil {
+		return requestHash{}
+	}
 	return hashRequest(&polity.Command{Do: polity.DoAwait, To: e.name, Input: e.data})
 }
 
@@ -62,15 +67,18 @@ type noted struct {
 	id    string
 	seq   uint64 // the commit that told of it
 	taken uint64 // waits.taken since then
+	key   string // that its data is enciphered with; "" for none
 }
 
-// before says whether an event was there already, among the last ones. One with its ID that says something else is fault.Conflict.
+// before says whether an event was there already, among the last ones. One with its ID that says something else is fault.Conflict; what was erased
+// is taken for the same.
 func (k *known) before(id string, hash requestHash, window int) (bool, error) {
 	earlier, ok := k.said[id]
+	none := requestHash{}
 	switch {
 	case !ok || k.count-earlier.number > uint64(window):
 		return false, nil
-	case earlier.hash != hash:
+	case earlier.hash != hash && earlier.hash != none && hash != none:
 		return true, fault.Conflict.New("id %q came before with something else", id)
 	}
 	return true, nil
@@ -157,7 +165,7 @@ func (c *core) await(p *pending) {
 		since: p.since.UnixNano(),
 	}
 	p.wait = w
-	t.hold(w)
+	t.expect(w)
 	if w.on.Topic != "" {
 		c.waits.list(w)
 		return
@@ -173,7 +181,7 @@ func (c *core) await(p *pending) {
 	}
 }
 
-func (t *tree) hold(w *wait) {
+func (t *tree) expect(w *wait) {
 	w.tree, w.slot = t, int32(len(t.waits))
 	t.waits = append(t.waits, w)
 }
@@ -227,7 +235,7 @@ func (c *core) reclaim(t *tree) {
 			}
 			w = p.wait
 			c.aside.waits.unlist(w)
-			if t.hold(w); w.on.Topic != "" && w.open() {
+			if t.expect(w); w.on.Topic != "" && w.open() {
 				c.waits.list(w)
 			}
 		}
@@ -317,7 +325,12 @@ func (c *core) takes(r *run, e *event) error {
 }
 
 func (c *core) signalled(r *run, rec *record) {
-	e := &event{name: rec.name, id: rec.id, data: bytes.Clone(rec.data.data)} // the record is used again
+	data, err := c.read(rec.data)
+	if err != nil {
+		c.stop(r.tree, fault.Of(err))
+		return
+	}
+	e := &event{name: rec.name, id: rec.id, key: r.tree.key, data: bytes.Clone(data)} // the record is used again
 	if r.box == nil {
 		r.box = &mailbox{}
 	}
@@ -342,12 +355,15 @@ func (c *core) publish(e *event, answer func(error)) {
 		c.answer(answer)
 		return
 	}
+	if c.vault.ready(e.key) != nil {
+		e = &event{name: e.name, id: e.id, seq: e.seq}
+	}
 	switch before, err := c.waits.events.before(e.topicID(), e.hash(), eventIDsMax); {
 	case err != nil:
 		c.decline(fault.Conflict.New("run: event on %s: %w", e.name, err), answer)
 		return
 	case !before:
-		c.write(&record{kind: recPublished, name: e.name, id: e.id, data: payload{data: e.data}, place: e.seq})
+		c.write(&record{kind: recPublished, name: e.name, id: e.id, data: payload{key: e.key, data: e.data}, place: e.seq})
 	}
 	c.answer(answer)
 }
@@ -356,8 +372,19 @@ func (e *event) topicID() string { return e.name + " " + e.id }
 
 func (c *core) published(rec *record, seq uint64) {
 	c.waits.taken = max(c.waits.taken, rec.place)
-	e := &event{name: rec.name, id: rec.id, data: bytes.Clone(rec.data.data)}
-	c.waits.events.note(noted{e.topicID(), seq, c.waits.taken}, e.hash(), eventIDsMax, c.seq)
+	e := &event{name: rec.name, id: rec.id, key: rec.data.key}
+	if c.vault.ready(rec.data.key) == nil {
+		data, err := c.read(rec.data)
+		if err != nil {
+			c.giveUp(fault.Of(err).Kind.New("run: event %s on %s: %w", e.id, e.name, err))
+			return
+		}
+		e.data = bytes.Clone(data)
+	}
+	c.waits.events.note(noted{e.topicID(), seq, c.waits.taken, e.key}, e.hash(), eventIDsMax, c.seq)
+	if e.data == nil {
+		return
+	}
 	for _, w := range c.waits.awaiting(e) {
 		if seq > c.skips[w.tree] {
 			c.got(w, e, seq)

@@ -17,7 +17,8 @@ import (
 // A checkpoint is what a partition knows at a commit: a summary of each tree that has ended, and of each that has not where its trail is and what it waits for. It is a
 // cache. The log alone makes the same state again; only it takes longer.
 //
-//	checkpoint = line  head:block  (known | tree (event* wait)*)*  0  trees:8  digest:32
+//	checkpoint = line  head:block  (known | tree (event* wait)*)*  0  erased:block*  0  trees:8  digest:32
+//	erased     = key:text*
 //	block      = length:uvarint  bytes
 //	head       = commit:8  hash:32  time:8  downtime:8  oldest:4  taken:uvarint  claims:uvarint  (commit:uvarint  downtime:uvarint)*
 //	known      = block 'k'  (id:text  hash:16)*       of events that were published, the oldest first
@@ -25,6 +26,7 @@ import (
 //	             ended: status:1  time:8  end:uvarint  log:payload
 //	             not ended: told:uvarint  due:8  records:uvarint  stored:uvarint  links:uvarint  place
 //	             fork: run:text  event:uvarint    origin: run:text    conversation: key:text    paused: since:8  downtime:8
+//	             sealed: key:text    held: reason:text
 //	event      = block 'e'  name:text  id:text  data:payload       numbered from 1
 //	wait       = block 'w'  flags:1  run:text  name:text  attempt:uvarint  request:16  awaited:text  match:text  since:8  due:8  from:uvarint
 //	             shut: closed:uvarint    came: event:uvarint  commit:uvarint    key:text
@@ -38,6 +40,7 @@ const (
 	blockMax       = 64 << 10
 	blockSoft      = 32 << 10 // known takes no more beyond this
 	claimsKept     = 1 << 10  // the last ones; those before are taken for one
+	erasedBlock    = 1 << 10  // keys in one block
 )
 
 const (
@@ -54,6 +57,8 @@ const (
 	flagFork
 	flagOrigin
 	flagTalk
+	flagSealed
+	flagHeld
 	flagStopped
 	flagQueued
 	flagPaused
@@ -69,6 +74,7 @@ type capture struct {
 	told   uint64
 	block  []byte
 	events map[*event]uint64 // those that were written, by number
+	err    error             // something could not be enciphered
 }
 
 // newCapture begins with a checkpoint of the last acknowledged commit, and returns its beginning.
@@ -91,7 +97,7 @@ func (c *core) newCapture(oldest uint32) (*capture, []byte) {
 		h = binary.AppendUvarint(h, cl.seq)
 		h = binary.AppendUvarint(h, uint64(cl.downtime))
 	}
-	return k, c.waits.events.appendTo(appendBlock([]byte(checkpointLine), h), seen)
+	return k, c.waits.events.appendTo(appendBlock([]byte(checkpointLine), h), seen, c.vault)
 }
 
 func appendBlock(b, block []byte) []byte {
@@ -120,12 +126,23 @@ func (k *capture) more(b []byte, n int) ([]byte, error) {
 		if !ended {
 			b = k.waits(b, t)
 		}
+		if k.err != nil {
+			return b, k.err
+		}
 	}
 	return b, nil
 }
 
 // end appends what comes after the last tree, but for the digest.
 func (k *capture) end(b []byte) []byte {
+	b = append(b, 0)
+	for keys := range slices.Chunk(k.core.vault.destroyed(k.core.seq), erasedBlock) {
+		block := k.block[:0]
+		for _, key := range keys {
+			block = appendText(block, key)
+		}
+		b = appendBlock(b, block)
+	}
 	return binary.BigEndian.AppendUint64(append(b, 0), k.told)
 }
 
@@ -149,7 +166,7 @@ func (k *capture) tree(b []byte, t *tree) []byte {
 	paused := still && !t.paused.IsZero() && !ended
 	flags := uint64(0)
 	for i, set := range [...]bool{
-		ended, t.undone || !t.asleep, t.simulates, s.Fork != nil, t.origin != "", s.Conversation != "", t.stopped != nil, still && t.queued && !ended, paused,
+		ended, t.undone || !t.asleep, t.simulates, s.Fork != nil, t.origin != "", s.Conversation != "", t.key != "", t.hold != nil, t.stopped != nil, still && t.queued && !ended, paused,
 	} {
 		if set {
 			flags |= 1 << i
@@ -190,6 +207,12 @@ func (k *capture) tree(b []byte, t *tree) []byte {
 	if s.Conversation != "" {
 		b = appendText(b, s.Conversation)
 	}
+	if t.key != "" {
+		b = appendText(b, t.key)
+	}
+	if t.hold != nil {
+		b = appendText(b, *t.hold)
+	}
 	if paused {
 		b = appendTime(b, t.paused)
 		b = binary.BigEndian.AppendUint64(b, uint64(t.pausedDown))
@@ -203,6 +226,7 @@ func appendTime(b []byte, t time.Time) []byte {
 
 // checkpoint is one that was read.
 type checkpoint struct {
+	vault    *vault
 	seq      uint64
 	head     hash
 	at       time.Time
@@ -212,7 +236,8 @@ type checkpoint struct {
 	claims   []claim
 	taken    uint64
 	known    known
-	trees    []*tree // in the order of opening
+	trees    []*tree  // in the order of opening
+	erased   []string // keys
 	index    map[polity.RunID]*tree
 	stopped  []*tree
 	told     map[*tree]uint64  // of those that are told of as they were later than seq
@@ -224,13 +249,13 @@ type checkpoint struct {
 
 // readCheckpoint reads a checkpoint. It returns fault.Damaged for one that is not whole, and fault.Invalid for a format that this program does
 // not know.
-func readCheckpoint(from io.Reader) (*checkpoint, error) {
+func readCheckpoint(from io.Reader, v *vault) (*checkpoint, error) {
 	r := &blockReader{from: bufio.NewReaderSize(from, 1<<20), sum: sha256.New()}
 	if line := r.bytes(len(checkpointLine)); r.err == nil && string(line) != checkpointLine {
 		return nil, fault.Invalid.New("run: checkpoint of an unknown format (%.30q)", line)
 	}
 	p := &checkpoint{
-		agents: map[string]string{}, index: map[polity.RunID]*tree{}, told: map[*tree]uint64{}, awaited: map[string]*polity.Awaited{},
+		vault: v, agents: map[string]string{}, index: map[polity.RunID]*tree{}, told: map[*tree]uint64{}, awaited: map[string]*polity.Awaited{},
 	}
 	p.header(&reader{b: r.block()}, r)
 	for r.err == nil {
@@ -252,6 +277,7 @@ func readCheckpoint(from io.Reader) (*checkpoint, error) {
 			r.fail(fault.Damaged.New("a block of an unknown kind (%d)", block[0]))
 		}
 	}
+	p.destroyed(r)
 	told := binary.BigEndian.Uint64(r.bytes(8))
 	sum := r.sum.Sum(nil)
 	digest := r.bytes(sha256.Size)
@@ -309,6 +335,13 @@ func (p *checkpoint) tree(b *reader, r *blockReader) {
 	if flags&flagTalk != 0 {
 		t.summary.Conversation = b.text()
 	}
+	if flags&flagSealed != 0 {
+		t.key = b.text()
+	}
+	if flags&flagHeld != 0 {
+		reason := b.text()
+		t.hold = &reason
+	}
 	if flags&flagPaused != 0 {
 		t.paused, t.pausedDown = b.time(), time.Duration(b.uint64())
 	}
@@ -326,6 +359,22 @@ func (p *checkpoint) tree(b *reader, r *blockReader) {
 	}
 	p.trees = append(p.trees, t)
 	p.index[t.id] = t
+}
+
+// destroyed reads the keys that the log told to be destroyed.
+func (p *checkpoint) destroyed(r *blockReader) {
+	for r.err == nil {
+		b := reader{b: r.block()}
+		if len(b.b) == 0 {
+			return
+		}
+		for len(b.b) > 0 && !b.bad {
+			p.erased = append(p.erased, b.text())
+		}
+		if b.bad || len(p.erased) > erasedMax {
+			r.fail(fault.Damaged.New("the keys that were destroyed do not make sense"))
+		}
+	}
 }
 
 // agent returns one copy of a name for all trees.
@@ -413,6 +462,9 @@ func (c *core) restore(p *checkpoint) {
 	c.seq, c.head, c.at, c.now, c.lastAt = p.seq, p.head, p.at, p.at, p.at
 	c.downtime, c.claims = p.downtime, p.claims
 	c.trees, c.roots = p.index, p.trees
+	for _, key := range p.erased {
+		c.vault.erase(key, p.seq)
+	}
 	c.skips, c.halting = p.told, p.stopped
 	c.waits.events, c.waits.taken = p.known, p.taken
 	for _, w := range p.waits {

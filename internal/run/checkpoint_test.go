@@ -217,7 +217,7 @@ func TestDamagedCheckpointIsNotServed(t *testing.T) {
 		other := slices.Clone(data)
 		other[i] ^= 1 << (i % 8)
 		for _, bad := range [][]byte{other, data[:i]} {
-			if _, err := readCheckpoint(bytes.NewReader(bad)); err == nil {
+			if _, err := readCheckpoint(bytes.NewReader(bad), newVault(nil)); err == nil {
 				t.Fatalf("%d: a damaged checkpoint is read", i)
 			}
 		}

@@ -381,7 +381,7 @@ func TestDamageOfTheCache(t *testing.T) {
 		return b
 	}
 	for i := range saved[point] {
-		if _, err := readCheckpoint(bytes.NewReader(flipped(saved[point], i))); err == nil {
+		if _, err := readCheckpoint(bytes.NewReader(flipped(saved[point], i)), newVault(nil)); err == nil {
 			t.Fatalf("byte %d of the checkpoint is another one, and it is read", i)
 		}
 	}
@@ -602,10 +602,11 @@ func FuzzCheckpoint(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	m.core.vault.erase("0123456789abcdefghijklmn", 1)
 	f.Add(k.end(b))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		sum := sha256.Sum256(data)
-		p, err := readCheckpoint(bytes.NewReader(append(slices.Clone(data), sum[:]...)))
+		p, err := readCheckpoint(bytes.NewReader(append(slices.Clone(data), sum[:]...)), newVault(nil))
 		if err != nil {
 			if k := fault.Of(err).Kind; k != fault.Damaged && k != fault.Invalid {
 				t.Errorf("%v", err)
@@ -622,7 +623,7 @@ func FuzzCheckpoint(f *testing.F) {
 			}
 		}
 		if !bytes.Equal(again.end(b), data) && len(c.skips) == 0 {
-			q, err := readCheckpoint(bytes.NewReader(withSum(again.end(b))))
+			q, err := readCheckpoint(bytes.NewReader(withSum(again.end(b))), newVault(nil))
 			if err != nil || len(q.trees) > len(p.trees) {
 				t.Errorf("what was read is written as something else: %v", err)
 			}

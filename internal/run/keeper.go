@@ -143,7 +143,7 @@ func (p *Partition) recall(ctx context.Context, path string, seq, last uint64) (
 	if err != nil {
 		return nil, fault.Unavailable.New("run: checkpoint: %w", err)
 	}
-	cp, err := readCheckpoint(f)
+	cp, err := readCheckpoint(f, p.vault)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
@@ -400,7 +400,7 @@ func (s partitionSpool) reread(id polity.RunID, first, last uint64, each func(ti
 			return err
 		}
 		for i := range f.records {
-			if rec := &f.records[i]; rec.kind != recClaim && rec.run.Root() == id {
+			if rec := &f.records[i]; !rec.besideRuns() && rec.run.Root() == id {
 				if err := each(f.at, e.Seq, rec); err != nil {
 					return err
 				}

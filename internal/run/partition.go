@@ -58,6 +58,8 @@ var _ log = (*bus.Log)(nil)
 type Config struct {
 	Catalog Catalog
 	Blobs   *Blobs
+	// Keys are what sealed runs are enciphered with; nil for none.
+	Keys Keys
 	// Do does an effect, in a goroutine of its own. It returns soon after ctx ended; if it does not, it is left behind. It keeps nothing of e.
 	// It may answer later instead: see Effect.Later.
 	Do func(ctx context.Context, e *Effect) (json.RawMessage, polity.Usage, error)
@@ -87,6 +89,8 @@ type Partition struct {
 	cfg  Config
 	log  log
 	core *core
+
+	vault *vault
 
 	keeper *keeper // nil without a folder for it
 
@@ -166,6 +170,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 		return nil, fault.Internal.New("run: open: %w", err)
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.vault = newVault(cfg.Keys)
 	p.begin(epoch)
 	if err := p.seize(ctx, epoch); err != nil {
 		p.cancel()
@@ -193,6 +198,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 // begin makes a core that knows nothing.
 func (p *Partition) begin(epoch [8]byte) {
 	p.core = newCore(p, p.cfg.Catalog, epoch)
+	p.core.vault = p.vault
 	p.core.parks = p.cfg.Park
 }
 
@@ -209,7 +215,10 @@ func (p *Partition) seize(ctx context.Context, epoch [8]byte) error {
 	if err := p.keep(ctx, last); err != nil {
 		return err
 	}
-	return p.fold(ctx, last, known)
+	if err := p.fold(ctx, last, known); err != nil {
+		return err
+	}
+	return p.vault.destroyErased()
 }
 
 // claim appends a commit with a new owner epoch to whatever the log ends with: from then on nobody else's append

@@ -39,6 +39,7 @@ type writer struct {
 	runs        []*runRow // changed
 	steps       []*stepRow
 	texts       []textRow
+	gone        []int64 // roots that were deleted
 	used        map[usedKey]*used
 	ended       map[endedKey]*used
 }
@@ -137,6 +138,8 @@ func (w *writer) fact(f *run.Fact) error {
 	switch f.Kind {
 	case "opened", "imported", "forked":
 		return w.opened(f)
+	case "deleted":
+		return w.deleted(f)
 	case "began", "result", "finished":
 	default:
 		return nil
@@ -179,6 +182,16 @@ func (w *writer) opened(f *run.Fact) error {
 	}
 	w.change(r)
 	return w.text(r, "", partInput, f)
+}
+
+// deleted takes a root run and everything below it out of all lists. What they used, and how they ended, stays in the sums.
+func (w *writer) deleted(f *run.Fact) error {
+	r, err := w.run(f.Run)
+	if r == nil || err != nil {
+		return err
+	}
+	w.gone = append(w.gone, r.root)
+	return nil
 }
 
 func (w *writer) newRun(f *run.Fact) (*runRow, error) {
@@ -230,7 +243,7 @@ func (w *writer) result(r *runRow, f *run.Fact) error {
 		s.changed = true
 		w.steps = append(w.steps, s)
 	}
-	s.ended, s.usage, s.fault = f.At, f.Usage, f.Fault
+	s.ended, s.usage, s.fault = f.At, f.Usage, f.Kept()
 	switch {
 	case f.Fault == nil && f.Effect == nil && f.DataSize() == 0:
 		s.verb, s.status = polity.DoSleep.String(), stepDone // of all that is no effect only a sleep ends well and without a result
@@ -282,6 +295,9 @@ func (w *writer) decision(f *run.Fact) (string, error) {
 	if json.Unmarshal(data, &d) != nil {
 		return "", nil // a person who was asked something else
 	}
+	if f.Sealed {
+		d = polity.Decision{Approve: d.Approve}
+	}
 	text, err := json.Marshal(d)
 	return string(text), err
 }
@@ -305,7 +321,7 @@ func (w *writer) count(r *runRow, s *stepRow) {
 func dayOf(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
 
 func (w *writer) finished(r *runRow, f *run.Fact) error {
-	r.ended, r.usage, r.fault = f.At, f.Usage, f.Fault
+	r.ended, r.usage, r.fault = f.At, f.Usage, f.Kept()
 	if err := r.status.UnmarshalText([]byte(f.Status)); err != nil {
 		return err
 	}
@@ -323,8 +339,11 @@ func (w *writer) finished(r *runRow, f *run.Fact) error {
 	return w.text(r, "", partOutput, f)
 }
 
-// text adds what can be searched in a fact.
+// text adds what can be searched in a fact. What is enciphered with a person's key cannot: its words would stay when the key is destroyed.
 func (w *writer) text(r *runRow, step string, part int, f *run.Fact) error {
+	if f.Sealed {
+		return nil
+	}
 	data, err := w.data(f)
 	if err != nil {
 		return err
@@ -341,6 +360,9 @@ func (w *writer) text(r *runRow, step string, part int, f *run.Fact) error {
 // data reads a fact's payload. One that is gone is no reason to stop: the run and what it used are told of all the same.
 func (w *writer) data(f *run.Fact) ([]byte, error) {
 	data, err := w.v.cfg.Log.Data(f)
+	if errors.Is(err, fault.Erased) {
+		return nil, nil
+	}
 	if errors.Is(err, fault.NotFound) || errors.Is(err, fault.Damaged) {
 		w.v.cfg.Logger.Warn("a text cannot be searched", "run", f.Run, "commit", f.Commit, "error", err)
 		return nil, nil
@@ -479,17 +501,33 @@ func (w *writer) reset() {
 	}
 	clear(w.used)
 	clear(w.ended)
-	w.newReleases, w.runs, w.steps, w.texts = w.newReleases[:0], w.runs[:0], w.steps[:0], w.texts[:0]
+	if len(w.gone) > 0 { // a run of them may still be known
+		clear(w.known)
+		clear(w.open)
+	}
+	w.newReleases, w.runs, w.steps, w.texts, w.gone = w.newReleases[:0], w.runs[:0], w.steps[:0], w.texts[:0], w.gone[:0]
 	w.facts, w.flushed = 0, time.Now()
 }
 
 func (w *writer) rows() error {
-	for _, write := range []func() error{w.putReleases, w.putRuns, w.putSteps, w.putTexts, w.putUsed, w.putEnded} {
+	for _, write := range []func() error{w.putReleases, w.putRuns, w.putSteps, w.putTexts, w.putUsed, w.putEnded, w.dropGone} {
 		if err := write(); err != nil {
 			return err
 		}
 	}
 	return w.put("UPDATE position SET seq = ?, head = ?, at = ?, runs = ?, steps = ?, texts = ?", int64(w.at.seq), w.at.head, w.at.at.UnixNano(), w.at.runs, w.at.steps, w.at.texts)
+}
+
+// dropGone removes the rows of what was deleted, which has no texts, being enciphered. It comes last: some rows may have been put in the same transaction.
+func (w *writer) dropGone() error {
+	for _, root := range w.gone {
+		for _, from := range []string{"steps WHERE root = ?", "runs WHERE root = ? AND depth > 0", "runs WHERE num = ?"} {
+			if err := w.put("DELETE FROM "+from, root); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (w *writer) putReleases() error {
