@@ -18,7 +18,7 @@ import (
 // cache. The log alone makes the same state again; only it takes longer.
 //
 //	checkpoint = line  head:block  (known | tree (event* wait)*)*  0  erased:block*  0  trees:8  digest:32
-//	erased     = key:text*
+//	erased     = key:text*                             destroyed up to the commit of the checkpoint
 //	block      = length:uvarint  bytes
 //	head       = commit:8  hash:32  time:8  downtime:8  oldest:4  taken:uvarint  claims:uvarint  (commit:uvarint  downtime:uvarint)*
 //	known      = block 'k'  (id:text  hash:16)*       of events that were published, the oldest first
@@ -136,7 +136,7 @@ func (k *capture) more(b []byte, n int) ([]byte, error) {
 // end appends what comes after the last tree, but for the digest.
 func (k *capture) end(b []byte) []byte {
 	b = append(b, 0)
-	for keys := range slices.Chunk(k.core.vault.destroyed(k.core.seq), erasedBlock) {
+	for keys := range slices.Chunk(k.core.vault.destroyed(k.seq), erasedBlock) {
 		block := k.block[:0]
 		for _, key := range keys {
 			block = appendText(block, key)

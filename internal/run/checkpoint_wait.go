@@ -44,12 +44,15 @@ func (k *known) appendTo(b []byte, seen []noted, v *vault) []byte {
 	return b
 }
 
-// sealWith enciphers with a key; with "" it does nothing.
+// sealWith enciphers with a key as long as it is there: that it is to be destroyed may not be acknowledged. With "" it does nothing.
 func (v *vault) sealWith(key string, plain []byte) ([]byte, error) {
-	if key == "" {
+	switch {
+	case key == "":
 		return plain, nil
+	case v.keys == nil:
+		return nil, v.check(key)
 	}
-	return v.seal(key, plain)
+	return v.keys.Seal(key, plain)
 }
 
 func (p *checkpoint) readKnown(b *reader, r *blockReader) {
