@@ -46,6 +46,15 @@ type Pinned func(release []byte) ([]Digest, error)
 // Export writes an archive of a run as far as the log tells of it now. It returns fault.NotFound if there is no such run or the
 // store has not all of it, and fault.Full if the run is larger than an archive may be.
 func (p *Partition) Export(ctx context.Context, id polity.RunID, pinned Pinned, w io.Writer) (polity.Archive, error) {
+	return p.export(ctx, id, pinned, w, gzip.DefaultCompression)
+}
+
+// ExportStored is Export for those who compress by themselves: the archive's gzip only wraps.
+func (p *Partition) ExportStored(ctx context.Context, id polity.RunID, pinned Pinned, w io.Writer) (polity.Archive, error) {
+	return p.export(ctx, id, pinned, w, gzip.NoCompression)
+}
+
+func (p *Partition) export(ctx context.Context, id polity.RunID, pinned Pinned, w io.Writer, level int) (polity.Archive, error) {
 	t := newTelling()
 	log, err := p.extract(ctx, id, t)
 	if err != nil {
@@ -62,7 +71,10 @@ func (p *Partition) Export(ctx context.Context, id polity.RunID, pinned Pinned, 
 	if err != nil {
 		return polity.Archive{}, fault.Internal.New("archive: %w", err)
 	}
-	zip := gzip.NewWriter(w)
+	zip, err := gzip.NewWriterLevel(w, level)
+	if err != nil {
+		return polity.Archive{}, fault.Internal.New("archive: %w", err)
+	}
 	out := tar.NewWriter(zip)
 	err = errors.Join(t.put(out, archiveHead, append(head, '\n')), t.put(out, archiveLog, log))
 	for _, name := range t.head.Blobs {
