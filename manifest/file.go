@@ -23,6 +23,7 @@ type file struct {
 	Agents      map[word]member   `json:"agents" jsonschema:"The agents, by name."`
 	Org         *organization     `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
 	On          []occasion        `json:"on,omitempty" jsonschema:"What polity watch watches, each with the agent that is asked about it."`
+	Retention   *retention        `json:"retention,omitempty" jsonschema:"How long finished runs are kept, and what becomes of them then. Left out they are kept for good."`
 }
 
 // bounds are polity.Bounds.

@@ -119,7 +119,7 @@ func Create(name, org string, made time.Time) (*Writer, error) {
 	if err != nil {
 		return nil, unwritten(err)
 	}
-	w := &Writer{f: f, name: name, at: headSize}
+	w := &Writer{f: f, name: name, end: headSize}
 	w.head = polity.ArchiveFile{Format: polity.ArchiveFileFormat, Version: polity.ArchiveFileVersion, Org: org, Made: made.UTC().Truncate(time.Second)}
 	return w, nil
 }

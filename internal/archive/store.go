@@ -339,13 +339,14 @@ func (w *writing) finish() error {
 	f := w.file
 	w.file = nil
 	head, err := f.Finish()
-	if err != nil {
-		return err
-	}
-	w.files = append(w.files, head)
 	s := w.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err != nil {
+		s.loaded = false // it may have got its name
+		return err
+	}
+	w.files = append(w.files, head)
 	var added Batch
 	for i := range f.index.Runs {
 		added.Put(f.index.Runs[i].Run, uint32(len(s.files)))
