@@ -108,3 +108,13 @@ type Restored struct {
 	Path string      `json:"path"` // of the file
 	Here bool        `json:"here"` // it was here all the time, and nothing was done
 }
+
+// Retain asks for runs to be archived or deleted that are older than they are kept.
+type Retain struct {
+	Org string `json:"org,omitempty"` // "" for all
+	// OlderThan, if set, archives runs that ended longer ago, whatever their manifests say of how long they are kept. Those of a manifest that
+	// wants its runs deleted are left.
+	OlderThan *Duration `json:"older_than,omitempty"`
+	DryRun    bool      `json:"dry_run,omitempty"`
+	Dir       string    `json:"dir,omitempty"` // where archives are expected to lie; "" for wherever they do
+}

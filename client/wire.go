@@ -63,7 +63,8 @@ type Cancellation struct {
 type Line struct {
 	polity.Notice
 	Progress *polity.Progress `json:"progress,omitempty"`
-	Backup   *polity.Backup   `json:"backup,omitempty"` // with End: what was written
+	Backup   *polity.Backup   `json:"backup,omitempty"`   // with End: what was written
+	Retained *polity.Retained `json:"retained,omitempty"` // with End: what became of old runs
 	End      bool             `json:"end,omitempty"`
 	Error    *fault.Error     `json:"error,omitempty"` // with End: why there is no more
 }

@@ -87,22 +87,10 @@ func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
-	out := newStream(w)
-	defer out.close()
-	end := client.Line{End: true}
-	made, err := s.engine.Backup(r.Context(), path, func(p polity.Progress) {
-		if err := out.write(client.Line{Progress: &p}); err != nil {
-			s.log.Debug("rest: the one who asked has gone away", "error", err)
-		}
+	s.long(w, func(tell func(polity.Progress)) (client.Line, error) {
+		made, err := s.engine.Backup(r.Context(), path, tell)
+		return client.Line{Backup: &made}, err
 	})
-	if err != nil {
-		end.Error = fault.Of(s.cause(err))
-	} else {
-		end.Backup = &made
-	}
-	if err := out.write(end); err != nil {
-		s.log.Debug("rest: the one who asked has gone away", "error", err)
-	}
 }
 
 // filePath is the absolute path in a request's body.
