@@ -51,14 +51,25 @@ func check(ctx context.Context, path string, pinned run.Pinned, tell func(polity
 	if err != nil {
 		return polity.ArchiveCheck{}, nil, err
 	}
-	c := &checker{File: &File{r: f, size: size, close: f.Close}, pinned: pinned, tell: tell, indexed: map[int][]polity.ArchivedRun{}}
-	if err := c.run(ctx); err != nil {
-		return polity.ArchiveCheck{}, nil, errors.Join(at(path, err), f.Close())
+	file := &File{r: f, size: size, close: f.Close}
+	found, err := file.check(ctx, pinned, tell)
+	if err != nil {
+		return found, nil, errors.Join(at(path, err), f.Close())
 	}
-	c.Head.Path, c.Head.Size = path, size
-	c.found.File, c.found.Sound = c.Head, len(c.sound)
-	c.Runs = c.sound
-	return c.found, c.File, nil
+	file.Head.Path, file.Head.Size = path, size
+	found.File = file.Head
+	return found, file, nil
+}
+
+// check goes through the file, whose runs are those that are sound from then on.
+func (f *File) check(ctx context.Context, pinned run.Pinned, tell func(polity.Progress)) (polity.ArchiveCheck, error) {
+	c := &checker{File: f, pinned: pinned, tell: tell, indexed: map[int][]polity.ArchivedRun{}}
+	if err := c.run(ctx); err != nil {
+		return polity.ArchiveCheck{}, err
+	}
+	f.Runs = c.sound
+	c.found.File, c.found.Sound = f.Head, len(c.sound)
+	return c.found, nil
 }
 
 func (c *checker) run(ctx context.Context) error {

@@ -46,7 +46,7 @@ const (
 	indexKind  = "index"
 	lengthSize = 8
 
-	blockSoft = 4 << 20   // bytes of a block, unpacked, beyond which the next begins
+	blockSoft = 1 << 20   // bytes of a block, unpacked, beyond which the next begins: what one damage takes along
 	fileSoft  = 256 << 20 // bytes of a file beyond which it takes no more runs
 	runsMax   = 10_000    // runs of a file
 	partMax   = 2 << 30   // bytes of a block or the index as it lies in the file
@@ -83,8 +83,10 @@ type Writer struct {
 	name  string // that the file gets
 	head  polity.ArchiveFile
 	index fileIndex
-	end   int64                   // where the next part goes
-	step  func(what string) error // see Store
+	end   int64 // where the next part goes
+	// See Store.
+	runsMax int
+	step    func(what string) error
 
 	block partWriter     // the open block, compressed
 	zip   io.WriteCloser // into it; nil while none is open
@@ -119,13 +121,13 @@ func Create(name, org string, made time.Time) (*Writer, error) {
 	if err != nil {
 		return nil, unwritten(err)
 	}
-	w := &Writer{f: f, name: name, end: headSize}
+	w := &Writer{f: f, name: name, end: headSize, runsMax: runsMax}
 	w.head = polity.ArchiveFile{Format: polity.ArchiveFileFormat, Version: polity.ArchiveFileVersion, Org: org, Made: made.UTC().Truncate(time.Second)}
 	return w, nil
 }
 
 // Full says that the file takes no more runs.
-func (w *Writer) Full() bool { return w.end+w.block.size >= fileSoft || len(w.index.Runs) >= runsMax }
+func (w *Writer) Full() bool { return w.end+w.block.size >= fileSoft || len(w.index.Runs) >= w.runsMax }
 
 // Add puts in a run and its export, of which r.Bytes is the length. Where it lies is filled in. After an error the file can only be aborted.
 func (w *Writer) Add(r polity.ArchivedRun, export io.Reader) error {

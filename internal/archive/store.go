@@ -27,7 +27,8 @@ const (
 type Store struct {
 	dir string
 	// step, if not nil, is told what is done next, and ends the writing there with its error as if the process had been killed: for tests.
-	step func(what string) error
+	step    func(what string) error
+	runsMax int // runs of a file
 
 	writing sync.Mutex // held while files are written
 
@@ -39,7 +40,7 @@ type Store struct {
 }
 
 // NewStore returns the store in a folder, which need not be there yet. It is read when it is first asked.
-func NewStore(dir string) *Store { return &Store{dir: dir} }
+func NewStore(dir string) *Store { return &Store{dir: dir, runsMax: runsMax} }
 
 // Dir is the store's folder.
 func (s *Store) Dir() string { return s.dir }
@@ -326,7 +327,7 @@ func (w *writing) create() (err error) {
 	w.file, err = Create(filepath.Join(w.dir, fmt.Sprintf("%08d%s", w.next, suffix)), w.org, w.made)
 	if err == nil {
 		w.next++
-		w.file.step = w.store.step
+		w.file.step, w.file.runsMax = w.store.step, w.store.runsMax
 	}
 	return err
 }

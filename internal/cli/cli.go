@@ -39,9 +39,9 @@ type app struct {
 	state string
 	// archives is the folder for archives, "" for the one in the state folder.
 	archives string
-	wrap  func(model.Model) model.Model // around every model; nil for none. The node is then this process's own
-	sync  choice
-	level choice
+	wrap     func(model.Model) model.Model // around every model; nil for none. The node is then this process's own
+	sync     choice
+	level    choice
 }
 
 // Main runs one command and returns its exit code. It takes the process's signals for as long as it runs.
