@@ -243,7 +243,7 @@ func TestKilled(t *testing.T) {
 // small is a file of a few runs in three blocks, and its runs.
 func small(t testing.TB) ([]byte, []archive.Run) {
 	t.Helper()
-	runs, export := exports(t, 6, 40_000)
+	runs, export := exports(t, 6, 80_000)
 	s := archive.NewStore(t.TempDir())
 	files := write(t, s, runs, export)
 	data, err := os.ReadFile(files[0].Path)
@@ -356,9 +356,7 @@ func TestSet(t *testing.T) {
 		for range r.IntN(200) {
 			id := polity.RunID(fmt.Sprint("0-", r.IntN(3000)))
 			b.Put(id, round)
-			if _, found := want[id]; !found {
-				want[id] = round
-			}
+			want[id] = round
 		}
 		set = set.With(&b)
 	}

@@ -42,14 +42,14 @@ type Batch struct{ rows []row }
 // Put adds a run.
 func (b *Batch) Put(id polity.RunID, n uint32) { b.rows = append(b.rows, row{keyOf(id), n}) }
 
-// With returns a Set with the runs of a batch as well. A run that is there keeps its number. s stays as it is, for those who read it meanwhile.
+// With returns a Set with the runs of a batch as well. A run that is there gets the new number. s stays as it is, for those who read it meanwhile.
 func (s *Set) With(b *Batch) *Set {
 	slices.SortStableFunc(b.rows, byKey)
 	out := make([]row, 0, len(s.rows)+len(b.rows))
 	old, add := s.rows, b.rows
 	for len(old) > 0 || len(add) > 0 {
 		var next row
-		if len(add) == 0 || len(old) > 0 && byKey(old[0], add[0]) <= 0 {
+		if len(add) == 0 || len(old) > 0 && byKey(old[0], add[0]) < 0 {
 			next, old = old[0], old[1:]
 		} else {
 			next, add = add[0], add[1:]
