@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -372,4 +373,58 @@ func TestRetainIsInterrupted(t *testing.T) {
 	if done := d.retain(polity.Retain{}); len(done.Files) != 1 || done.Files[0].Runs != 3 {
 		t.Errorf("%+v", done)
 	}
+}
+
+// BenchmarkRetain archives small runs and compares what a run takes with what it took in the log.
+func BenchmarkRetain(b *testing.B) {
+	ctx := b.Context()
+	fn, err := agent.Func("clerk", "1", clerk)
+	if err != nil {
+		b.Fatal(err)
+	}
+	state := b.TempDir()
+	e, err := engine.Open(ctx, engine.Config{State: state, Sync: engine.SyncOS, Agents: []*agent.Agent{fn}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer e.Close()
+	var ids []polity.RunID
+	for i := range b.N {
+		input, _ := json.Marshal(letter{Text: fmt.Sprint("What does customer ", i, " owe us, and since when?")})
+		id, err := e.Start(ctx, engine.Request{Agent: "clerk", Input: input})
+		if err != nil {
+			b.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	for _, id := range ids {
+		if _, err := e.Wait(ctx, id); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var none polity.Duration
+	b.ResetTimer()
+	done, err := e.Retain(ctx, polity.Retain{OlderThan: &none}, nil)
+	b.StopTimer()
+	if err != nil {
+		b.Fatal(err)
+	}
+	runs, size := 0, int64(0)
+	for _, f := range done.Files {
+		runs, size = runs+f.Runs, size+f.Size
+	}
+	if runs != b.N {
+		b.Fatalf("%d of %d runs", runs, b.N)
+	}
+	room, err := engine.Room(state)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, r := range room {
+		if r.Part == "log" {
+			b.ReportMetric(float64(r.Bytes)/float64(b.N), "log-B/run")
+		}
+	}
+	b.ReportMetric(float64(size)/float64(b.N), "archive-B/run")
+	b.ReportMetric(float64(runs)/b.Elapsed().Seconds(), "runs/s")
 }
