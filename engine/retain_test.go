@@ -388,17 +388,9 @@ func BenchmarkRetain(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer e.Close()
-	var ids []polity.RunID
 	for i := range b.N {
 		input, _ := json.Marshal(letter{Text: fmt.Sprint("What does customer ", i, " owe us, and since when?")})
-		id, err := e.Start(ctx, engine.Request{Agent: "clerk", Input: input})
-		if err != nil {
-			b.Fatal(err)
-		}
-		ids = append(ids, id)
-	}
-	for _, id := range ids {
-		if _, err := e.Wait(ctx, id); err != nil {
+		if _, err := e.Run(ctx, engine.Request{Agent: "clerk", Input: input}); err != nil {
 			b.Fatal(err)
 		}
 	}
