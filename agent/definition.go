@@ -195,6 +195,8 @@ type Release struct {
 	Memory *Memories `json:"memory,omitempty"`
 	// Retention says what becomes of the release's root runs some time after they ended; nil: they are kept.
 	Retention *Retention `json:"retention,omitempty"`
+	// Topics are those that the agents may publish and await, sorted by name; empty: they may publish and await any.
+	Topics []Topic `json:"topics,omitempty"`
 	// Format is the version of this document; 0 stands for 1. See ReadRelease.
 	Format int `json:"format,omitempty"`
 }

@@ -32,6 +32,17 @@ type Request struct {
 	Subject string `json:"subject,omitempty"`
 }
 
+// Install asks a node to keep a release that will be asked for.
+type Install struct {
+	Release *agent.Release    `json:"release"`
+	Files   map[string][]byte `json:"files,omitempty"` // contents of the files that it pins, by hex SHA-256
+}
+
+// Installed is the answer.
+type Installed struct {
+	Digest string `json:"digest"` // hex
+}
+
 // Runs is the answer to a request for all runs.
 type Runs struct {
 	Runs []polity.Summary `json:"runs"`
@@ -63,10 +74,12 @@ type Cancellation struct {
 type Line struct {
 	polity.Notice
 	Progress *polity.Progress `json:"progress,omitempty"`
-	Backup   *polity.Backup   `json:"backup,omitempty"`   // with End: what was written
-	Retained *polity.Retained `json:"retained,omitempty"` // with End: what became of old runs
-	End      bool             `json:"end,omitempty"`
-	Error    *fault.Error     `json:"error,omitempty"` // with End: why there is no more
+	Backup   *polity.Backup   `json:"backup,omitempty"` // with End: what was written
+	// View, with End, is what a comparison of the view found.
+	View     *polity.ViewCheck `json:"view,omitempty"`
+	Retained *polity.Retained  `json:"retained,omitempty"` // with End: what became of old runs
+	End      bool              `json:"end,omitempty"`
+	Error    *fault.Error      `json:"error,omitempty"` // with End: why there is no more
 }
 
 // Failure is every answer that is an error.

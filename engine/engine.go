@@ -27,12 +27,14 @@ import (
 	"polity.run/agent"
 	"polity.run/fault"
 	"polity.run/internal/bus"
+	"polity.run/internal/journal"
 	"polity.run/internal/keyring"
 	"polity.run/internal/run"
 	"polity.run/internal/sandbox"
 	"polity.run/internal/telemetry"
 	"polity.run/model"
 	"polity.run/tool"
+	"polity.run/trace"
 )
 
 // Sync says when a commit is safe.
@@ -68,8 +70,14 @@ type Config struct {
 	Archive string
 	// Retain has old runs archived or deleted as their releases say, some minutes after the start and then about once an hour. See Engine.Retain.
 	Retain bool
+	// ViewDSN is the PostgreSQL database that the view lies in, as in postgres://user@host/database; "" for a file in the state folder. The node has a
+	// schema of its own there, unless the DSN names one with search_path, and goes on while the server cannot be reached.
+	ViewDSN string
 	// Now is the clock of runs, for tests that do not wait for what takes days; default time.Now. When it jumps forward, call Wake.
 	Now func() time.Time
+	// CheckpointEvery is how many bytes of log there are between two checkpoints, which a start reads in place of the log; default 32 MiB, or as many as the
+	// last one had if that is more.
+	CheckpointEvery uint64
 	// Whole reads the whole log before it serves, and uses no checkpoint: every run that has not ended is held against the code of now, and every
 	// commit against the one before it. Otherwise both is done later: a run when it is woken, the log behind the checkpoint while the node serves.
 	Whole bool
@@ -78,6 +86,10 @@ type Config struct {
 	Telemetry bool
 	Version   string // of the program, for telemetry
 }
+
+// LogHandler returns a handler that adds to each line which run, org, agent, step, attempt and trace it is about, and hands it to next. Config.Log has
+// it already; a program's own logger needs it for what its tools and agents write with the context that they are given.
+func LogHandler(next slog.Handler) slog.Handler { return journal.Handler(next) }
 
 // Digest names a release: the SHA-256 of its JSON.
 type Digest = run.Digest
@@ -155,6 +167,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	cfg.Log = slog.New(LogHandler(cfg.Log.Handler()))
 	var err error
 	if e.old, err = newRetainer(e.state, cfg); err != nil {
 		return err
@@ -187,6 +200,10 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	e.catalog.facts = &facts{bus: e.bus}
 	e.catalog.topics.ready = make(chan struct{})
 	e.contracts = &contracts{bus: e.bus}
+	e.catalog.contracts = e.contracts
+	if err := e.contracts.load(ctx); err != nil {
+		return err
+	}
 	if err := e.keepsOwn(ctx); err != nil {
 		return err
 	}
@@ -198,18 +215,19 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
-		Catalog: e.catalog, Blobs: e.blobs, Keys: e.keys, Do: e.catalog.do, Ask: e.catalog.asked, Anchor: filepath.Join(e.state, "anchor"),
-		Dormant: filepath.Join(e.state, "dormant"), Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log,
+		Catalog: e.catalog, Blobs: e.blobs, Keys: e.keys, Do: e.catalog.do, Ask: e.catalog.asked, Restart: e.bus.Restart, Anchor: filepath.Join(e.state, "anchor"),
+		Dormant: filepath.Join(e.state, "dormant"), CheckpointEvery: cfg.CheckpointEvery, Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log,
+		Exported: cfg.Telemetry && telemetry.TracesWanted(),
 	})
 	if err != nil {
 		return err
 	}
-	e.topics = newStream(e.bus, e.part, cfg.Log)
+	e.topics = newStream(e.bus, e.part, e.catalog, cfg.Log)
 	e.catalog.topics.open(e.topics)
 	if err := e.topics.resume(ctx, e.state); err != nil {
 		return err
 	}
-	e.views.log = cfg.Log
+	e.views.log, e.views.dsn = cfg.Log, cfg.ViewDSN
 	e.figures.cfg = e.telemetry(cfg)
 	if cfg.View {
 		if _, err := e.view(); err != nil {
@@ -357,7 +375,7 @@ func (e *Engine) fill(ctx context.Context, q Request) (run.Request, error) {
 	}
 	return run.Request{
 		ID: q.ID, Release: q.Release, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder,
-		Bounds: q.Bounds.Or(r.doc.Bounds), Conversation: q.Conversation, Key: key,
+		Bounds: q.Bounds.Or(r.doc.Bounds), Conversation: q.Conversation, Key: key, Caller: trace.From(ctx),
 	}, nil
 }
 
@@ -376,7 +394,7 @@ func (q *Request) derive() (polity.RunID, error) {
 	return polity.NewRunID(0, seed), nil
 }
 
-// Start opens a run, or finds it, and returns its ID when that is durable. See run.Partition.Open for what comes back.
+// Start opens a run, or finds it, and returns its ID when that is durable. If ctx has a place in a trace (package trace) the run continues it. See run.Partition.Open for what comes back.
 func (e *Engine) Start(ctx context.Context, q Request) (polity.RunID, error) {
 	r, err := e.fill(ctx, q)
 	if err != nil {

@@ -102,11 +102,10 @@ func (b *builder) release() *agent.Release {
 		}
 	}
 	b.skillRules()
-	if r.Bounds.UndoReserve == 0 && b.undoes() {
-		r.Bounds.UndoReserve = polity.UndoReserveDefault
-	}
+	r.Bounds.UndoReserve = b.undoReserve()
 	b.organizations()
-	b.watched = b.on(r.Main)
+	b.topics(r)
+	b.watched = b.on(r)
 	b.keeps(r)
 	b.unreached(r.Main)
 	b.unused()

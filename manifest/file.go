@@ -13,17 +13,18 @@ func (version) choices() []string { return []string{"v1"} }
 // file is a manifest as it is written. The types of this file are the format: the decoder reads
 // into them and Schema derives from them. A field without omitempty is required.
 type file struct {
-	Polity      version           `json:"polity" jsonschema:"Version of the file format."`
-	Name        word              `json:"name" jsonschema:"Name of the organization: the agent that a request goes to."`
-	Description string            `json:"description,omitempty" jsonschema:"What the organization does, in a sentence or two."`
-	Bounds      bounds            `json:"bounds,omitempty" jsonschema:"Limits of one request and all that it causes. What is left out takes the engine's default."`
-	Models      map[word]provider `json:"models,omitempty" jsonschema:"Models of providers, by the name that agents call them."`
-	Tools       map[word]source   `json:"tools,omitempty" jsonschema:"Where tools come from beside those that are built in. A tool of it is named SOURCE.TOOL."`
-	Memory      *memories         `json:"memory,omitempty" jsonschema:"How much the organization and its agents remember, and by what it is searched beside words."`
-	Agents      map[word]member   `json:"agents" jsonschema:"The agents, by name."`
-	Org         *organization     `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
-	On          []occasion        `json:"on,omitempty" jsonschema:"What polity watch watches, each with the agent that is asked about it."`
-	Retention   *retention        `json:"retention,omitempty" jsonschema:"How long finished runs are kept, and what becomes of them then. Left out they are kept for good."`
+	Polity      version             `json:"polity" jsonschema:"Version of the file format."`
+	Name        word                `json:"name" jsonschema:"Name of the organization: the agent that a request goes to."`
+	Description string              `json:"description,omitempty" jsonschema:"What the organization does, in a sentence or two."`
+	Bounds      bounds              `json:"bounds,omitempty" jsonschema:"Limits of one request and all that it causes. What is left out takes the engine's default."`
+	Models      map[word]provider   `json:"models,omitempty" jsonschema:"Models of providers, by the name that agents call them."`
+	Tools       map[word]source     `json:"tools,omitempty" jsonschema:"Where tools come from beside those that are built in. A tool of it is named SOURCE.TOOL."`
+	Memory      *memories           `json:"memory,omitempty" jsonschema:"How much the organization and its agents remember, and by what it is searched beside words."`
+	Agents      map[word]member     `json:"agents" jsonschema:"The agents, by name."`
+	Org         *organization       `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
+	Topics      map[topicName]topic `json:"topics,omitempty" jsonschema:"Topics that the agents may publish on and be told of, by name, or by a pattern as in orders.*. Left out they may use any."`
+	On          []occasion          `json:"on,omitempty" jsonschema:"What polity watch watches, each with the agent that is asked about it."`
+	Retention   *retention          `json:"retention,omitempty" jsonschema:"How long finished runs are kept, and what becomes of them then. Left out they are kept for good."`
 }
 
 // bounds are polity.Bounds.
@@ -389,7 +390,8 @@ type loop struct {
 
 // sequence is pattern.Sequence.
 type sequence struct {
-	Stages []stage `json:"stages,omitempty" kind:"org" pattern:"sequence!" jsonschema:"Pattern sequence: the agents that are asked one after the other, each with what the one before answered."`
+	Stages []stage  `json:"stages,omitempty" kind:"org" pattern:"sequence!" jsonschema:"Pattern sequence: the agents that are asked one after the other, each with what the one before answered."`
+	Failed *publish `json:"failed,omitempty" kind:"org" pattern:"sequence" jsonschema:"Pattern sequence: where it is told that a run fails, once what it did is undone. The event has the fields of what was asked, and failed."`
 }
 
 // stage is pattern.Stage.
@@ -397,7 +399,7 @@ type stage struct {
 	Agent     word     `json:"agent,omitempty" jsonschema:"Agent that is asked."`
 	Wait      *pause   `json:"wait,omitempty" jsonschema:"Lets time pass, in place of an agent. What the stage before answered goes on."`
 	Publish   *publish `json:"publish,omitempty" jsonschema:"Publishes what the stage before answered, in place of an agent. That goes on."`
-	Await     *await   `json:"await,omitempty" jsonschema:"Waits for a signal or for an event on a topic, in place of an agent. Its data is the stage's answer."`
+	Await     *await   `json:"await,omitempty" jsonschema:"Waits for a signal or for an event on a topic, in place of an agent. Its data is the stage's answer. Beside publish it waits from before that is published."`
 	Skill     word     `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
 	Objective string   `json:"objective,omitempty" jsonschema:"What this stage is for."`
 	Optional  bool     `json:"optional,omitempty" jsonschema:"Whether the sequence goes on without it if it fails."`
@@ -427,6 +429,7 @@ type await struct {
 	Within duration  `json:"within,omitempty" jsonschema:"How long it is waited for, as in 72h. Left out it is as long as the bound wall allows."`
 	Until  instant   `json:"until,omitempty" jsonschema:"Until when it is waited for, with the offset from UTC."`
 	Into   string    `json:"into,omitempty" jsonschema:"Field in which the data joins what the stage before answered. Left out it takes its place."`
+	Fails  string    `json:"fails,omitempty" jsonschema:"Condition on the data with which the stage fails, as in data.failed or data.amount < 10."`
 	Else   value     `json:"else,omitempty" jsonschema:"What takes the place of the data when the time is over. Left out the stage fails then."`
 }
 

@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -12,7 +13,9 @@ import (
 	"time"
 
 	"polity.run"
+	"polity.run/agent"
 	"polity.run/environ"
+	"polity.run/fault"
 )
 
 // OnMax is how many sources of requests a manifest may declare.
@@ -79,7 +82,7 @@ type batch struct {
 var occasionKinds = []string{"folder", "every", "cron", "topic", "lines"}
 
 // on builds what the manifest wants watched, once the agents are known.
-func (b *builder) on(main string) []On {
+func (b *builder) on(r *agent.Release) []On {
 	if len(b.file.On) > OnMax {
 		b.add("on", fmt.Sprintf("%d sources are more than %d", len(b.file.On), OnMax), "split the manifest")
 		return nil
@@ -91,7 +94,7 @@ func (b *builder) on(main string) []On {
 		if !b.at.isMapping(at) || !b.oneKind(at) {
 			continue
 		}
-		o := b.occasion(w, at, main)
+		o := b.occasion(w, at, r)
 		key := o.Key()
 		if w.Lines {
 			key = "lines" // there is one standard input
@@ -132,8 +135,8 @@ func (b *builder) oneKind(at string) bool {
 	return true
 }
 
-func (b *builder) occasion(w *occasion, at, main string) On {
-	o := On{Agent: main, Skill: string(w.Skill), Input: w.Input.json, In: w.In}
+func (b *builder) occasion(w *occasion, at string, r *agent.Release) On {
+	o := On{Agent: r.Main, Skill: string(w.Skill), Input: w.Input.json, In: w.In}
 	if w.Agent != "" {
 		o.Agent = string(w.Agent)
 	}
@@ -165,7 +168,7 @@ func (b *builder) occasion(w *occasion, at, main string) On {
 		if err := polity.CheckPattern(w.Topic); err != nil && !b.log.doubts(at+".topic") {
 			b.add(at+".topic", err.Error(), "")
 		}
-		b.stream(&o, w, at)
+		b.stream(&o, w, at, r)
 	default:
 		o.Lines = w.Lines
 		if !w.Lines && !b.log.doubts(at+".lines") {
@@ -176,8 +179,17 @@ func (b *builder) occasion(w *occasion, at, main string) On {
 }
 
 // stream checks how the events of a topic are handled.
-func (b *builder) stream(o *On, w *occasion, at string) {
+func (b *builder) stream(o *On, w *occasion, at string, r *agent.Release) {
 	o.Where, o.By = w.Where, w.Key
+	if b.defs[o.Agent] != nil && w.Topic != "" {
+		b.denied(r.MayAwait(polity.AgentName(o.Agent), w.Topic), at+".topic")
+	}
+	if t := r.Topic(w.Topic); t != nil && t.Key != "" && w.Batch == nil {
+		if w.Key != "" && w.Key != t.Key {
+			b.add(at+".key", "the topic's key is "+shown(t.Key), "write that, or delete this")
+		}
+		o.By = t.Key
+	}
 	if w.Where != "" {
 		if _, err := polity.ParseWhere(w.Where); err != nil {
 			b.add(at+".where", err.Error(), "")
@@ -187,6 +199,8 @@ func (b *builder) stream(o *On, w *occasion, at string) {
 		if err := polity.CheckField(w.Key); err != nil {
 			b.add(at+".key", err.Error(), "")
 		}
+	}
+	if o.By != "" {
 		b.queues(o, at)
 	}
 	if w.Batch == nil {
@@ -251,7 +265,11 @@ func (o On) Wants() func(environ.Published) bool {
 		return nil
 	}
 	where, err := polity.ParseWhere(o.Where)
-	return func(e environ.Published) bool { return err == nil && where.Holds(polity.Published(e)) }
+	return func(e environ.Published) bool { return err == nil && where.Holds(published(e)) }
+}
+
+func published(e environ.Published) polity.Published {
+	return polity.Published{Topic: e.Topic, ID: e.ID, Data: e.Data, At: e.At, Seq: e.Seq}
 }
 
 // About is what an event is handled one after another by; "" for nothing.
@@ -259,11 +277,45 @@ func (o On) About(e environ.Published) string {
 	if o.By == "" {
 		return ""
 	}
-	value, _ := polity.Published(e).Field(o.By) // those without it are of one key, too
+	value, _ := published(e).Field(o.By) // those without it are of one key, too
 	if len(value) > keyMax {
 		value = string(polity.NewRunID(0, []byte(value)))
 	}
 	return o.By + " " + value
+}
+
+// RunID is that of the run about what was seen. It goes by what was seen and who is asked, not by the release: what was seen once is not done again
+// because a prompt has changed.
+func (o On) RunID(organization string, seen environ.Observation) polity.RunID {
+	return polity.NewRunID(0, fmt.Appendf(nil, "on\n%s\n%s\n%s", organization, o.Key(), seen.ID))
+}
+
+// Conversation is the one of the runs about the same key: their skill lets one begin when those before it have ended. It is "" without a key.
+func (o On) Conversation(seen environ.Observation) string {
+	if seen.Key == "" {
+		return ""
+	}
+	return "about " + seen.Key
+}
+
+// Ask is what is asked about what was seen.
+func (o On) Ask(seen environ.Observation) (json.RawMessage, error) {
+	switch {
+	case o.Input == nil:
+		return seen.Input, nil
+	case o.Schedule != nil:
+		return o.Input, nil
+	}
+	var fields, more map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(o.Input, &fields), json.Unmarshal(seen.Input, &more)); err != nil {
+		return nil, fault.Invalid.New("%s: input: %w", o.Key(), err)
+	}
+	maps.Copy(fields, more)
+	data, err := json.Marshal(fields)
+	if err != nil {
+		return nil, fault.Invalid.New("%s: input: %w", o.Key(), err)
+	}
+	return data, nil
 }
 
 // Under returns o with its folders as they are seen from where the manifest's folder is dir.

@@ -24,21 +24,31 @@ const verifyStateHelp = `Read everything that a state folder, or a backup, holds
 
 Of a state folder that is the log, of which every commit holds the hash of the one before; the
 anchor, which remembers how far the log went; every document that the log names; and the records
-of memories and facts. The files are read as they are, and nothing is changed: a process may
+of memories, facts and topics. The files are read as they are, and nothing is changed: a process may
 serve the folder meanwhile.
 
 Of a backup, the same things as they stand in the file. What is printed as its digest stands for
 all of it.
+
+With --view it compares the view instead, from which lists and searches are answered, with one that is made
+anew from the log: its tables and indexes, and each row. "polity view rebuild" mends it.
 
 The exit code is 1 if something is damaged.`
 
 func (a *app) newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify [BACKUP]", Short: "Check that a state folder, or a backup, is whole", Long: verifyStateHelp,
-		Example: "  polity verify\n  polity verify --state /var/lib/polity -o json\n  polity verify monday.backup", Args: args(cobra.MaximumNArgs(1)),
+		Example: "  polity verify\n  polity verify --view\n  polity verify --state /var/lib/polity -o json\n  polity verify monday.backup", Args: args(cobra.MaximumNArgs(1)),
 	}
 	output := outputFlag(cmd, "text", "text", "json")
+	ofView := cmd.Flags().Bool("view", false, "compare the view with the log")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *ofView {
+			if len(args) > 0 {
+				return usagef("--view is of a state folder: a backup holds no view")
+			}
+			return a.verifyView(cmd.Context(), output.value)
+		}
 		ctx, done := a.interruptible(cmd.Context())
 		defer done()
 		if len(args) > 0 {
@@ -62,6 +72,43 @@ func (a *app) newVerify() *cobra.Command {
 	return cmd
 }
 
+// verifyView has the node that serves the state folder compare its view with the log.
+func (a *app) verifyView(ctx context.Context, form string) error {
+	return a.with(ctx, func(ctx context.Context, n node) error {
+		began := time.Now()
+		found, err := n.VerifyView(ctx, a.progress())
+		if err != nil {
+			return err
+		}
+		if form == "json" {
+			err = a.writeJSON(found)
+		} else {
+			err = a.outf("%s", viewCheckText(found, time.Since(began)))
+		}
+		if n := len(found.Damage); err == nil && n > 0 {
+			err = fault.Damaged.New("the view: %s; mend it with: polity view rebuild", count(n, "damage"))
+		}
+		return err
+	})
+}
+
+func viewCheckText(found polity.ViewCheck, took time.Duration) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: compared with the log up to commit %d in %s\n", clean(found.Place), found.Position, short(took))
+	var rows [][]string
+	for _, t := range found.Tables {
+		rows = append(rows, []string{t.Name, count(int(t.Rows), "row"), t.Digest[:min(len(t.Digest), 16)]})
+	}
+	b.WriteString(table(rows))
+	for _, d := range found.Damage {
+		writeDamage(&b, d)
+	}
+	if len(found.Damage) > 0 {
+		b.WriteString("fix    make it again from the log: polity view rebuild\n")
+	}
+	return b.String()
+}
+
 func (a *app) printIntegrity(found polity.Integrity, dir string, took time.Duration, form string) error {
 	if form == "json" {
 		if err := a.writeJSON(found); err != nil {
@@ -83,7 +130,7 @@ func integrityText(found polity.Integrity, dir string, took time.Duration) strin
 	if found.Head != "" {
 		fmt.Fprintf(&b, " of %s, head %.16s", found.At.Local().Format(time.DateTime), found.Head)
 	}
-	fmt.Fprintf(&b, "\nsound  %s (%d not ended), %s, %s of memories and facts\n", count(found.Runs, "run"), found.Live,
+	fmt.Fprintf(&b, "\nsound  %s (%d not ended), %s, %s of memories, facts and topics\n", count(found.Runs, "run"), found.Live,
 		count(found.Documents, "document"), count(found.Records, "record"))
 	if found.Unnamed > 0 {
 		fmt.Fprintf(&b, "note   %s that no run names: installed and never asked, or left by a commit that was not written\n", count(found.Unnamed, "document"))
@@ -118,8 +165,8 @@ func writeDamage(b *strings.Builder, d polity.Damage) {
 const backupHelp = `Write everything that a state folder holds into a new file.
 
 A process may serve the folder meanwhile and goes on: the file holds the log as far as it goes
-now, the documents that the log names, memories and facts, and what watches have seen. All of it
-is checked on the way, and a damaged state is refused: --sound-part takes what is sound of it,
+now, the documents that the log names, memories, facts, registered schemas, what watches have
+seen, and the events on topics with how far each reader is. All of it is checked on the way, and a damaged state is refused: --sound-part takes what is sound of it,
 which is the log up to the first damage.
 
 The file is compressed. It holds what is confidential, as the state folder does; keys of
@@ -208,8 +255,12 @@ func (a *app) printBackup(b polity.Backup, done, form string) error {
 		return a.writeJSON(b)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s: %s, %s (%d not ended), %s, %s, %s\ndigest %s\n", clean(done), count(int(b.Commit), "commit"), count(b.Runs, "run"), b.Live,
-		count(b.Documents, "document"), count(b.Records, "record"), bytesText(uint64(b.Bytes)), b.Digest)
+	events := ""
+	if b.Events > 0 {
+		events = count(b.Events, "event") + ", "
+	}
+	fmt.Fprintf(&text, "%s: %s, %s (%d not ended), %s, %s, %s%s\ndigest %s\n", clean(done), count(int(b.Commit), "commit"), count(b.Runs, "run"), b.Live,
+		count(b.Documents, "document"), count(b.Records, "record"), events, bytesText(uint64(b.Bytes)), b.Digest)
 	for _, d := range b.Damage {
 		writeDamage(&text, d)
 	}

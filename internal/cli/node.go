@@ -31,11 +31,12 @@ type node interface {
 	Wait(ctx context.Context, id polity.RunID) (polity.Outcome, error)
 	Cancel(ctx context.Context, id polity.RunID, reason string) error
 	Kill(ctx context.Context, id polity.RunID, reason string) error
+	Install(ctx context.Context, q client.Install) (client.Installed, error)
 	Start(ctx context.Context, q client.Request) (polity.RunID, error)
 	Resume(ctx context.Context, id polity.RunID) error
 	Pause(ctx context.Context, id polity.RunID, reason string) error
-	Signal(ctx context.Context, id polity.RunID, name, signalID string, data json.RawMessage) error
-	Publish(ctx context.Context, topic, id string, data json.RawMessage) error
+	Signal(ctx context.Context, id polity.RunID, name, signalID string, version int, data json.RawMessage) error
+	Publish(ctx context.Context, topic, id string, version int, data json.RawMessage) error
 	Topics(ctx context.Context, q polity.TopicsRequest) (polity.TopicsAnswer, error)
 	Questions(ctx context.Context) ([]polity.Question, error)
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
@@ -55,6 +56,7 @@ type node interface {
 	RebuildView(ctx context.Context) error
 	Retain(ctx context.Context, q polity.Retain, tell func(polity.Progress)) (polity.Retained, error)
 	RestoreArchived(ctx context.Context, id polity.RunID, path string) (polity.Restored, error)
+	VerifyView(ctx context.Context, tell func(polity.Progress)) (polity.ViewCheck, error)
 	Backup(ctx context.Context, path string, tell func(polity.Progress)) (polity.Backup, error)
 	Close() error
 }
@@ -73,6 +75,11 @@ type local struct {
 
 func (l *local) Tail(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error {
 	return rest.Follow(ctx, l.Engine, id, each)
+}
+
+// Install hides the engine's, which gives a digest.
+func (l *local) Install(_ context.Context, q client.Install) (client.Installed, error) {
+	return rest.Install(l.Engine, q)
 }
 
 func (l *local) Start(ctx context.Context, q client.Request) (polity.RunID, error) {
@@ -148,7 +155,7 @@ func (a *app) connect(ctx context.Context) (node, error) {
 	step := time.NewTicker(connectStep)
 	defer step.Stop()
 	for {
-		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Archive: a.archives, Retain: true, Log: a.logger(), Wrap: a.wrap, Telemetry: true, Version: programVersion()})
+		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Archive: a.archives, Retain: true, Log: a.logger(), Wrap: a.wrap, Telemetry: true, Version: programVersion(), ViewDSN: a.dsn})
 		if busy == nil {
 			return &local{Engine: e}, nil
 		}

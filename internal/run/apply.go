@@ -20,15 +20,12 @@ import (
 // tree is stopped, and the others go on.
 func (c *core) apply(rec *record, seq uint64) {
 	c.lastAt = c.recordTime()
-	if !c.bare() {
-		c.laden = seq
-	}
 	if rec.kind == recClaim {
 		return
 	}
 	switch rec.kind {
 	case recPublished:
-		c.published(rec)
+		c.published(rec, seq)
 		return
 	case recImported:
 		c.imported(rec, seq)
@@ -167,6 +164,9 @@ func (c *core) stop(t *tree, f *fault.Error) {
 		c.drop(t.root)
 	}
 	t.root = nil
+	for len(t.waits) > 0 { // it slept
+		c.unwait(t.waits[0])
+	}
 	c.leave(t)
 	for _, ended := range t.ended {
 		ended(polity.Outcome{}, f)
@@ -189,8 +189,8 @@ func (c *core) drop(r *run) {
 		if p.child != nil {
 			c.drop(p.child)
 		}
-		if p.cmd.Do == polity.DoAwait {
-			c.waits.drop(p)
+		if p.wait != nil {
+			c.unwait(p.wait)
 		}
 		if p.started && !p.done {
 			c.host.stop(p)
@@ -198,7 +198,6 @@ func (c *core) drop(r *run) {
 		p.done = true
 	}
 	r.pending = nil
-	delete(c.waits.signals, r.id)
 }
 
 // --- opening
@@ -213,7 +212,7 @@ func (c *core) openRoot(rec *record, seq uint64) {
 	c.roots = append(c.roots, t)
 	program, err := c.catalog.Program(rec.release, rec.agent)
 	if err == nil && program.Decider == nil {
-		program = &Program{Decider: solo{}, Input: program.Input, Output: program.Output}
+		program = &Program{Org: program.Org, Decider: solo{}, Input: program.Input, Output: program.Output}
 	}
 	c.join(t, rec)
 	if err == nil {
@@ -224,7 +223,7 @@ func (c *core) openRoot(rec *record, seq uint64) {
 		return
 	}
 	r := &run{
-		id: rec.run, tree: t, release: rec.release, agent: rec.agent, skill: rec.skill, folder: rec.folder, program: program,
+		id: rec.run, tree: t, release: rec.release, agent: rec.agent, skill: rec.skill, folder: rec.folder, caller: rec.caller, program: program,
 	}
 	r.ledger = &ledger{owner: r, limit: rec.bounds}
 	t.root = r
@@ -271,7 +270,7 @@ func (c *core) openChild(t *tree, rec *record) {
 	}
 	r := &run{
 		id: rec.run, tree: t, parent: parent, asked: p, depth: parent.depth + 1, release: parent.release,
-		agent: rec.agent, skill: rec.skill, folder: parent.folder, program: program, ledger: parent.ledger,
+		agent: rec.agent, skill: rec.skill, folder: parent.folder, caller: parent.caller, program: program, ledger: parent.ledger,
 	}
 	if p.cmd.Bounds != (polity.Bounds{}) {
 		r.ledger = &ledger{owner: r, above: parent.ledger, limit: p.cmd.Bounds}
@@ -432,7 +431,7 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 		p.due = ends(cmd, c.lastAt)
 	}
 	if cmd.Do == polity.DoAwait {
-		c.waits.await(p)
+		c.await(p)
 	}
 	c.tell(r.tree, p.startedNotice(c.lastAt, 0))
 	if c.live && !r.tree.held() {
@@ -582,8 +581,8 @@ func (c *core) gotResult(r *run, rec *record) {
 	}
 	r.remove(p)
 	r.book(p, rec.usage)
-	if p.cmd.Do == polity.DoAwait {
-		c.waits.drop(p)
+	if p.wait != nil {
+		c.unwait(p.wait)
 	}
 	if !c.live { // then nobody else knows it
 		c.used = p
@@ -635,13 +634,12 @@ func (c *core) stopPending(p *pending, why *fault.Error) {
 	if p.why != nil || p.refused != nil {
 		return
 	}
-	if p.cmd.Do == polity.DoAwait {
-		w := c.waits.of(p)
+	if w := p.wait; w != nil {
 		if w.got != nil {
 			c.deliverEvent(w) // it ends by itself
 			return
 		}
-		c.waits.unlist(w)
+		c.shut(w)
 	}
 	p.why = why
 	if c.live && !p.run.tree.idle {
@@ -705,9 +703,8 @@ func (c *core) finished(r *run, rec *record) {
 		c.diverge(r.tree, "the log ends %s otherwise than this code does%s", r.id, r.instead("finish"))
 		return
 	}
-	delete(c.runs, r.id)
-	delete(c.waits.signals, r.id)
 	c.tell(r.tree, polity.Notice{Kind: "finished", Run: r.id, Status: rec.status.String(), Fault: rec.fault, Usage: rec.usage})
+	delete(c.runs, r.id)
 	output := r.closing.Output
 	if rec.data.data == nil && rec.data.size == 0 {
 		output = nil // it was refused
@@ -745,7 +742,7 @@ func (c *core) rootFinished(r *run, rec *record, output json.RawMessage) {
 		return
 	}
 	o := polity.Outcome{Status: rec.status, Output: output, Fault: rec.fault, Usage: rec.usage}
-	c.gather.answers = append(c.gather.answers, func(err error) {
+	c.acknowledge(func(err error) {
 		for _, f := range ended {
 			f(o, err)
 		}

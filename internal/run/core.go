@@ -9,6 +9,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/trace"
 )
 
 // Limits of the kernel.
@@ -40,6 +41,7 @@ type Work struct {
 
 // Program is what does an agent's work: a decider, or an effect.
 type Program struct {
+	Org     string         // the name of the release, for lines of the log
 	Decider polity.Decider // nil for an effect
 	Work    Work           // without a decider
 	// Input and Output check what a skill is asked and answers. Nil accepts everything.
@@ -47,6 +49,12 @@ type Program struct {
 	Output func(skill string, data json.RawMessage) error
 	// Signal says whether an agent declares a signal and its schema accepts the data; nil data only asks the first. A nil function declares none.
 	Signal func(name string, data json.RawMessage) error
+	// Told makes the data of a signal, of a version of its registered schema, into what the agent reads. A nil function reads none.
+	Told func(name string, version int, data json.RawMessage) (json.RawMessage, error)
+	// Topic says whether an agent may await what is published on the topics of a pattern. Event makes the data of an event into what
+	// the agent reads; version is that of the topic's registered schema, 0 for none. Neither may block; nil functions accept everything.
+	Topic func(pattern string) error
+	Event func(topic string, version int, data json.RawMessage) (json.RawMessage, error)
 	// Arrival says what becomes of a message in mid-run. Nil is polity.ArrivalReject for every skill.
 	Arrival func(skill string) polity.Arrival
 }
@@ -77,7 +85,6 @@ type core struct {
 	halted map[polity.RunID]*tree // those that are stopped
 	waits  waits
 	talks  map[conversation][]*tree // that have not ended, in the order of opening
-	laden  uint64                   // the last commit before which there was something that no checkpoint tells of
 
 	seq      uint64    // of the last acknowledged commit
 	head     hash      // its hash
@@ -96,6 +103,10 @@ type core struct {
 	tries  int      // how often the flight was sent
 	dead   error    // set once the core has given up
 
+	stalled  error  // the store takes nothing, or did not until now: what those are told who wait for an answer
+	reviving bool   // it is being started anew
+	flows    func() // called when a stalled store takes something again; nil for nobody
+
 	todo  []record // derived records that are not yet in a pack; the state alone can derive them again
 	live  bool     // false while the log is folded
 	soft  int      // a pack takes no further input beyond this many bytes
@@ -110,10 +121,14 @@ type core struct {
 	spilt   uint64   // when all were last brought to the spool
 	segment []byte   // to be used again
 	hand    int      // of makeRoom
+	asleep  int      // trees
 	// awakeMax is how many runs are in memory while a log is folded; foldAwakeMax but for tests.
 	awakeMax int
-	skips    map[*tree]uint64
+	halting  []*tree          // that a checkpoint says are stopped
+	skips    map[*tree]uint64 // up to which commit a checkpoint told of a tree, while the log behind it is folded
 
+	// noted is told of the lines of a commit that was acknowledged; nil if nobody reads them.
+	noted func([]logged)
 	// decided is told each command as it is decided: for tests of determinism.
 	decided func(r polity.RunID, c *polity.Command)
 }
@@ -146,6 +161,8 @@ type tree struct {
 	ended      []func(polity.Outcome, error) // who waits for the end
 	watch      []*watcher
 
+	waits []*wait // what it waits for of signals and topics, while it sleeps too
+
 	trail     *trail        // what is in no segment yet; nil for nothing
 	place     place         // of the last segment
 	reach     uint64        // the last commit that is in it
@@ -176,10 +193,12 @@ type run struct {
 	agent    string
 	skill    string
 	folder   string
+	caller   trace.Context // where in a trace its root was asked for; zero for nowhere
 	program  *Program
 	state    any
 	pending  []*pending
 	names    []string // keys of all commands so far
+	box      *mailbox // nil before it was told anything
 	ledger   *ledger
 	usage    polity.Usage
 	opened   time.Time
@@ -214,6 +233,7 @@ type pending struct {
 	child   *run
 	since   time.Time // when it was decided
 	due     time.Time // of a sleep or a wait; zero for never
+	wait    *wait     // of an await
 	work    Work
 	lost    *fault.Error // asking: what is its result if its destination does not know
 	routed  bool
@@ -240,9 +260,14 @@ type pack struct {
 
 	starts  []*pending
 	stops   []*pending
-	answers []func(error)
+	answers []func(error) // to those who asked for something
+	ends    []func(error) // to those who wait for a run's end, however long that takes
 	notices []notice
-	trees   []*tree // that it tells of
+	records int
+	sent    time.Time // when it was sent first, if somebody measures
+	logged  []logged  // of the program's log
+	trees   []*tree   // that it tells of
+	gone    []*wait   // that are waited for no longer once it is acknowledged
 }
 
 type notice struct {
@@ -274,6 +299,7 @@ func (c *core) write(rec *record) {
 	stored.data = c.outline(p, stored.data)
 	rec.data.blob, rec.data.size = stored.data.blob, stored.data.size
 	start := len(p.buf)
+	p.records++
 	p.buf = appendRecord(p.buf, stored)
 	raw := p.buf[start:]
 	c.apply(rec, p.seq)
@@ -332,8 +358,14 @@ func (c *core) settle() {
 		}
 		c.pay()
 		c.todo = append(c.todo[:0], c.todo[n:]...)
-		if c.gather == nil || c.dead != nil {
+		if c.dead != nil {
 			return
+		}
+		if c.gather == nil {
+			if len(c.todo) == 0 {
+				return
+			}
+			continue // a run that was woken to be paid has something to do
 		}
 		g := c.gather
 		if c.flight != nil {
@@ -381,6 +413,7 @@ func (c *core) appended(token, seq uint64) {
 		c.giveUp(fault.Damaged.New("run: commit %d was written at position %d of the log", f.seq, seq))
 		return
 	}
+	c.flow()
 	sentOnce := c.tries == 1
 	c.seq, c.head, c.at, c.flight = f.seq, f.id, f.at, nil
 	if c.gather != nil {
@@ -401,8 +434,17 @@ func (c *core) appended(token, seq uint64) {
 		n.n.Commit = f.seq
 		n.tree.tell(n.n)
 	}
+	if len(f.logged) > 0 {
+		for i := range f.logged {
+			f.logged[i].n.Commit = f.seq
+		}
+		c.noted(f.logged)
+	}
 	for _, answer := range f.answers {
 		answer(nil)
+	}
+	for _, end := range f.ends {
+		end(nil)
 	}
 	c.acknowledged(f)
 	if sentOnce && len(f.blobs) == 0 { // else a copy of it may still be under way
@@ -416,20 +458,24 @@ func (p *pack) reset() {
 	if cap(p.buf) > packSoft*2 {
 		p.buf = nil
 	}
-	p.hashed = 0
+	p.hashed, p.records = 0, 0
 	p.sum.Reset()
 	clear(p.starts)
 	clear(p.stops)
 	clear(p.answers)
+	clear(p.ends)
 	clear(p.notices)
+	clear(p.logged)
 	clear(p.trees)
-	p.starts, p.stops, p.answers, p.notices, p.trees = p.starts[:0], p.stops[:0], p.answers[:0], p.notices[:0], p.trees[:0]
+	clear(p.gone)
+	p.starts, p.stops, p.answers, p.ends = p.starts[:0], p.stops[:0], p.answers[:0], p.ends[:0]
+	p.notices, p.logged, p.trees, p.gone = p.notices[:0], p.logged[:0], p.trees[:0], p.gone[:0]
 }
 
 // inDoubt tells that the append with the token was refused, or that nothing was heard of it in time. Only
 // the log knows what became of it.
 func (c *core) inDoubt(token uint64) {
-	if c.flight == nil || token != c.token || c.dead != nil {
+	if c.flight == nil || token != c.token || c.dead != nil || c.reviving {
 		return
 	}
 	c.token++ // a late acknowledgement of that append is no longer listened to
@@ -459,7 +505,7 @@ func (c *core) giveUp(err error) {
 		if p == nil {
 			continue
 		}
-		for _, answer := range p.answers {
+		for _, answer := range slices.Concat(p.answers, p.ends) {
 			answer(err)
 		}
 	}
@@ -485,6 +531,8 @@ func (c *core) answer(f func(error)) {
 	switch {
 	case c.dead != nil:
 		f(c.dead)
+	case c.stalled != nil:
+		f(c.stalled)
 	case c.gather != nil:
 		c.gather.answers = append(c.gather.answers, f)
 	case c.flight != nil:
@@ -506,11 +554,17 @@ func (c *core) decline(err error, answer func(error)) {
 
 // tell queues a notice for those who watch the tree.
 func (c *core) tell(t *tree, n polity.Notice) {
-	if !c.live || len(t.watch) == 0 {
+	if !c.live || len(t.watch) == 0 && c.noted == nil {
 		return
 	}
 	p := c.pack()
 	n.At = p.at
+	if c.noted != nil {
+		c.note(&n)
+	}
+	if len(t.watch) == 0 {
+		return
+	}
 	p.notices = append(p.notices, notice{t, n})
 }
 
@@ -538,6 +592,7 @@ type request struct {
 	bounds       polity.Bounds // every field set
 	conversation string        // "" for none
 	key          string        // that its payloads are to be enciphered with; "" for none
+	caller       trace.Context // no part of what it is: asked twice from two places it is one run, in the first one's trace
 }
 
 func (q *request) hash() requestHash {
@@ -574,7 +629,7 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 	}
 	rec := &record{
 		kind: recOpened, run: q.id, release: q.release, agent: q.agent, skill: q.skill, folder: q.folder,
-		bounds: q.bounds, request: request, data: payload{key: q.key, data: nonNil(q.input)},
+		bounds: q.bounds, request: request, data: payload{key: q.key, data: nonNil(q.input)}, caller: q.caller,
 	}
 	if err == nil && q.conversation != "" {
 		err = c.arrive(q, program.arrival(q.skill), rec)
@@ -661,7 +716,7 @@ func nonNil(data json.RawMessage) json.RawMessage {
 // wait calls ended when the tree has ended: with an empty polity.Outcome and nil if that was before, and the log holds it.
 func (c *core) wait(t *tree, ended func(polity.Outcome, error)) {
 	if t.over() {
-		c.answer(func(err error) { ended(polity.Outcome{}, err) })
+		c.acknowledge(func(err error) { ended(polity.Outcome{}, err) })
 		return
 	}
 	t.ended = append(t.ended, ended)

@@ -13,19 +13,21 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"polity.run"
 	"polity.run/fault"
 	"polity.run/internal/bus"
+	"polity.run/internal/journal"
 )
 
 const (
 	checkpointPrefix = "checkpoint-"
 	checkpointsKept  = 2
 
-	checkpointEvery = 32 << 20 // bytes of log between two checkpoints, or as many as the last one had if that is more
+	checkpointEvery = 32 << 20 // bytes of log between two checkpoints: see Config.CheckpointEvery
 	checkpointClose = 1 << 20  // bytes of log for which one is written at the end, or an eighth of the last one
 	captureStep     = 1000     // trees that are told of between two turns of the loop
 	capturePieces   = 4        // pieces that wait to be written
@@ -44,8 +46,9 @@ type keeper struct {
 	size   uint64 // of the last one
 	oldest uint32 // no trail is in a file of the spool before it
 
-	restored anchor   // the checkpoint that this owner began with
-	writing  *writing // a checkpoint that is being made
+	newest   atomic.Uint64 // commit of the last checkpoint; 0 for none
+	restored anchor        // the checkpoint that this owner began with
+	writing  *writing      // a checkpoint that is being made
 	sweeping bool
 	swept    int // the next tree of the sweep
 }
@@ -103,7 +106,7 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 	}
 	for _, seq := range all {
 		if len(k.kept) == 0 {
-			cp, err := p.recall(ctx, k.path(seq), last)
+			cp, err := p.recall(ctx, k.path(seq), seq, last)
 			if errors.Is(err, fault.Cancelled) {
 				return err
 			}
@@ -111,6 +114,7 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 				p.core.restore(cp)
 				k.kept, oldest = []kept{{cp.seq, cp.oldest}}, cp.oldest
 				k.restored, k.size = anchor{cp.seq, cp.head}, cp.size
+				k.newest.Store(cp.seq)
 				continue
 			}
 			p.cfg.Log.Warn("a checkpoint is not used; the start takes longer, and nothing is lost", "commit", seq, "error", err)
@@ -127,18 +131,28 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 	}
 	k.oldest = max(oldest, 1)
 	p.keeper, p.core.spool = k, partitionSpool{k.spool, p}
+	if id := p.core.repaired(); id != "" {
+		p.cfg.Log.Warn("a checkpoint is not used: a run that was stopped goes on, and what it missed only the log tells; the start takes longer", "run", id)
+		p.cfg.Whole, p.keeper = true, nil
+		p.core.abandon()
+		p.begin(p.core.epoch)
+		return errors.Join(k.spool.close(), p.keep(ctx, last))
+	}
 	return nil
 }
 
-// recall reads a checkpoint, and holds it against the log.
-func (p *Partition) recall(ctx context.Context, path string, last uint64) (*checkpoint, error) {
+// recall reads the checkpoint of a commit, and holds it against the log.
+func (p *Partition) recall(ctx context.Context, path string, seq, last uint64) (*checkpoint, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fault.Unavailable.New("run: checkpoint: %w", err)
 	}
-	cp, err := readCheckpoint(f)
+	cp, err := readCheckpoint(f, p.vault)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
+	}
+	if cp.seq != seq {
+		return nil, fault.Damaged.New("run: checkpoint: it is of commit %d, and its name says %d", cp.seq, seq)
 	}
 	if cp.seq > last {
 		return nil, fault.Damaged.New("run: checkpoint: it is of commit %d, and the log ends with commit %d", cp.seq, last)
@@ -204,14 +218,22 @@ func (p *Partition) tend() {
 			k.writing.alone = true
 		}
 		p.nudge()
-	case k.logged >= max(checkpointEvery, k.size) && p.core.plain():
+	case k.logged >= p.every(k):
 		p.startCheckpoint()
-	case k.wasteful() && p.core.plain():
+	case k.wasteful():
 		if k.spool.begin() == nil {
 			k.sweeping, k.swept = true, 0
 			p.nudge()
 		}
 	}
+}
+
+// every is how many bytes of log there are before the next checkpoint.
+func (p *Partition) every(k *keeper) uint64 {
+	if p.cfg.CheckpointEvery > 0 {
+		return p.cfg.CheckpointEvery
+	}
+	return max(checkpointEvery, k.size)
 }
 
 // wasteful says that the spool is worth being written anew.
@@ -258,11 +280,6 @@ func (p *Partition) feed() {
 		return // the writer wakes the loop
 	}
 	piece, err := w.capture.more(nil, captureStep)
-	if !p.core.plain() { // since it was begun
-		close(w.pieces)
-		w.capture = nil
-		return
-	}
 	if err == nil && w.capture.done() {
 		piece = w.capture.end(piece)
 		err = p.keeper.spool.flush()
@@ -334,6 +351,7 @@ func (k *keeper) wrote(w *writing, log *slog.Logger) {
 	k.size = w.size
 	k.kept = slices.DeleteFunc(k.kept, func(old kept) bool { return old.seq == w.kept.seq })
 	k.kept = append(k.kept, w.kept)
+	k.newest.Store(w.kept.seq)
 	for len(k.kept) > checkpointsKept || w.alone && len(k.kept) > 1 {
 		if err := os.Remove(k.path(k.kept[0].seq)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			log.Warn("remove checkpoint", "error", err)
@@ -356,7 +374,7 @@ func (p *Partition) last() error {
 		<-w.ended
 		k.wrote(w, p.cfg.Log)
 	}
-	if p.Err() == nil && p.core.seq > 0 && k.logged >= max(checkpointClose, k.size/8) && p.core.plain() {
+	if p.Err() == nil && p.core.seq > 0 && k.logged >= max(checkpointClose, k.size/8) {
 		p.startCheckpoint()
 		w := k.writing
 		for w.capture != nil {
@@ -377,7 +395,8 @@ type partitionSpool struct {
 }
 
 func (s partitionSpool) lost(id polity.RunID, why error) {
-	s.part.cfg.Log.Warn("a waiting run is read from the log, which takes longer", "run", id, "error", why)
+	ctx := journal.With(s.part.ctx, journal.About{Run: id})
+	s.part.cfg.Log.WarnContext(ctx, "a waiting run is read from the log, which takes longer", "error", why)
 }
 
 func (s partitionSpool) reread(id polity.RunID, first, last uint64, each func(time.Time, uint64, *record) error) error {

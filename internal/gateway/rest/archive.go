@@ -22,23 +22,6 @@ func (s *Server) retain(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// long does long work and tells of its progress, and at last of its end.
-func (s *Server) long(w http.ResponseWriter, do func(tell func(polity.Progress)) (client.Line, error)) {
-	out := newStream(w)
-	defer out.close()
-	write := func(l client.Line) {
-		if err := out.write(l); err != nil {
-			s.log.Debug("rest: the one who asked has gone away", "error", err)
-		}
-	}
-	end, err := do(func(p polity.Progress) { write(client.Line{Progress: &p}) })
-	if err != nil {
-		end = client.Line{Error: fault.Of(s.cause(err))}
-	}
-	end.End = true
-	write(end)
-}
-
 func (s *Server) restoreArchived(w http.ResponseWriter, r *http.Request) {
 	var q client.Archived
 	err := read(r.Body, &q)

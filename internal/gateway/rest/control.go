@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/hex"
 	"net/http"
 	"path/filepath"
 
@@ -44,6 +45,29 @@ func install(e *engine.Engine, r *agent.Release, files map[string][]byte) (engin
 		return engine.Digest{}, fault.Invalid.New("rest: there are files, and no release that pins them")
 	}
 	return engine.Digest{}, nil
+}
+
+func (s *Server) install(w http.ResponseWriter, r *http.Request) {
+	var q client.Install
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	answer, err := Install(s.engine, q)
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, answer)
+}
+
+// Install does what a client asks for on an engine.
+func Install(e *engine.Engine, q client.Install) (client.Installed, error) {
+	if q.Release == nil {
+		return client.Installed{}, fault.Invalid.New("install: there is no release")
+	}
+	d, err := e.Install(q.Release, q.Files)
+	return client.Installed{Digest: hex.EncodeToString(d[:])}, err
 }
 
 func (s *Server) fork(w http.ResponseWriter, r *http.Request) {
@@ -91,6 +115,23 @@ func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
 		made, err := s.engine.Backup(r.Context(), path, tell)
 		return client.Line{Backup: &made}, err
 	})
+}
+
+// long does what takes long, and says meanwhile how far it is; then what it came to, or why not.
+func (s *Server) long(w http.ResponseWriter, do func(tell func(polity.Progress)) (client.Line, error)) {
+	out := newStream(w)
+	defer out.close()
+	write := func(l client.Line) {
+		if err := out.write(l); err != nil {
+			s.log.Debug("rest: the one who asked has gone away", "error", err)
+		}
+	}
+	end, err := do(func(p polity.Progress) { write(client.Line{Progress: &p}) })
+	if err != nil {
+		end = client.Line{Error: fault.Of(s.cause(err))}
+	}
+	end.End = true
+	write(end)
 }
 
 // filePath is the absolute path in a request's body.
