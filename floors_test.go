@@ -92,7 +92,7 @@ var owners = map[string][]string{
 	"modernc.org/sqlite":                    {"polity.run/internal/view"},
 	"go.opentelemetry.io/":                  {"polity.run/internal/telemetry"},
 	"github.com/prometheus/":                {"polity.run/internal/telemetry"},
-	"github.com/klauspost/compress":         {"polity.run/internal/backup"},
+	"github.com/klauspost/compress":         {"polity.run/internal/zstd"},
 	"github.com/minio/highwayhash":          {"polity.run/internal/bus"},
 }
 

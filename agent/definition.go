@@ -193,10 +193,18 @@ type Release struct {
 	Sources []tool.Source `json:"sources,omitempty"`
 	// Memory bounds each memory of the organization and its agents, and says by what it is searched beside words.
 	Memory *Memories `json:"memory,omitempty"`
+	// Retention says what becomes of the release's root runs some time after they ended; nil: they are kept.
+	Retention *Retention `json:"retention,omitempty"`
 	// Topics are those that the agents may publish and await, sorted by name; empty: they may publish and await any.
 	Topics []Topic `json:"topics,omitempty"`
 	// Format is the version of this document; 0 stands for 1. See ReadRelease.
 	Format int `json:"format,omitempty"`
+}
+
+// Retention is an organization's rule for old runs.
+type Retention struct {
+	Keep    polity.Duration `json:"keep"`    // after the run's end; above 0
+	Archive bool            `json:"archive"` // then it is written into an archive; else it is deleted, if it can be
 }
 
 // Memories are the settings of an organization's memories.

@@ -76,9 +76,10 @@ type Line struct {
 	Progress *polity.Progress `json:"progress,omitempty"`
 	Backup   *polity.Backup   `json:"backup,omitempty"` // with End: what was written
 	// View, with End, is what a comparison of the view found.
-	View  *polity.ViewCheck `json:"view,omitempty"`
-	End   bool              `json:"end,omitempty"`
-	Error *fault.Error      `json:"error,omitempty"` // with End: why there is no more
+	View     *polity.ViewCheck `json:"view,omitempty"`
+	Retained *polity.Retained  `json:"retained,omitempty"` // with End: what became of old runs
+	End      bool              `json:"end,omitempty"`
+	Error    *fault.Error      `json:"error,omitempty"` // with End: why there is no more
 }
 
 // Failure is every answer that is an error.

@@ -66,6 +66,10 @@ type Config struct {
 	Park bool
 	// View has the node's view made from the start on; else it is when somebody asks for something of it.
 	View bool
+	// Archive is the folder for archives of finished runs; default the folder archive in State. Other nodes must not use it.
+	Archive string
+	// Retain has old runs archived or deleted as their releases say, some minutes after the start and then about once an hour. See Engine.Retain.
+	Retain bool
 	// ViewDSN is the PostgreSQL database that the view lies in, as in postgres://user@host/database; "" for a file in the state folder. The node has a
 	// schema of its own there, unless the DSN names one with search_path, and goes on while the server cannot be reached.
 	ViewDSN string
@@ -103,6 +107,7 @@ type Engine struct {
 	views   views
 	topics  *stream
 	figures figures
+	old     *retainer
 	own     Digest // the release of Config.Agents
 	// contracts is nil until the store is open: what is installed before is looked at then.
 	contracts *contracts
@@ -163,8 +168,12 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.Log = slog.New(LogHandler(cfg.Log.Handler()))
+	var err error
+	if e.old, err = newRetainer(e.state, cfg); err != nil {
+		return err
+	}
 	exec := filepath.Join(e.state, "exec") // with what programs of a killed process left behind
-	err := sandbox.EndLeft(exec)
+	err = sandbox.EndLeft(exec)
 	if err == nil {
 		err = os.RemoveAll(exec)
 	}
@@ -225,6 +234,9 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 			return err
 		}
 	}
+	if cfg.Retain {
+		e.old.begin(e)
+	}
 	if cfg.Telemetry && telemetry.Wanted() {
 		return e.figures.begin(ctx, e.part, true)
 	}
@@ -254,6 +266,7 @@ func (e *Engine) State() string { return e.state }
 
 // Close stops the node downward and waits for it. Runs that have not finished go on with the next Open.
 func (e *Engine) Close() error {
+	e.old.close()
 	e.figures.end()
 	err := e.views.close()
 	if e.part != nil {

@@ -87,7 +87,7 @@ func (b *builder) release() *agent.Release {
 	b.kinds = memberKinds()
 	b.orgs, b.defs, b.specs = map[string]*org{}, map[string]*agent.Definition{}, map[string]toolSpec{}
 	b.files, b.repeats = map[string]agent.File{}, map[polity.AgentName]bool{}
-	r := &agent.Release{Name: string(b.file.Name), Bounds: b.bounds(b.file.Bounds)}
+	r := &agent.Release{Name: string(b.file.Name), Bounds: b.bounds(b.file.Bounds), Retention: b.retains()}
 	b.supplies(r)
 	for _, name := range b.agentNames() {
 		m := b.file.Agents[word(name)]

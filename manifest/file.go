@@ -24,6 +24,7 @@ type file struct {
 	Org         *organization       `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
 	Topics      map[topicName]topic `json:"topics,omitempty" jsonschema:"Topics that the agents may publish on and be told of, by name, or by a pattern as in orders.*. Left out they may use any."`
 	On          []occasion          `json:"on,omitempty" jsonschema:"What polity watch watches, each with the agent that is asked about it."`
+	Retention   *retention          `json:"retention,omitempty" jsonschema:"How long finished runs are kept, and what becomes of them then. Left out they are kept for good."`
 }
 
 // bounds are polity.Bounds.

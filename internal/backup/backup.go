@@ -26,12 +26,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"polity.run"
 	"polity.run/fault"
 	"polity.run/internal/bus"
 	"polity.run/internal/run"
+	"polity.run/internal/zstd"
 )
 
 // A backup is a tar, compressed with zstd, of these in this order:
@@ -182,7 +181,7 @@ func (s *State) records(ctx context.Context, c *run.Checker, t *teller) error {
 
 // writer writes a backup.
 type writer struct {
-	zip    *zstd.Encoder
+	zip    io.WriteCloser
 	tar    *tar.Writer
 	digest hash.Hash
 	head   polity.Backup
@@ -203,9 +202,9 @@ type Store struct {
 // damaged is refused with fault.Damaged, unless its sound part is wanted: the log up to the first damage, and the documents that can be read.
 func Write(ctx context.Context, w io.Writer, s State, store Store, part bool, tell func(polity.Progress)) (polity.Backup, error) {
 	t := &teller{tell: tell}
-	zip, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+	zip, err := zstd.NewWriter(w)
 	if err != nil {
-		return polity.Backup{}, fault.Internal.New("backup: %w", err)
+		return polity.Backup{}, err
 	}
 	b := &writer{zip: zip, tar: tar.NewWriter(zip), digest: sha256.New()}
 	b.head = polity.Backup{Format: polity.BackupFormat, Version: polity.BackupVersion, Made: time.Now().UTC().Truncate(time.Second)}

@@ -19,12 +19,11 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/klauspost/compress/zstd"
-
 	"polity.run"
 	"polity.run/fault"
 	"polity.run/internal/bus"
 	"polity.run/internal/run"
+	"polity.run/internal/zstd"
 )
 
 var errNoSpace = syscall.ENOSPC
@@ -66,11 +65,11 @@ type reader struct {
 }
 
 func read(ctx context.Context, file io.Reader, pinned run.Pinned, to taker, t *teller) (polity.Backup, error) {
-	zip, err := zstd.NewReader(bufio.NewReader(file), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+	zip, err := zstd.NewReader(bufio.NewReader(file))
 	if err != nil {
-		return polity.Backup{}, fault.Internal.New("backup: %w", err)
+		return polity.Backup{}, err
 	}
-	defer zip.Close()
+	defer zip.Close() //nolint:errcheck // it closes what it made itself
 	r := &reader{tar: tar.NewReader(zip), digest: sha256.New()}
 	if err := r.format(); err != nil {
 		return polity.Backup{}, err
@@ -95,7 +94,7 @@ func read(ctx context.Context, file io.Reader, pinned run.Pinned, to taker, t *t
 }
 
 func (r *reader) format() error {
-	if err := r.next(); err != nil && !errors.Is(err, zstd.ErrMagicMismatch) {
+	if err := r.next(); err != nil && !zstd.IsForeign(err) {
 		return err
 	}
 	if r.name != formatEntry {

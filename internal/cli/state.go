@@ -21,6 +21,7 @@ log                      what happened to all runs
 documents                releases, files that they pin, large inputs and outputs
 checkpoints and trails   a cache: it is made again from the log
 memory, fact, ...        what agents remember, and what they agreed on
+archive                  files of finished runs, unless they lie elsewhere
 keys                     keys of persons, and the master key if it lies here
 
 The files are added up as they lie there; a node may serve the folder meanwhile.`

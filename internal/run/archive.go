@@ -15,6 +15,7 @@ import (
 	"path"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"polity.run"
@@ -46,6 +47,27 @@ type Pinned func(release []byte) ([]Digest, error)
 // Export writes an archive of a run as far as the log tells of it now. It returns fault.NotFound if there is no such run or the
 // store has not all of it, and fault.Full if the run is larger than an archive may be.
 func (p *Partition) Export(ctx context.Context, id polity.RunID, pinned Pinned, w io.Writer) (polity.Archive, error) {
+	return p.export(ctx, id, pinned, gzip.NewWriter(w))
+}
+
+// ExportStored is Export for those who compress by themselves: the archive's gzip only wraps.
+func (p *Partition) ExportStored(ctx context.Context, id polity.RunID, pinned Pinned, w io.Writer) (polity.Archive, error) {
+	zip := storing.Get().(*gzip.Writer)
+	defer storing.Put(zip)
+	zip.Reset(w)
+	return p.export(ctx, id, pinned, zip)
+}
+
+// storing keeps writers that only wrap, each of which is large.
+var storing = sync.Pool{New: func() any {
+	zip, err := gzip.NewWriterLevel(nil, gzip.NoCompression)
+	if err != nil {
+		panic("run: " + err.Error()) // the level is one that there is
+	}
+	return zip
+}}
+
+func (p *Partition) export(ctx context.Context, id polity.RunID, pinned Pinned, zip *gzip.Writer) (polity.Archive, error) {
 	t := newTelling()
 	log, err := p.extract(ctx, id, t)
 	if err != nil {
@@ -62,7 +84,6 @@ func (p *Partition) Export(ctx context.Context, id polity.RunID, pinned Pinned, 
 	if err != nil {
 		return polity.Archive{}, fault.Internal.New("archive: %w", err)
 	}
-	zip := gzip.NewWriter(w)
 	out := tar.NewWriter(zip)
 	err = errors.Join(t.put(out, archiveHead, append(head, '\n')), t.put(out, archiveLog, log))
 	for _, name := range t.head.Blobs {

@@ -38,6 +38,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/runs/{id}/export", s.export)
 	mux.HandleFunc("POST /v1/import", s.importRun)
 	mux.HandleFunc("POST /v1/backup", s.backup)
+	mux.HandleFunc("POST /v1/archive", s.retain)
+	mux.HandleFunc("POST /v1/archive/restore", s.restoreArchived)
 	mux.HandleFunc("GET /v1/questions", s.questions)
 	mux.HandleFunc("POST /v1/questions", s.answerQuestion)
 	mux.HandleFunc("POST /v1/runs/{id}/hold", s.holding(s.engine.Hold))
