@@ -193,6 +193,8 @@ type Release struct {
 	Sources []tool.Source `json:"sources,omitempty"`
 	// Memory bounds each memory of the organization and its agents, and says by what it is searched beside words.
 	Memory *Memories `json:"memory,omitempty"`
+	// Messages says who may message whom; nil: outsiders the main agent, and nobody else anybody.
+	Messages *Messages `json:"messages,omitempty"`
 	// Format is the version of this document; 0 stands for 1. See ReadRelease.
 	Format int `json:"format,omitempty"`
 }
