@@ -105,7 +105,7 @@ func (c *core) doze(t *tree) {
 	}
 	due, _, ok := t.root.idle(c.downtime)
 	if c.sleep(t) {
-		t.due, t.undone = due, !ok
+		t.due, t.undone = due, !ok || t.queued // a queued one takes its place when the partition is served
 	}
 }
 

@@ -110,6 +110,8 @@ type simClient struct {
 
 	skill        string
 	conversation string
+	mail         *Mail
+	from         string
 	fork         *record // it is opened by this
 }
 
@@ -369,7 +371,7 @@ func (w *world) ask(c *simClient) {
 	}
 	if c.fork == nil {
 		o.core.open(&request{
-			id: c.id, agent: c.agent, skill: c.skill, conversation: c.conversation, input: json.RawMessage(`{}`), bounds: w.bounds,
+			id: c.id, agent: c.agent, skill: c.skill, conversation: c.conversation, input: json.RawMessage(`{}`), bounds: w.bounds, mail: c.mail, from: c.from,
 		}, opened, ended)
 	} else {
 		rec := *c.fork
