@@ -45,6 +45,9 @@ type node interface {
 	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)
 	Coordinate(ctx context.Context, q client.Coordination) (client.Coordinated, error)
 	Schemas(ctx context.Context, q client.SchemaQuery) (client.Subjects, error)
+	Hold(ctx context.Context, id polity.RunID, reason string) error
+	Release(ctx context.Context, id polity.RunID, reason string) error
+	Erase(ctx context.Context, q client.Erase) (polity.Erasure, error)
 	Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error)
 	Fork(ctx context.Context, id polity.RunID, q client.Fork) (polity.RunID, error)
 	Reconcile(ctx context.Context, q client.Reconcile) (polity.Finding, error)
@@ -99,6 +102,11 @@ func (l *local) Coordinate(ctx context.Context, q client.Coordination) (client.C
 // Schemas hides the engine's, which lists alone.
 func (l *local) Schemas(ctx context.Context, q client.SchemaQuery) (client.Subjects, error) {
 	return rest.Schemas(ctx, l.Engine, q)
+}
+
+// Erase hides the engine's.
+func (l *local) Erase(ctx context.Context, q client.Erase) (polity.Erasure, error) {
+	return l.Engine.Erase(ctx, q.Subject, q.Reason, q.Cancel)
 }
 
 func (l *local) Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error) {
