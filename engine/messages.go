@@ -392,7 +392,7 @@ func (e *Engine) deliver(ctx context.Context, m *message.Envelope, t target, hol
 		err = e.part.Cancel(ctx, r.Run, "message "+m.ID+" of "+m.From.String()+" takes it back")
 	default:
 		var q run.Request
-		if q, err = e.mail(m, t); err == nil {
+		if q, err = e.mail(ctx, m, t); err == nil {
 			q.Hold = hold
 			r.Run, err = q.ID, e.part.Open(ctx, q)
 		}
@@ -418,16 +418,7 @@ func eventID(m *message.Envelope) string {
 }
 
 // mail makes the request for the run that delivers a message.
-func (e *Engine) mail(m *message.Envelope, t target) (run.Request, error) {
-	r, err := e.catalog.release(t.release)
-	if err != nil {
-		return run.Request{}, err
-	}
-	talk := m.Conversation
-	if talk == m.ID {
-		talk = m.Key // of its own: the same message again is of the same one
-	}
-	input := json.RawMessage(m.Data)
+func (e *Engine) mail(ctx context.Context, m *message.Envelope, t target) (run.Request, error) {
 	if !m.IsJSON() {
 		return run.Request{}, fault.Invalid.New("message %s: data is of %s; agents take JSON", m.ID, m.DataType)
 	}
@@ -437,18 +428,25 @@ func (e *Engine) mail(m *message.Envelope, t target) (run.Request, error) {
 	if err != nil {
 		return run.Request{}, err
 	}
-	talk = m.From.String() + " " + talk
-	if len(talk) > message.TextMax {
-		sum := sha256.Sum256([]byte(talk))
-		talk = m.From.String() + " " + hex.EncodeToString(sum[:])
+	q, err := e.fill(ctx, Request{
+		ID: messageRun(m.From, t.to, m.Key), Release: t.release, Agent: t.to.Name, Skill: m.Skill, Input: m.Data, Conversation: talk(m),
+	})
+	q.From = m.From.Name
+	q.Mail = &run.Mail{Priority: int(m.Priority), Tries: triesDefault, Expires: m.Expires(m.Time), Deadline: m.Deadline, Envelope: envelope}
+	return q, err
+}
+
+// talk is the key of a message's conversation with each of its recipients.
+func talk(m *message.Envelope) string {
+	key := m.Conversation
+	if key == m.ID {
+		key = m.Key // of its own: the same message again is of the same one
 	}
-	return run.Request{
-		ID: messageRun(m.From, t.to, m.Key), Release: t.release, Agent: t.to.Name, Skill: m.Skill, Input: input, Bounds: polity.Bounds{}.Or(r.doc.Bounds),
-		Conversation: talk, From: m.From.Name,
-		Mail: &run.Mail{
-			Priority: int(m.Priority), Tries: triesDefault, Expires: m.Expires(m.Time), Deadline: m.Deadline, Envelope: envelope,
-		},
-	}, nil
+	if key = m.From.String() + " " + key; len(key) <= message.TextMax {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return m.From.String() + " " + hex.EncodeToString(sum[:])
 }
 
 // refused records that somebody wrote where no link leads. What is more than refusedMax in refusedEvery is not recorded one by one.
