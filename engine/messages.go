@@ -361,8 +361,11 @@ func (e *Engine) send(ctx context.Context, m message.Envelope, hold bool) ([]mes
 	}
 	receipts := make([]message.Receipt, len(targets))
 	var sent sync.WaitGroup
-	for i, t := range targets {
-		sent.Go(func() { receipts[i] = e.deliver(ctx, &m, t, hold) })
+	for i, t := range targets[min(1, len(targets)):] {
+		sent.Go(func() { receipts[i+1] = e.deliver(ctx, &m, t, hold) })
+	}
+	if len(targets) > 0 {
+		receipts[0] = e.deliver(ctx, &m, targets[0], hold)
 	}
 	sent.Wait()
 	for i := range receipts {
