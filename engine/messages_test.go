@@ -390,3 +390,63 @@ func TestOneAddressForEachAgent(t *testing.T) {
 		t.Errorf("two agents of one name: %v", err)
 	}
 }
+
+// pen writes to another agent for each message that it gets, and ends with what became of that.
+type pen struct{ to string }
+
+func (p pen) Decide(state any, e polity.Event) (any, []polity.Command) {
+	switch {
+	case e.Kind == polity.Opened:
+		return state, []polity.Command{polity.Call("tell", "messages.send", json.RawMessage(`{"to":"`+p.to+`","data":1}`))}
+	case e.Fault != nil:
+		return state, []polity.Command{polity.Fail(e.Fault)}
+	default:
+		return state, []polity.Command{polity.Finish(e.Data)}
+	}
+}
+
+// TestAgentsThatWriteInACircleComeToAnEnd has two agents answer each other for ever, as far as they are concerned.
+func TestAgentsThatWriteInACircleComeToAnEnd(t *testing.T) {
+	agents := []*agent.Agent{
+		{Name: "ping", Version: "1", Skills: []polity.Skill{{Name: "do"}}, Decider: pen{"pong"}},
+		{Name: "pong", Version: "1", Skills: []polity.Skill{{Name: "do"}}, Decider: pen{"ping"}},
+	}
+	e := open(t, t.TempDir(), agents...)
+	defer stop(t, e)
+	ping, pong := message.To("ping"), message.To("pong")
+	d, err := e.Install(&agent.Release{
+		Name: "table", Main: "ping", Agents: []agent.Definition{agents[0].Definition(), agents[1].Definition()},
+		Messages: &agent.Messages{Links: []agent.Link{{From: ping, To: []message.Address{pong}}, {From: pong, To: []message.Address{ping}}}},
+	}, nil)
+	if err == nil {
+		err = e.Enlist(t.Context(), d)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := message.Envelope{ID: "serve", From: message.Address{Kind: message.Outside, Name: "ada"}, To: []message.Address{ping}, Type: message.Task}
+	if _, err := e.Send(t.Context(), begin); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		boxes, err := e.Messages(t.Context(), message.Do{Mailboxes: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(boxes.Boxes) == 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	list, err := e.Messages(t.Context(), message.Do{List: &message.Filter{}})
+	if err != nil || len(list.Entries) != message.HopsMax+1 {
+		t.Fatalf("%d messages, want %d: %v", len(list.Entries), message.HopsMax+1, err)
+	}
+	last := list.Entries[0]
+	if last.Envelope.Hops != message.HopsMax || last.Status != polity.StatusFailed || !errors.Is(last.Fault, fault.Invalid) {
+		t.Errorf("the last one: hops %d, %s, %v", last.Envelope.Hops, last.Status, last.Fault)
+	}
+	if one := list.Entries[1]; one.Envelope.From != ping || one.Envelope.Causation == "" {
+		t.Errorf("the one before: %+v", one.Envelope)
+	}
+}
