@@ -3,6 +3,7 @@ package polity
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"text/scanner"
@@ -19,7 +20,13 @@ const (
 // Where is a condition on an event: comparisons (== != < <= > >=) of its topic, id and fields of its data (data.order.total) with texts, numbers, true,
 // false and null, joined by and, or, not and parentheses. A field alone holds if it is there and neither false nor null. Things of different kinds
 // are unequal, and neither is less. The zero Where always holds.
-type Where struct{ holds func(event any) bool }
+type Where struct {
+	holds  func(event any) bool
+	fields []string
+}
+
+// Fields lists what the condition looks at, in its order, as in data.total.
+func (w Where) Fields() []string { return slices.Clone(w.fields) }
 
 // ParseWhere reads a condition. It returns fault.Invalid with what was expected where.
 func ParseWhere(text string) (Where, error) {
@@ -41,7 +48,7 @@ func ParseWhere(text string) (Where, error) {
 	if p.err != nil {
 		return Where{}, p.err
 	}
-	return Where{holds}, nil
+	return Where{holds, p.fields}, nil
 }
 
 // Holds says whether an event is as the condition says.
@@ -100,11 +107,12 @@ func fieldOf(v any, path string) (any, bool) {
 }
 
 type whereParser struct {
-	text  string
-	scan  scanner.Scanner
-	kind  rune
-	token string // "" at the end
-	err   error
+	text   string
+	scan   scanner.Scanner
+	kind   rune
+	token  string // "" at the end
+	fields []string
+	err    error
 }
 
 func (p *whereParser) fail(message string) {
@@ -187,6 +195,7 @@ func (p *whereParser) comparison() func(any) bool {
 		p.fail(err.Error())
 		return nil
 	}
+	p.fields = append(p.fields, path)
 	p.next()
 	op := p.token
 	switch op {

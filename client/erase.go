@@ -24,6 +24,18 @@ func (c *Client) Release(ctx context.Context, id polity.RunID, reason string) er
 	return c.call(ctx, http.MethodPost, runPath(id, "/release"), Cancellation{Reason: reason}, nil)
 }
 
+// Delete deletes a run, and returns how many remembered records went with it: see engine.Engine.Delete.
+func (c *Client) Delete(ctx context.Context, id polity.RunID, reason string) (int, error) {
+	var answer Deleted
+	err := c.call(ctx, http.MethodPost, runPath(id, "/delete"), Cancellation{Reason: reason}, &answer)
+	return answer.Records, err
+}
+
+// Deleted is the answer to a request to delete a run.
+type Deleted struct {
+	Records int `json:"records"` // of memories, that the run wrote or that were concluded from what it wrote
+}
+
 // Erase erases the data of a person: see engine.Engine.Erase.
 func (c *Client) Erase(ctx context.Context, q Erase) (polity.Erasure, error) {
 	var answer polity.Erasure

@@ -133,6 +133,20 @@ func (e *Engine) Erase(ctx context.Context, subject, reason string, cancel bool)
 	return out, e.part.Erase(ctx, key, reason)
 }
 
+// Delete deletes one run: its key, which must be its own, is destroyed, and what it remembered, and what was concluded from it, is forgotten. It is in no
+// list any more; that it was, and was deleted, is in the log. It returns how many records were forgotten, and can be repeated after any fault. See
+// run.Partition.Deletable for what cannot be deleted.
+func (e *Engine) Delete(ctx context.Context, id polity.RunID, reason string) (int, error) {
+	if err := e.part.Deletable(ctx, id); err != nil {
+		return 0, err
+	}
+	n, err := e.catalog.memories.forget(ctx, []polity.RunID{id})
+	if err != nil {
+		return n, err
+	}
+	return n, e.part.Delete(ctx, id, reason)
+}
+
 // Hold keeps a run from being erased until it is released: see run.Partition.Hold.
 func (e *Engine) Hold(ctx context.Context, id polity.RunID, reason string) error {
 	return e.part.Hold(ctx, id, reason)

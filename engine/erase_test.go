@@ -263,6 +263,97 @@ func TestKeysThatComeBack(t *testing.T) {
 	}
 }
 
+// TestDelete deletes one run: not while it goes on, is held, or shares its key; then for good, over starts, and from the view.
+func TestDelete(t *testing.T) {
+	state, ctx := t.TempDir(), t.Context()
+	fn, err := agent.Func("clerk", "1", clerk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := open(t, state, fn)
+	ask := func(subject, do, seed string) polity.RunID {
+		t.Helper()
+		id, err := e.Start(ctx, engine.Request{Agent: "clerk", Input: json.RawMessage(`{"text":"x","do":"` + do + `"}`), Subject: subject, Seed: seed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	refused := func(id polity.RunID, kind fault.Kind, why string) {
+		t.Helper()
+		if _, err := e.Delete(ctx, id, ""); !errors.Is(err, kind) || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s is deleted: %v", id, err)
+		}
+	}
+	own, plain := ask("ada", "wait", ""), ask("", "", "")
+	refused("0-nobody", fault.NotFound, "no run")
+	refused(own, fault.Conflict, "has not ended")
+	for _, err := range []error{e.Cancel(ctx, own, "enough"), e.Hold(ctx, own, "dispute 17")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []polity.RunID{own, plain} {
+		if _, err := e.Wait(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused(own, fault.Conflict, "dispute 17")
+	if err := e.Release(ctx, own, ""); err != nil {
+		t.Fatal(err)
+	}
+	refused(plain, fault.Conflict, "not enciphered")
+	first, second := ask("eve", "", "1"), ask("eve", "", "2")
+	for _, id := range []polity.RunID{first, second} {
+		if _, err := e.Wait(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused(first, fault.Conflict, string(second))
+	listed := func() (ids []polity.RunID) {
+		t.Helper()
+		found, err := e.Lookup(ctx, polity.Lookup{Of: polity.LookupRuns, All: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range found.Runs {
+			ids = append(ids, r.ID)
+		}
+		return ids
+	}
+	if got := listed(); !slices.Contains(got, own) || len(got) != 4 {
+		t.Errorf("before it is deleted there are %v", got)
+	}
+	for _, whole := range []bool{false, true, false} {
+		if _, err := e.Delete(ctx, own, "too old"); err != nil {
+			t.Fatal(err)
+		}
+		if got := listed(); slices.Contains(got, own) || len(got) != 3 {
+			t.Errorf("listed are %v", got)
+		}
+		if _, err := e.Wait(ctx, own); !errors.Is(err, fault.Erased) {
+			t.Errorf("it says %v", err)
+		}
+		stop(t, e)
+		if e, err = engine.Open(ctx, engine.Config{State: state, Sync: engine.SyncOS, Agents: []*agent.Agent{fn}, Whole: whole}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.RebuildView(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := listed(); slices.Contains(got, own) || len(got) != 3 {
+		t.Errorf("a view that is made again lists %v", got)
+	}
+	if _, err := e.Wait(ctx, first); err != nil {
+		t.Errorf("another run: %v", err)
+	}
+	stop(t, e)
+	if found, err := engine.Check(ctx, state, nil); err != nil || len(found.Damage) > 0 {
+		t.Errorf("%+v %v", found.Damage, err)
+	}
+}
+
 // BenchmarkSealedRuns measures what sealing costs: runs of one effect, 64 at once, synced to the disk.
 func BenchmarkSealedRuns(b *testing.B) {
 	fn, err := agent.Func("clerk", "1", clerk)

@@ -102,9 +102,7 @@ func (b *builder) release() *agent.Release {
 		}
 	}
 	b.skillRules()
-	if r.Bounds.UndoReserve == 0 && b.undoes() {
-		r.Bounds.UndoReserve = polity.UndoReserveDefault
-	}
+	r.Bounds.UndoReserve = b.undoReserve()
 	b.organizations()
 	b.messages(r)
 	b.watched = b.on(r.Main)

@@ -413,7 +413,8 @@ type loop struct {
 
 // sequence is pattern.Sequence.
 type sequence struct {
-	Stages []stage `json:"stages,omitempty" kind:"org" pattern:"sequence!" jsonschema:"Pattern sequence: the agents that are asked one after the other, each with what the one before answered."`
+	Stages []stage  `json:"stages,omitempty" kind:"org" pattern:"sequence!" jsonschema:"Pattern sequence: the agents that are asked one after the other, each with what the one before answered."`
+	Failed *publish `json:"failed,omitempty" kind:"org" pattern:"sequence" jsonschema:"Pattern sequence: where it is told that a run fails, once what it did is undone. The event has the fields of what was asked, and failed."`
 }
 
 // stage is pattern.Stage.
@@ -421,7 +422,7 @@ type stage struct {
 	Agent     word     `json:"agent,omitempty" jsonschema:"Agent that is asked."`
 	Wait      *pause   `json:"wait,omitempty" jsonschema:"Lets time pass, in place of an agent. What the stage before answered goes on."`
 	Publish   *publish `json:"publish,omitempty" jsonschema:"Publishes what the stage before answered, in place of an agent. That goes on."`
-	Await     *await   `json:"await,omitempty" jsonschema:"Waits for a signal or for an event on a topic, in place of an agent. Its data is the stage's answer."`
+	Await     *await   `json:"await,omitempty" jsonschema:"Waits for a signal or for an event on a topic, in place of an agent. Its data is the stage's answer. Beside publish it waits from before that is published."`
 	Skill     word     `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
 	Objective string   `json:"objective,omitempty" jsonschema:"What this stage is for."`
 	Optional  bool     `json:"optional,omitempty" jsonschema:"Whether the sequence goes on without it if it fails."`
@@ -451,6 +452,7 @@ type await struct {
 	Within duration  `json:"within,omitempty" jsonschema:"How long it is waited for, as in 72h. Left out it is as long as the bound wall allows."`
 	Until  instant   `json:"until,omitempty" jsonschema:"Until when it is waited for, with the offset from UTC."`
 	Into   string    `json:"into,omitempty" jsonschema:"Field in which the data joins what the stage before answered. Left out it takes its place."`
+	Fails  string    `json:"fails,omitempty" jsonschema:"Condition on the data with which the stage fails, as in data.failed or data.amount < 10."`
 	Else   value     `json:"else,omitempty" jsonschema:"What takes the place of the data when the time is over. Left out the stage fails then."`
 }
 

@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"polity.run"
 	"polity.run/environ"
+	"polity.run/fault"
 )
 
 // OnMax is how many sources of requests a manifest may declare.
@@ -264,6 +266,40 @@ func (o On) About(e environ.Published) string {
 		value = string(polity.NewRunID(0, []byte(value)))
 	}
 	return o.By + " " + value
+}
+
+// RunID is that of the run about what was seen. It goes by what was seen and who is asked, not by the release: what was seen once is not done again
+// because a prompt has changed.
+func (o On) RunID(organization string, seen environ.Observation) polity.RunID {
+	return polity.NewRunID(0, fmt.Appendf(nil, "on\n%s\n%s\n%s", organization, o.Key(), seen.ID))
+}
+
+// Conversation is the one of the runs about the same key: their skill lets one begin when those before it have ended. It is "" without a key.
+func (o On) Conversation(seen environ.Observation) string {
+	if seen.Key == "" {
+		return ""
+	}
+	return "about " + seen.Key
+}
+
+// Ask is what is asked about what was seen.
+func (o On) Ask(seen environ.Observation) (json.RawMessage, error) {
+	switch {
+	case o.Input == nil:
+		return seen.Input, nil
+	case o.Schedule != nil:
+		return o.Input, nil
+	}
+	var fields, more map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(o.Input, &fields), json.Unmarshal(seen.Input, &more)); err != nil {
+		return nil, fault.Invalid.New("%s: input: %w", o.Key(), err)
+	}
+	maps.Copy(fields, more)
+	data, err := json.Marshal(fields)
+	if err != nil {
+		return nil, fault.Invalid.New("%s: input: %w", o.Key(), err)
+	}
+	return data, nil
 }
 
 // Under returns o with its folders as they are seen from where the manifest's folder is dir.

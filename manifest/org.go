@@ -364,7 +364,7 @@ func (l *ledger) config() *pattern.Ledger {
 
 // sequence makes the configuration of a sequence.
 func (b *builder) sequence(o *org) pattern.Config {
-	cfg := &pattern.Sequence{AtOnce: o.as.AtOnce, Stuck: polity.AgentName(o.as.Stuck)}
+	cfg := &pattern.Sequence{AtOnce: o.as.AtOnce, Stuck: polity.AgentName(o.as.Stuck), Failed: (*pattern.Publish)(o.as.Failed)}
 	for i, s := range o.as.Stages {
 		one := pattern.Stage{
 			Wait: waits(s.Wait), Await: b.awaits(o, i, s.Await), Publish: (*pattern.Publish)(s.Publish),

@@ -30,7 +30,7 @@ func (b *builder) awaits(o *org, stage int, a *await) *pattern.Await {
 	}
 	return &pattern.Await{
 		Signal: a.Signal, Topic: a.Topic, Match: a.Match.json, Same: a.Same, Within: polity.Duration(a.Within), Until: time.Time(a.Until),
-		Into: a.Into, Else: a.Else.json,
+		Into: a.Into, Fails: a.Fails, Else: a.Else.json,
 	}
 }
 
@@ -50,23 +50,31 @@ func (b *builder) declare(o *org, name string, schema json.RawMessage, at string
 	o.def.Signals[name] = schema
 }
 
-// outlives reports a stage that waits longer than the run may last.
+// outlives reports a stage that waits longer than the run may last, but for what of its time is kept for undoing.
 func (b *builder) outlives(o *org, s *pattern.Sequence) {
 	wall := time.Duration(b.file.Bounds.Wall)
 	if wall == 0 {
 		wall = time.Duration(polity.DefaultBounds().Wall)
 	}
+	reserve := b.undoReserve()
+	stages := wall - wall*time.Duration(reserve)/100
 	for i, one := range s.Stages {
 		field := ".wait.for"
 		if one.Await != nil {
 			field = ".await.within"
 		}
-		if sum := s.Longest(i); sum > wall {
-			b.add(fmt.Sprintf("%s.stages[%d]%s", o.path, i, field),
-				fmt.Sprintf("up to here the stages may wait for %s, and a run ends after %s", sum, wall),
-				fmt.Sprintf("write bounds: {wall: %s} or more, or wait less", sum+wallReserve))
-			return
+		sum := s.Longest(i)
+		if sum <= stages {
+			continue
 		}
+		ends := fmt.Sprintf("a run ends after %s", wall)
+		if reserve > 0 {
+			ends = fmt.Sprintf("of the %s of a run %d %% are kept for undoing: its stages end after %s", wall, reserve, stages)
+		}
+		enough := (sum + wallReserve) * 100 / time.Duration(100-reserve)
+		b.add(fmt.Sprintf("%s.stages[%d]%s", o.path, i, field), fmt.Sprintf("up to here the stages may wait for %s, and %s", sum, ends),
+			fmt.Sprintf("write bounds: {wall: %s} or more, or wait less", enough.Truncate(time.Hour)))
+		return
 	}
 }
 

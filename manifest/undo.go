@@ -76,7 +76,7 @@ func (b *builder) unguarded(name string, m *agent.Model) {
 	}
 }
 
-// undoes says whether anything in the manifest says how it is undone: then a part of the bounds is kept for that.
+// undoes says whether anything in the manifest says how it is undone, or where it is told that it was: then a part of the bounds is kept for that.
 func (b *builder) undoes() bool {
 	for _, d := range b.defs {
 		if slices.ContainsFunc(d.Skills, func(s polity.Skill) bool { return s.Undo != nil }) {
@@ -84,7 +84,7 @@ func (b *builder) undoes() bool {
 		}
 	}
 	for _, o := range b.orgs {
-		if s, ok := o.cfg.(*pattern.Sequence); ok && slices.ContainsFunc(s.Stages, func(one pattern.Stage) bool { return one.Undo != nil }) {
+		if s, ok := o.cfg.(*pattern.Sequence); ok && (s.Failed != nil || slices.ContainsFunc(s.Stages, func(one pattern.Stage) bool { return one.Undo != nil })) {
 			return true
 		}
 	}
@@ -112,4 +112,12 @@ func approversOf(cfg pattern.Config) []string {
 		}
 	}
 	return names
+}
+
+// undoReserve is the percentage of the bounds that is kept for undoing.
+func (b *builder) undoReserve() int {
+	if kept := int(b.file.Bounds.Reserve); kept > 0 || !b.undoes() {
+		return kept
+	}
+	return polity.UndoReserveDefault
 }

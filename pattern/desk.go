@@ -43,6 +43,8 @@ type question struct {
 	undo string
 	// approve is who has to let it go before it is asked; nil for whom its skill names.
 	approve *polity.Approver
+	// retries is how often it is asked again after a fault that may pass; 0 for askRetries.
+	retries int
 }
 
 // answer is what became of a question.
@@ -52,6 +54,7 @@ type answer struct {
 	fault  *fault.Error    // why there is no answer, or only a best effort
 	// partial is what a run that failed had done until then.
 	partial json.RawMessage
+	doubt   bool         // one of its attempts may have been done although it failed
 	run     polity.RunID // of the last attempt
 	usage   polity.Usage // of all attempts
 	tries   int
@@ -287,6 +290,9 @@ func (d *desk) answered(p *pending, e polity.Event, attempt int) bool {
 	case f == nil && len(output) == 0:
 		output = json.RawMessage("null")
 	}
+	if f != nil && saga.Of(output) == nil && saga.MayBeDone(f, e.Usage != polity.Usage{}) {
+		p.doubt = true
+	}
 	if f != nil && (f.Kind != fault.Exhausted || saga.Of(output) != nil) { // what a run that failed had done, or undid, is no answer
 		p.partial, output = slices.Clone(output), nil
 	}
@@ -368,7 +374,7 @@ func (d *desk) again(p *pending, e polity.Event) bool {
 		p.repair = f.Text
 		d.send(p)
 		return true
-	case f.Kind.Retryable() && p.failures < askRetries:
+	case f.Kind.Retryable() && p.failures < cmp.Or(p.retries, askRetries):
 		p.failures++
 		p.waiting = true
 		c := polity.Sleep(backoffName(p.name, p.attempt), backoff(d.run, p.name, p.attempt, p.failures))

@@ -10,6 +10,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/saga"
 )
 
 // What a step can be. The first five are never part of a result.
@@ -41,6 +42,7 @@ type stepRun struct {
 	fault          *fault.Error
 	guard          *guard // it waits for approval, or was approved
 	guards         int
+	doubt          bool // one of its attempts may have been done although it failed
 }
 
 func newStepRun(s *Step) *stepRun {
@@ -49,6 +51,14 @@ func newStepRun(s *Step) *stepRun {
 
 // kept is the attempt that counts.
 func (s *stepRun) kept() int { return cmp.Or(s.won, s.attempt) }
+
+// count counts what an attempt used, and whether it may have been done although it failed.
+func (s *stepRun) count(e polity.Event) {
+	s.usage = s.usage.Plus(e.Usage)
+	if e.Fault != nil && saga.Of(e.Data) == nil && saga.MayBeDone(e.Fault, e.Usage != polity.Usage{}) {
+		s.doubt = true
+	}
+}
 
 // good says whether the step has an output.
 func (s *stepRun) good() bool { return s.status == stepOK || s.status == stepExhausted }
@@ -65,7 +75,7 @@ func (s *stepRun) end(status string, at time.Time, f *fault.Error) {
 // answered takes what an attempt of step i was answered.
 func (r *hubRun) answered(i int, e polity.Event, attempt int) {
 	s := r.steps[i]
-	s.usage = s.usage.Plus(e.Usage)
+	s.count(e)
 	s.live = slices.DeleteFunc(s.live, func(a int) bool { return a == attempt })
 	best := bestEffort(e)
 	if e.Fault != nil && !best && len(s.live) > 0 { // the other attempt may still be answered
@@ -162,7 +172,7 @@ func (r *hubRun) exhaust(f *fault.Error) {
 	for i, s := range r.steps {
 		switch s.status {
 		case stepBackingOff:
-			r.cancel(r.backoffKey(i))
+			r.noMore(i)
 			s.end(stepFailed, r.now, s.fault)
 		case stepHeld:
 			r.release(i, "")
@@ -293,7 +303,7 @@ func (r *hubRun) cancelRest(why string) {
 			r.release(i, "")
 			s.end(stepCancelled, r.now, f)
 		case stepBackingOff:
-			r.cancel(r.backoffKey(i))
+			r.noMore(i)
 			s.end(stepCancelled, r.now, f)
 		case stepWaiting:
 			s.end(stepSkipped, time.Time{}, f)

@@ -39,7 +39,7 @@ func (r *hubRun) account(i int, e polity.Event) {
 	if e.Attempt > 1 {
 		name = fmt.Sprintf("%s.%d", step.ID, e.Attempt)
 	}
-	a := &answer{fault: e.Fault, usage: e.Usage}
+	a := &answer{fault: e.Fault, usage: e.Usage, doubt: r.steps[i].doubt}
 	switch {
 	case e.Fault == nil && len(e.Data) == 0:
 		a.output = json.RawMessage("null")
@@ -55,6 +55,13 @@ func (r *hubRun) account(i int, e polity.Event) {
 		r.acted = map[string]string{}
 	}
 	r.acted[step.ID] = name
+}
+
+// noMore does not wait for another attempt at step i. The one before it may have been done.
+func (r *hubRun) noMore(i int) {
+	r.cancel(r.backoffKey(i))
+	s := r.steps[i]
+	r.account(i, polity.Event{Name: r.plan.Steps[i].ID, Attempt: s.attempt, Fault: s.fault, Usage: s.usage})
 }
 
 // bestEffort says whether an event with a fault has an answer to go on with.
@@ -115,7 +122,7 @@ func (r *hubRun) undoBecause(why *fault.Error) {
 				s.clock = ""
 			}
 		case stepBackingOff:
-			r.cancel(r.backoffKey(i))
+			r.noMore(i)
 			s.end(stepFailed, r.now, s.fault)
 		case stepHeld:
 			r.release(i, "")
@@ -138,7 +145,7 @@ func (r *hubRun) unfinished(e polity.Event) {
 	}
 	s := r.steps[i]
 	s.live = slices.DeleteFunc(s.live, func(a int) bool { return a == e.Attempt })
-	s.usage = s.usage.Plus(e.Usage)
+	s.count(e)
 	r.account(i, e)
 	switch {
 	case e.Fault == nil || bestEffort(e):

@@ -99,7 +99,7 @@ func Tools(c Config) []string {
 			return []string{VerifyTool}
 		}
 	case *Sequence:
-		if slices.ContainsFunc(c.Stages, func(s Stage) bool { return s.Publish != nil }) {
+		if c.Failed != nil || slices.ContainsFunc(c.Stages, func(s Stage) bool { return s.Publish != nil }) {
 			return []string{PublishTool}
 		}
 	}

@@ -27,15 +27,18 @@ type Sequence struct {
 	// AtOnce has everything undone at once instead of the last one first.
 	AtOnce bool `json:"undo_at_once,omitempty"`
 	// Stuck is who is asked, as a person, about what cannot be undone; "" for nobody.
-	Stuck   polity.AgentName `json:"stuck,omitempty"`
-	Members []Member         `json:"members,omitempty"`
+	Stuck polity.AgentName `json:"stuck,omitempty"`
+	// Failed is where it is told that the run ends without having done its work, once what it did is undone; nil for nowhere. See Failure.
+	Failed  *Publish `json:"failed,omitempty"`
+	Members []Member `json:"members,omitempty"`
 }
 
 // Stage is one step of a sequence.
 type Stage struct {
 	Agent polity.AgentName `json:"agent,omitempty"`
 	Skill string           `json:"skill,omitempty"` // "" for the agent's only one
-	// Wait, Await and Publish are in place of an agent.
+	// Wait, Await and Publish are in place of an agent. With Await and Publish together the stage waits before it publishes, so that no answer to what it
+	// tells can come too early; Same are fields of what it tells.
 	Wait    *Wait    `json:"wait,omitempty"`
 	Await   *Await   `json:"await,omitempty"`
 	Publish *Publish `json:"publish,omitempty"`
@@ -97,6 +100,11 @@ func (s Sequence) Check() error {
 	}
 	for i := range s.Stages {
 		s.Stages[i].check(i, &p)
+	}
+	if s.Failed != nil {
+		if err := polity.CheckTopic(s.Failed.Topic); err != nil {
+			p.add(in("failed.topic"), "%s", err)
+		}
 	}
 	checkRoles(s.Roles(), s.Members, &p)
 	return p.err()

@@ -17,6 +17,9 @@ type sequenceRun struct {
 	value  json.RawMessage
 	stages []Done
 	undo   undoer
+	asked  json.RawMessage // the request
+	heard  *polity.Event   // the awaited event of a stage that has not published yet
+	told   bool            // that the run fails, or it cannot be
 }
 
 func newSequenceRun(d *desk, cfg *Sequence) *sequenceRun {
@@ -25,7 +28,7 @@ func newSequenceRun(d *desk, cfg *Sequence) *sequenceRun {
 	}}
 }
 
-func (r *sequenceRun) open(e polity.Event) { r.value = e.Data }
+func (r *sequenceRun) open(e polity.Event) { r.value, r.asked = e.Data, e.Data }
 
 func (r *sequenceRun) idle() {
 	switch {
@@ -33,7 +36,7 @@ func (r *sequenceRun) idle() {
 		if r.undo.proceed() {
 			r.end()
 		}
-	case r.exhausted != nil && !r.undo.Empty():
+	case r.exhausted != nil && (!r.undo.Empty() || r.cfg.Failed != nil):
 		r.undo.because(fault.Of(fault.Exceeded(r.exhausted.Bound, "sequence: a bound was reached at stage %d of %d: %s", r.next+1, len(r.cfg.Stages), r.exhausted.Text)))
 		r.idle()
 	case r.exhausted != nil && len(r.stages) == 0:
@@ -56,7 +59,7 @@ func (r *sequenceRun) stage() {
 	name, _ := to.Can(s.Skill)
 	input, err := withObjective(r.value, s.Objective, to.skill(name).Input)
 	if err != nil {
-		r.desk.fail(err)
+		r.give(err)
 		return
 	}
 	r.ask(question{
@@ -78,7 +81,11 @@ func (r *sequenceRun) undoneBy(s *Stage) *undoing {
 }
 
 func (r *sequenceRun) answered(a *answer) {
-	if a.undo != "" {
+	switch {
+	case a.name == failedName:
+		r.stages = append(r.stages, a.done())
+		return
+	case a.undo != "":
 		r.undo.undid(a)
 		return
 	}
@@ -92,6 +99,13 @@ func (r *sequenceRun) answered(a *answer) {
 	r.stages = append(r.stages, a.done())
 	if a.good() && s.Publish == nil {
 		r.value = a.output
+	}
+	switch {
+	case a.good() && s.Await != nil:
+		r.published()
+		return
+	case s.Await != nil:
+		r.unheard()
 	}
 	switch {
 	case r.stopped != nil:
@@ -114,9 +128,19 @@ func (r *sequenceRun) lost(stage string, f *fault.Error) {
 	}
 }
 
-// stops says whether something was done that can be undone, or may be under way.
+// give ends the stages for a reason that is no stage's answer.
+func (r *sequenceRun) give(err error) {
+	if r.undo.Empty() && r.cfg.Failed == nil {
+		r.desk.fail(err)
+		return
+	}
+	r.undo.because(fault.Of(err))
+	r.idle()
+}
+
+// stops says whether something was done that can be undone, or may be under way, or somebody is told that the run fails.
 func (r *sequenceRun) stops() bool {
-	if r.undo.Begun() || !r.undo.Empty() {
+	if r.undo.Begun() || !r.undo.Empty() || r.cfg.Failed != nil {
 		return true
 	}
 	return r.busy() && r.undoneBy(&r.cfg.Stages[r.next]) != nil
@@ -124,8 +148,11 @@ func (r *sequenceRun) stops() bool {
 
 func (r *sequenceRun) stopping(why *fault.Error) { r.undo.because(why) }
 
-// end fails the run, with what was done.
+// end fails the run, with what was done, once that is told where it is to be.
 func (r *sequenceRun) end() {
+	if r.tells() {
+		return
+	}
 	result := SequenceResult{Pattern: "sequence", Output: r.value, Stages: r.stages}
 	if !r.undo.Empty() || r.stopped != nil {
 		result.Saga = r.undo.Report()

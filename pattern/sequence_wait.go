@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"polity.run"
@@ -29,6 +30,8 @@ type Await struct {
 	Until  time.Time       `json:"until,omitzero"`
 	// Into is the field in which the event's data joins what the stage before answered, an object; "" lets it take its place.
 	Into string `json:"into,omitempty"`
+	// Fails is a condition on the event's data (polity.Where) with which the stage fails; "" for none.
+	Fails string `json:"fails,omitempty"`
 	// Else is what takes the place of the event's data when the time is over; empty: the stage fails.
 	Else json.RawMessage `json:"else,omitempty"`
 }
@@ -54,7 +57,7 @@ func (s *Stage) check(i int, p *problems) {
 	case kinds == 0:
 		p.add(at(""), "it says neither who is asked nor what is waited for; write agent, wait, await or publish")
 		return
-	case kinds > 1:
+	case kinds > 1 && (kinds > 2 || s.Publish == nil || s.Await == nil):
 		p.add(at(""), "it is more than one of agent, wait, await and publish; write a stage for each")
 		return
 	case s.Agent != "":
@@ -72,6 +75,8 @@ func (s *Stage) check(i int, p *problems) {
 		if err := polity.CheckTopic(s.Publish.Topic); err != nil {
 			p.add(at(".publish.topic"), "%s", err)
 		}
+	}
+	if s.Publish != nil && s.Await == nil {
 		return
 	}
 	if w := s.Wait; w != nil {
@@ -98,6 +103,14 @@ func (s *Stage) check(i int, p *problems) {
 	if slices.Contains(a.Same, "") {
 		p.add(at(".await.same"), "an empty name")
 	}
+	if s.Publish != nil && a.Signal != "" {
+		p.add(at(".await.signal"), "what is published is answered by an event; write topic, or a stage for each")
+	}
+	if where, err := polity.ParseWhere(a.Fails); a.Fails != "" && err != nil {
+		p.add(at(".await.fails"), "%s", err)
+	} else if i := slices.IndexFunc(where.Fields(), func(f string) bool { return !strings.HasPrefix(f, "data") }); i >= 0 {
+		p.add(at(".await.fails"), "%s is not looked at here, only data is; write data.FIELD", where.Fields()[i])
+	}
 }
 
 // longest is how long a stage waits at most, as far as that is a time of its own.
@@ -123,16 +136,8 @@ func (s Sequence) Longest(stage int) time.Duration {
 // awaits begins a stage that asks no agent.
 func (r *sequenceRun) awaits(s *Stage) {
 	name := fmt.Sprintf("stage%d.", r.next+1)
-	if s.Publish != nil {
-		input, err := marshal(struct {
-			Topic string          `json:"topic"`
-			Data  json.RawMessage `json:"data"`
-		}{s.Publish.Topic, r.value})
-		if err != nil {
-			r.desk.fail(err)
-			return
-		}
-		r.ask(question{name: name + "publish", tool: PublishTool, input: input})
+	if s.Publish != nil && s.Await == nil {
+		r.publish(s)
 		return
 	}
 	if w := s.Wait; w != nil {
@@ -144,18 +149,53 @@ func (r *sequenceRun) awaits(s *Stage) {
 	a := s.Await
 	match, err := a.match(r.value)
 	if err != nil {
-		err = fault.Invalid.New("sequence: stage %d of %d: %w", r.next+1, len(r.cfg.Stages), err)
-		if r.undo.Empty() {
-			r.desk.fail(err)
-			return
-		}
-		r.undo.because(fault.Of(err))
-		r.idle()
+		r.give(fault.Invalid.New("sequence: stage %d of %d: %w", r.next+1, len(r.cfg.Stages), err))
 		return
 	}
 	c := polity.Await(name+"await", polity.Awaited{Signal: a.Signal, Topic: a.Topic, Match: match}, time.Duration(a.Within))
 	c.At = a.Until
 	r.await(c)
+	if s.Publish != nil {
+		r.publish(s)
+	}
+}
+
+// publish tells what the stage before answered.
+func (r *sequenceRun) publish(s *Stage) {
+	input, err := publication(s.Publish, r.value)
+	if err != nil {
+		r.desk.fail(err)
+		return
+	}
+	q := question{name: fmt.Sprintf("stage%d.publish", r.next+1), tool: PublishTool, input: input}
+	if r.cfg.Failed != nil {
+		q.retries = outcomeRetries
+	}
+	r.ask(q)
+}
+
+func publication(p *Publish, data json.RawMessage) (json.RawMessage, error) {
+	return marshal(struct {
+		Topic string          `json:"topic"`
+		Data  json.RawMessage `json:"data"`
+	}{p.Topic, data})
+}
+
+// published takes that a stage which awaits an answer has published. The answer may have come.
+func (r *sequenceRun) published() {
+	if e := r.heard; e != nil {
+		r.heard = nil
+		r.awaited(*e)
+	}
+}
+
+// unheard ends the wait for an answer to what could not be published.
+func (r *sequenceRun) unheard() {
+	r.heard = nil
+	if r.waits != "" {
+		r.cancel(r.waits)
+		r.waits = ""
+	}
 }
 
 // match is what the event's data must have, with what the value says.
@@ -191,10 +231,18 @@ func (a *Await) match(value json.RawMessage) (json.RawMessage, error) {
 // awaited takes what came of a stage that waits.
 func (r *sequenceRun) awaited(e polity.Event) {
 	s := &r.cfg.Stages[r.next]
+	if len(r.desk.open) > 0 { // it has not published yet
+		e.Data = bytes.Clone(e.Data)
+		r.heard = &e
+		return
+	}
 	d := Done{Name: e.Name, Attempts: 1, Took: polity.Duration(r.now.Sub(r.awaiting)), Fault: e.Fault}
 	value, f := bytes.Clone(e.Data), e.Fault
 	if f != nil && f.Kind == fault.Timeout && s.Await != nil && len(s.Await.Else) > 0 {
 		value, f = s.Await.Else, nil
+	} else if f == nil && s.Await != nil {
+		f = s.Await.failed(value)
+		d.Fault = f
 	}
 	if f == nil && s.Await != nil {
 		if value, f = s.Await.join(r.value, value); f != nil {
@@ -215,6 +263,25 @@ func (r *sequenceRun) awaited(e polity.Event) {
 	default:
 		r.lost("await", f)
 	}
+}
+
+// failed is why the stage has failed with an event's data, or nil.
+func (a *Await) failed(data json.RawMessage) *fault.Error {
+	if a.Fails == "" {
+		return nil
+	}
+	where, err := polity.ParseWhere(a.Fails)
+	switch {
+	case err != nil:
+		return fault.Of(err)
+	case !where.Holds(polity.Published{Data: data}):
+		return nil
+	}
+	var why struct{ Failed Failure }
+	if json.Unmarshal(data, &why) == nil && why.Failed.Text != "" {
+		return fault.Of(fault.Failed.New("it was told that this failed: %s", clip(why.Failed.Text, problemMax)))
+	}
+	return fault.Of(fault.Failed.New("what was awaited has %s: %s", a.Fails, clip(string(data), problemMax)))
 }
 
 // join puts an event's data where the next stage finds it.

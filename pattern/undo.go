@@ -42,7 +42,7 @@ func (u *undoer) did(act saga.Act, a *answer, by *undoing) {
 		return
 	case a.good():
 		act.Output = a.output
-	case saga.MayBeDone(a.fault, a.usage != polity.Usage{}):
+	case a.doubt, saga.MayBeDone(a.fault, a.usage != polity.Usage{}):
 		act.Unknown = true
 	default:
 		return

@@ -242,10 +242,11 @@ func Join(all []*Report) *Report {
 	return out
 }
 
-// MayBeDone says whether something was done although it failed: nobody knows, or it was stopped in the middle. used says whether it used anything.
+// MayBeDone says whether something may have been done although it failed: nobody knows, it was stopped in the middle, or who was to do it did not answer
+// well, as a service does that hangs up when it has done it. used says whether it used anything.
 func MayBeDone(f *fault.Error, used bool) bool {
 	switch f.Kind {
-	case fault.Unknown, fault.Cancelled, fault.Timeout:
+	case fault.Unknown, fault.Cancelled, fault.Timeout, fault.Unavailable:
 		return true
 	case fault.Exhausted: // else it was never begun
 		return used || f.Bound == "wall"

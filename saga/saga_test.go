@@ -113,7 +113,7 @@ func TestStatuses(t *testing.T) {
 }
 
 func TestMayBeDone(t *testing.T) {
-	for kind, want := range map[fault.Kind]bool{fault.Unknown: true, fault.Cancelled: true, fault.Timeout: true, fault.Denied: false, fault.Failed: false, fault.Exhausted: false} {
+	for kind, want := range map[fault.Kind]bool{fault.Unknown: true, fault.Cancelled: true, fault.Timeout: true, fault.Unavailable: true, fault.Denied: false, fault.Failed: false, fault.Exhausted: false} {
 		if got := saga.MayBeDone(&fault.Error{Kind: kind}, false); got != want {
 			t.Errorf("%s: %t", kind, got)
 		}

@@ -128,10 +128,15 @@ func options(cfg Config) (*server.Options, string, error) {
 	opts.JetStream = true
 	opts.JetStreamDomain = domain
 	opts.StoreDir = cfg.Dir
+	opts.JetStreamMaxStore = storeMax
 	opts.MaxPayload = payloadMax
 	opts.SyncAlways = cfg.Sync != SyncOS
 	return opts, password, nil
 }
+
+// storeMax is what the server takes for the size of its store, in bytes: more than any. It would reserve what streams may have at most, and refuse to open
+// the topics on a disk with less. What is free the node looks at itself.
+const storeMax = 1 << 50
 
 func (b *Bus) connect(password string) error {
 	nc, err := nats.Connect("", nats.InProcessServer(b.srv), nats.UserInfo(engineUser, password),

@@ -188,3 +188,12 @@ func FuzzToken(f *testing.F) {
 		}
 	})
 }
+
+// TestTopicsReserveNothing wants room for what the topics may have at most, however small the disk is: else they could not be opened there.
+func TestTopicsReserveNothing(t *testing.T) {
+	b, _, _ := openTopics(t, t.TempDir(), 0)
+	defer b.Close()
+	if got, want := b.srv.JetStreamConfig().MaxStore, int64(TopicsBytes+DeadBytes)*1000; got < want {
+		t.Errorf("the server gives out %d bytes, want far more than %d", got, want)
+	}
+}

@@ -40,6 +40,9 @@ type count struct {
 	// Done is how often the effect is there: for a keyed one once for each key, for an idempotent one once, for an external one each time.
 	Done int      `json:"done"`
 	Keys []string `json:"keys,omitempty"` // distinct, of class keyed
+	// First and Ended are when it was asked for and done for the first time, as numbers that only grow.
+	First int `json:"first,omitempty"`
+	Ended int `json:"ended,omitempty"`
 }
 
 // tally is what was done, by root run and operation.
@@ -52,6 +55,7 @@ type destination struct {
 
 	mu     sync.Mutex
 	counts tally
+	time   int    // grows with everything that happens
 	order  *order // the next effect that kills the node; nil for none
 	killed int
 }
@@ -87,6 +91,7 @@ func newDestination(seed uint64) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", d.model)
 	mux.HandleFunc("/do/{class}/{op}", d.do)
+	mux.HandleFunc("/part/{class}/{op}", d.do)
 	mux.HandleFunc("POST /order", d.take)
 	mux.HandleFunc("GET /counts", d.tell)
 	return mux
@@ -121,6 +126,10 @@ func (d *destination) do(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 	}
+	if strings.HasPrefix(r.URL.Path, "/part/") { // of a saga of several runs, which have the same token
+		root = polity.RunID(tokenText.FindString(tokenField.FindString(string(body))))
+		in = asked{Token: root, Fail: strings.Contains(string(body), `"fail":true`)}
+	}
 	class, op, key := r.PathValue("class"), r.PathValue("op"), r.Header.Get("Idempotency-Key")
 	if root == "" {
 		http.Error(w, "it says for no run", http.StatusBadRequest)
@@ -142,7 +151,7 @@ func (d *destination) do(w http.ResponseWriter, r *http.Request) {
 	case slow:
 		time.Sleep(time.Duration(d.roll(root, op, times, "slow") % uint64(slowMax)))
 	}
-	if op == "printer" && in.Fail {
+	if (op == "printer" || op == "ship") && in.Fail {
 		http.Error(w, "no paper", http.StatusConflict)
 		return
 	}
@@ -169,6 +178,10 @@ func (d *destination) begin(root polity.RunID, class, op string) (int, *order) {
 	defer d.mu.Unlock()
 	c := d.count(root, op, class)
 	c.Asked++
+	d.time++
+	if c.First == 0 {
+		c.First = d.time
+	}
 	kill := d.order
 	if kill == nil || kill.Class != class {
 		return c.Asked, nil
@@ -192,6 +205,10 @@ func (d *destination) done(root polity.RunID, op, class, key string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := d.count(root, op, class)
+	d.time++
+	if c.Ended == 0 {
+		c.Ended = d.time
+	}
 	switch class {
 	case "keyed":
 		for _, k := range c.Keys {
@@ -292,7 +309,10 @@ func (d *destination) tell(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(counts{d.counts, d.killed}) // the one who asks finds it cut
 }
 
-var tokenText = regexp.MustCompile(`0-[a-z2-7]{24}`)
+var (
+	tokenText  = regexp.MustCompile(`0-[a-z2-7]{24}`)
+	tokenField = regexp.MustCompile(`"token":"0-[a-z2-7]{24}"`)
+)
 
 // answer is the model: it has what it is asked about noted, indexed, sent and counted, in that order, and then says so. What fails is not asked for again.
 func answer(s wire.Seen) wire.Reply {

@@ -206,6 +206,7 @@ func (w *world) stumble(i injection) error {
 // backup makes a backup while the node serves, and a state folder of it, which has to hold what was acknowledged before.
 func (w *world) backup() error {
 	all := w.book.all()
+	all = slices.DeleteFunc(all, func(e *entry) bool { return e.opens && !e.ended() }) // only its event was acknowledged, and a backup has no events
 	dir, err := os.MkdirTemp(w.dir, "backup-")
 	if err != nil {
 		return err

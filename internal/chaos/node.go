@@ -31,7 +31,7 @@ type node struct {
 	dir      string // for what it prints
 	state    string
 	violate  func(v violation)
-	opened   func(id polity.RunID) // a run that it says it has opened
+	opened   func(id polity.RunID, agent string) // a run that it says it has opened
 
 	mu        sync.Mutex
 	process   *process
@@ -56,7 +56,7 @@ func (n *node) spawn() (*process, error) {
 	log := filepath.Join(n.dir, fmt.Sprintf("node-%03d.log", n.begun))
 	n.mu.Unlock()
 	p := &process{log: log, gone: make(chan struct{})}
-	p.cmd = exec.Command(n.polity, "watch", n.manifest, "--state", n.state, "--sync", n.sync, "-o", "json", "--at-once", "16")
+	p.cmd = exec.Command(n.polity, "watch", n.manifest, "--state", n.state, "--sync", n.sync, "-o", "json", "--at-once", "500")
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours
 	notes, err := os.Create(log)
 	if err != nil {
@@ -88,9 +88,10 @@ func (n *node) listen(out interface{ Read([]byte) (int, error) }) {
 		var said struct {
 			Event string       `json:"event"`
 			Run   polity.RunID `json:"run"`
+			Agent string       `json:"agent"`
 		}
 		if json.Unmarshal(line, &said) == nil && said.Event == "opened" {
-			n.opened(said.Run)
+			n.opened(said.Run, said.Agent)
 		}
 	}
 }

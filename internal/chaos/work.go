@@ -40,7 +40,9 @@ type kind struct {
 	weight int
 	bounds polity.Bounds
 	folder string // of the examples: what the run may read
+	steady bool   // it is never cancelled
 	input  func(id polity.RunID, rng *rand.Rand) asked
+	act    func(w *world, k *kind, rng *rand.Rand) // asks it; nil for one request that is followed
 	check  func(k *checker)
 }
 
@@ -60,11 +62,19 @@ var kinds = []kind{
 	{name: "parallel", org: "parallel", weight: 3, input: plain, check: checkParallel},
 	{name: "clerk", org: "desk", weight: 3, input: addressed("clerk"), check: checkClerk},
 	{name: "careful", org: "desk", weight: 3, input: addressed("careful"), check: checkCareful},
-	{name: "errand", org: "errand", weight: 2, input: plain, check: checkErrand},
+	{name: "errand", org: "errand", weight: 2, steady: true, input: plain, check: checkErrand},
 	{name: "hierarchy", org: "examples/hierarchy", weight: 1, folder: "data", check: checkExample},
 	{name: "debate", org: "examples/debate", weight: 1, folder: "documents", check: checkExample},
 	{name: "fork", check: checkFork},
 	{name: "tick", check: checkTick},
+	{name: "part", check: func(*checker) {}}, // of an order, by whose run it is judged
+	{name: "signalled", org: "signalled", weight: 3, steady: true, input: plain, act: (*world).signalled, check: checkSignalled},
+	{name: "paused", org: "paused", weight: 2, steady: true, input: plain, act: (*world).paused, check: checkPaused},
+	{name: "told", weight: 2, steady: true, act: (*world).tells, check: checkTold},
+	{name: "talk", org: "talk", weight: 4, steady: true, input: plain, act: (*world).talks, check: checkTalk},
+	{name: "order", org: "order", weight: 5, steady: true, check: checkOrder, input: func(id polity.RunID, rng *rand.Rand) asked {
+		return asked{Token: id, Fail: rng.IntN(2) == 0}
+	}},
 }
 
 const (
@@ -111,7 +121,7 @@ func (w *world) draw(k *kind, n uint64) *entry {
 		e.request.Folder = filepath.Join(w.dir, k.org, k.folder)
 	}
 	e.request.ID, e.request.Bounds = id, k.bounds
-	if k.folder == "" && k.name != "errand" && rng.IntN(cancelledOf) == 0 {
+	if k.folder == "" && !k.steady && rng.IntN(cancelledOf) == 0 {
 		e.cancelAfter = time.Duration(1 + rng.Int64N(int64(cancelMax)))
 	}
 	e.forked = k.name == "hub" && rng.IntN(forkOf) == 0
@@ -122,7 +132,12 @@ func (w *world) draw(k *kind, n uint64) *entry {
 func (w *world) work(load context.Context, worker int) {
 	rng := rand.New(rand.NewPCG(w.seed, uint64(w.round)<<32|uint64(worker+1)))
 	for load.Err() == nil {
-		e := w.draw(drawKind(rng), rng.Uint64())
+		k := drawKind(rng)
+		if k.act != nil {
+			k.act(w, k, rng)
+			continue
+		}
+		e := w.draw(k, rng.Uint64())
 		if !w.ask(e, func(ctx context.Context, c *client.Client) (polity.RunID, error) { return c.Start(ctx, e.request) }) {
 			continue
 		}
@@ -201,6 +216,7 @@ func (w *world) follow(e *entry) {
 		case err == nil:
 			w.book.end(e, o)
 			return
+		case e.opens && errors.Is(err, fault.NotFound): // the event was stored, and its run follows
 		case !passing(err):
 			w.book.violate(violation{Run: e.id, Expected: e.kind.name + ": a run that was acknowledged is there and goes on", Found: err.Error()})
 			return
@@ -276,6 +292,10 @@ type entry struct {
 	fail        bool          // the last stage of a saga fails
 	forked      bool          // when it has ended
 	cancelAfter time.Duration // 0 for never
+	opens       bool          // an event opens it, some time after it was acknowledged
+	before      []*entry      // that this one comes after: in its conversation, or with its key
+	arrival     string        // of its conversation
+	overtaken   bool          // a message came after it
 
 	mu      sync.Mutex
 	outcome *polity.Outcome // as it was told first
@@ -308,6 +328,11 @@ func (w *world) load() error {
 	for _, t := range tools {
 		env.Tools[t.Spec().Name] = t.Spec()
 	}
+	watched, err := manifest.Load(filepath.Join(w.dir, "organizations", "tick.yaml"), env)
+	if err != nil {
+		return fmt.Errorf("tick: %w", err)
+	}
+	w.watched = watched
 	w.releases = map[string]client.Request{}
 	for _, k := range kinds {
 		if k.org == "" {

@@ -18,6 +18,7 @@ import (
 	"polity.run"
 	"polity.run/client"
 	"polity.run/fault"
+	"polity.run/manifest"
 )
 
 const (
@@ -38,6 +39,7 @@ type world struct {
 	disk        *disk // nil without faults that need one
 	destination *far
 	releases    map[string]client.Request
+	watched     *manifest.Manifest // by the node
 	followers   sync.WaitGroup
 	probe       *rand.Rand // of the injector alone
 	baseline    map[string]polity.Outcome
@@ -90,8 +92,15 @@ func (w *world) open() (err error) {
 }
 
 // ticked is told of a run that the watcher says it has opened: that is an acknowledgement, too.
-func (w *world) ticked(id polity.RunID) {
-	e := &entry{id: id, kind: kindByName("tick")}
+func (w *world) ticked(id polity.RunID, agent string) {
+	kind := "tick"
+	switch agent {
+	case "heard": // whoever published the event knows
+		return
+	case "payments", "shipping":
+		kind = "part"
+	}
+	e := &entry{id: id, kind: kindByName(kind)}
 	w.book.acknowledge(e)
 	w.followers.Go(func() { w.follow(e) })
 }
@@ -197,7 +206,7 @@ func (w *world) judge(sum *total) error {
 	if out, err := exec.Command(w.polity, "verify", "--state", w.node.state).CombinedOutput(); err != nil {
 		w.book.violate(violation{Expected: "polity verify finds the state whole", Found: fmt.Sprintf("%v: %s", err, out)})
 	}
-	w.node.opened = func(polity.RunID) {} // what it opens from now on is not judged
+	w.node.opened = func(polity.RunID, string) {} // what it opens from now on is not judged
 	if err := w.node.start(w.ctx); err != nil {
 		return err
 	}
@@ -224,7 +233,7 @@ func (w *world) judge(sum *total) error {
 		if before, after := text(*told), text(now); before != after {
 			w.book.violate(violation{Run: e.id, Expected: "the outcome that was told, " + before, Found: after})
 		}
-		k := checker{e: e, o: now, ops: counted.Counts[e.id], baseline: w.baseline, violate: w.book.violate}
+		k := checker{e: e, o: now, ops: counted.Counts[e.id], all: counted.Counts, baseline: w.baseline, violate: w.book.violate}
 		k.check()
 		if k.hadNoRoom() {
 			sum.NoRoom++

@@ -9,10 +9,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"polity.run/agent"
+	"polity.run/manifest"
 	"polity.run/pattern"
 )
 
-const graphHelp = `Draw who asks whom in an organization, and what each agent uses, as it stands in a manifest.
+const graphHelp = `Draw who asks whom in an organization, what each agent uses, and the topics on which it publishes and
+listens, as it stands in a manifest. Several manifests are drawn together: topics join them.
 
 The drawing is text: Mermaid, which many pages and editors show as a picture, or DOT for
 Graphviz. Nothing is run.`
@@ -20,19 +22,26 @@ Graphviz. Nothing is run.`
 func (a *app) newGraph() *cobra.Command {
 	var output *choice
 	cmd := &cobra.Command{
-		Use: "graph MANIFEST", Short: "Draw who asks whom, as Mermaid or DOT", Long: graphHelp,
-		Example: "  polity graph review.yaml\n  polity graph review.yaml -o dot | dot -Tsvg > review.svg", Args: args(cobra.ExactArgs(1)),
+		Use: "graph MANIFEST...", Short: "Draw who asks whom, as Mermaid or DOT", Long: graphHelp,
+		Example: "  polity graph review.yaml\n  polity graph review.yaml -o dot | dot -Tsvg > review.svg\n  polity graph orders.yaml payments.yaml shipping.yaml", Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
-			m, err := a.load(args[0])
-			if err != nil {
-				return err
+			var all []*manifest.Manifest
+			for _, path := range args {
+				m, err := a.load(path)
+				if err != nil {
+					return err
+				}
+				if slices.ContainsFunc(all, func(other *manifest.Manifest) bool { return other.Release.Name == m.Release.Name }) {
+					return usagef("%s is named %s, as one before it", path, m.Release.Name)
+				}
+				all = append(all, m)
 			}
-			nodes, edges := drawing(&m.Release)
+			nodes, edges := drawings(all)
 			switch output.value {
 			case "json":
 				return a.writeJSON(map[string]any{"nodes": nodes, "edges": edges})
 			case "dot":
-				return a.out([]byte(dot(m.Release.Name, nodes, edges)))
+				return a.out([]byte(dot(all[0].Release.Name, nodes, edges)))
 			default:
 				return a.out([]byte(mermaid(nodes, edges)))
 			}
@@ -42,11 +51,11 @@ func (a *app) newGraph() *cobra.Command {
 	return cmd
 }
 
-// graphNode is an agent, a tool or a model in a drawing.
+// graphNode is an agent, a tool, a model or a topic in a drawing.
 type graphNode struct {
 	Name string `json:"name"`
 	Kind string `json:"kind,omitempty"` // of an agent
-	What string `json:"what"`           // agent, tool or model
+	What string `json:"what"`           // agent, tool, model or topic
 	Main bool   `json:"main,omitempty"`
 }
 
@@ -54,7 +63,7 @@ type graphNode struct {
 type graphEdge struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-	Does string `json:"does"` // asks, asks as ROLE, gathers, may call, may ask, thinks with
+	Does string `json:"does"` // asks, asks as ROLE, gathers, may call, may ask, thinks with, publishes; from a topic: opens a run of, is awaited by
 }
 
 // drawing lists what stands in a release, in its order. Names of agents, tools and models do not meet: agents have no dots, and a model gets a prefix.
@@ -77,6 +86,9 @@ func drawing(r *agent.Release) (nodes []graphNode, edges []graphEdge) {
 				link(l.to, l.does)
 			}
 			for _, t := range o.Tools {
+				if t.Name == pattern.PublishTool { // the topics are drawn
+					continue
+				}
 				add(t.Name, "tool", "")
 				link(t.Name, "gathers")
 			}
@@ -178,6 +190,8 @@ func mermaid(nodes []graphNode, edges []graphEdge) string {
 			left, right = "[/", "/]"
 		case n.What == "model":
 			left, right = "{{", "}}"
+		case n.What == "topic":
+			left, right = ">", "]"
 		case n.Kind == string(agent.KindHuman):
 			left, right = "((", "))"
 		}
@@ -208,6 +222,8 @@ func dot(name string, nodes []graphNode, edges []graphEdge) string {
 			shape = "parallelogram"
 		case n.What == "model":
 			shape = "hexagon"
+		case n.What == "topic":
+			shape = "cds"
 		case n.Main:
 			shape = "doubleoctagon"
 		case n.Kind == string(agent.KindHuman):

@@ -48,6 +48,7 @@ type node interface {
 	Hold(ctx context.Context, id polity.RunID, reason string) error
 	Release(ctx context.Context, id polity.RunID, reason string) error
 	Erase(ctx context.Context, q client.Erase) (polity.Erasure, error)
+	Delete(ctx context.Context, id polity.RunID, reason string) (int, error)
 	Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error)
 	Fork(ctx context.Context, id polity.RunID, q client.Fork) (polity.RunID, error)
 	Reconcile(ctx context.Context, q client.Reconcile) (polity.Finding, error)

@@ -70,8 +70,7 @@ func TestAsk(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			o := origin{On: tt.on}
-			got, err := o.ask(seen)
+			got, err := tt.on.Ask(environ.Observation{Input: seen})
 			if err != nil {
 				t.Fatal(err)
 			}

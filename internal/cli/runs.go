@@ -28,7 +28,7 @@ func (a *app) newRuns() *cobra.Command {
 	}
 	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsSteps(), a.newRunsTail(), a.newRunsPause(), a.newRunsResume(), a.newRunsSignal(), a.newRunsCancel(), a.newRunsQuestions(), a.newRunsAnswer(),
 		a.newRunsEvents(), a.newRunsReplay(),
-		a.newRunsDiff(), a.newRunsFork(), a.newRunsRetry(), a.newRunsHold(), a.newRunsRelease(), a.newRunsExport(), a.newRunsImport(), a.newRunsVerify())
+		a.newRunsDiff(), a.newRunsFork(), a.newRunsRetry(), a.newRunsHold(), a.newRunsRelease(), a.newRunsDelete(), a.newRunsExport(), a.newRunsImport(), a.newRunsVerify())
 	return cmd
 }
 

@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -267,41 +264,11 @@ func (w *watcher) topic(on manifest.On) environ.Topic {
 	return environ.Topic{Pattern: on.Topic, Want: on.Wants(), Key: on.About, Batch: on.Batch, Within: on.Within, Read: w.published}
 }
 
-// request is the request about what was seen. Its run's ID goes by what was seen and who is asked, not by the release: what was
-// seen once is not done again because a prompt has changed.
+// request is the request about what was seen.
 func (w *watcher) request(o *origin, seen environ.Observation) (client.Request, error) {
-	id := polity.NewRunID(0, fmt.Appendf(nil, "on\n%s\n%s\n%s", w.manifest.Release.Name, o.Key(), seen.ID))
-	input, err := o.ask(seen.Input)
+	input, err := o.Ask(seen)
 	return client.Request{
-		ID: id, Release: &w.manifest.Release, Files: w.manifest.Blobs, Agent: o.Agent, Skill: o.Skill,
-		Input: input, Folder: o.folder, Bounds: w.bounds, Conversation: conversation(seen.Key),
+		ID: o.RunID(w.manifest.Release.Name, seen), Release: &w.manifest.Release, Files: w.manifest.Blobs, Agent: o.Agent, Skill: o.Skill,
+		Input: input, Folder: o.folder, Bounds: w.bounds, Conversation: o.Conversation(seen),
 	}, err
-}
-
-// conversation is the one of the runs about a key: their skill lets one begin when those before it have ended.
-func conversation(key string) string {
-	if key == "" {
-		return ""
-	}
-	return "about " + key
-}
-
-// ask is what is asked about what was seen.
-func (o *origin) ask(seen json.RawMessage) (json.RawMessage, error) {
-	switch {
-	case o.Input == nil:
-		return seen, nil
-	case o.Schedule != nil:
-		return o.Input, nil
-	}
-	var fields, more map[string]json.RawMessage
-	if err := errors.Join(json.Unmarshal(o.Input, &fields), json.Unmarshal(seen, &more)); err != nil {
-		return nil, fault.Invalid.New("%s: input: %w", o.name, err)
-	}
-	maps.Copy(fields, more)
-	data, err := json.Marshal(fields)
-	if err != nil {
-		return nil, fault.Invalid.New("%s: input: %w", o.name, err)
-	}
-	return data, nil
 }

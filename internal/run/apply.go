@@ -39,6 +39,9 @@ func (c *core) apply(rec *record, seq uint64) {
 	case recErased:
 		c.erased(rec.name, seq)
 		return
+	case recDeleted:
+		c.deleted(rec, seq)
+		return
 	case recHeld, recReleased:
 		c.held(rec)
 		return

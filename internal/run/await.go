@@ -21,8 +21,8 @@ const (
 
 // event is what is waited for: a signal to a run, or something published on a topic.
 type event struct {
-	name string // of the signal, or the topic
-	id   string // the sender's: the same twice is once
+	name string          // of the signal, or the topic
+	id   string          // the sender's: the same twice is once
 	data json.RawMessage // nil: it was erased, and nobody is told it any more
 	seq  uint64          // position in the stream of topics; 0 for a signal
 	key  string          // that the data is to be enciphered with, of what was published; "" for none

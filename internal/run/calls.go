@@ -366,7 +366,7 @@ var kindText = map[recordKind]string{
 	recOpened: "opened", recBegan: "began", recResult: "result", recCancel: "cancel", recExpired: "expired", recFinished: "finished",
 	recReconciled: "reconciled", recSettled: "settled",
 	recSignalled: "signalled", recPublished: "published", recPaused: "paused", recResumed: "resumed",
-	recErased: "erased", recHeld: "held", recReleased: "released",
+	recErased: "erased", recHeld: "held", recReleased: "released", recDeleted: "deleted",
 }
 
 func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, error) {

@@ -136,6 +136,7 @@ type tree struct {
 	hold       *string            // why it must not be erased; nil if it may
 	key        string             // that its payloads are enciphered with; "" for none
 	salt       *[sha256.Size]byte // of its requests' hashes, while it has not ended; nil without a key
+	deleted    bool               // as far as this owner knows
 	simulates  bool               // keyed and external effects are not done: it is a fork
 	parked     bool
 	idle       bool // it was found in the log, and nothing that it leaves undone has been begun here

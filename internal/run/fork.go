@@ -51,23 +51,23 @@ func (p *Partition) Fork(ctx context.Context, f Fork) error {
 	if err := p.room(); err != nil {
 		return err
 	}
-	rec, err := p.takeOver(ctx, &f)
+	rec, key, err := p.takeOver(ctx, &f)
 	if err != nil {
 		return err
 	}
-	return p.call(ctx, func(c *core, done func(error)) { c.fork(rec, done) })
+	return p.call(ctx, func(c *core, done func(error)) { c.fork(rec, key, done) })
 }
 
 // errTaken ends the reading of a log when the last event was taken over.
 var errTaken = fault.Cancelled.New("run: taken over")
 
-// takeOver makes the record that opens a fork, after it was folded once.
-func (p *Partition) takeOver(ctx context.Context, f *Fork) (*record, error) {
-	rec := &record{kind: recForked, run: f.ID, release: f.Release, origin: f.Origin, event: f.Event, effects: f.Effects}
+// takeOver makes the record that opens a fork, after it was folded once, and returns the key that its payloads are enciphered with.
+func (p *Partition) takeOver(ctx context.Context, f *Fork) (rec *record, key string, err error) {
+	rec = &record{kind: recForked, run: f.ID, release: f.Release, origin: f.Origin, event: f.Event, effects: f.Effects}
 	try := &replay{now: p.newShadow(f.Release)}
 	defer try.now.forget()
 	var log []byte
-	err := p.events(ctx, f.Origin, func(at time.Time, seq uint64, r *record) error {
+	err = p.events(ctx, f.Origin, func(at time.Time, seq uint64, r *record) error {
 		one := *r
 		if try.out.Events == 0 {
 			if rec.release == (Digest{}) {
@@ -79,7 +79,7 @@ func (p *Partition) takeOver(ctx context.Context, f *Fork) (*record, error) {
 			if err := p.checkInput(rec.release, &one); err != nil {
 				return err
 			}
-			rec.agent = r.agent
+			rec.agent, key = r.agent, r.data.key
 			rec.request = hashRequest(&polity.Command{
 				Do: polity.DoAsk, To: fmt.Sprintf("%x %s %d %t", rec.release, f.Origin, f.Event, f.Effects), Input: f.Input,
 			})
@@ -117,15 +117,15 @@ func (p *Partition) takeOver(ctx context.Context, f *Fork) (*record, error) {
 	d := try.out.Difference
 	switch {
 	case err == nil:
-		return nil, fault.Invalid.New("run: fork: %s has no event %d; its last is %d", f.Origin, f.Event, try.out.Events)
+		return nil, "", fault.Invalid.New("run: fork: %s has no event %d; its last is %d", f.Origin, f.Event, try.out.Events)
 	case errors.Is(err, errDiffers) && d != nil:
-		return nil, fault.Conflict.New("run: fork: event %d cannot be taken over: the log has %s; the code: %s. Fork at an earlier event", d.Event, d.Log, d.Now)
+		return nil, "", fault.Conflict.New("run: fork: event %d cannot be taken over: the log has %s; the code: %s. Fork at an earlier event", d.Event, d.Log, d.Now)
 	case err != errTaken:
-		return nil, err
+		return nil, "", err
 	}
 	blob, err := p.cfg.Blobs.Put(log)
 	rec.data = payload{data: log, blob: blob, size: uint64(len(log))}
-	return rec, err
+	return rec, key, err
 }
 
 // checkInput says whether a release's agent takes what the run is opened with.
@@ -143,12 +143,16 @@ func (p *Partition) checkInput(release Digest, opened *record) error {
 	return err
 }
 
-// fork opens a fork, or finds it. answer is called when that is durable.
-func (c *core) fork(rec *record, answer func(error)) {
+// fork opens a fork whose payloads are enciphered with a key, or finds it. answer is called when that is durable.
+func (c *core) fork(rec *record, key string, answer func(error)) {
 	t := c.trees[rec.run]
 	switch {
 	case c.dead != nil:
 		answer(c.dead)
+		return
+	case c.vault.ready(key) != nil: // it was erased since it was taken over
+		err := fault.Of(c.vault.ready(key))
+		answer(err.Kind.New("run: fork: %w", err))
 		return
 	case t == nil:
 		c.write(rec)

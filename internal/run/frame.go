@@ -114,6 +114,7 @@ const (
 	recErased   recordKind = 17 // a key is destroyed
 	recHeld     recordKind = 18 // a root run must not be erased
 	recReleased recordKind = 19 // and may again
+	recDeleted  recordKind = 20 // a root run is deleted: its key, which no other uses, is destroyed
 )
 
 // newer says that a record stands only in frames of version 2.
@@ -123,7 +124,7 @@ func (r *record) newer() bool { return r.kind >= recImported || r.conversation !
 type record struct {
 	kind    recordKind
 	run     polity.RunID
-	name    string // command, with began and result; signal or topic, with signalled and published; the key, with erased
+	name    string // command, with began and result; signal or topic, with signalled and published; the key, with erased and deleted
 	id      string // of what was signalled or published
 	place   uint64 // of what was published, in the stream of topics; 0 in older logs
 	attempt int
@@ -133,7 +134,7 @@ type record struct {
 	// faultText is the fault's text while it is enciphered; then the fault has none.
 	faultText payload
 	usage     polity.Usage
-	reason    string        // cancel, paused, erased, held, released
+	reason    string        // cancel, paused, erased, held, released, deleted
 	gently    bool          // cancel: the run may undo first what it did. Logs of older versions have it never
 	status    polity.Status // finished, imported
 	opened    time.Time     // imported
@@ -380,7 +381,7 @@ func appendRecord(b []byte, r *record) []byte {
 		b = binary.BigEndian.AppendUint64(b, uint64(r.ended.UnixNano()))
 		b = appendPayload(b, r.data)
 	case recExpired:
-	case recErased:
+	case recErased, recDeleted:
 		b = appendText(b, r.name)
 		b = appendText(b, r.reason)
 	case recHeld, recReleased:
@@ -687,7 +688,7 @@ func (r *reader) record(rec *record) {
 		rec.reason = r.text()
 	case recSettled:
 		rec.name, rec.by = r.text(), r.text()
-	case recErased:
+	case recErased, recDeleted:
 		rec.name, rec.reason = r.text(), r.text()
 	case recSignalled, recPublished:
 		rec.name, rec.id = r.text(), r.text()

@@ -169,6 +169,39 @@ func TestSimulatedErasure(t *testing.T) {
 	}
 }
 
+// TestSimulatedErasureOfWaiting is the same for runs that wait: for signals, which may lie in a mailbox, for events that sealed runs published, and for
+// their turn in a conversation; paused, forked and imported.
+func TestSimulatedErasureOfWaiting(t *testing.T) {
+	var sum waitStats
+	erasures := 0
+	for i := range *simSeeds / 4 {
+		seed := uint64(i) + 1
+		w := waiting{world: newWorld(t, seed, *simSeed == seed, waitCatalog), sum: &sum}
+		w.keys = &simKeys{w: w.world, destroyed: map[string]bool{}}
+		w.answers = func(e *simEffect) json.RawMessage { return json.RawMessage(fmt.Sprintf(`{"mark":%q}`, e.p.cmd.Name)) }
+		w.opens("waiter", 8)
+		for i, c := range w.clients {
+			if i%3 > 0 {
+				c.key = fmt.Sprint("key-", i%3)
+			}
+			if i >= 3 {
+				c.conversation = fmt.Sprint("talk", i%2)
+				c.skill = string(polity.Arrivals()[w.rng.IntN(4)])
+			}
+		}
+		w.extra = w.something
+		w.live()
+		erasures += w.keys.erasures
+		w.checkSealed()
+		w.checkStream()
+		w.checkPauses()
+	}
+	t.Logf("%d seeds, %d erasures: %+v", *simSeeds/4, erasures, sum)
+	if erasures == 0 || sum.streamed == 0 || sum.forked == 0 || sum.paused == 0 {
+		t.Errorf("%d erasures: %+v", erasures, sum)
+	}
+}
+
 // checkSealed wants what is written of sealed runs to be enciphered.
 func (w *world) checkSealed() {
 	var f frame
@@ -183,14 +216,14 @@ func (w *world) checkSealed() {
 		for i := range f.records {
 			r := &f.records[i]
 			key := keys[r.run.Root()]
-			if key == "" || r.kind == recErased {
+			if key == "" || r.kind == recErased || r.kind == recDeleted {
 				continue
 			}
 			data := r.data.data
 			if r.data.size > 0 {
 				data = w.blobs[r.data.blob]
 			}
-			if data != nil && r.data.key != key || bytes.Contains(data, []byte("mark")) || r.fault != nil && r.faultText.key != key || r.receipt != nil {
+			if data != nil && r.data.key != key && r.kind != recForked || bytes.Contains(data, []byte("mark")) || r.fault != nil && r.faultText.key != key || r.receipt != nil {
 				w.fail("%s of %s is not enciphered: %.100s", kindText[r.kind], r.run, data)
 			}
 		}
@@ -202,6 +235,7 @@ func sealedRecords() frame {
 		{kind: recErased, name: "k", reason: "asked for"},
 		{kind: recHeld, run: "0-r", reason: "dispute"},
 		{kind: recReleased, run: "0-r"},
+		{kind: recDeleted, run: "0-r", name: "k", reason: "too old"},
 		{
 			kind: recResult, run: "0-r", name: "think", attempt: 1, data: payload{key: "k", data: json.RawMessage("cipher")},
 			fault: &fault.Error{Kind: fault.Exhausted, Bound: "turns", Text: "never written"}, faultText: payload{key: "k", data: json.RawMessage("text")},
@@ -219,9 +253,12 @@ func TestSealedRecordsAreRead(t *testing.T) {
 	if err := got.decode(data); err != nil {
 		t.Fatal(err)
 	}
-	r := got.records[3]
+	r := got.records[4]
 	if h := got.records[1]; h.kind != recHeld || h.reason != "dispute" {
 		t.Errorf("%+v", h)
+	}
+	if d := got.records[3]; d.run != "0-r" || d.name != "k" || d.reason != "too old" {
+		t.Errorf("%+v", d)
 	}
 	if e := got.records[0]; e.name != "k" || e.reason != "asked for" {
 		t.Errorf("%+v", e)

@@ -170,7 +170,8 @@ func (o *owner) load(d Digest) (json.RawMessage, error) {
 func (o *owner) down(err error) {
 	o.alive = false
 	o.w.logf("owner %d: %v", o.name, err)
-	if fault.Of(err).Kind == fault.Fenced && o.deposed {
+	lost := fault.Of(err).Kind == fault.NotFound && o.w.keys != nil // a key that the next owner destroyed
+	if o.deposed && (fault.Of(err).Kind == fault.Fenced || lost) {
 		o.w.stats.fenced++
 		return
 	}
@@ -351,6 +352,8 @@ func (w *world) ask(c *simClient) {
 		case err == nil:
 			c.acked = true
 		case w.mayRefuse(c, err):
+		case w.keys != nil && o != w.newest(): // a key is gone that it knows nothing of
+			c.asked = nil
 		case fault.Of(err).Kind == fault.Conflict && c.conversation != "" && (!c.acked || o.deposed):
 			c.asked = nil // another time
 			w.stats.rejected++
@@ -379,7 +382,7 @@ func (w *world) ask(c *simClient) {
 		}, opened, ended)
 	} else {
 		rec := *c.fork
-		o.core.fork(&rec, opened)
+		o.core.fork(&rec, c.key, opened)
 		if t := o.core.trees[c.id]; t != nil {
 			o.core.wait(t, ended)
 		}

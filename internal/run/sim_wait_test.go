@@ -153,7 +153,11 @@ func (w *waiting) anyRun(o *owner) polity.RunID {
 
 func (w *waiting) event(name string) event {
 	w.next++
-	return event{name: name, id: fmt.Sprint("e", w.next), data: json.RawMessage(fmt.Sprintf(`{"n":%d,"even":%t}`, w.next, w.next%2 == 0))}
+	key := ""
+	if w.keys != nil {
+		key = w.clients[w.rng.IntN(len(w.clients))].key
+	}
+	return event{key: key, name: name, id: fmt.Sprint("e", w.next), data: json.RawMessage(fmt.Sprintf(`{"n":%d,"even":%t}`, w.next, w.next%2 == 0))}
 }
 
 func (w *waiting) signalTo(o *owner, id polity.RunID) {
@@ -231,7 +235,7 @@ func (w *waiting) again(o *owner) {
 	i := w.rng.IntN(len(w.sent))
 	s := &w.sent[i]
 	e := s.event
-	other := w.rng.IntN(4) == 0 && s.acked && !o.deposed && o == w.newest()
+	other := w.rng.IntN(4) == 0 && s.acked && !o.deposed && o == w.newest() && o.core.vault.ready(s.key) == nil
 	if other {
 		e.data = json.RawMessage(`"something else"`)
 	}
@@ -276,7 +280,7 @@ func (w *waiting) forkOf(o *owner, c *simClient) {
 	}
 	rec.data = payload{data: log, blob: Digest{byte(len(w.clients))}, size: uint64(len(log))}
 	w.blobs[rec.data.blob] = log
-	w.clients = append(w.clients, &simClient{id: rec.run, agent: c.agent, fork: rec})
+	w.clients = append(w.clients, &simClient{id: rec.run, agent: c.agent, key: c.key, fork: rec})
 	w.sum.forked++
 }
 

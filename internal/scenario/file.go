@@ -7,11 +7,13 @@ package scenario
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -41,7 +43,9 @@ type File struct {
 	// Polity is the version of the format: v1.
 	Polity string `yaml:"polity"`
 	// Manifest and Replay are paths relative to the file. Without Replay models are asked themselves.
-	Manifest  string     `yaml:"manifest"`
+	Manifest string `yaml:"manifest"`
+	// With are manifests of other organizations, relative to the file: what they watch under on: topic: opens runs of theirs. So does what Manifest watches then.
+	With      []string   `yaml:"with"`
 	Replay    string     `yaml:"replay"`
 	Scenarios []Scenario `yaml:"scenarios"`
 }
@@ -59,12 +63,16 @@ type Scenario struct {
 	Told     []Told         `yaml:"told"`    // to the run, in this order, each once it is waited for
 	Faults   []Fault        `yaml:"faults"`
 	Expect   Expect         `yaml:"expect"`
+	// Others is what is expected of the runs that events opened, by organization, in the order of opening: so many, and no more. With with, an
+	// organization that is not named opens none.
+	Others map[string][]Expect `yaml:"others"`
 }
 
 // Told is what happens while the run waits. Exactly one of Signal, Topic and Skip is set.
 type Told struct {
 	Signal string        `yaml:"signal"` // to the run that awaits it
-	Topic  string        `yaml:"topic"`  // published once it is awaited
+	Topic  string        `yaml:"topic"`  // published once it is awaited or watched
+	ID     string        `yaml:"id"`     // of the event or the signal; "" makes one
 	Data   any           `yaml:"data"`
 	Skip   time.Duration `yaml:"skip"` // how far the clock jumps, once the run waits for a time or an event
 }
@@ -84,6 +92,8 @@ func (t *Told) check() error {
 		return polity.CheckSignal(t.Signal)
 	case t.Topic != "":
 		return polity.CheckTopic(t.Topic)
+	case t.Skip != 0 && t.ID != "":
+		return fault.Invalid.New("id: only a signal and an event have one")
 	case t.Skip < 0:
 		return fault.Invalid.New("skip %s: the clock does not go back", t.Skip)
 	}
@@ -241,11 +251,23 @@ func (f *File) check() error {
 		if s.Question != "" && s.Input != nil {
 			add("%s (%s): there are a question and an input; give one of them", at, s.Name)
 		}
-		if s.Expect.Status == "" {
-			s.Expect.Status = "completed"
+		expectation := func(field string, e *Expect) {
+			if err := e.check(); err != nil {
+				add("%s (%s): %s.%w", at, s.Name, field, err)
+			}
 		}
-		if !slices.Contains(statuses, s.Expect.Status) {
-			add("%s (%s): expect.status: %q is not one of %s", at, s.Name, s.Expect.Status, strings.Join(statuses, ", "))
+		expectation("expect", &s.Expect)
+		if len(s.Others) > 0 && len(f.With) == 0 {
+			add("%s (%s): others: there are none; name their manifests in with, at the top", at, s.Name)
+		}
+		for _, name := range slices.Sorted(maps.Keys(s.Others)) {
+			for j := range s.Others[name] {
+				e := &s.Others[name][j]
+				expectation(fmt.Sprintf("others.%s[%d]", name, j), e)
+				if len(e.Tools)+len(e.Forbidden)+len(e.AtMost) > 0 {
+					add("%s (%s): others.%s[%d]: tools, forbidden and at_most count all runs together; write them under expect", at, s.Name, name, j)
+				}
+			}
 		}
 		for j := range s.Told {
 			if err := s.Told[j].check(); err != nil {
@@ -270,19 +292,28 @@ func (f *File) check() error {
 				x.Times = 1
 			}
 		}
-		for j, c := range s.Expect.Output {
-			if _, err := regexp.Compile(c.Matches); err != nil {
-				add("%s (%s): expect.output[%d]: matches: %w", at, s.Name, j, err)
-			}
-			if c.At != "" && c.At[0] != '/' {
-				add("%s (%s): expect.output[%d]: at: %q is no JSON pointer; begin it with /", at, s.Name, j, c.At)
-			}
-			if c.Equals == nil && c.Contains == "" && c.Matches == "" && !c.Absent {
-				add("%s (%s): expect.output[%d]: set equals, contains, matches or absent", at, s.Name, j)
-			}
-		}
 	}
 	return errors.Join(problems...)
+}
+
+// check completes e, and says what is wrong with it, beginning with the field.
+func (e *Expect) check() error {
+	e.Status = cmp.Or(e.Status, "completed")
+	if !slices.Contains(statuses, e.Status) {
+		return fault.Invalid.New("status: %q is not one of %s", e.Status, strings.Join(statuses, ", "))
+	}
+	for j, c := range e.Output {
+		if _, err := regexp.Compile(c.Matches); err != nil {
+			return fault.Invalid.New("output[%d]: matches: %w", j, err)
+		}
+		if c.At != "" && c.At[0] != '/' {
+			return fault.Invalid.New("output[%d]: at: %q is no JSON pointer; begin it with /", j, c.At)
+		}
+		if c.Equals == nil && c.Contains == "" && c.Matches == "" && !c.Absent {
+			return fault.Invalid.New("output[%d]: set equals, contains, matches or absent", j)
+		}
+	}
+	return nil
 }
 
 // input is the scenario's input as JSON.

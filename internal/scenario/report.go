@@ -6,6 +6,8 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +36,14 @@ func Run(ctx context.Context, f *File, load func(path string) (*manifest.Manifes
 	if err != nil {
 		return err
 	}
+	var with []*manifest.Manifest
+	for _, path := range f.With {
+		one, err := load(filepath.Join(filepath.Dir(f.Path), path))
+		if err != nil {
+			return err
+		}
+		with = append(with, one)
+	}
 	for i := range f.Scenarios {
 		s := &f.Scenarios[i]
 		if !chosen(s.Name) {
@@ -42,7 +52,7 @@ func Run(ctx context.Context, f *File, load func(path string) (*manifest.Manifes
 		r := Result{File: f.Path, Name: s.Name}
 		began := time.Now()
 		for r.Runs < s.Runs {
-			h, err := one(ctx, f, s, made)
+			h, o, err := one(ctx, f, s, made, with)
 			if ctx.Err() != nil {
 				return fault.Cancelled.New("scenario %s: %w", s.Name, context.Cause(ctx))
 			}
@@ -51,7 +61,7 @@ func Run(ctx context.Context, f *File, load func(path string) (*manifest.Manifes
 			if err != nil {
 				wrong = []string{"run\n  - expected: that it can be done\n  + came:     " + shown(err.Error())}
 			} else {
-				wrong = append(look(&s.Expect, h), s.untold(h)...)
+				wrong = slices.Concat(look(&s.Expect, h), o.expected(s.Others), s.untold(h))
 				r.MicroUSD += h.outcome.Usage.MicroUSD
 				r.Tokens += h.outcome.Usage.Tokens()
 			}

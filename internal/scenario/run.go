@@ -36,15 +36,17 @@ type happened struct {
 	calls    map[string]int // done, of tools; thoughts, of models
 	wanted   map[string]int // tools that models asked for, done or not
 	injected map[int]int    // faults, by their number
+	under    int            // calls of tools under way
 	told     int            // how many of Scenario.Told
 }
 
 // one does a scenario once.
-func one(ctx context.Context, f *File, s *Scenario, m *manifest.Manifest) (h *happened, err error) {
-	h = &happened{agents: map[string]int{}, asked: map[string][]string{}, calls: map[string]int{}, wanted: map[string]int{}, injected: map[int]int{}}
+// It returns what the run did, and what the runs did that events opened meanwhile.
+func one(ctx context.Context, f *File, s *Scenario, m *manifest.Manifest, with []*manifest.Manifest) (h *happened, o *others, err error) {
+	h = newHappened("")
 	state, err := os.MkdirTemp("", "polity-test-")
 	if err != nil {
-		return nil, fault.Denied.New("scenario: %w", err)
+		return nil, nil, fault.Denied.New("scenario: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(state)) }()
 	var clock clock
@@ -52,7 +54,7 @@ func one(ctx context.Context, f *File, s *Scenario, m *manifest.Manifest) (h *ha
 	var recording *replay.Recording
 	if f.Replay != "" {
 		if recording, err = replay.Open(filepath.Join(filepath.Dir(f.Path), f.Replay)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	cfg.Wrap = func(of model.Model) model.Model {
@@ -64,40 +66,50 @@ func one(ctx context.Context, f *File, s *Scenario, m *manifest.Manifest) (h *ha
 	cfg.WrapTool = func(of tool.Tool) tool.Tool { return &watchedTool{of, s, h} }
 	e, err := engine.Open(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
 	q := engine.Request{Agent: s.Agent, Skill: s.Skill}
 	if q.Release, err = e.Install(&m.Release, m.Blobs); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if q.Input, err = s.input(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if s.Folder != "" {
 		if q.Folder, err = filepath.Abs(filepath.Join(filepath.Dir(f.Path), s.Folder)); err != nil {
-			return nil, fault.Invalid.New("folder: %w", err)
+			return nil, nil, fault.Invalid.New("folder: %w", err)
 		}
 		if _, err := os.Stat(q.Folder); err != nil {
-			return nil, fault.NotFound.New("folder: %w", err)
+			return nil, nil, fault.NotFound.New("folder: %w", err)
 		}
 	}
+	if o, err = newOthers(ctx, e, h, m, with); err != nil {
+		return nil, nil, err
+	}
 	if h.id, err = e.Start(ctx, q); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, runMax, fault.Timeout.New("scenario: the run has not ended within %s", runMax))
 	defer cancel()
 	answering, stop := context.WithCancel(ctx)
 	var people sync.WaitGroup
 	people.Go(func() { h.answer(answering, e, s) })
-	people.Go(func() { h.tell(answering, e, s, &clock) })
-	h.outcome, err = e.Wait(ctx, h.id)
+	people.Go(func() { h.tell(answering, e, s, &clock, o) })
+	people.Go(func() { o.serve(answering) })
+	if h.outcome, err = e.Wait(ctx, h.id); err == nil {
+		err = o.wait(ctx)
+	}
 	stop()
 	people.Wait()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return h, e.History(ctx, h.id, h.note)
+	return h, o, e.History(ctx, h.id, h.note)
+}
+
+func newHappened(id polity.RunID) *happened {
+	return &happened{id: id, agents: map[string]int{}, asked: map[string][]string{}, calls: map[string]int{}, wanted: map[string]int{}, injected: map[int]int{}}
 }
 
 // answer answers for people. Where the scenario has no answer, the run is cancelled and says so.
@@ -224,7 +236,13 @@ func (w *watchedTool) Call(ctx context.Context, c tool.Call) (json.RawMessage, e
 	name := w.Spec().Name
 	w.h.mu.Lock()
 	w.h.calls[name]++
+	w.h.under++
 	w.h.mu.Unlock()
+	defer func() {
+		w.h.mu.Lock()
+		w.h.under--
+		w.h.mu.Unlock()
+	}()
 	if err := w.h.inject(w.s, func(x Fault) bool { return x.Tool == name || x.At != "" && x.At == step(c.Key) }); err != nil {
 		return nil, err
 	}

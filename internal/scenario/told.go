@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,7 +20,7 @@ type clock struct{ ahead atomic.Int64 }
 func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
 // tell does what happens while the run waits, each thing once it is waited for. What cannot be done cancels the run, and says so.
-func (h *happened) tell(ctx context.Context, e *engine.Engine, s *Scenario, c *clock) {
+func (h *happened) tell(ctx context.Context, e *engine.Engine, s *Scenario, c *clock, o *others) {
 	tick := time.NewTicker(answerEvery)
 	defer tick.Stop()
 	for i := 0; i < len(s.Told); {
@@ -28,16 +29,19 @@ func (h *happened) tell(ctx context.Context, e *engine.Engine, s *Scenario, c *c
 			return
 		case <-tick.C:
 		}
-		run, err := e.Find(ctx, h.id)
-		if err != nil {
-			return
-		}
 		t := &s.Told[i]
-		to := t.awaited(run.Waiting)
-		if to == nil {
+		waiting, quiet, err := o.waiting(ctx)
+		if err != nil {
+			return // whoever looks for events says so
+		}
+		to := t.awaited(waiting)
+		switch {
+		case to == nil && o.watched(t.Topic):
+			to = &polity.Waiting{}
+		case to == nil, t.Skip > 0 && !quiet:
 			continue
 		}
-		if err := t.do(ctx, e, to, fmt.Sprintf("told-%d", i+1), c); err != nil {
+		if err := t.do(ctx, e, to, cmp.Or(t.ID, fmt.Sprintf("told-%d", i+1)), c); err != nil {
 			if ctx.Err() == nil {
 				_ = e.Cancel(ctx, h.id, fault.Of(err).Text) // a run that has ended meanwhile needs none
 			}

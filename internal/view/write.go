@@ -39,6 +39,7 @@ type writer struct {
 	runs        []*runRow // changed
 	steps       []*stepRow
 	texts       []textRow
+	gone        []int64 // roots that were deleted
 	mails       []mailRow
 	settled     []settledRow
 	used        map[usedKey]*used
@@ -139,6 +140,8 @@ func (w *writer) fact(f *run.Fact) error {
 	switch f.Kind {
 	case "opened", "imported", "forked":
 		return w.opened(f)
+	case "deleted":
+		return w.deleted(f)
 	case "began", "result", "finished", "settled":
 	default:
 		return nil
@@ -187,6 +190,16 @@ func (w *writer) opened(f *run.Fact) error {
 		return err
 	}
 	return w.text(r, "", partInput, f)
+}
+
+// deleted takes a root run and everything below it out of all lists. What they used, and how they ended, stays in the sums.
+func (w *writer) deleted(f *run.Fact) error {
+	r, err := w.run(f.Run)
+	if r == nil || err != nil {
+		return err
+	}
+	w.gone = append(w.gone, r.root)
+	return nil
 }
 
 func (w *writer) newRun(f *run.Fact) (*runRow, error) {
@@ -496,18 +509,34 @@ func (w *writer) reset() {
 	}
 	clear(w.used)
 	clear(w.ended)
-	w.newReleases, w.runs, w.steps, w.texts = w.newReleases[:0], w.runs[:0], w.steps[:0], w.texts[:0]
+	if len(w.gone) > 0 { // a run of them may still be known
+		clear(w.known)
+		clear(w.open)
+	}
+	w.newReleases, w.runs, w.steps, w.texts, w.gone = w.newReleases[:0], w.runs[:0], w.steps[:0], w.texts[:0], w.gone[:0]
 	w.mails, w.settled = w.mails[:0], w.settled[:0]
 	w.facts, w.flushed = 0, time.Now()
 }
 
 func (w *writer) rows() error {
-	for _, write := range []func() error{w.putReleases, w.putRuns, w.putSteps, w.putTexts, w.putMails, w.putUsed, w.putEnded} {
+	for _, write := range []func() error{w.putReleases, w.putRuns, w.putSteps, w.putTexts, w.putMails, w.putUsed, w.putEnded, w.dropGone} {
 		if err := write(); err != nil {
 			return err
 		}
 	}
 	return w.put("UPDATE position SET seq = ?, head = ?, at = ?, runs = ?, steps = ?, texts = ?", int64(w.at.seq), w.at.head, w.at.at.UnixNano(), w.at.runs, w.at.steps, w.at.texts)
+}
+
+// dropGone removes the rows of what was deleted, which has no texts, being enciphered. It comes last: some rows may have been put in the same transaction.
+func (w *writer) dropGone() error {
+	for _, root := range w.gone {
+		for _, from := range []string{"mail WHERE run = ?", "steps WHERE root = ?", "runs WHERE root = ? AND depth > 0", "runs WHERE num = ?"} {
+			if err := w.put("DELETE FROM "+from, root); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (w *writer) putReleases() error {

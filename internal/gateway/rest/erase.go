@@ -22,6 +22,20 @@ func (s *Server) erase(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, http.StatusOK, done)
 }
 
+func (s *Server) deleteRun(w http.ResponseWriter, r *http.Request) {
+	var q client.Cancellation
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	n, err := s.engine.Delete(r.Context(), id(r), q.Reason)
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, client.Deleted{Records: n})
+}
+
 // holding holds or releases a run.
 func (s *Server) holding(do func(context.Context, polity.RunID, string) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -43,6 +43,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/questions", s.answerQuestion)
 	mux.HandleFunc("POST /v1/runs/{id}/hold", s.holding(s.engine.Hold))
 	mux.HandleFunc("POST /v1/runs/{id}/release", s.holding(s.engine.Release))
+	mux.HandleFunc("POST /v1/runs/{id}/delete", s.deleteRun)
 	mux.HandleFunc("POST /v1/erase", s.erase)
 	mux.HandleFunc("POST /v1/memory", s.memory)
 	mux.HandleFunc("POST /v1/coordinate", s.coordinate)
