@@ -195,6 +195,8 @@ type Release struct {
 	Memory *Memories `json:"memory,omitempty"`
 	// Topics are those that the agents may publish and await, sorted by name; empty: they may publish and await any.
 	Topics []Topic `json:"topics,omitempty"`
+	// Messages says who may message whom; nil: outsiders the main agent, and nobody else anybody.
+	Messages *Messages `json:"messages,omitempty"`
 	// Format is the version of this document; 0 stands for 1. See ReadRelease.
 	Format int `json:"format,omitempty"`
 }

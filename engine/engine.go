@@ -102,6 +102,7 @@ type Engine struct {
 	part    *run.Partition
 	views   views
 	topics  *stream
+	orgs    orgs
 	figures figures
 	own     Digest // the release of Config.Agents
 	// contracts is nil until the store is open: what is installed before is looked at then.
@@ -213,8 +214,9 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	e.orgs.bus, e.orgs.catalog, e.orgs.log = e.bus, e.catalog, cfg.Log
 	e.topics = newStream(e.bus, e.part, e.catalog, cfg.Log)
-	e.catalog.topics.open(e.topics)
+	e.catalog.topics.open(e)
 	if err := e.topics.resume(ctx, e.state); err != nil {
 		return err
 	}

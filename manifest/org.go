@@ -490,7 +490,7 @@ func flat(err error) []error {
 // unreached warns of agents that no request can reach.
 func (b *builder) unreached(main string) {
 	reached := map[string]bool{}
-	todo := []string{main}
+	todo := append(b.messaged(), main)
 	for _, o := range b.watched {
 		todo = append(todo, o.Agent)
 	}
