@@ -99,6 +99,8 @@ func (b *builder) release() *agent.Release {
 		if def := b.defs[name]; def.Model != nil {
 			b.asks(name, b.file.Agents[word(name)].Asks)
 			b.approves(name, b.file.Agents[word(name)].Approve)
+		} else if m := b.file.Agents[word(name)].Remote; def.Remote != nil && m != nil {
+			b.writes(name, m)
 		}
 	}
 	b.skillRules()

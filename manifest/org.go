@@ -314,6 +314,8 @@ func (b *builder) harmless(d *agent.Definition) bool {
 		return none(d.Exec.Effect)
 	case d.HTTP != nil:
 		return none(d.HTTP.Effect)
+	case d.Remote != nil:
+		return none(d.Remote.Effect)
 	case d.MCP != nil:
 		return tools(d.MCP.Tools)
 	case d.Org != nil:
@@ -494,6 +496,11 @@ func (b *builder) unreached(main string) {
 	for _, o := range b.watched {
 		todo = append(todo, o.Agent)
 	}
+	for name, def := range b.defs {
+		if def.Remote != nil && len(def.Remote.Agents) > 0 { // it speaks by itself
+			todo = append(todo, name)
+		}
+	}
 	for len(todo) > 0 {
 		name := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -508,6 +515,9 @@ func (b *builder) unreached(main string) {
 			for _, a := range m.Agents {
 				todo = append(todo, string(a.Agent))
 			}
+		}
+		if m := b.defs[name].Remote; m != nil {
+			todo = append(todo, texts(m.Agents)...)
 		}
 		for _, s := range b.defs[name].Skills {
 			if s.Approve != nil {
