@@ -1,0 +1,126 @@
+package engine
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+
+	"polity.run"
+	"polity.run/agent"
+	"polity.run/fault"
+	"polity.run/internal/outside"
+	"polity.run/internal/run"
+	"polity.run/message"
+	"polity.run/remote"
+)
+
+// Door is where agents in other processes connect.
+type Door struct {
+	// Listen is HOST:PORT; "" is where the door was before, or else a free port of this machine.
+	Listen string
+	// Cert and Key are files with a certificate and its key, PEM. Without them a door that other machines reach has one of its own, in the state folder.
+	Cert, Key string
+}
+
+func (c *catalog) compileRemote(r *release, e *entry) {
+	def := e.def.Remote
+	timeout := time.Duration(def.Timeout)
+	e.program.Work = run.Work{Class: def.Effect, Timeout: timeout}
+	org := r.doc.Name
+	e.begin = func(ctx context.Context, m polity.Message, done func(json.RawMessage, error)) {
+		m.Deadline = time.Now().Add(timeout)
+		c.boxes.Ask(ctx, org, m, done)
+	}
+}
+
+func (e *Engine) openGate(ctx context.Context, cfg Config) error {
+	c := outside.Config{Listen: cfg.Door.Listen, Log: cfg.Log, Send: e.sent, Wait: e.part.Wait}
+	c.Release = func(digest string) (*agent.Release, error) {
+		d, err := parseDigest(digest)
+		if err != nil {
+			return nil, err
+		}
+		r, err := e.catalog.release(d)
+		if err != nil {
+			return nil, err
+		}
+		return &r.doc, nil
+	}
+	var err error
+	if c.TLS, c.CA, err = cfg.Door.tls(e.state); err != nil {
+		return err
+	}
+	e.gate, err = outside.Open(ctx, e.bus, &e.catalog.boxes, c)
+	return err
+}
+
+// sent has a message of an agent outside become a run. The same key of the same sender is the same run, whatever the release is by then.
+func (e *Engine) sent(ctx context.Context, digest string, m message.Envelope) (polity.RunID, error) {
+	d, err := parseDigest(digest)
+	if err != nil {
+		return "", err
+	}
+	r, err := e.catalog.release(d)
+	if err != nil {
+		return "", err
+	}
+	seed, err := json.Marshal([]string{"sent", r.doc.Name, m.From.Name, m.To[0].Name, m.Key})
+	if err != nil {
+		return "", fault.Internal.New("engine: %w", err)
+	}
+	return e.Start(ctx, Request{ID: polity.NewRunID(0, seed), Release: d, Agent: m.To[0].Name, Skill: m.Skill, Input: m.Data})
+}
+
+var errNoDoor = fault.Unavailable.New("this process has no door for agents outside; polity bus serve has one")
+
+// Link makes an installed release the one by whose links agents outside of its organization are let in. Those that are connected and have
+// other rights by it are cut, and come back with these.
+func (e *Engine) Link(ctx context.Context, d Digest) error {
+	if e.gate == nil {
+		return errNoDoor
+	}
+	r, err := e.catalog.release(d)
+	if err != nil {
+		return err
+	}
+	return e.gate.Link(ctx, &r.doc, hex.EncodeToString(d[:]))
+}
+
+// Credentials lets the holder of a key in, as an agent of a linked organization, or as an operator if agent is ""; org may be "" if there is one only.
+// They lack the seed, which is not asked for.
+func (e *Engine) Credentials(ctx context.Context, org string, agent polity.AgentName, key string, life time.Duration) (remote.Credentials, error) {
+	if e.gate == nil {
+		return remote.Credentials{}, errNoDoor
+	}
+	return e.gate.Issue(ctx, org, agent, key, life)
+}
+
+// Revoke ends all credentials of an agent, cuts it, and returns how many there were.
+func (e *Engine) Revoke(ctx context.Context, org string, agent polity.AgentName) (int, error) {
+	if e.gate == nil {
+		return 0, errNoDoor
+	}
+	return e.gate.Revoke(ctx, org, agent)
+}
+
+// Outside are the agents in other processes of all linked organizations.
+func (e *Engine) Outside(context.Context) ([]outside.Presence, error) {
+	if e.gate == nil {
+		return nil, errNoDoor
+	}
+	return e.gate.Agents(), nil
+}
+
+// Refused returns up to most of what agents outside were refused, after a position, in order.
+func (e *Engine) Refused(ctx context.Context, after uint64, most int) ([]outside.Refused, error) {
+	return outside.ReadRefused(ctx, e.bus, after, most)
+}
+
+// DoorURL is where agents outside connect; "" without a door.
+func (e *Engine) DoorURL() string {
+	if e.gate == nil {
+		return ""
+	}
+	return e.gate.URL()
+}

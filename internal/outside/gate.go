@@ -1,0 +1,514 @@
+// Package outside is where agents in other processes and the runs of this one meet.
+//
+// It exists because such an agent is not trusted: it connects to a door with a key of its own, and may publish and subscribe to what its
+// organization's links say and nothing else. The life of a question to one:
+//
+//	Ask -> its box, where it waits -> put on box.AGENT.request while the agent is there -> its answer, msg.AGENT.ASKER.inform -> done
+//
+// The box is no queue: a question is an effect of a run, which the kernel keeps, and asks again after a crash under the same ID. What an agent
+// sends on its own becomes a run by Config.Send.
+package outside
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"polity.run"
+	"polity.run/agent"
+	"polity.run/fault"
+	"polity.run/internal/bus"
+	"polity.run/message"
+	"polity.run/remote"
+)
+
+// The limits of a gate.
+const (
+	OrgsMax  = 32     // organizations with agents outside: each costs a connection in memory
+	openMax  = 10_000 // questions that wait for agents outside at once
+	sendsMax = 256    // messages of agents outside that are taken at once; then whoever sends is told to come again
+	sendWait = 10 * time.Second
+	tick     = time.Second
+)
+
+// Config says where a gate is and what is done with what comes through it.
+type Config struct {
+	// Listen is HOST:PORT. "" is where the door was before, or else a free port of this machine.
+	Listen string
+	// TLS and the certificate (PEM) that agents hold it against; nil only for an address of this machine.
+	TLS *tls.Config
+	CA  string
+	// Release returns a stored release by its digest in hex.
+	Release func(digest string) (*agent.Release, error)
+	// Send has a message become a run, of the given release, and returns its ID when that is safe; the same message is the same run.
+	Send func(ctx context.Context, digest string, e message.Envelope) (polity.RunID, error)
+	// Wait returns how a run ended.
+	Wait func(ctx context.Context, run polity.RunID) (polity.Outcome, error)
+	Log  *slog.Logger
+}
+
+// Gate is the door with what is behind it. Its methods are safe for concurrent use.
+type Gate struct {
+	cfg   Config
+	book  *book
+	audit *audit
+	door  *bus.Door
+	url   string
+	boxes *boxes
+
+	ctx   context.Context
+	stop  context.CancelFunc
+	ended sync.WaitGroup
+	sends chan struct{} // messages that are being taken
+	waits chan struct{} // messages whose answer is waited for
+
+	mu   sync.RWMutex
+	orgs map[string]*org
+}
+
+// org is an organization whose agents outside are let in. It does not change but for its desk.
+type org struct {
+	name    string
+	digest  string
+	release *agent.Release
+	rights  map[polity.AgentName]rights
+	desk    *bus.Desk
+}
+
+// Open opens the door for the organizations that were linked before. It returns what bus.OpenDoor does. Close it.
+func Open(ctx context.Context, b *bus.Bus, boxes *Boxes, cfg Config) (*Gate, error) {
+	g := &Gate{cfg: cfg, boxes: &boxes.boxes, orgs: map[string]*org{}, sends: make(chan struct{}, sendsMax), waits: make(chan struct{}, openMax)}
+	var err error
+	if g.book, err = openBook(ctx, b, time.Now()); err != nil {
+		return nil, err
+	}
+	journal, err := b.Journal(ctx, journalName, refusedMax, refusedAge)
+	if err != nil {
+		return nil, err
+	}
+	g.audit = &audit{journal: journal, log: cfg.Log, window: map[string]*tally{}}
+	at := cfg.Listen
+	if at == "" {
+		at = g.book.at
+	}
+	if at == "" {
+		at = "127.0.0.1:0"
+	}
+	if g.door, err = bus.OpenDoor(bus.DoorConfig{Listen: at, TLS: cfg.TLS, Admit: g.admit, Refused: g.audit.refused}); err != nil {
+		return nil, err
+	}
+	g.ctx, g.stop = context.WithCancel(context.Background())
+	g.url = "nats://" + g.door.Addr()
+	if cfg.TLS != nil {
+		g.url = "tls://" + g.door.Addr()
+	}
+	err = g.book.opened(ctx, g.door.Addr())
+	for _, o := range g.book.orgs {
+		if err == nil {
+			var r *agent.Release
+			if r, err = cfg.Release(o.Release); err == nil {
+				err = g.seat(r, o.Release)
+			}
+		}
+	}
+	if err != nil {
+		g.Close()
+		return nil, err
+	}
+	g.boxes.attach(g.put) // what waited is put
+	g.ended.Go(g.run)
+	return g, nil
+}
+
+// URL is where agents connect to.
+func (g *Gate) URL() string { return g.url }
+
+// Close cuts all agents. What they were asked waits for the next gate.
+func (g *Gate) Close() {
+	g.boxes.attach(nil)
+	g.stop()
+	g.ended.Wait()
+	g.mu.Lock()
+	for _, o := range g.orgs {
+		o.desk.Close()
+	}
+	g.mu.Unlock()
+	g.door.Close()
+}
+
+func (g *Gate) run() {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			g.boxes.pump()
+		case <-g.ctx.Done():
+			return
+		}
+	}
+}
+
+// Link makes a release the one from which its organization's links are, from now on: who has lost rights by it, or gained some, is cut and comes back
+// with those of now.
+func (g *Gate) Link(ctx context.Context, r *agent.Release, digest string) error {
+	if len(remotes(r)) == 0 {
+		return fault.Invalid.New("organization %s has no agent of kind remote: nobody outside needs to be let in", r.Name)
+	}
+	g.mu.RLock()
+	_, known := g.orgs[r.Name]
+	n := len(g.orgs)
+	g.mu.RUnlock()
+	if !known && n >= OrgsMax {
+		return fault.Full.New("%d organizations have agents outside, which is the most", OrgsMax)
+	}
+	if err := g.book.link(ctx, linkedOrg{r.Name, digest}); err != nil {
+		return err
+	}
+	if err := g.seat(r, digest); err != nil {
+		return err
+	}
+	g.door.Look()
+	g.boxes.pump()
+	return nil
+}
+
+// seat puts an organization's rights into force.
+func (g *Gate) seat(r *agent.Release, digest string) error {
+	o := &org{name: r.Name, digest: digest, release: r, rights: map[polity.AgentName]rights{}}
+	for _, name := range remotes(r) {
+		o.rights[name] = compile(r, name)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if old := g.orgs[r.Name]; old != nil {
+		o.desk = old.desk
+	} else {
+		var err error
+		take := func(p bus.Parcel) { g.take(r.Name, p) }
+		if o.desk, err = g.door.Desk(r.Name, []string{"msg.>", "ctl.>"}, take, g.boxes.missed); err != nil {
+			return err
+		}
+	}
+	g.orgs[r.Name] = o
+	return nil
+}
+
+func (g *Gate) org(name string) *org {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.orgs[name]
+}
+
+// admit is what a key's holder may do now.
+func (g *Gate) admit(public string) (bus.Guest, error) {
+	k := g.book.find(public)
+	if k == nil {
+		return bus.Guest{}, fault.Unauthenticated.New("nobody has this key: the credentials were revoked, have ended, or are of another node")
+	}
+	guest := bus.Guest{Account: k.Org, Name: string(k.Agent), Until: k.Until}
+	o := g.org(k.Org)
+	if o == nil {
+		return guest, fault.Denied.New("organization %s is not linked", k.Org)
+	}
+	if k.Agent == "" { // an operator, as with nats micro
+		guest.Publish, guest.Subscribe = []string{"$SRV.>"}, []string{remote.OperatorInbox + ".>"}
+		return guest, nil
+	}
+	rights, ok := o.rights[k.Agent]
+	if !ok {
+		return guest, fault.Denied.New("organization %s has no agent %s of kind remote any more", k.Org, k.Agent)
+	}
+	guest.Publish, guest.Subscribe = rights.publish, rights.subscribe
+	return guest, nil
+}
+
+// Issue lets the holder of a key in, as an agent of a linked organization, or as an operator if agent is "". life is LifeMin to LifeMax, 0 for
+// LifeDefault.
+func (g *Gate) Issue(ctx context.Context, orgName string, name polity.AgentName, public string, life time.Duration) (remote.Credentials, error) {
+	if life == 0 {
+		life = LifeDefault
+	}
+	if life < LifeMin || life > LifeMax {
+		return remote.Credentials{}, fault.Invalid.New("credentials for %s: want %s to %s", life, LifeMin, LifeMax)
+	}
+	o, err := g.only(orgName)
+	if err != nil {
+		return remote.Credentials{}, err
+	}
+	if _, ok := o.rights[name]; !ok && name != "" {
+		return remote.Credentials{}, o.noAgent(name)
+	}
+	if err := bus.CheckKey(public); err != nil {
+		return remote.Credentials{}, err
+	}
+	if k := g.book.find(public); k != nil && (k.Org != o.name || k.Agent != name) {
+		return remote.Credentials{}, fault.Conflict.New("the key is another agent's")
+	}
+	now := time.Now()
+	k := key{Public: public, Org: o.name, Agent: name, Life: polity.Duration(life), Issued: now, Until: now.Add(life)}
+	if err := g.book.add(ctx, k); err != nil {
+		return remote.Credentials{}, err
+	}
+	return remote.Credentials{URL: g.url, Org: o.name, Agent: name, Until: k.Until, CA: g.cfg.CA}, nil
+}
+
+// only is the organization of a name, or the only one there is for "".
+func (g *Gate) only(name string) (*org, error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	var known []string
+	for n := range g.orgs {
+		known = append(known, n)
+	}
+	slices.Sort(known)
+	switch o := g.orgs[name]; {
+	case o != nil:
+		return o, nil
+	case name == "" && len(known) == 1:
+		return g.orgs[known[0]], nil
+	case len(known) == 0:
+		return nil, fault.NotFound.New("no organization is linked; see: polity bus serve")
+	case name == "":
+		return nil, fault.Invalid.New("there are several organizations: name one of %s", strings.Join(known, ", "))
+	default:
+		return nil, fault.NotFound.New("organization %q is not linked; there are %s", name, strings.Join(known, ", "))
+	}
+}
+
+func (o *org) noAgent(name polity.AgentName) error {
+	var known []string
+	for n := range o.rights {
+		known = append(known, string(n))
+	}
+	slices.Sort(known)
+	near := ""
+	if n := fault.Nearest(string(name), known); n != "" {
+		near = "; did you mean " + n + "?"
+	}
+	return fault.NotFound.New("organization %s has no agent %q in another process; it has %s%s", o.name, name, strings.Join(known, ", "), near)
+}
+
+// Revoke ends all keys of an agent, and cuts it. It returns how many there were.
+func (g *Gate) Revoke(ctx context.Context, orgName string, name polity.AgentName) (int, error) {
+	o, err := g.only(orgName)
+	if err != nil {
+		return 0, err
+	}
+	n, err := g.book.revoke(ctx, o.name, name)
+	g.door.Look()
+	return n, err
+}
+
+// Presence is what is known of an agent outside.
+type Presence struct {
+	Org     string           `json:"org"`
+	Agent   polity.AgentName `json:"agent"`
+	State   remote.State     `json:"state"`
+	Version []string         `json:"versions,omitempty"`
+	Heard   time.Time        `json:"heard,omitzero"` // last; zero if it never was
+	Process int              `json:"processes"`
+	Waiting int              `json:"waiting"` // questions
+	Keys    int              `json:"keys"`
+	Until   time.Time        `json:"until,omitzero"` // of the key that ends last
+}
+
+// Agents are the agents outside of all linked organizations, by organization and name.
+func (g *Gate) Agents() []Presence {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	var list []Presence
+	for _, o := range g.orgs {
+		for name := range o.rights {
+			p := Presence{Org: o.name, Agent: name}
+			g.boxes.describe(&p)
+			if p.State == remote.Away && g.door.Connected(o.name, string(name)) {
+				p.State = remote.Serving // a simple one, which says nothing of itself
+			}
+			if keys := g.book.of(o.name, name); len(keys) > 0 {
+				p.Keys, p.Until = len(keys), keys[len(keys)-1].Until
+			}
+			list = append(list, p)
+		}
+	}
+	slices.SortFunc(list, func(a, b Presence) int { return strings.Compare(a.Org+" "+string(a.Agent), b.Org+" "+string(b.Agent)) })
+	return list
+}
+
+// put publishes a question to its agent, if its organization is linked.
+func (g *Gate) put(orgName string, q *question) {
+	o := g.org(orgName)
+	if o == nil {
+		return
+	}
+	if err := o.desk.Put(q.parcel, q.token); err != nil {
+		g.cfg.Log.Warn("put a question", "org", orgName, "error", err)
+	}
+}
+
+// refuse has something audited that the server let pass and is refused here.
+func (g *Gate) refuse(o *org, sender polity.AgentName, p bus.Parcel, reason error) {
+	g.audit.refused(bus.Refusal{
+		At: time.Now(), Account: o.name, Name: string(sender), Verb: bus.Misusing, Subject: p.Subject, Reason: fault.Of(reason).Text,
+	}, 0)
+}
+
+// take takes what an agent published. The server has made sure that the subject's sender is who published it, and that a link allows it.
+func (g *Gate) take(orgName string, p bus.Parcel) {
+	o := g.org(orgName)
+	words := strings.Split(p.Subject, ".")
+	sender := polity.AgentName(words[1])
+	if o == nil {
+		return
+	}
+	reply := func(t remote.Taken) {}
+	switch inbox := remote.Inbox(sender) + "."; {
+	case strings.HasPrefix(p.Reply, inbox):
+		reply = func(t remote.Taken) { g.reply(o, p.Reply, t) }
+	case p.Reply != "":
+		// An answer there would be published with the engine's rights, where the sender may not.
+		g.refuse(o, sender, p, fault.Denied.New("the reply subject %.80q is not below %s", p.Reply, inbox))
+		return
+	}
+	var err error
+	switch {
+	case words[0] == "ctl" && len(words) == 3:
+		err = g.control(o, sender, words[2], p, reply)
+	case words[0] == "msg" && len(words) == 4:
+		err = g.message(o, sender, polity.AgentName(words[2]), polity.Performative(words[3]), p, reply)
+	default:
+		err = fault.Invalid.New("the subject %.80q means nothing", p.Subject)
+	}
+	if err != nil {
+		g.refuse(o, sender, p, err)
+		reply(remote.Taken{Error: fault.Of(err)})
+	}
+}
+
+func (g *Gate) reply(o *org, subject string, t remote.Taken) {
+	data, err := json.Marshal(t)
+	if err == nil {
+		err = o.desk.Put(bus.Parcel{Subject: subject, Data: data}, "")
+	}
+	if err != nil {
+		g.cfg.Log.Warn("acknowledge", "org", o.name, "error", err)
+	}
+}
+
+// control takes what an agent says of itself.
+func (g *Gate) control(o *org, sender polity.AgentName, what string, p bus.Parcel, reply func(remote.Taken)) error {
+	switch what {
+	case remote.ControlHere:
+		var h remote.Here
+		if err := json.Unmarshal(p.Data, &h); err != nil || len(h.Instance) > remote.InstanceMax || len(h.Version) > remote.InstanceMax {
+			return fault.Invalid.New("here: want an object with instance, state, version and working")
+		}
+		g.boxes.hear(ref{o.name, sender}, h)
+		reply(remote.Taken{})
+		return nil
+	default:
+		var r remote.Renewal
+		if err := json.Unmarshal(p.Data, &r); err != nil {
+			return fault.Invalid.New("renew: want an object with key")
+		}
+		g.begin(reply, func(ctx context.Context) {
+			until, err := g.renew(ctx, o, sender, r.Key)
+			reply(remote.Taken{Until: until, Error: fault.Of(err)})
+		})
+		return nil
+	}
+}
+
+// renew gives an agent's key new time, as long as it has one that counts.
+func (g *Gate) renew(ctx context.Context, o *org, sender polity.AgentName, public string) (time.Time, error) {
+	has := g.book.of(o.name, sender)
+	if len(has) == 0 {
+		return time.Time{}, fault.Unauthenticated.New("the credentials were revoked")
+	}
+	c, err := g.Issue(ctx, o.name, sender, public, time.Duration(has[len(has)-1].Life))
+	return c.Until, err
+}
+
+// begin does something that waits for the disk, unless there is too much of it already.
+func (g *Gate) begin(reply func(remote.Taken), do func(ctx context.Context)) {
+	select {
+	case g.sends <- struct{}{}:
+	default:
+		reply(remote.Taken{Error: fault.Of(fault.Unavailable.New("too many messages at once: send it again"))})
+		return
+	}
+	g.ended.Go(func() {
+		defer func() { <-g.sends }()
+		ctx, cancel := context.WithTimeout(g.ctx, sendWait)
+		defer cancel()
+		do(ctx)
+	})
+}
+
+// message takes a message of an agent.
+func (g *Gate) message(o *org, sender, to polity.AgentName, act polity.Performative, p bus.Parcel, reply func(remote.Taken)) error {
+	e, err := message.Decode(p.Header, p.Data)
+	switch {
+	case err != nil:
+		return err
+	case e.From != message.To(sender):
+		return fault.Denied.New("the message says that it is from %s", e.From)
+	case len(e.To) != 1 || e.To[0] != message.To(to) || e.Performative != act:
+		return fault.Invalid.New("the message is a %s to %s, and its subject says otherwise", e.Performative, e.To)
+	case slices.Contains(answers, act):
+		return g.boxes.answer(ref{o.name, sender}, to, e, reply)
+	}
+	g.begin(reply, func(ctx context.Context) {
+		run, err := g.send(ctx, o, e)
+		reply(remote.Taken{Run: run, Error: fault.Of(err)})
+		if err != nil || !e.Reply {
+			return
+		}
+		select {
+		case g.waits <- struct{}{}:
+			g.ended.Go(func() {
+				defer func() { <-g.waits }()
+				g.answer(o, sender, to, e, run)
+			})
+		default: // whoever sent it asks again
+		}
+	})
+	return nil
+}
+
+func (g *Gate) send(ctx context.Context, o *org, e message.Envelope) (polity.RunID, error) {
+	if now := time.Now(); !now.Before(e.Expires(now)) {
+		return "", fault.Timeout.New("the message came after its time: it is not begun with any more")
+	}
+	return g.cfg.Send(ctx, o.digest, e)
+}
+
+// answer gives a sender how the run of its message ended. It is said once, to whoever is there: who missed it sends the message again, which is the
+// same run.
+func (g *Gate) answer(o *org, sender, to polity.AgentName, e message.Envelope, run polity.RunID) {
+	out, err := g.cfg.Wait(g.ctx, run)
+	if err != nil {
+		return // the node stops, or the run is stopped: nothing is known yet
+	}
+	a := message.Envelope{
+		ID: polity.EffectKey(run, "answer", 1), From: message.To(to), To: []message.Address{message.To(sender)}, Performative: polity.Inform,
+		Conversation: e.Conversation, Correlation: e.ID, Causation: e.ID, Time: time.Now(), Data: out.Output,
+	}
+	if out.Fault != nil && out.Output == nil {
+		a.Performative = polity.Failure
+		a.Data, err = json.Marshal(out.Fault)
+	}
+	header, bad := a.Header()
+	if err != nil || bad != nil {
+		g.cfg.Log.Warn("an answer cannot be sent", "run", run, "error", bad)
+		return
+	}
+	if err := o.desk.Put(bus.Parcel{Subject: remote.Box(sender, a.Performative), Header: header, Data: a.Data}, ""); err != nil {
+		g.cfg.Log.Warn("send an answer", "run", run, "error", err)
+	}
+}

@@ -1,0 +1,113 @@
+package outside
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"time"
+
+	"polity.run/fault"
+	"polity.run/internal/bus"
+)
+
+// The limits of what is kept of refusals.
+const (
+	refusedMax    = 100_000 // the newest
+	refusedAge    = 90 * 24 * time.Hour
+	refusedWindow = time.Minute
+	windowShare   = 120 // kept of one agent in a window; the others are counted
+	windowAgents  = 10_000
+	journalName   = "refused"
+	journalTries  = 5 * time.Second
+)
+
+// Refused is a refusal as it is kept.
+type Refused struct {
+	Seq uint64 `json:"seq"`
+	bus.Refusal
+	// Missed are how many came before this one, of the same agent or faster than they could be told, and are counted alone.
+	Missed uint64 `json:"missed,omitempty"`
+}
+
+// audit keeps what was refused.
+type audit struct {
+	journal *bus.Journal
+	log     *slog.Logger
+
+	mu     sync.Mutex
+	since  time.Time
+	window map[string]*tally
+}
+
+type tally struct{ kept, missed uint64 }
+
+// refused keeps a refusal, unless too many of the same agent came lately.
+func (a *audit) refused(r bus.Refusal, missed uint64) {
+	keep, more := a.room(r)
+	if !keep {
+		return
+	}
+	a.log.Warn("refused", "org", r.Account, "agent", r.Name, "from", r.From, "verb", r.Verb, "subject", r.Subject, "reason", r.Reason)
+	data, err := json.Marshal(Refused{Refusal: r, Missed: missed + more})
+	ctx, cancel := context.WithTimeout(context.Background(), journalTries)
+	defer cancel()
+	if err == nil {
+		err = a.journal.Add(ctx, data)
+	}
+	if err != nil {
+		a.log.Error("a refusal could not be kept", "error", err)
+	}
+}
+
+// room says whether a refusal is kept, and how many of the same agent were not before it.
+func (a *audit) room(r bus.Refusal) (keep bool, missed uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r.At.Sub(a.since) >= refusedWindow || len(a.window) >= windowAgents {
+		left := map[string]*tally{}
+		for name, t := range a.window {
+			if t.missed > 0 && len(left) < windowAgents/2 {
+				left[name] = &tally{missed: t.missed}
+			}
+		}
+		a.since, a.window = r.At, left
+	}
+	name := r.Account + " " + r.Name // without one it is all those who did not prove to be an agent
+	t := a.window[name]
+	if t == nil {
+		t = &tally{}
+		a.window[name] = t
+	}
+	if t.kept >= windowShare {
+		t.missed++
+		return false, 0
+	}
+	t.kept++
+	missed, t.missed = t.missed, 0
+	return true, missed
+}
+
+// ReadRefused returns up to most refusals after a position, in order.
+func ReadRefused(ctx context.Context, b *bus.Bus, after uint64, most int) ([]Refused, error) {
+	there, err := b.HasJournal(ctx, journalName)
+	if err != nil || !there {
+		return nil, err
+	}
+	j, err := b.Journal(ctx, journalName, refusedMax, refusedAge)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := j.Read(ctx, after, most)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Refused, len(entries))
+	for i, e := range entries {
+		if err := json.Unmarshal(e.Data, &list[i]); err != nil {
+			return nil, fault.Damaged.New("outside: refusal %d: %w", e.Seq, err)
+		}
+		list[i].Seq = e.Seq
+	}
+	return list, nil
+}
