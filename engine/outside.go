@@ -23,6 +23,12 @@ type Door struct {
 	Cert, Key string
 }
 
+// Presence is what is known of an agent in another process, and Refused what was refused to one.
+type (
+	Presence = outside.Presence
+	Refused  = outside.Refused
+)
+
 func (c *catalog) compileRemote(r *release, e *entry) {
 	def := e.def.Remote
 	timeout := time.Duration(def.Timeout)
@@ -105,7 +111,7 @@ func (e *Engine) Revoke(ctx context.Context, org string, agent polity.AgentName)
 }
 
 // Outside are the agents in other processes of all linked organizations.
-func (e *Engine) Outside(context.Context) ([]outside.Presence, error) {
+func (e *Engine) Outside(context.Context) ([]Presence, error) {
 	if e.gate == nil {
 		return nil, errNoDoor
 	}
@@ -113,7 +119,7 @@ func (e *Engine) Outside(context.Context) ([]outside.Presence, error) {
 }
 
 // Refused returns up to most of what agents outside were refused, after a position, in order.
-func (e *Engine) Refused(ctx context.Context, after uint64, most int) ([]outside.Refused, error) {
+func (e *Engine) Refused(ctx context.Context, after uint64, most int) ([]Refused, error) {
 	return outside.ReadRefused(ctx, e.bus, after, most)
 }
 

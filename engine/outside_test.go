@@ -42,6 +42,7 @@ type outdoors struct {
 	*engine.Engine
 	release engine.Digest
 	dir     string
+	org     string // whose agents get credentials; "" for the only one
 }
 
 func openOutdoors(t *testing.T, state, text string) *outdoors {
@@ -86,7 +87,7 @@ func (o *outdoors) creds(t *testing.T, agent polity.AgentName, life time.Duratio
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := o.Credentials(t.Context(), "", agent, public, life)
+	c, err := o.Credentials(t.Context(), o.org, agent, public, life)
 	if err != nil {
 		t.Fatal(err)
 	}
