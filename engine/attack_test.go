@@ -68,7 +68,7 @@ func (o *outdoors) audited(t *testing.T, verb, subject, reason string) {
 			t.Fatal(err)
 		}
 		for _, r := range list {
-			if string(r.Verb) == verb && r.Subject == subject && strings.Contains(r.Reason, reason) && !r.At.IsZero() && (verb == "connect" || r.Name == "front" && r.Account == "shop") {
+			if r.Verb == verb && r.Subject == subject && strings.Contains(r.Reason, reason) && !r.At.IsZero() && (verb == "connect" || r.Agent == "front" && r.Org == "shop") {
 				return
 			}
 		}
@@ -404,7 +404,7 @@ func TestConnectAttacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if slices.ContainsFunc(list, func(r engine.Refused) bool { return r.From == "" }) {
+	if slices.ContainsFunc(list, func(r polity.Refusal) bool { return r.From == "" }) {
 		t.Error("a refusal without an address")
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"polity.run/internal/outside"
 	"polity.run/internal/run"
 	"polity.run/message"
-	"polity.run/remote"
 )
 
 // Door is where agents in other processes connect.
@@ -22,12 +21,6 @@ type Door struct {
 	// Cert and Key are files with a certificate and its key, PEM. Without them a door that other machines reach has one of its own, in the state folder.
 	Cert, Key string
 }
-
-// Presence is what is known of an agent in another process, and Refused what was refused to one.
-type (
-	Presence = outside.Presence
-	Refused  = outside.Refused
-)
 
 func (c *catalog) compileRemote(r *release, e *entry) {
 	def := e.def.Remote
@@ -93,11 +86,11 @@ func (e *Engine) Link(ctx context.Context, d Digest) error {
 	return e.gate.Link(ctx, &r.doc, hex.EncodeToString(d[:]))
 }
 
-// Credentials lets the holder of a key in, as an agent of a linked organization, or as an operator if agent is ""; org may be "" if there is one only.
-// They lack the seed, which is not asked for.
-func (e *Engine) Credentials(ctx context.Context, org string, agent polity.AgentName, key string, life time.Duration) (remote.Credentials, error) {
+// Admit lets the holder of a key in, as an agent of a linked organization, or as an operator if agent is ""; org may be "" if there is one only.
+// Only the public half of the key is asked for.
+func (e *Engine) Admit(ctx context.Context, org string, agent polity.AgentName, key string, life time.Duration) (polity.Admission, error) {
 	if e.gate == nil {
-		return remote.Credentials{}, errNoDoor
+		return polity.Admission{}, errNoDoor
 	}
 	return e.gate.Issue(ctx, org, agent, key, life)
 }
@@ -111,7 +104,7 @@ func (e *Engine) Revoke(ctx context.Context, org string, agent polity.AgentName)
 }
 
 // Outside are the agents in other processes of all linked organizations.
-func (e *Engine) Outside(context.Context) ([]Presence, error) {
+func (e *Engine) Outside(context.Context) ([]polity.Presence, error) {
 	if e.gate == nil {
 		return nil, errNoDoor
 	}
@@ -119,7 +112,7 @@ func (e *Engine) Outside(context.Context) ([]Presence, error) {
 }
 
 // Refused returns up to most of what agents outside were refused, after a position, in order.
-func (e *Engine) Refused(ctx context.Context, after uint64, most int) ([]Refused, error) {
+func (e *Engine) Refused(ctx context.Context, after uint64, most int) ([]polity.Refusal, error) {
 	return outside.ReadRefused(ctx, e.bus, after, most)
 }
 

@@ -77,7 +77,6 @@ type Agent struct {
 
 	mu      sync.Mutex
 	creds   Credentials
-	life    time.Duration // of the credentials, from when they were read or renewed
 	nc      *nats.Conn
 	saying  map[*saying]bool
 	waiting map[string]chan message.Envelope // who asked, by the question's ID
@@ -114,7 +113,7 @@ func Connect(ctx context.Context, path string, cfg Config) (*Agent, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &Agent{
-		path: path, cfg: cfg, creds: creds, life: time.Until(creds.Until), instance: rand.Text(), saying: map[*saying]bool{},
+		path: path, cfg: cfg, creds: creds, instance: rand.Text(), saying: map[*saying]bool{},
 		waiting: map[string]chan message.Envelope{}, known: map[string]*work{}, closed: make(chan struct{}),
 	}
 	if a.nc, err = a.dial(creds); err != nil {
@@ -378,7 +377,10 @@ func (a *Agent) renewed(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return next, err
 	}
-	next.Seed, next.Until = string(seed), t.Until
+	if t.Admission == nil {
+		return next, fault.Internal.New("renew: the answer says nothing of the credentials")
+	}
+	next = Credentials{*t.Admission, string(seed)}
 	return next, next.Write(a.path)
 }
 
@@ -387,6 +389,6 @@ func (a *Agent) replace(creds Credentials, nc *nats.Conn) *nats.Conn {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	old := a.nc
-	a.creds, a.life, a.nc = creds, time.Until(creds.Until), nc
+	a.creds, a.nc = creds, nc
 	return old
 }

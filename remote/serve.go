@@ -47,6 +47,7 @@ func (a *Agent) Serve(ctx context.Context, h Handler) error {
 	}
 	beat := time.NewTicker(BeatEvery)
 	defer beat.Stop()
+	service = s.renew(working, service)
 	s.here(Serving)
 	for {
 		select {
@@ -92,7 +93,10 @@ func (s *serving) drain(service micro.Service) error {
 		s.cfg.Log.Warn("questions are left behind")
 	}
 	s.here(Gone)
-	return s.conn().FlushTimeout(sayWait)
+	if err := s.conn().FlushTimeout(sayWait); err != nil {
+		s.cfg.Log.Warn("say that the agent is gone", "error", err) // it is found out
+	}
+	return nil
 }
 
 // here says that the agent is there, and what it works on.
@@ -241,7 +245,7 @@ func (s *serving) message(q message.Envelope, p polity.Performative, data []byte
 // renew has the credentials renewed when half of their time is over, and the questions come by the new connection from then on: at no time by none.
 func (s *serving) renew(ctx context.Context, service micro.Service) micro.Service {
 	s.mu.Lock()
-	due := time.Until(s.creds.Until) < s.life/2
+	due := time.Until(s.creds.Until) < s.creds.Until.Sub(s.creds.Since)/2
 	s.mu.Unlock()
 	if !due {
 		return service

@@ -70,19 +70,15 @@ type Renewal struct {
 
 // Taken answers what an agent sent. Without an error it is safe.
 type Taken struct {
-	Run   polity.RunID `json:"run,omitempty"`   // that the message opened
-	Until time.Time    `json:"until,omitzero"`  // of a renewed key
-	Error *fault.Error `json:"error,omitempty"` // why it was not taken
+	Run       polity.RunID      `json:"run,omitempty"`       // that the message opened
+	Admission *polity.Admission `json:"admission,omitempty"` // of a renewed key
+	Error     *fault.Error      `json:"error,omitempty"`     // why it was not taken
 }
 
 // Credentials are what an agent connects with. Their file is for its user alone.
 type Credentials struct {
-	URL   string           `json:"url"` // nats:// or tls://
-	Org   string           `json:"org"`
-	Agent polity.AgentName `json:"agent"`
-	Seed  string           `json:"seed"` // the private half of the key, which no server is told
-	Until time.Time        `json:"until"`
-	CA    string           `json:"ca,omitempty"` // certificate that the server's is held against, PEM; "" for those of the system
+	polity.Admission
+	Seed string `json:"seed"` // the private half of the key, which no server is told
 }
 
 const credentialsMax = 64 << 10 // bytes of a file

@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"polity.run"
 	"polity.run/fault"
 )
 
@@ -36,7 +37,7 @@ const (
 	slowMax      = 5 * time.Second  // a guest that takes nothing for as long is cut
 	lookEvery    = time.Second      // how often rights are looked at that time ends
 	refusalsMax  = 1024             // that wait to be told
-	subjectShown = 256              // bytes of a subject in a Refusal
+	subjectShown = 256              // bytes of a subject in a refusal
 	deskWait     = 10 * time.Second // for the door's own connection
 )
 
@@ -53,30 +54,6 @@ func (g *Guest) same(other *Guest) bool {
 	return g.Account == other.Account && g.Name == other.Name && slices.Equal(g.Publish, other.Publish) && slices.Equal(g.Subscribe, other.Subscribe)
 }
 
-// Verb says what was refused.
-type Verb string
-
-// The verbs.
-const (
-	Connecting  Verb = "connect"
-	Publishing  Verb = "publish"
-	Subscribing Verb = "subscribe"
-	Replying    Verb = "reply" // publishing with a reply subject that is the server's
-	Misusing    Verb = "misuse"
-)
-
-// Refusal is something that the door did not let pass.
-type Refusal struct {
-	At      time.Time `json:"at"`
-	Account string    `json:"account,omitempty"`
-	Name    string    `json:"agent,omitempty"` // "" for somebody who did not prove to be one
-	Key     string    `json:"key,omitempty"`   // public key
-	From    string    `json:"from"`            // network address
-	Verb    Verb      `json:"verb"`
-	Subject string    `json:"subject,omitempty"`
-	Reason  string    `json:"reason,omitempty"`
-}
-
 // DoorConfig says where a door is and whom it lets in.
 type DoorConfig struct {
 	Listen string // HOST:PORT; port 0 takes a free one
@@ -85,9 +62,9 @@ type DoorConfig struct {
 	// Admit says what a key's holder may do, or why it may do nothing. It is asked when somebody connects, and again for those that are
 	// connected when Look is called and each second. It must be quick.
 	Admit func(key string) (Guest, error)
-	// Refused is told of what was refused, from one goroutine. What comes faster than it takes is counted: missed is how many were not told before
-	// this one.
-	Refused func(r Refusal, missed uint64)
+	// Refused is told of what was refused, from one goroutine. What comes faster than it takes is counted: Missed is how many were not told
+	// before this one.
+	Refused func(r polity.Refusal)
 }
 
 // Door is a NATS server of its own, in this process, for those who are not trusted: it has no JetStream, no system account and
@@ -97,7 +74,7 @@ type Door struct {
 	cfg      DoorConfig
 	srv      *server.Server
 	password string
-	refusals chan Refusal
+	refusals chan polity.Refusal
 	stop     chan struct{}
 	ended    sync.WaitGroup
 
@@ -127,7 +104,7 @@ func OpenDoor(cfg DoorConfig) (*Door, error) {
 		return nil, fault.Internal.New("bus: password: %w", err)
 	}
 	d := &Door{
-		cfg: cfg, password: hex.EncodeToString(secret), refusals: make(chan Refusal, refusalsMax), stop: make(chan struct{}), guests: map[uint64]*guest{},
+		cfg: cfg, password: hex.EncodeToString(secret), refusals: make(chan polity.Refusal, refusalsMax), stop: make(chan struct{}), guests: map[uint64]*guest{},
 	}
 	opts := &server.Options{
 		ServerName: "polity-door", Host: host, Port: int(port), NoSigs: true, NoSystemAccount: true,
@@ -245,7 +222,7 @@ func (d *Door) Check(c server.ClientAuthentication) bool {
 		err = fault.Denied.New("only agents connect here")
 	}
 	if err != nil {
-		d.refuse(Refusal{Account: g.Account, Name: g.Name, Key: shown(o.Nkey), From: from, Verb: Connecting, Reason: fault.Of(err).Text})
+		d.refuse(polity.Refusal{Org: g.Account, Agent: polity.AgentName(g.Name), Key: shown(o.Nkey), From: from, Verb: polity.RefusedConnect, Reason: fault.Of(err).Text})
 		return false
 	}
 	d.mu.Lock()
@@ -299,7 +276,7 @@ func (d *Door) account(name string) *server.Account {
 }
 
 // refuse has a refusal told, and keeps nobody waiting for it.
-func (d *Door) refuse(r Refusal) {
+func (d *Door) refuse(r polity.Refusal) {
 	r.At = time.Now()
 	select {
 	case d.refusals <- r:
@@ -317,10 +294,9 @@ func (d *Door) tell() {
 			return
 		case r := <-d.refusals:
 			d.mu.Lock()
-			missed := d.missed
-			d.missed = 0
+			r.Missed, d.missed = d.missed, 0
 			d.mu.Unlock()
-			d.cfg.Refused(r, missed)
+			d.cfg.Refused(r)
 		}
 	}
 }
@@ -361,19 +337,19 @@ func (l doorLog) Errorf(format string, v ...any) {
 	if err != nil {
 		return
 	}
-	r := Refusal{From: from, Verb: Misusing}
+	r := polity.Refusal{From: from, Verb: polity.RefusedMisuse}
 	switch {
 	case strings.HasSuffix(format, saysPublish) && len(v) == 1:
-		r.Verb, r.Subject = Publishing, text(v[0])
+		r.Verb, r.Subject = polity.RefusedPublish, text(v[0])
 	case strings.HasSuffix(format, saysReply) && len(v) == 1:
-		r.Verb, r.Subject = Replying, text(v[0])
+		r.Verb, r.Subject = polity.RefusedReply, text(v[0])
 	case strings.HasSuffix(format, saysPayload) && len(v) == 3:
-		r.Verb, r.Reason = Publishing, "the message is too large"
+		r.Verb, r.Reason = polity.RefusedPublish, "the message is too large"
 	default:
 		if subject, ok := quotedAfter(format, saysSubscribe); ok {
-			r.Verb, r.Subject = Subscribing, subject
+			r.Verb, r.Subject = polity.RefusedSubscribe, subject
 		} else if subject, ok := quotedAfter(format, saysTokens); ok {
-			r.Verb, r.Subject = Subscribing, subject
+			r.Verb, r.Subject = polity.RefusedSubscribe, subject
 		} else {
 			r.Reason = shown(strings.TrimSpace(format[strings.LastIndex(format, " - ")+3:]))
 		}
@@ -384,7 +360,7 @@ func (l doorLog) Errorf(format string, v ...any) {
 	if g == nil {
 		return // it never came in, and Check has told that
 	}
-	r.Account, r.Name, r.Key = g.Account, g.Name, g.key
+	r.Org, r.Agent, r.Key = g.Account, polity.AgentName(g.Name), g.key
 	l.d.refuse(r)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"polity.run"
 	"polity.run/fault"
 	"polity.run/internal/bus"
 )
@@ -20,12 +21,12 @@ type house struct {
 	*bus.Door
 	mu      sync.Mutex
 	book    map[string]bus.Guest
-	refused chan bus.Refusal
+	refused chan polity.Refusal
 }
 
 func openHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{book: map[string]bus.Guest{}, refused: make(chan bus.Refusal, 256)}
+	h := &house{book: map[string]bus.Guest{}, refused: make(chan polity.Refusal, 256)}
 	d, err := bus.OpenDoor(bus.DoorConfig{
 		Listen: "127.0.0.1:0",
 		Admit: func(key string) (bus.Guest, error) {
@@ -37,7 +38,7 @@ func openHouse(t *testing.T) *house {
 			}
 			return g, nil
 		},
-		Refused: func(r bus.Refusal, _ uint64) { h.refused <- r },
+		Refused: func(r polity.Refusal) { h.refused <- r },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -91,14 +92,14 @@ func (h *house) connect(t *testing.T, options ...nats.Option) *nats.Conn {
 	return nc
 }
 
-func (h *house) next(t *testing.T) bus.Refusal {
+func (h *house) next(t *testing.T) polity.Refusal {
 	t.Helper()
 	select {
 	case r := <-h.refused:
 		return r
 	case <-time.After(20 * time.Second):
 		t.Fatal("nothing was refused")
-		return bus.Refusal{}
+		return polity.Refusal{}
 	}
 }
 
@@ -109,21 +110,21 @@ func TestDoorTellsWhatItRefuses(t *testing.T) {
 	nc := h.connect(t, with, nats.Name(`x" - cid:1 - Subscription Violation - Subject "box.innocent" %s %d`))
 	for _, c := range []struct {
 		do      func() error
-		verb    bus.Verb
+		verb    string
 		subject string
 	}{
-		{func() error { return nc.Publish("msg.boss.clerk.inform", nil) }, bus.Publishing, "msg.boss.clerk.inform"},
-		{func() error { return nc.Publish("msg.clerk.%s%d.inform", nil) }, bus.Publishing, "msg.clerk.%s%d.inform"},
-		{func() error { return nc.PublishRequest("msg.clerk.boss.inform", "_R_.x", nil) }, bus.Replying, "_R_.x"},
-		{func() error { _, err := nc.SubscribeSync("box.boss.>"); return err }, bus.Subscribing, "box.boss.>"},
-		{func() error { _, err := nc.SubscribeSync("box.%s"); return err }, bus.Subscribing, "box.%s"},
-		{func() error { _, err := nc.QueueSubscribeSync("box.boss.*", "q-Subject"); return err }, bus.Subscribing, "box.boss.*"},
+		{func() error { return nc.Publish("msg.boss.clerk.inform", nil) }, polity.RefusedPublish, "msg.boss.clerk.inform"},
+		{func() error { return nc.Publish("msg.clerk.%s%d.inform", nil) }, polity.RefusedPublish, "msg.clerk.%s%d.inform"},
+		{func() error { return nc.PublishRequest("msg.clerk.boss.inform", "_R_.x", nil) }, polity.RefusedReply, "_R_.x"},
+		{func() error { _, err := nc.SubscribeSync("box.boss.>"); return err }, polity.RefusedSubscribe, "box.boss.>"},
+		{func() error { _, err := nc.SubscribeSync("box.%s"); return err }, polity.RefusedSubscribe, "box.%s"},
+		{func() error { _, err := nc.QueueSubscribeSync("box.boss.*", "q-Subject"); return err }, polity.RefusedSubscribe, "box.boss.*"},
 	} {
 		if err := c.do(); err != nil {
 			t.Fatal(err)
 		}
 		r := h.next(t)
-		if r.Verb != c.verb || r.Subject != c.subject || r.Name != "clerk" || r.Account != "shop" || r.Key != key || r.At.IsZero() || !strings.HasPrefix(r.From, "127.0.0.1:") {
+		if r.Verb != c.verb || r.Subject != c.subject || r.Agent != "clerk" || r.Org != "shop" || r.Key != key || r.At.IsZero() || !strings.HasPrefix(r.From, "127.0.0.1:") {
 			t.Errorf("%s %s: told as %+v", c.verb, c.subject, r)
 		}
 	}
@@ -230,7 +231,7 @@ func TestDoorProves(t *testing.T) {
 		if _, err := nats.Connect("nats://"+h.Addr(), with...); err == nil {
 			t.Errorf("%s came in", name)
 		}
-		if r := h.next(t); r.Verb != bus.Connecting || r.Reason == "" {
+		if r := h.next(t); r.Verb != polity.RefusedConnect || r.Reason == "" {
 			t.Errorf("%s: told as %+v", name, r)
 		}
 	}

@@ -116,6 +116,7 @@ func (a *app) root() *cobra.Command {
 		a.newModels(),
 		a.newMemory(),
 		a.newLocks(),
+		a.newBus(),
 		a.newEffects(),
 		a.newView(),
 		a.newGraph(),

@@ -224,23 +224,22 @@ func outcome(agent polity.AgentName, e message.Envelope) (json.RawMessage, error
 const reasonMax = 1000 // letters of an agent's words in a fault
 
 // describe adds to p what its agent last said of itself.
-func (b *boxes) describe(p *Presence) {
+func (b *boxes) describe(p *polity.Presence) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p.State = remote.Away
 	x := b.all[ref{p.Org, p.Agent}]
 	if x == nil {
 		return
 	}
-	p.State, p.Waiting = x.state(time.Now()), len(x.open)
+	p.State, p.Waiting = string(x.state(time.Now())), len(x.open)
 	for _, i := range x.instances {
-		p.Process++
+		p.Processes++
 		if i.heard.After(p.Heard) {
 			p.Heard = i.heard
 		}
-		if i.Version != "" && !slices.Contains(p.Version, i.Version) {
-			p.Version = append(p.Version, i.Version)
+		if i.Version != "" && !slices.Contains(p.Versions, i.Version) {
+			p.Versions = append(p.Versions, i.Version)
 		}
 	}
-	slices.Sort(p.Version)
+	slices.Sort(p.Versions)
 }

@@ -230,32 +230,32 @@ func (g *Gate) admit(public string) (bus.Guest, error) {
 
 // Issue lets the holder of a key in, as an agent of a linked organization, or as an operator if agent is "". life is LifeMin to LifeMax, 0 for
 // LifeDefault.
-func (g *Gate) Issue(ctx context.Context, orgName string, name polity.AgentName, public string, life time.Duration) (remote.Credentials, error) {
+func (g *Gate) Issue(ctx context.Context, orgName string, name polity.AgentName, public string, life time.Duration) (polity.Admission, error) {
 	if life == 0 {
 		life = LifeDefault
 	}
 	if life < LifeMin || life > LifeMax {
-		return remote.Credentials{}, fault.Invalid.New("credentials for %s: want %s to %s", life, LifeMin, LifeMax)
+		return polity.Admission{}, fault.Invalid.New("credentials for %s: want %s to %s", life, LifeMin, LifeMax)
 	}
 	o, err := g.only(orgName)
 	if err != nil {
-		return remote.Credentials{}, err
+		return polity.Admission{}, err
 	}
 	if _, ok := o.rights[name]; !ok && name != "" {
-		return remote.Credentials{}, o.noAgent(name)
+		return polity.Admission{}, o.noAgent(name)
 	}
 	if err := bus.CheckKey(public); err != nil {
-		return remote.Credentials{}, err
+		return polity.Admission{}, err
 	}
 	if k := g.book.find(public); k != nil && (k.Org != o.name || k.Agent != name) {
-		return remote.Credentials{}, fault.Conflict.New("the key is another agent's")
+		return polity.Admission{}, fault.Conflict.New("the key is another agent's")
 	}
 	now := time.Now()
 	k := key{Public: public, Org: o.name, Agent: name, Life: polity.Duration(life), Issued: now, Until: now.Add(life)}
 	if err := g.book.add(ctx, k); err != nil {
-		return remote.Credentials{}, err
+		return polity.Admission{}, err
 	}
-	return remote.Credentials{URL: g.url, Org: o.name, Agent: name, Until: k.Until, CA: g.cfg.CA}, nil
+	return polity.Admission{URL: g.url, Org: o.name, Agent: name, Since: now, Until: k.Until, CA: g.cfg.CA}, nil
 }
 
 // only is the organization of a name, or the only one there is for "".
@@ -305,30 +305,17 @@ func (g *Gate) Revoke(ctx context.Context, orgName string, name polity.AgentName
 	return n, err
 }
 
-// Presence is what is known of an agent outside.
-type Presence struct {
-	Org     string           `json:"org"`
-	Agent   polity.AgentName `json:"agent"`
-	State   remote.State     `json:"state"`
-	Version []string         `json:"versions,omitempty"`
-	Heard   time.Time        `json:"heard,omitzero"` // last; zero if it never was
-	Process int              `json:"processes"`
-	Waiting int              `json:"waiting"` // questions
-	Keys    int              `json:"keys"`
-	Until   time.Time        `json:"until,omitzero"` // of the key that ends last
-}
-
 // Agents are the agents outside of all linked organizations, by organization and name.
-func (g *Gate) Agents() []Presence {
+func (g *Gate) Agents() []polity.Presence {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	var list []Presence
+	var list []polity.Presence
 	for _, o := range g.orgs {
 		for name := range o.rights {
-			p := Presence{Org: o.name, Agent: name}
+			p := polity.Presence{Org: o.name, Agent: name, State: string(remote.Away)}
 			g.boxes.describe(&p)
-			if p.State == remote.Away && g.door.Connected(o.name, string(name)) {
-				p.State = remote.Serving // a simple one, which says nothing of itself
+			if p.State == string(remote.Away) && g.door.Connected(o.name, string(name)) {
+				p.State = string(remote.Serving) // a simple one, which says nothing of itself
 			}
 			if keys := g.book.of(o.name, name); len(keys) > 0 {
 				p.Keys, p.Until = len(keys), keys[len(keys)-1].Until
@@ -336,7 +323,9 @@ func (g *Gate) Agents() []Presence {
 			list = append(list, p)
 		}
 	}
-	slices.SortFunc(list, func(a, b Presence) int { return strings.Compare(a.Org+" "+string(a.Agent), b.Org+" "+string(b.Agent)) })
+	slices.SortFunc(list, func(a, b polity.Presence) int {
+		return strings.Compare(a.Org+" "+string(a.Agent), b.Org+" "+string(b.Agent))
+	})
 	return list
 }
 
@@ -353,9 +342,9 @@ func (g *Gate) put(orgName string, q *question) {
 
 // refuse has something audited that the server let pass and is refused here.
 func (g *Gate) refuse(o *org, sender polity.AgentName, p bus.Parcel, reason error) {
-	g.audit.refused(bus.Refusal{
-		At: time.Now(), Account: o.name, Name: string(sender), Verb: bus.Misusing, Subject: p.Subject, Reason: fault.Of(reason).Text,
-	}, 0)
+	g.audit.refused(polity.Refusal{
+		At: time.Now(), Org: o.name, Agent: sender, Verb: polity.RefusedMisuse, Subject: p.Subject, Reason: fault.Of(reason).Text,
+	})
 }
 
 // take takes what an agent published. The server has made sure that the subject's sender is who published it, and that a link allows it.
@@ -417,21 +406,24 @@ func (g *Gate) control(o *org, sender polity.AgentName, what string, p bus.Parce
 			return fault.Invalid.New("renew: want an object with key")
 		}
 		g.begin(reply, func(ctx context.Context) {
-			until, err := g.renew(ctx, o, sender, r.Key)
-			reply(remote.Taken{Until: until, Error: fault.Of(err)})
+			a, err := g.renew(ctx, o, sender, r.Key)
+			if err != nil {
+				reply(remote.Taken{Error: fault.Of(err)})
+				return
+			}
+			reply(remote.Taken{Admission: &a})
 		})
 		return nil
 	}
 }
 
 // renew gives an agent's key new time, as long as it has one that counts.
-func (g *Gate) renew(ctx context.Context, o *org, sender polity.AgentName, public string) (time.Time, error) {
+func (g *Gate) renew(ctx context.Context, o *org, sender polity.AgentName, public string) (polity.Admission, error) {
 	has := g.book.of(o.name, sender)
 	if len(has) == 0 {
-		return time.Time{}, fault.Unauthenticated.New("the credentials were revoked")
+		return polity.Admission{}, fault.Unauthenticated.New("the credentials were revoked")
 	}
-	c, err := g.Issue(ctx, o.name, sender, public, time.Duration(has[len(has)-1].Life))
-	return c.Until, err
+	return g.Issue(ctx, o.name, sender, public, time.Duration(has[len(has)-1].Life))
 }
 
 // begin does something that waits for the disk, unless there is too much of it already.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"polity.run"
 	"polity.run/fault"
 	"polity.run/internal/bus"
 )
@@ -22,14 +23,6 @@ const (
 	journalTries  = 5 * time.Second
 )
 
-// Refused is a refusal as it is kept.
-type Refused struct {
-	Seq uint64 `json:"seq"`
-	bus.Refusal
-	// Missed are how many came before this one, of the same agent or faster than they could be told, and are counted alone.
-	Missed uint64 `json:"missed,omitempty"`
-}
-
 // audit keeps what was refused.
 type audit struct {
 	journal *bus.Journal
@@ -43,13 +36,14 @@ type audit struct {
 type tally struct{ kept, missed uint64 }
 
 // refused keeps a refusal, unless too many of the same agent came lately.
-func (a *audit) refused(r bus.Refusal, missed uint64) {
+func (a *audit) refused(r polity.Refusal) {
 	keep, more := a.room(r)
 	if !keep {
 		return
 	}
-	a.log.Warn("refused", "org", r.Account, "agent", r.Name, "from", r.From, "verb", r.Verb, "subject", r.Subject, "reason", r.Reason)
-	data, err := json.Marshal(Refused{Refusal: r, Missed: missed + more})
+	a.log.Warn("refused", "org", r.Org, "agent", r.Agent, "from", r.From, "verb", r.Verb, "subject", r.Subject, "reason", r.Reason)
+	r.Missed += more
+	data, err := json.Marshal(r)
 	ctx, cancel := context.WithTimeout(context.Background(), journalTries)
 	defer cancel()
 	if err == nil {
@@ -61,7 +55,7 @@ func (a *audit) refused(r bus.Refusal, missed uint64) {
 }
 
 // room says whether a refusal is kept, and how many of the same agent were not before it.
-func (a *audit) room(r bus.Refusal) (keep bool, missed uint64) {
+func (a *audit) room(r polity.Refusal) (keep bool, missed uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if r.At.Sub(a.since) >= refusedWindow || len(a.window) >= windowAgents {
@@ -73,7 +67,7 @@ func (a *audit) room(r bus.Refusal) (keep bool, missed uint64) {
 		}
 		a.since, a.window = r.At, left
 	}
-	name := r.Account + " " + r.Name // without one it is all those who did not prove to be an agent
+	name := r.Org + " " + string(r.Agent) // without one it is all those who did not prove to be an agent
 	t := a.window[name]
 	if t == nil {
 		t = &tally{}
@@ -89,7 +83,7 @@ func (a *audit) room(r bus.Refusal) (keep bool, missed uint64) {
 }
 
 // ReadRefused returns up to most refusals after a position, in order.
-func ReadRefused(ctx context.Context, b *bus.Bus, after uint64, most int) ([]Refused, error) {
+func ReadRefused(ctx context.Context, b *bus.Bus, after uint64, most int) ([]polity.Refusal, error) {
 	there, err := b.HasJournal(ctx, journalName)
 	if err != nil || !there {
 		return nil, err
@@ -102,7 +96,7 @@ func ReadRefused(ctx context.Context, b *bus.Bus, after uint64, most int) ([]Ref
 	if err != nil {
 		return nil, err
 	}
-	list := make([]Refused, len(entries))
+	list := make([]polity.Refusal, len(entries))
 	for i, e := range entries {
 		if err := json.Unmarshal(e.Data, &list[i]); err != nil {
 			return nil, fault.Damaged.New("outside: refusal %d: %w", e.Seq, err)
