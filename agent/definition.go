@@ -67,8 +67,6 @@ type Human struct {
 type Remote struct {
 	Effect  polity.Effect   `json:"effect"`
 	Timeout polity.Duration `json:"timeout"` // how long to wait for the answer, while the agent is away too
-	// Agents are agents of the release that it may write to, beside those that its organization's links lead to.
-	Agents []polity.AgentName `json:"agents,omitempty"`
 }
 
 // MCP says which source of the release the skills' tools are of. A skill's name is the tool's.
@@ -204,6 +202,8 @@ type Release struct {
 	Sources []tool.Source `json:"sources,omitempty"`
 	// Memory bounds each memory of the organization and its agents, and says by what it is searched beside words.
 	Memory *Memories `json:"memory,omitempty"`
+	// Messages says who may message whom; nil: outsiders the main agent, and nobody else anybody.
+	Messages *Messages `json:"messages,omitempty"`
 	// Format is the version of this document; 0 stands for 1. See ReadRelease.
 	Format int `json:"format,omitempty"`
 }

@@ -5,12 +5,10 @@ import (
 	"net/http"
 
 	"polity.run"
-	"polity.run/agent"
 )
 
 // What is done with the door for agents in other processes.
 const (
-	BusLink    = "link"
 	BusAdmit   = "admit"
 	BusRevoke  = "revoke"
 	BusAgents  = "agents"
@@ -19,15 +17,13 @@ const (
 
 // Bus asks for something about agents in other processes.
 type Bus struct {
-	Do      string            `json:"do"`
-	Release *agent.Release    `json:"release,omitempty"` // to link
-	Files   map[string][]byte `json:"files,omitempty"`   // that it pins
-	Org     string            `json:"org,omitempty"`     // of the agent; "" for the only one
-	Agent   polity.AgentName  `json:"agent,omitempty"`   // to admit or revoke; "" for operators
-	Key     string            `json:"key,omitempty"`     // to admit: the public half
-	Life    polity.Duration   `json:"life,omitempty"`    // to admit: default 1h
-	After   uint64            `json:"after,omitempty"`   // refusals from there on
-	Most    int               `json:"most,omitempty"`    // of them; default 100, at most 1000
+	Do    string           `json:"do"`
+	Org   string           `json:"org,omitempty"`   // of the agent; "" for the only one
+	Agent polity.AgentName `json:"agent,omitempty"` // to admit or revoke; "" for operators
+	Key   string           `json:"key,omitempty"`   // to admit: the public half
+	Life  polity.Duration  `json:"life,omitempty"`  // to admit: default 1h
+	After uint64           `json:"after,omitempty"` // refusals from there on
+	Most  int              `json:"most,omitempty"`  // of them; default 100, at most 1000
 }
 
 // OnBus answers a Bus.

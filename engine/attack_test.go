@@ -81,13 +81,12 @@ func (o *outdoors) audited(t *testing.T, verb, subject, reason string) {
 // is kept, and nobody else hears anything.
 func TestAttack(t *testing.T) {
 	o := openOutdoors(t, t.TempDir(), shop)
-	o.link(t, strings.Replace(shop, "name: shop", "name: bank", 1)) // another tenant, with the same names
-	o.link(t, shop)
+	o.link(t, strings.NewReplacer("shop", "bank", "pricer", "teller", "front", "window", "cellar", "vault", "desk", "office").Replace(shop)) // another tenant
 	front := intrude(t, o.credsOf(t, "shop", "front", 0))
 
 	var mu sync.Mutex
 	var heard []string
-	for _, v := range []struct{ org, agent string }{{"shop", "pricer"}, {"shop", "cellar"}, {"bank", "pricer"}, {"bank", "front"}} {
+	for _, v := range []struct{ org, agent string }{{"shop", "pricer"}, {"shop", "cellar"}, {"bank", "teller"}, {"bank", "window"}} {
 		victim := intrude(t, o.credsOf(t, v.org, polity.AgentName(v.agent), 0))
 		for _, s := range []string{"box." + v.agent + ".>", "_INBOX_" + v.agent + ".>", "$SRV.PING"} {
 			if _, err := victim.Subscribe(s, func(m *nats.Msg) {
@@ -120,11 +119,11 @@ func TestAttack(t *testing.T) {
 		publish = append(publish, "msg.front.pricer."+string(p), "msg.front.shop.x."+string(p))
 	}
 	publish = append(publish,
-		"msg.front.cellar.request", "msg.front.front.request", "msg.front.>", "msg.front.*.request", "msg.>", ">", "msg.front.desk", "msg.front.desk.request.x",
+		"msg.front.cellar.request", "msg.front.teller.request", "msg.front.office.request", "box.teller.request", "msg.front.front.request", "msg.front.>", "msg.front.*.request", "msg.>", ">", "msg.front.desk", "msg.front.desk.request.x",
 		"msg.pricer.desk.request", "msg.pricer.shop.inform", "msg.desk.pricer.request", "msg.*.desk.request", // speaking for another
 		"box.pricer.request", "box.front.request", "box.*.request", // as if it were the engine
 		"_INBOX_pricer.x", "_INBOX_front.x", "_INBOX.x", "_DESK.x.y", // where others are answered
-		"grp.front.all.notify", "all.front.notify", "evt.front.news", "evt.pricer.news", "rol.front.x.notify",
+		"grp.front.all.notify", "all.pricer.notify", "evt.front.news", "evt.pricer.news", "rol.front.x.notify",
 		"ctl.pricer.here", "ctl.pricer.renew", "ctl.front.other", "ctl.front",
 		"$SRV.PING", "$SRV.PING.pricer", "$SRV.STATS",
 		"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.polity.API.STREAM.LIST", "$JS.API.STREAM.MSG.GET.LOG_p0", "$JS.API.STREAM.DELETE.LOG_p0", "$JS.ACK.x", "$KV.x.y", "$O.x.y",
@@ -224,6 +223,8 @@ func TestForgery(t *testing.T) {
 	o.audited(t, "misuse", to, "its subject says otherwise")
 	send(to, "", func(e *message.Envelope) { e.To = append(e.To, message.To("pricer")) })
 	send(to, "", func(e *message.Envelope) { e.To = []message.Address{{Kind: message.All}} })
+	send("all.front.request", "", func(e *message.Envelope) { e.To = []message.Address{message.To("pricer")} })
+	o.audited(t, "misuse", "all.front.request", "its subject says otherwise")
 	send("msg.front.desk.query", "", nil)
 	o.audited(t, "misuse", "msg.front.desk.query", "its subject says otherwise")
 	send("msg.front.desk.*", "", nil)

@@ -92,6 +92,7 @@ type Engine struct {
 	views   views
 	topics  *stream
 	gate    *outside.Gate // nil without Config.Door
+	orgs    orgs
 	figures figures
 	own     Digest // the release of Config.Agents
 	// contracts is nil until the store is open: what is installed before is looked at then.
@@ -194,6 +195,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	e.orgs.bus, e.orgs.catalog, e.orgs.log = e.bus, e.catalog, cfg.Log
 	e.topics = newStream(e.bus, e.part, cfg.Log)
 	e.catalog.topics.open(e.topics)
 	if err := e.topics.resume(ctx, e.state); err != nil {

@@ -2,16 +2,13 @@ package engine
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"time"
 
 	"polity.run"
-	"polity.run/agent"
 	"polity.run/fault"
 	"polity.run/internal/outside"
 	"polity.run/internal/run"
-	"polity.run/message"
 )
 
 // Door is where agents in other processes connect.
@@ -33,60 +30,43 @@ func (c *catalog) compileRemote(r *release, e *entry) {
 	}
 }
 
+// openGate opens the door for the organizations that are installed.
 func (e *Engine) openGate(ctx context.Context, cfg Config) error {
-	c := outside.Config{Listen: cfg.Door.Listen, Log: cfg.Log, Send: e.sent, Wait: e.part.Wait}
-	c.Release = func(digest string) (*agent.Release, error) {
-		d, err := parseDigest(digest)
-		if err != nil {
-			return nil, err
-		}
-		r, err := e.catalog.release(d)
-		if err != nil {
-			return nil, err
-		}
-		return &r.doc, nil
-	}
+	c := outside.Config{Listen: cfg.Door.Listen, Log: cfg.Log, Send: e.Send, Wait: e.part.Wait}
 	var err error
 	if c.TLS, c.CA, err = cfg.Door.tls(e.state); err != nil {
 		return err
 	}
-	e.gate, err = outside.Open(ctx, e.bus, &e.catalog.boxes, c)
-	return err
+	if e.gate, err = outside.Open(ctx, e.bus, &e.catalog.boxes, c); err != nil {
+		return err
+	}
+	all, err := e.Enlisted(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		if err := e.link(d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// sent has a message of an agent outside become a run. The same key of the same sender is the same run, whatever the release is by then.
-func (e *Engine) sent(ctx context.Context, digest string, m message.Envelope) (polity.RunID, error) {
-	d, err := parseDigest(digest)
-	if err != nil {
-		return "", err
-	}
-	r, err := e.catalog.release(d)
-	if err != nil {
-		return "", err
-	}
-	seed, err := json.Marshal([]string{"sent", r.doc.Name, m.From.Name, m.To[0].Name, m.Key})
-	if err != nil {
-		return "", fault.Internal.New("engine: %w", err)
-	}
-	return e.Start(ctx, Request{ID: polity.NewRunID(0, seed), Release: d, Agent: m.To[0].Name, Skill: m.Skill, Input: m.Data})
-}
-
-var errNoDoor = fault.Unavailable.New("this process has no door for agents outside; polity bus serve has one")
-
-// Link makes an installed release the one by whose links agents outside of its organization are let in. Those that are connected and have
-// other rights by it are cut, and come back with these.
-func (e *Engine) Link(ctx context.Context, d Digest) error {
+// link has the door let agents in by the links of a release, if there is a door.
+func (e *Engine) link(d Digest) error {
 	if e.gate == nil {
-		return errNoDoor
+		return nil
 	}
 	r, err := e.catalog.release(d)
 	if err != nil {
 		return err
 	}
-	return e.gate.Link(ctx, &r.doc, hex.EncodeToString(d[:]))
+	return e.gate.Link(&r.doc)
 }
 
-// Admit lets the holder of a key in, as an agent of a linked organization, or as an operator if agent is ""; org may be "" if there is one only.
+var errNoDoor = fault.Unavailable.New("this process has no door for agents outside; polity bus serve has one")
+
+// Admit lets the holder of a key in, as an agent of an installed organization, or as an operator if agent is ""; org may be "" if there is one only.
 // Only the public half of the key is asked for.
 func (e *Engine) Admit(ctx context.Context, org string, agent polity.AgentName, key string, life time.Duration) (polity.Admission, error) {
 	if e.gate == nil {
@@ -103,7 +83,7 @@ func (e *Engine) Revoke(ctx context.Context, org string, agent polity.AgentName)
 	return e.gate.Revoke(ctx, org, agent)
 }
 
-// Outside are the agents in other processes of all linked organizations.
+// Outside are the agents in other processes of all installed organizations.
 func (e *Engine) Outside(context.Context) ([]polity.Presence, error) {
 	if e.gate == nil {
 		return nil, errNoDoor

@@ -35,12 +35,14 @@ agents:
       - name: price
         input: {type: object, properties: {n: {type: integer}}, required: [n]}
         output: {type: object, properties: {n: {type: integer}}, required: [n]}
-  front: {remote: {agents: [desk]}}
+  front: {remote: {}}
   cellar: {remote: {timeout: 2s}}
   desk: {pattern: sequence, stages: [{agent: pricer}]}
 org:
   pattern: sequence
   stages: [{agent: pricer}]
+messages:
+  links: [{from: front, to: [desk]}]
 `
 
 // outdoors is a node with a door.
@@ -81,7 +83,7 @@ func (o *outdoors) link(t *testing.T, text string) {
 	if o.release, err = o.Install(&m.Release, m.Blobs); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.Link(t.Context(), o.release); err != nil {
+	if err := o.Enlist(t.Context(), o.release); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -239,7 +241,7 @@ func (o *outdoors) until(t *testing.T, agent polity.AgentName, want func(polity.
 
 // TestLinksChange takes a link away: who lost it is cut and refused, who kept its own is not cut.
 func TestLinksChange(t *testing.T) {
-	o := openOutdoors(t, t.TempDir(), strings.Replace(shop, "[desk]", "[desk, cellar]", 1))
+	o := openOutdoors(t, t.TempDir(), strings.Replace(shop, "to: [desk]", "to: [desk, cellar]", 1))
 	front := intrude(t, o.creds(t, "front", 0))
 	pricer := intrude(t, o.creds(t, "pricer", 0))
 	again, cut := make(chan struct{}, 1), make(chan struct{}, 1)
@@ -264,7 +266,7 @@ func TestLinksChange(t *testing.T) {
 		t.Error("the pricer, whose links are as they were, was cut")
 	default:
 	}
-	o.link(t, strings.Replace(shop, "  front: {remote: {agents: [desk]}}\n", "", 1)+"on: [{every: 1h, agent: desk}, {every: 1h, agent: cellar}]\n")
+	o.link(t, strings.NewReplacer("  front: {remote: {}}\n", "", "from: front", "from: pricer").Replace(shop))
 	for end := time.Now().Add(20 * time.Second); !front.IsClosed(); time.Sleep(5 * time.Millisecond) { // it is told twice that it is nobody
 		if time.Now().After(end) {
 			t.Fatal("an agent that is gone from the manifest is still connected")

@@ -99,8 +99,6 @@ func (b *builder) release() *agent.Release {
 		if def := b.defs[name]; def.Model != nil {
 			b.asks(name, b.file.Agents[word(name)].Asks)
 			b.approves(name, b.file.Agents[word(name)].Approve)
-		} else if m := b.file.Agents[word(name)].Remote; def.Remote != nil && m != nil {
-			b.writes(name, m)
 		}
 	}
 	b.skillRules()
@@ -108,6 +106,7 @@ func (b *builder) release() *agent.Release {
 		r.Bounds.UndoReserve = polity.UndoReserveDefault
 	}
 	b.organizations()
+	b.messages(r)
 	b.watched = b.on(r.Main)
 	b.keeps(r)
 	b.unreached(r.Main)
@@ -152,7 +151,7 @@ func (b *builder) main() string {
 		return name
 	case len(b.defs) == 1:
 		return slices.Collect(maps.Keys(b.defs))[0]
-	case len(b.defs) > 1 && !b.at.has("org"):
+	case len(b.defs) > 1 && !b.at.has("org") && b.file.Messages == nil:
 		b.add("org", "nothing says which agent a request goes to", `add "org:" with its pattern`)
 	}
 	return ""

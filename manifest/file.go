@@ -1,6 +1,8 @@
 package manifest
 
 import (
+	"regexp"
+
 	"polity.run"
 	"polity.run/pattern"
 )
@@ -22,6 +24,7 @@ type file struct {
 	Memory      *memories         `json:"memory,omitempty" jsonschema:"How much the organization and its agents remember, and by what it is searched beside words."`
 	Agents      map[word]member   `json:"agents" jsonschema:"The agents, by name."`
 	Org         *organization     `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
+	Messages    *messaging        `json:"messages,omitempty" jsonschema:"Who may message whom. Left out, people and programs may message the agent that a request goes to, and agents nobody."`
 	On          []occasion        `json:"on,omitempty" jsonschema:"What polity watch watches, each with the agent that is asked about it."`
 }
 
@@ -250,7 +253,6 @@ type service struct {
 type elsewhere struct {
 	Effect  effectWord `json:"effect,omitempty" jsonschema:"What the agent does to the world. Default keyed: it takes a question with the same ID for the same one, as the protocol wants."`
 	Timeout duration   `json:"timeout,omitempty" jsonschema:"How long an answer is waited for, also while the agent is away; default 1h. The bound wall holds as well."`
-	Agents  []word     `json:"agents,omitempty" jsonschema:"Agents that it may write to on its own, beside those that its organization's links lead to. It may always answer who asks it."`
 }
 
 // person is agent.Human.
@@ -342,6 +344,28 @@ type link struct {
 	To   []word `json:"to" jsonschema:"Agents to which it leads."`
 	Both bool   `json:"both,omitempty" jsonschema:"Whether it leads the other way as well."`
 	Back bool   `json:"back,omitempty" jsonschema:"Pattern handoff: whether it may lead back at once to whoever handed over."`
+}
+
+// messaging is agent.Messages.
+type messaging struct {
+	Links  []mayMessage    `json:"links,omitempty" jsonschema:"Links are permissions: where there is none, nothing passes."`
+	Groups map[word][]word `json:"groups,omitempty" jsonschema:"Agents that are messaged together, by the name of their group."`
+}
+
+// mayMessage is agent.Link.
+type mayMessage struct {
+	From addressText   `json:"from" jsonschema:"Who may send: an agent, or outside for people and programs that are no agents, or outside:NAME for one of them."`
+	To   []addressText `json:"to" jsonschema:"To whom: agents, group:NAME, role:NAME (a field of an organization that names its members, as in specialists), or topic:PATTERN."`
+	Both bool          `json:"both,omitempty" jsonschema:"Whether the link leads the other way as well: from an agent to agents."`
+}
+
+// addressText is a message.Address.
+type addressText string
+
+var addressShape = regexp.MustCompile(`^((agent|role|group|outside):)?[a-z0-9][a-z0-9_-]*$|^topic:[a-z0-9_.*>-]+$`)
+
+func (addressText) shape() shape {
+	return shape{addressShape, polity.TopicMax + len("topic:"), "an agent, outside, group:NAME, role:NAME or topic:PATTERN"}
 }
 
 // hedge says when an agent is asked a second time.

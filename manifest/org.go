@@ -492,14 +492,9 @@ func flat(err error) []error {
 // unreached warns of agents that no request can reach.
 func (b *builder) unreached(main string) {
 	reached := map[string]bool{}
-	todo := []string{main}
+	todo := append(b.messaged(), main)
 	for _, o := range b.watched {
 		todo = append(todo, o.Agent)
-	}
-	for name, def := range b.defs {
-		if def.Remote != nil && len(def.Remote.Agents) > 0 { // it speaks by itself
-			todo = append(todo, name)
-		}
 	}
 	for len(todo) > 0 {
 		name := todo[len(todo)-1]
@@ -515,9 +510,6 @@ func (b *builder) unreached(main string) {
 			for _, a := range m.Agents {
 				todo = append(todo, string(a.Agent))
 			}
-		}
-		if m := b.defs[name].Remote; m != nil {
-			todo = append(todo, texts(m.Agents)...)
 		}
 		for _, s := range b.defs[name].Skills {
 			if s.Approve != nil {

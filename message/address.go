@@ -18,7 +18,7 @@ const (
 	Group   Kind = "group"   // every agent of a declared group
 	Topic   Kind = "topic"   // whoever reads the topic
 	All     Kind = "all"     // every agent that the sender is linked to. It has no name
-	Outside Kind = "outside" // somebody who is no agent: a person, a program. Only a sender
+	Outside Kind = "outside" // somebody who is no agent: a person, a program. Only answers go there
 )
 
 // Address is who speaks or is spoken to, as in agent:critic.
@@ -103,7 +103,7 @@ func checkFrom(a Address) error {
 	return nil
 }
 
-func checkTo(list []Address) error {
+func checkTo(list []Address, t Type) error {
 	if len(list) == 0 {
 		return missing("recipients")
 	}
@@ -114,8 +114,8 @@ func checkTo(list []Address) error {
 		if err := a.Check(); err != nil {
 			return fault.Invalid.New("message: recipients: %w", err)
 		}
-		if a.Kind == Outside {
-			return fault.Invalid.New("message: recipients: %q can send, and has no mailbox", a.String())
+		if a.Kind == Outside && t != Result {
+			return fault.Invalid.New("message: recipients: %q has no mailbox: only answers go there", a.String())
 		}
 		if slices.Contains(list[:i], a) {
 			return fault.Invalid.New("message: recipients: %q stands there twice", a.String())
@@ -146,7 +146,7 @@ func parseAddresses(text string) ([]Address, error) {
 			return nil, err
 		}
 		if list = append(list, a); len(list) > RecipientsMax {
-			return nil, checkTo(list)
+			return nil, checkTo(list, "")
 		}
 	}
 	return list, nil

@@ -239,7 +239,7 @@ func (e Envelope) Check() error {
 	if err := checkFrom(e.From); err != nil {
 		return err
 	}
-	if err := checkTo(e.To); err != nil {
+	if err := checkTo(e.To, e.Type); err != nil {
 		return err
 	}
 	if err := e.checkActs(); err != nil {

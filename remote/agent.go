@@ -204,9 +204,10 @@ func (a *Agent) Name() polity.AgentName { return a.creds.Agent }
 // Close cuts the connection.
 func (a *Agent) Close() { a.conn().Close() }
 
-// Send says something to an agent that a link leads to, and returns the run that it opened when that is safe. It fills in who speaks, and an ID if there is
-// none: the same Key again is the same message. It is said again until it is taken, refused, or ctx ends. A broken link is fault.Denied.
-func (a *Agent) Send(ctx context.Context, e message.Envelope) (polity.RunID, error) {
+// Send says something to one address that a link leads to, and returns what became of it for each recipient, when that is safe. It fills in who
+// speaks, and an ID if there is none: the same Key again is the same message. It is said again until it is taken, refused, or ctx ends. Where no
+// link leads it is fault.Denied.
+func (a *Agent) Send(ctx context.Context, e message.Envelope) ([]message.Receipt, error) {
 	if e.ID == "" {
 		e.ID = rand.Text()
 	}
@@ -215,18 +216,18 @@ func (a *Agent) Send(ctx context.Context, e message.Envelope) (polity.RunID, err
 		e.Time = time.Now()
 	}
 	e = e.Or()
-	if len(e.To) != 1 || e.To[0].Kind != message.Agent {
-		return "", fault.Invalid.New("message: name one agent to send it to")
+	if len(e.To) != 1 {
+		return nil, fault.Invalid.New("message: name one agent, group, role or topic to send it to")
 	}
 	header, err := e.Header()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	t, err := a.say(ctx, &nats.Msg{Subject: e.To[0].Subject(a.creds.Agent, e.Performative), Header: header, Data: e.Data})
-	return t.Run, err
+	return t.Receipts, err
 }
 
-// Ask sends a question and returns the answer. It is asked again, as the same question, while there is none.
+// Ask sends a question to an agent and returns its answer. It is asked again, as the same question, while there is none.
 func (a *Agent) Ask(ctx context.Context, e message.Envelope) (json.RawMessage, error) {
 	if e.ID == "" {
 		e.ID = rand.Text()

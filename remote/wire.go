@@ -13,6 +13,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/message"
 )
 
 // The protocol beside messages: docs/spec/bus.md.
@@ -70,7 +71,7 @@ type Renewal struct {
 
 // Taken answers what an agent sent. Without an error it is safe.
 type Taken struct {
-	Run       polity.RunID      `json:"run,omitempty"`       // that the message opened
+	Receipts  []message.Receipt `json:"receipts,omitempty"`  // what became of a message for each of its recipients
 	Admission *polity.Admission `json:"admission,omitempty"` // of a renewed key
 	Error     *fault.Error      `json:"error,omitempty"`     // why it was not taken
 }

@@ -17,6 +17,7 @@ import (
 	"polity.run/engine"
 	"polity.run/fault"
 	"polity.run/internal/bus"
+	"polity.run/internal/gateway/rest"
 	creds "polity.run/remote"
 )
 
@@ -30,11 +31,14 @@ func (a *app) newBus() *cobra.Command {
 		Use: "bus", Short: "Agents in other processes: let them in, revoke, see what was refused", Long: busHelp, Args: noSubcommand, RunE: help,
 		Example: "  polity bus serve shop.yaml\n  polity bus creds pricer\n  polity bus refused",
 	}
-	cmd.AddCommand(a.newBusServe(), a.newBusLink(), a.newBusCreds(), a.newBusRevoke(), a.newBusRefused())
+	cmd.AddCommand(a.newBusServe(), a.newBusCreds(), a.newBusRevoke(), a.newBusRefused())
 	return cmd
 }
 
-const busServeHelp = `Serve the state folder, with a door for the organization's agents in other processes, until it is interrupted.
+const busServeHelp = `Install an organization, and serve the state folder with a door for agents in other processes, until it is interrupted.
+
+"polity install" gives it other organizations, and other versions of them, while it serves: an agent that has other rights by that is cut and
+comes back with these, and one whose rights are as they were goes on.
 
 The door is where it was the last time, at first on a free port of this machine. --listen puts it elsewhere; one that other machines
 reach has TLS, with a certificate of its own that agents get with their credentials, or with --cert and --key.
@@ -64,14 +68,14 @@ func (a *app) newBusServe() *cobra.Command {
 		defer done()
 		e, err := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Door: &door, Log: a.logger(), Telemetry: true, Version: programVersion()})
 		if errors.Is(err, fault.Conflict) {
-			return fault.Conflict.New("%w; end it, or give the organization to it with polity bus link, if it has a door", err)
+			return fault.Conflict.New("%w; end it, or give the organization to it with polity install, if it has a door", err)
 		}
 		if err != nil {
 			return err
 		}
 		l := &local{Engine: e}
 		defer closeInto(&err, l)
-		if _, err := l.Bus(ctx, client.Bus{Do: client.BusLink, Release: &m.Release, Files: m.Blobs}); err != nil {
+		if err := rest.Enlist(ctx, e, client.Install{Release: &m.Release, Files: m.Blobs}); err != nil {
 			return err
 		}
 		l.serve(a)
@@ -191,26 +195,6 @@ func refusalText(r *polity.Refusal) string {
 		text += fmt.Sprintf(" (and %d more before)", r.Missed)
 	}
 	return clean(text)
-}
-
-func (a *app) newBusLink() *cobra.Command {
-	return &cobra.Command{
-		Use: "link MANIFEST", Short: "Let agents in by the links of this manifest from now on", Args: args(cobra.ExactArgs(1)),
-		Long: `Let agents in other processes in by the links of this manifest from now on.
-
-The process that serves the state folder takes it over at once: an agent that has other rights by it is cut and comes back with
-these, and one whose rights are as they were goes on. Runs that are under way keep the release that they began with.`,
-		Example: "  polity bus link shop.yaml",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			m, err := a.load(args[0])
-			if err != nil {
-				return err
-			}
-			return a.bus(cmd.Context(), client.Bus{Do: client.BusLink, Release: &m.Release, Files: m.Blobs}, func(client.OnBus) error {
-				return a.outf("%s linked\n", clean(m.Release.Name))
-			})
-		},
-	}
 }
 
 // bus asks the node with the door.
@@ -377,7 +361,7 @@ func (a *app) newBusRefused() *cobra.Command {
 func (a *app) newAgentsList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List agents in other processes, and whether they are there", Args: args(cobra.NoArgs),
-		Long: `List the agents in other processes of all organizations that are linked, and whether they are there:
+		Long: `List the agents in other processes of all organizations that are installed, and whether they are there:
 
   serving   it takes questions
   draining  it ends what it has, and takes nothing new

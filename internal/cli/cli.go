@@ -111,6 +111,7 @@ func (a *app) root() *cobra.Command {
 		a.newAgents(),
 		a.newApprovals(),
 		a.newWatch(), a.newTopics(),
+		a.newInstall(), a.newSend(), a.newAsk(), a.newPublish(), a.newListen(), a.newMailbox(), a.newMessages(), a.newDead(),
 		a.newTest(),
 		a.newTools(),
 		a.newModels(),

@@ -97,11 +97,6 @@ func drawing(r *agent.Release) (nodes []graphNode, edges []graphEdge) {
 				link(string(p.Agent), "may ask")
 			}
 		}
-		if m := d.Remote; m != nil {
-			for _, to := range m.Agents {
-				link(string(to), "may write to")
-			}
-		}
 		if m := d.MCP; m != nil {
 			for _, t := range m.Tools {
 				add(t.Name, "tool", "")

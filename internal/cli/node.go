@@ -15,6 +15,7 @@ import (
 	"polity.run/engine"
 	"polity.run/fault"
 	"polity.run/internal/gateway/rest"
+	"polity.run/message"
 )
 
 const (
@@ -37,6 +38,8 @@ type node interface {
 	Signal(ctx context.Context, id polity.RunID, name, signalID string, data json.RawMessage) error
 	Publish(ctx context.Context, topic, id string, data json.RawMessage) error
 	Topics(ctx context.Context, q polity.TopicsRequest) (polity.TopicsAnswer, error)
+	Enlist(ctx context.Context, q client.Install) error
+	Messages(ctx context.Context, q message.Do) (message.Done, error)
 	Questions(ctx context.Context) ([]polity.Question, error)
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
 	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)
@@ -76,6 +79,17 @@ func (l *local) Start(ctx context.Context, q client.Request) (polity.RunID, erro
 
 func (l *local) Memory(ctx context.Context, q client.Memory) (client.Remembered, error) {
 	return rest.Memory(ctx, l.Engine, q)
+}
+
+// Enlist hides the engine's, which takes what is stored.
+func (l *local) Enlist(ctx context.Context, q client.Install) error {
+	return rest.Enlist(ctx, l.Engine, q)
+}
+
+// Messages only keeps what is sent, as long as nobody else is served: this process ends before the work is done.
+func (l *local) Messages(ctx context.Context, q message.Do) (message.Done, error) {
+	q.Hold = l.door == nil && q.Ask == nil
+	return l.Engine.Messages(ctx, q)
 }
 
 // Coordinate hides the engine's, which calls tools alone.

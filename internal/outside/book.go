@@ -32,12 +32,6 @@ type key struct {
 	Until  time.Time        `json:"until"`
 }
 
-// linkedOrg is an organization whose links hold: the release is the one that they are compiled from.
-type linkedOrg struct {
-	Org     string `json:"org"`
-	Release string `json:"release"` // hex SHA-256
-}
-
 // book keeps on the disk whom the door lets in, and no secret: the private halves of keys are their holders'.
 type book struct {
 	bucket  *bus.Bucket
@@ -45,14 +39,12 @@ type book struct {
 
 	mu   sync.RWMutex    // of what follows, which is changed with writing held as well
 	keys map[string]*key // by public key; a key does not change
-	orgs map[string]linkedOrg
-	at   string // where the door was; "" for nowhere yet
+	at   string          // where the door was; "" for nowhere yet
 }
 
 const (
 	bucketName = "outside"
 	keyPrefix  = "key."
-	orgPrefix  = "org."
 	atKey      = "at"
 )
 
@@ -61,7 +53,7 @@ func openBook(ctx context.Context, b *bus.Bus, now time.Time) (*book, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &book{bucket: bucket, keys: map[string]*key{}, orgs: map[string]linkedOrg{}}
+	k := &book{bucket: bucket, keys: map[string]*key{}}
 	var ended []string
 	err = bucket.Each(ctx, func(name string, value []byte) error {
 		var err error
@@ -73,10 +65,6 @@ func openBook(ctx context.Context, b *bus.Bus, now time.Time) (*book, error) {
 			} else {
 				ended = append(ended, name)
 			}
-		case strings.HasPrefix(name, orgPrefix):
-			var read linkedOrg
-			err = json.Unmarshal(value, &read)
-			k.orgs[read.Org] = read
 		case name == atKey:
 			err = json.Unmarshal(value, &k.at)
 		}
@@ -132,19 +120,6 @@ func (k *book) revoke(ctx context.Context, org string, agent polity.AgentName) (
 		}
 	}
 	return len(all), nil
-}
-
-// link notes from which release an organization's links are.
-func (k *book) link(ctx context.Context, o linkedOrg) error {
-	k.writing.Lock()
-	defer k.writing.Unlock()
-	if err := k.put(ctx, orgPrefix+o.Org, o); err != nil {
-		return err
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.orgs[o.Org] = o
-	return nil
 }
 
 // opened notes where the door is: an agent finds it there again.

@@ -43,10 +43,8 @@ type Config struct {
 	// TLS and the certificate (PEM) that agents hold it against; nil only for an address of this machine.
 	TLS *tls.Config
 	CA  string
-	// Release returns a stored release by its digest in hex.
-	Release func(digest string) (*agent.Release, error)
-	// Send has a message become a run, of the given release, and returns its ID when that is safe; the same message is the same run.
-	Send func(ctx context.Context, digest string, e message.Envelope) (polity.RunID, error)
+	// Send has a message become runs of its recipients, and returns when that is safe; the same message is the same runs.
+	Send func(ctx context.Context, e message.Envelope) ([]message.Receipt, error)
 	// Wait returns how a run ended.
 	Wait func(ctx context.Context, run polity.RunID) (polity.Outcome, error)
 	Log  *slog.Logger
@@ -73,14 +71,12 @@ type Gate struct {
 
 // org is an organization whose agents outside are let in. It does not change but for its desk.
 type org struct {
-	name    string
-	digest  string
-	release *agent.Release
-	rights  map[polity.AgentName]rights
-	desk    *bus.Desk
+	name   string
+	rights map[polity.AgentName]rights
+	desk   *bus.Desk
 }
 
-// Open opens the door for the organizations that were linked before. It returns what bus.OpenDoor does. Close it.
+// Open opens the door, to nobody before Link. It returns what bus.OpenDoor does. Close it.
 func Open(ctx context.Context, b *bus.Bus, boxes *Boxes, cfg Config) (*Gate, error) {
 	g := &Gate{cfg: cfg, boxes: &boxes.boxes, orgs: map[string]*org{}, sends: make(chan struct{}, sendsMax), waits: make(chan struct{}, openMax)}
 	var err error
@@ -107,16 +103,7 @@ func Open(ctx context.Context, b *bus.Bus, boxes *Boxes, cfg Config) (*Gate, err
 	if cfg.TLS != nil {
 		g.url = "tls://" + g.door.Addr()
 	}
-	err = g.book.opened(ctx, g.door.Addr())
-	for _, o := range g.book.orgs {
-		if err == nil {
-			var r *agent.Release
-			if r, err = cfg.Release(o.Release); err == nil {
-				err = g.seat(r, o.Release)
-			}
-		}
-	}
-	if err != nil {
+	if err := g.book.opened(ctx, g.door.Addr()); err != nil {
 		g.Close()
 		return nil, err
 	}
@@ -155,22 +142,19 @@ func (g *Gate) run() {
 }
 
 // Link makes a release the one from which its organization's links are, from now on: who has lost rights by it, or gained some, is cut and comes back
-// with those of now.
-func (g *Gate) Link(ctx context.Context, r *agent.Release, digest string) error {
-	if len(remotes(r)) == 0 {
-		return fault.Invalid.New("organization %s has no agent of kind remote: nobody outside needs to be let in", r.Name)
-	}
+// with those of now. One without agents outside lets nobody in.
+func (g *Gate) Link(r *agent.Release) error {
 	g.mu.RLock()
 	_, known := g.orgs[r.Name]
 	n := len(g.orgs)
 	g.mu.RUnlock()
-	if !known && n >= OrgsMax {
+	switch {
+	case !known && len(remotes(r)) == 0:
+		return nil
+	case !known && n >= OrgsMax:
 		return fault.Full.New("%d organizations have agents outside, which is the most", OrgsMax)
 	}
-	if err := g.book.link(ctx, linkedOrg{r.Name, digest}); err != nil {
-		return err
-	}
-	if err := g.seat(r, digest); err != nil {
+	if err := g.seat(r); err != nil {
 		return err
 	}
 	g.door.Look()
@@ -179,8 +163,8 @@ func (g *Gate) Link(ctx context.Context, r *agent.Release, digest string) error 
 }
 
 // seat puts an organization's rights into force.
-func (g *Gate) seat(r *agent.Release, digest string) error {
-	o := &org{name: r.Name, digest: digest, release: r, rights: map[polity.AgentName]rights{}}
+func (g *Gate) seat(r *agent.Release) error {
+	o := &org{name: r.Name, rights: map[polity.AgentName]rights{}}
 	for _, name := range remotes(r) {
 		o.rights[name] = compile(r, name)
 	}
@@ -191,7 +175,7 @@ func (g *Gate) seat(r *agent.Release, digest string) error {
 	} else {
 		var err error
 		take := func(p bus.Parcel) { g.take(r.Name, p) }
-		if o.desk, err = g.door.Desk(r.Name, []string{"msg.>", "ctl.>"}, take, g.boxes.missed); err != nil {
+		if o.desk, err = g.door.Desk(r.Name, []string{"msg.>", "rol.>", "grp.>", "all.>", "evt.>", "ctl.>"}, take, g.boxes.missed); err != nil {
 			return err
 		}
 	}
@@ -214,7 +198,7 @@ func (g *Gate) admit(public string) (bus.Guest, error) {
 	guest := bus.Guest{Account: k.Org, Name: string(k.Agent), Until: k.Until}
 	o := g.org(k.Org)
 	if o == nil {
-		return guest, fault.Denied.New("organization %s is not linked", k.Org)
+		return guest, fault.Denied.New("organization %s is not installed", k.Org)
 	}
 	if k.Agent == "" { // an operator, as with nats micro
 		guest.Publish, guest.Subscribe = []string{"$SRV.>"}, []string{remote.OperatorInbox + ".>"}
@@ -273,11 +257,11 @@ func (g *Gate) only(name string) (*org, error) {
 	case name == "" && len(known) == 1:
 		return g.orgs[known[0]], nil
 	case len(known) == 0:
-		return nil, fault.NotFound.New("no organization is linked; see: polity bus serve")
+		return nil, fault.NotFound.New("no organization with agents of kind remote is installed; see: polity install")
 	case name == "":
 		return nil, fault.Invalid.New("there are several organizations: name one of %s", strings.Join(known, ", "))
 	default:
-		return nil, fault.NotFound.New("organization %q is not linked; there are %s", name, strings.Join(known, ", "))
+		return nil, fault.NotFound.New("no organization %q with agents of kind remote is installed; there are %s", name, strings.Join(known, ", "))
 	}
 }
 
@@ -365,13 +349,10 @@ func (g *Gate) take(orgName string, p bus.Parcel) {
 		return
 	}
 	var err error
-	switch {
-	case words[0] == "ctl" && len(words) == 3:
-		err = g.control(o, sender, words[2], p, reply)
-	case words[0] == "msg" && len(words) == 4:
-		err = g.message(o, sender, polity.AgentName(words[2]), polity.Performative(words[3]), p, reply)
-	default:
-		err = fault.Invalid.New("the subject %.80q means nothing", p.Subject)
+	if words[0] == "ctl" {
+		err = g.control(o, sender, p, reply)
+	} else {
+		err = g.message(o, sender, p, reply)
 	}
 	if err != nil {
 		g.refuse(o, sender, p, err)
@@ -390,9 +371,9 @@ func (g *Gate) reply(o *org, subject string, t remote.Taken) {
 }
 
 // control takes what an agent says of itself.
-func (g *Gate) control(o *org, sender polity.AgentName, what string, p bus.Parcel, reply func(remote.Taken)) error {
-	switch what {
-	case remote.ControlHere:
+func (g *Gate) control(o *org, sender polity.AgentName, p bus.Parcel, reply func(remote.Taken)) error {
+	switch p.Subject {
+	case remote.Control(sender, remote.ControlHere):
 		var h remote.Here
 		if err := json.Unmarshal(p.Data, &h); err != nil || len(h.Instance) > remote.InstanceMax || len(h.Version) > remote.InstanceMax {
 			return fault.Invalid.New("here: want an object with instance, state, version and working")
@@ -442,65 +423,59 @@ func (g *Gate) begin(reply func(remote.Taken), do func(ctx context.Context)) {
 	})
 }
 
-// message takes a message of an agent.
-func (g *Gate) message(o *org, sender, to polity.AgentName, act polity.Performative, p bus.Parcel, reply func(remote.Taken)) error {
+// message takes a message of an agent. What it says of itself has to be what its subject says, which is what the server has looked at.
+func (g *Gate) message(o *org, sender polity.AgentName, p bus.Parcel, reply func(remote.Taken)) error {
 	e, err := message.Decode(p.Header, p.Data)
 	switch {
 	case err != nil:
 		return err
 	case e.From != message.To(sender):
 		return fault.Denied.New("the message says that it is from %s", e.From)
-	case len(e.To) != 1 || e.To[0] != message.To(to) || e.Performative != act:
+	case len(e.To) != 1 || e.To[0].Subject(sender, e.Performative) != p.Subject:
 		return fault.Invalid.New("the message is a %s to %s, and its subject says otherwise", e.Performative, e.To)
-	case slices.Contains(answers, act):
-		return g.boxes.answer(ref{o.name, sender}, to, e, reply)
+	case e.To[0].Kind == message.Agent && slices.Contains(answers, e.Performative):
+		return g.boxes.answer(ref{o.name, sender}, polity.AgentName(e.To[0].Name), e, reply)
 	}
 	g.begin(reply, func(ctx context.Context) {
-		run, err := g.send(ctx, o, e)
-		reply(remote.Taken{Run: run, Error: fault.Of(err)})
-		if err != nil || !e.Reply {
+		receipts, err := g.cfg.Send(ctx, e)
+		reply(remote.Taken{Receipts: receipts, Error: fault.Of(err)})
+		if !e.Reply {
 			return
 		}
-		select {
-		case g.waits <- struct{}{}:
-			g.ended.Go(func() {
-				defer func() { <-g.waits }()
-				g.answer(o, sender, to, e, run)
-			})
-		default: // whoever sent it asks again
+		for _, r := range receipts {
+			if r.Run != "" && r.Fault == nil {
+				g.await(o, sender, e, r)
+			}
 		}
 	})
 	return nil
 }
 
-func (g *Gate) send(ctx context.Context, o *org, e message.Envelope) (polity.RunID, error) {
-	if now := time.Now(); !now.Before(e.Expires(now)) {
-		return "", fault.Timeout.New("the message came after its time: it is not begun with any more")
+// await has a sender given how a run of its message ended, unless too many wait already: whoever sent it asks again.
+func (g *Gate) await(o *org, sender polity.AgentName, e message.Envelope, r message.Receipt) {
+	select {
+	case g.waits <- struct{}{}:
+		g.ended.Go(func() {
+			defer func() { <-g.waits }()
+			g.answer(o, sender, e, r)
+		})
+	default:
 	}
-	return g.cfg.Send(ctx, o.digest, e)
 }
 
-// answer gives a sender how the run of its message ended. It is said once, to whoever is there: who missed it sends the message again, which is the
+// answer gives a sender how a run of its message ended. It is said once, to whoever is there: who missed it sends the message again, which is the
 // same run.
-func (g *Gate) answer(o *org, sender, to polity.AgentName, e message.Envelope, run polity.RunID) {
-	out, err := g.cfg.Wait(g.ctx, run)
+func (g *Gate) answer(o *org, sender polity.AgentName, e message.Envelope, r message.Receipt) {
+	out, err := g.cfg.Wait(g.ctx, r.Run)
 	if err != nil {
 		return // the node stops, or the run is stopped: nothing is known yet
 	}
-	a := message.Envelope{
-		ID: polity.EffectKey(run, "answer", 1), From: message.To(to), To: []message.Address{message.To(sender)}, Performative: polity.Inform,
-		Conversation: e.Conversation, Correlation: e.ID, Causation: e.ID, Time: time.Now(), Data: out.Output,
+	a := message.Answer(&e, polity.AgentName(r.To.Name), out)
+	header, err := a.Header()
+	if err == nil {
+		err = o.desk.Put(bus.Parcel{Subject: remote.Box(sender, a.Performative), Header: header, Data: a.Data}, "")
 	}
-	if out.Fault != nil && out.Output == nil {
-		a.Performative = polity.Failure
-		a.Data, err = json.Marshal(out.Fault)
-	}
-	header, bad := a.Header()
-	if err != nil || bad != nil {
-		g.cfg.Log.Warn("an answer cannot be sent", "run", run, "error", bad)
-		return
-	}
-	if err := o.desk.Put(bus.Parcel{Subject: remote.Box(sender, a.Performative), Header: header, Data: a.Data}, ""); err != nil {
-		g.cfg.Log.Warn("send an answer", "run", run, "error", err)
+	if err != nil {
+		g.cfg.Log.Warn("an answer cannot be sent", "run", r.Run, "error", err)
 	}
 }

@@ -2,9 +2,11 @@ package outside
 
 import (
 	"slices"
+	"strings"
 
 	"polity.run"
 	"polity.run/agent"
+	"polity.run/message"
 	"polity.run/pattern"
 	"polity.run/remote"
 )
@@ -21,11 +23,14 @@ func compile(r *agent.Release, name polity.AgentName) rights {
 	self := string(name)
 	var out rights
 	for _, to := range linked(r, name) {
-		out.publish = append(out.publish, "msg."+self+"."+string(to)+".*")
+		out.publish = append(out.publish, to.Subject(name, "*"))
+	}
+	if len(out.publish) > 0 { // all are those to whom its links lead
+		out.publish = append(out.publish, message.Address{Kind: message.All}.Subject(name, "*"))
 	}
 	for _, to := range askers(r, name) {
 		for _, p := range answers {
-			out.publish = append(out.publish, "msg."+self+"."+string(to)+"."+string(p))
+			out.publish = append(out.publish, message.To(to).Subject(name, p))
 		}
 	}
 	out.publish = append(out.publish, remote.Control(name, remote.ControlHere), remote.Control(name, remote.ControlRenew), remote.OperatorInbox+".>")
@@ -37,13 +42,18 @@ func compile(r *agent.Release, name polity.AgentName) rights {
 	return out
 }
 
-// linked are those that an agent may write to on its own, sorted.
-func linked(r *agent.Release, name polity.AgentName) []polity.AgentName {
-	var to []polity.AgentName
-	for _, d := range r.Agents {
-		if d.Name == name && d.Remote != nil {
-			to = append(to, d.Remote.Agents...)
+// linked is to whom an agent may write on its own: by the links of messages, or as a peer. A topic may be a pattern, whose wildcards are those of
+// subjects.
+func linked(r *agent.Release, name polity.AgentName) []message.Address {
+	var to []message.Address
+	if r.Messages != nil {
+		for _, l := range r.Messages.Links {
+			if l.From == message.To(name) {
+				to = append(to, l.To...)
+			}
 		}
+	}
+	for _, d := range r.Agents {
 		if d.Org == nil || !slices.Contains(d.Org.Members, name) {
 			continue
 		}
@@ -51,15 +61,18 @@ func linked(r *agent.Release, name polity.AgentName) []polity.AgentName {
 		if err != nil {
 			continue // of a pattern that this program does not know: it is not run either
 		}
-		if l, ok := cfg.(pattern.Linked); ok {
-			reach, _ := l.Reach(name)
-			to = append(to, reach...)
+		if peers, ok := cfg.(*pattern.Peers); ok {
+			reach, _ := peers.Reach(name)
+			for _, n := range reach {
+				to = append(to, message.To(n))
+			}
 		}
 	}
-	return unique(to)
+	slices.SortFunc(to, func(a, b message.Address) int { return strings.Compare(a.String(), b.String()) })
+	return slices.Compact(to)
 }
 
-// askers are those that may ask an agent, sorted: the organization itself for people.
+// askers are those that may ask an agent, sorted: the organization itself for people, and for agents that write to it, whose messages are runs.
 func askers(r *agent.Release, name polity.AgentName) []polity.AgentName {
 	by := []polity.AgentName{polity.AgentName(r.Name)}
 	for _, d := range r.Agents {
@@ -71,7 +84,6 @@ func askers(r *agent.Release, name polity.AgentName) []polity.AgentName {
 		if d.Org != nil {
 			asks = asks || slices.ContainsFunc(d.Org.Members, func(m polity.AgentName) bool { return approves(r.Agent(string(m)), name) })
 		}
-		asks = asks || slices.Contains(linked(r, d.Name), name)
 		if asks && d.Name != name {
 			by = append(by, d.Name)
 		}

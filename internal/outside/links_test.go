@@ -11,6 +11,7 @@ import (
 	"polity.run"
 	"polity.run/agent"
 	"polity.run/manifest"
+	"polity.run/message"
 )
 
 func release(t *testing.T, text string) *agent.Release {
@@ -43,16 +44,16 @@ func TestCompile(t *testing.T) {
 	}{
 		"alone":             {"agents: {a: {remote: {}}}", join(answers("shop"))},
 		"a stage":           {"agents: {a: {remote: {}}, b: {remote: {}}}\norg: {pattern: sequence, stages: [{agent: a}, {agent: b}]}", join(answers("shop"))},
-		"a link of its own": {"agents: {a: {remote: {agents: [b]}}, b: {remote: {}}}\norg: {pattern: sequence, stages: [{agent: a}, {agent: b}]}", join([]string{"msg.a.b.*"}, answers("shop"))},
-		"asked by another":  {"agents: {a: {remote: {}}, b: {remote: {agents: [a]}}}\norg: {pattern: sequence, stages: [{agent: a}]}", join(answers("b"), answers("shop"))},
+		"a link of its own": {"agents: {a: {remote: {}}, b: {remote: {}}}\norg: {pattern: sequence, stages: [{agent: a}, {agent: b}]}\nmessages: {groups: {g: [b]}, links: [{from: a, to: [b, group:g, role:stages, 'topic:news.>']}, {from: b, to: [shop]}]}", join([]string{"msg.a.b.*", "grp.a.g.*", "rol.a.stages.*", "evt.a.news.>", "all.a.*"}, answers("shop"))},
+		"asked by another":  {"agents: {a: {remote: {}}, b: {remote: {}}}\norg: {pattern: sequence, stages: [{agent: a}]}\nmessages: {links: [{from: b, to: [a]}]}", join(answers("shop"))},
 		"asked by a model":  {"agents: {a: {remote: {}}, b: {model: thinker, instructions: x, agents: [a]}}\norg: {pattern: sequence, stages: [{agent: b}]}", join(answers("b"), answers("shop"))},
 		"peers in a ring": {
 			"agents: {a: {remote: {}}, b: {remote: {}}, c: {remote: {}}, d: {remote: {}}}\norg: {pattern: peers, peers: [a, b, c, d], topology: ring, goal: {done: all}, start: [a]}",
-			join([]string{"msg.a.b.*", "msg.a.d.*"}, answers("b"), answers("d"), answers("shop")),
+			join([]string{"msg.a.b.*", "msg.a.d.*", "all.a.*"}, answers("shop")),
 		},
 		"handed over one way": {
 			"agents: {a: {remote: {}}, b: {remote: {}}}\norg: {pattern: handoff, owner: a, links: [{from: a, to: [b]}]}",
-			join([]string{"msg.a.b.*"}, answers("shop")),
+			join(answers("shop")),
 		},
 		"in an organization within": {
 			"agents: {a: {remote: {}}, team: {pattern: sequence, stages: [{agent: a}]}}\norg: {pattern: sequence, stages: [{agent: team}]}",
@@ -88,12 +89,12 @@ func FuzzCompile(f *testing.F) {
 		}
 		r := &agent.Release{Name: c, Agents: []agent.Definition{{Name: polity.AgentName(a), Kind: agent.KindRemote, Remote: &agent.Remote{}}, {Name: polity.AgentName(b), Kind: agent.KindRemote, Remote: &agent.Remote{}}}}
 		if linked {
-			r.Agents[0].Remote.Agents = []polity.AgentName{polity.AgentName(b)}
+			r.Messages = &agent.Messages{Links: []agent.Link{{From: message.To(polity.AgentName(a)), To: []message.Address{message.To(polity.AgentName(b))}}}}
 		}
 		for _, s := range compile(r, polity.AgentName(a)).publish {
 			words := strings.Split(s, ".")
 			switch {
-			case s == "_OPS.>":
+			case s == "_OPS.>", linked && s == "all."+a+".*":
 			case len(words) < 3 || words[1] != a || words[0] != "msg" && words[0] != "ctl":
 				t.Errorf("%q may publish on %s", a, s)
 			case words[0] == "msg" && (len(words) != 4 || words[2] != b && words[2] != c || words[3] == "*" && !(linked && words[2] == b)):

@@ -57,7 +57,7 @@ func (c *core) plain() bool { return c.bare() && c.laden <= c.seq }
 
 // bare says whether there is nothing of that in what is folded.
 func (c *core) bare() bool {
-	return len(c.waits.byKey) == 0 && len(c.waits.signals) == 0 && len(c.waits.events.said) == 0 && len(c.talks) == 0
+	return len(c.waits.byKey) == 0 && len(c.waits.signals) == 0 && len(c.waits.events.said) == 0 && len(c.talks) == 0 && len(c.trays) == 0
 }
 
 // newCapture begins with a checkpoint of the last acknowledged commit, and returns its beginning.

@@ -53,6 +53,9 @@ func (c *core) join(t *tree, rec *record) {
 	}
 	t.summary.Conversation = rec.conversation
 	t.talk = conversation{rec.agent, rec.conversation}
+	if t.mail != nil {
+		c.shelve(t, rec.agent)
+	}
 	if c.talks == nil {
 		c.talks = map[conversation][]*tree{}
 	}
@@ -61,6 +64,7 @@ func (c *core) join(t *tree, rec *record) {
 
 // leave takes a run that has ended out of its conversation, and lets the next one begin.
 func (c *core) leave(t *tree) {
+	c.unshelve(t)
 	list := c.talks[t.talk]
 	i := slices.Index(list, t)
 	if i < 0 {
@@ -83,6 +87,10 @@ func (c *core) take(t *tree) {
 		return
 	}
 	if list := c.talks[t.talk]; len(list) == 0 || list[0] == t {
+		if t.tray != nil {
+			c.ready(t)
+			return
+		}
 		c.enqueue(&record{kind: recResumed, run: t.id})
 	}
 }
@@ -90,6 +98,14 @@ func (c *core) take(t *tree) {
 // begin tells the decider of a root run of its opening. What it is asked was kept until now, if it was queued.
 func (c *core) begin(t *tree) {
 	r := t.root
+	c.occupy(t)
+	if t.mail != nil {
+		if !c.lastAt.Before(t.mail.Expires) {
+			c.lapse(t)
+			return
+		}
+		r.ledger.limit.Wall = t.mail.due(r.ledger.limit.Wall, c.lastAt)
+	}
 	t.queued = false
 	input, err := c.read(t.input)
 	t.input = payload{}

@@ -49,6 +49,8 @@ type Program struct {
 	Signal func(name string, data json.RawMessage) error
 	// Arrival says what becomes of a message in mid-run. Nil is polity.ArrivalReject for every skill.
 	Arrival func(skill string) polity.Arrival
+	// AtOnce is how many messages the agent works on at once; 0 is mailAtOnce.
+	AtOnce int
 }
 
 // host is what the core asks of its surroundings. Nothing of it blocks, and nothing of it calls back: outcomes
@@ -76,6 +78,8 @@ type core struct {
 	halted map[polity.RunID]*tree // those that are stopped
 	waits  waits
 	talks  map[conversation][]*tree // that have not ended, in the order of opening
+	trays  map[string]*tray         // messages that have not ended, by agent
+	dirty  []*tray                  // where something may begin
 	laden  uint64                   // the last commit before which there was something that no checkpoint tells of
 
 	seq      uint64    // of the last acknowledged commit
@@ -135,9 +139,13 @@ type tree struct {
 	paused     time.Time     // since when nothing new begins; zero if it is not paused
 	pausedDown time.Duration // the partition's downtime then
 	talk       conversation  // zero for none
-	queued     bool          // it waits for those before it in its conversation
+	queued     bool          // it waits for those before it in its conversation, or for its agent to have time
 	input      payload       // of a queued run
 	from       string
+	mail       *Mail                         // of a message
+	tray       *tray                         // that it is in until it ends
+	listed     bool                          // in the tray's heap
+	taken      bool                          // its agent works on it
 	ended      []func(polity.Outcome, error) // who waits for the end
 	watch      []*watcher
 
@@ -311,6 +319,7 @@ func (c *core) settle() {
 		return
 	}
 	for {
+		c.admit()
 		n := 0
 		for n < len(c.todo) && !c.full() {
 			rec := c.todo[n]
@@ -526,6 +535,9 @@ type request struct {
 	folder       string
 	bounds       polity.Bounds // every field set
 	conversation string        // "" for none
+	mail         *Mail         // of a message
+	from         string        // who sent it
+	hold         bool          // it is parked
 }
 
 func (q *request) hash() requestHash {
@@ -533,7 +545,11 @@ func (q *request) hash() requestHash {
 	if q.conversation != "" {
 		skill += "\x00" + q.conversation
 	}
-	return hashRequest(&polity.Command{Do: polity.DoAsk, To: string(q.release[:]) + q.agent, Skill: skill, Input: q.input})
+	to := string(q.release[:]) + q.agent
+	if q.mail != nil { // it is the same message to whatever has become of the agent meanwhile
+		to = q.from + "\x00" + q.agent
+	}
+	return hashRequest(&polity.Command{Do: polity.DoAsk, To: to, Skill: skill, Input: q.input})
 }
 
 // open opens a run, or finds it: the same ID with the same content is the same run, with another content a
@@ -558,7 +574,14 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 		bounds: q.bounds, request: q.hash(), data: payload{data: nonNil(q.input)},
 	}
 	if err == nil && q.conversation != "" {
-		err = c.arrive(q, program.arrival(q.skill), rec)
+		arrival := program.arrival(q.skill)
+		if q.mail != nil && arrival == polity.ArrivalReject {
+			arrival = polity.ArrivalQueue
+		}
+		err = c.arrive(q, arrival, rec)
+	}
+	if err == nil && q.mail != nil {
+		err = c.post(q, program, rec)
 	}
 	if err != nil {
 		c.decline(err, opened)
@@ -572,6 +595,9 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 	if t.stopped != nil {
 		opened(t.stopped)
 		return
+	}
+	if q.hold {
+		t.idle, t.parked = true, true
 	}
 	if ended != nil {
 		t.ended = append(t.ended, ended)
@@ -592,7 +618,9 @@ func (c *core) openAgain(t *tree, q *request, opened func(error), ended func(pol
 		c.wait(t, ended)
 	}
 	c.answer(opened)
-	c.unpark(t)
+	if !q.hold {
+		c.unpark(t)
+	}
 }
 
 // unpark begins with a run that waited to be asked for. The time that it waited here is not its wall time.

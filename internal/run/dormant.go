@@ -261,7 +261,7 @@ func (c *core) clear() {
 	clear(c.halted)
 	clear(c.roots)
 	c.roots, c.seq, c.dead = c.roots[:0], 0, nil
-	c.waits, c.talks = waits{}, nil
+	c.waits, c.talks, c.trays, c.dirty = waits{}, nil, nil, nil
 }
 
 func timeAt(nanos int64) time.Time { return time.Unix(0, nanos).UTC() }

@@ -38,11 +38,12 @@ type Fact struct {
 	Taken   bool
 	Release Digest         // opened, forked, imported
 	Skill   string         // opened: what is asked for
-	From    string         // opened: the agent that asks; "" at a root
+	From    string         // opened: the agent that asks, or the sender of a message; "" at any other root; settled: who says so
 	Folder  string         // opened, at a root
 	Opened  time.Time      // imported
 	Ended   time.Time      // imported
 	Fork    *polity.ForkOf // forked
+	Mail    *Mail          // opened: of a message
 
 	payload payload
 }
@@ -212,7 +213,7 @@ func (c *core) imports(rec *record, each func(f *frame, r *record) error) error 
 func factOf(r *record, at time.Time, seq uint64) Fact {
 	f := Fact{
 		Notice: noticeOf(r, at, seq), Release: r.release, Skill: r.skill, From: r.from, Folder: r.folder,
-		Opened: r.opened, Ended: r.ended, payload: r.data,
+		Opened: r.opened, Ended: r.ended, Mail: r.mail, payload: r.data,
 	}
 	switch r.kind {
 	case recClaim:
@@ -223,6 +224,8 @@ func factOf(r *record, at time.Time, seq uint64) Fact {
 		f.Kind, f.Fork = "forked", &polity.ForkOf{Run: r.origin, Event: r.event}
 	case recCancel:
 		f.Fault = cancelFault(r.reason)
+	case recSettled:
+		f.From = r.by
 	}
 	return f
 }

@@ -107,6 +107,8 @@ const (
 	recResumed   recordKind = 13 // a paused root run goes on, or a queued one begins
 	// recReconciled is what was found out about an effect that had ended as unknown. It changes nothing. Only in frames of version 2.
 	recReconciled recordKind = 15
+	// recSettled is what became of a message that was not done. It changes nothing either. Only in frames of version 2.
+	recSettled recordKind = 22
 )
 
 // newer says that a record stands only in frames of version 2.
@@ -152,7 +154,8 @@ type record struct {
 	// opened, of a root run that is part of a conversation
 	conversation string
 	arrival      polity.Arrival
-	queued       bool // it waits for its resumed
+	queued       bool  // it waits for its resumed
+	mail         *Mail // of a message; such a run is always part of a conversation
 
 	// forked
 	event   int  // the last that was taken over
@@ -299,6 +302,9 @@ func appendRecord(b []byte, r *record) []byte {
 		if talks {
 			b = appendText(b, r.conversation)
 			b = append(b, byte(slices.Index(polity.Arrivals(), r.arrival)), oneIf(r.queued))
+			if r.mail != nil {
+				b = appendMail(b, r.mail)
+			}
 		}
 	case recBegan:
 		b = appendText(b, r.name)
@@ -339,6 +345,9 @@ func appendRecord(b []byte, r *record) []byte {
 			b = binary.AppendUvarint(b, r.place)
 		}
 	case recResumed:
+	case recSettled:
+		b = appendText(b, r.name)
+		b = appendText(b, r.by)
 	case recForked:
 		b = append(b, r.release[:]...)
 		b = appendText(b, r.agent)
@@ -635,6 +644,9 @@ func (r *reader) record(rec *record) {
 			if rec.conversation == "" && !rec.queued {
 				rec.arrival = "" // of no conversation
 			}
+			if len(r.b) > 0 {
+				rec.mail = r.mail()
+			}
 		}
 	case recBegan:
 		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
@@ -658,6 +670,8 @@ func (r *reader) record(rec *record) {
 		rec.gently = len(r.b) > 0 && r.byte() == 1
 	case recPaused:
 		rec.reason = r.text()
+	case recSettled:
+		rec.name, rec.by = r.text(), r.text()
 	case recSignalled, recPublished:
 		rec.name, rec.id = r.text(), r.text()
 		rec.data = r.payload()

@@ -1,7 +1,7 @@
 package view
 
 // Schema is the version of what is stored. A view of another version is thrown away and made again.
-const Schema = 1
+const Schema = 2
 
 // tables are what a view is made of. Numbers are given in the order of the log, so that a view that is made again is the same.
 // Times are nanoseconds since 1970, costs are millionths of a US dollar.
@@ -49,6 +49,15 @@ CREATE INDEX steps_dest ON steps (dest, verb, num);
 CREATE INDEX steps_status ON steps (status, num) WHERE status <> 1;
 CREATE INDEX steps_person ON steps (num) WHERE person = 1;
 CREATE INDEX steps_decided ON steps (num) WHERE decision IS NOT NULL;
+
+-- Messages between agents; the run that delivers one has its recipient, its times and how it ended.
+CREATE TABLE mail (
+	run INTEGER PRIMARY KEY, seq INTEGER NOT NULL,
+	sender TEXT NOT NULL, conversation TEXT NOT NULL, performative TEXT NOT NULL, envelope TEXT NOT NULL,
+	did TEXT NOT NULL, by TEXT NOT NULL
+);
+CREATE INDEX mail_sender ON mail (sender, run);
+CREATE INDEX mail_conversation ON mail (conversation, run);
 
 CREATE TABLE texts (num INTEGER PRIMARY KEY, run INTEGER NOT NULL, root INTEGER NOT NULL, step TEXT NOT NULL, part INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0, tokenize="unicode61 remove_diacritics 2");

@@ -39,6 +39,8 @@ type writer struct {
 	runs        []*runRow // changed
 	steps       []*stepRow
 	texts       []textRow
+	mails       []mailRow
+	settled     []settledRow
 	used        map[usedKey]*used
 	ended       map[endedKey]*used
 }
@@ -137,7 +139,7 @@ func (w *writer) fact(f *run.Fact) error {
 	switch f.Kind {
 	case "opened", "imported", "forked":
 		return w.opened(f)
-	case "began", "result", "finished":
+	case "began", "result", "finished", "settled":
 	default:
 		return nil
 	}
@@ -154,6 +156,9 @@ func (w *writer) fact(f *run.Fact) error {
 		return w.began(r, f)
 	case "result":
 		return w.result(r, f)
+	case "settled":
+		w.settled = append(w.settled, settledRow{r.num, f.Name, f.From})
+		return nil
 	default:
 		return w.finished(r, f)
 	}
@@ -178,6 +183,9 @@ func (w *writer) opened(f *run.Fact) error {
 		r.fork = f.Fork
 	}
 	w.change(r)
+	if err := w.mailed(r, f); err != nil {
+		return err
+	}
 	return w.text(r, "", partInput, f)
 }
 
@@ -480,11 +488,12 @@ func (w *writer) reset() {
 	clear(w.used)
 	clear(w.ended)
 	w.newReleases, w.runs, w.steps, w.texts = w.newReleases[:0], w.runs[:0], w.steps[:0], w.texts[:0]
+	w.mails, w.settled = w.mails[:0], w.settled[:0]
 	w.facts, w.flushed = 0, time.Now()
 }
 
 func (w *writer) rows() error {
-	for _, write := range []func() error{w.putReleases, w.putRuns, w.putSteps, w.putTexts, w.putUsed, w.putEnded} {
+	for _, write := range []func() error{w.putReleases, w.putRuns, w.putSteps, w.putTexts, w.putMails, w.putUsed, w.putEnded} {
 		if err := write(); err != nil {
 			return err
 		}

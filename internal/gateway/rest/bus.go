@@ -36,14 +36,6 @@ func Bus(ctx context.Context, e *engine.Engine, q client.Bus) (client.OnBus, err
 	out := client.OnBus{URL: e.DoorURL()}
 	var err error
 	switch q.Do {
-	case client.BusLink:
-		var release engine.Digest
-		if q.Release == nil {
-			return out, fault.Invalid.New("rest: bus: link: a release is needed")
-		}
-		if release, err = install(e, q.Release, q.Files); err == nil {
-			err = e.Link(ctx, release)
-		}
 	case client.BusAdmit:
 		var admitted polity.Admission
 		admitted, err = e.Admit(ctx, q.Org, q.Agent, q.Key, time.Duration(q.Life))
@@ -59,7 +51,7 @@ func Bus(ctx context.Context, e *engine.Engine, q client.Bus) (client.OnBus, err
 		}
 		out.Refused, err = e.Refused(ctx, q.After, most)
 	default:
-		err = fault.Invalid.New("rest: bus: do %.40q: want link, admit, revoke, agents or refused", q.Do)
+		err = fault.Invalid.New("rest: bus: do %.40q: want admit, revoke, agents or refused", q.Do)
 	}
 	return out, err
 }

@@ -1,0 +1,26 @@
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"polity.run/agent"
+	"polity.run/message"
+)
+
+// Install makes the agents of a release known as recipients of messages.
+type Install struct {
+	Release *agent.Release    `json:"release"`
+	Files   map[string][]byte `json:"files,omitempty"` // that it pins, by digest
+}
+
+// Enlist stores a release and gives its agents addresses for messages. See engine.Engine.Install and Enlist for what comes back.
+func (c *Client) Enlist(ctx context.Context, q Install) error {
+	return c.call(ctx, http.MethodPost, "/v1/orgs", q, nil)
+}
+
+// Messages does one thing with messages: see message.Do. What comes back is as of engine.Engine.Messages.
+func (c *Client) Messages(ctx context.Context, q message.Do) (d message.Done, err error) {
+	err = c.call(ctx, http.MethodPost, "/v1/messages", q, &d)
+	return d, err
+}
