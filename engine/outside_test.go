@@ -201,7 +201,11 @@ func TestAgentAwayIsWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.Close()
+	t.Cleanup(func() {
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	o.Engine = e
 	if o.DoorURL() != url {
 		t.Errorf("the door was at %s and is at %s", url, o.DoorURL())

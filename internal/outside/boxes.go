@@ -29,11 +29,11 @@ type boxes struct {
 	mu     sync.Mutex
 	all    map[ref]*box
 	tokens map[string]*question // by token
-	put    func(org string, q *question)
+	put    func(org string, q *question) bool // false if it could not be
 }
 
 // attach has questions put from now on; nil has them wait.
-func (b *boxes) attach(put func(org string, q *question)) {
+func (b *boxes) attach(put func(org string, q *question) bool) {
 	b.mu.Lock()
 	b.put = put
 	b.mu.Unlock()
@@ -134,7 +134,9 @@ func (b *boxes) pump() {
 	now := time.Now()
 	for at, x := range b.all {
 		for _, q := range x.due(now) {
-			b.put(at.org, q)
+			if !b.put(at.org, q) {
+				q.put, q.sign = time.Time{}, time.Time{}
+			}
 		}
 		if len(x.open) == 0 && x.state(now) == remote.Away {
 			delete(b.all, at)

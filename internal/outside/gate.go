@@ -313,15 +313,17 @@ func (g *Gate) Agents() []polity.Presence {
 	return list
 }
 
-// put publishes a question to its agent, if its organization is linked.
-func (g *Gate) put(orgName string, q *question) {
+// put publishes a question to its agent, if its organization is let in.
+func (g *Gate) put(orgName string, q *question) bool {
 	o := g.org(orgName)
 	if o == nil {
-		return
+		return false
 	}
-	if err := o.desk.Put(q.parcel, q.token); err != nil {
+	err := o.desk.Put(q.parcel, q.token)
+	if err != nil {
 		g.cfg.Log.Warn("put a question", "org", orgName, "error", err)
 	}
+	return err == nil
 }
 
 // refuse has something audited that the server let pass and is refused here.
