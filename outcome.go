@@ -84,6 +84,8 @@ type Summary struct {
 	Fault        *fault.Error `json:"fault,omitempty"` // with StatusStopped
 	// Fork says of a fork where it began.
 	Fork *ForkOf `json:"fork,omitempty"`
+	// Held says why the run must not be erased; "" if it may.
+	Held string `json:"held,omitempty"`
 }
 
 // ForkOf is where a fork began: it took over what the log of a run tells up to an event.
@@ -109,7 +111,8 @@ type Notice struct {
 	Status  string          `json:"status,omitempty"`  // with finished
 	Fault   *fault.Error    `json:"fault,omitempty"`
 	Usage   Usage           `json:"usage,omitzero"`
-	Data    json.RawMessage `json:"data,omitempty"` // with opened, result and finished, in a history
+	Data    json.RawMessage `json:"data,omitempty"`   // with opened, result and finished, in a history
+	Erased  bool            `json:"erased,omitempty"` // there was data, and it was erased
 	// Effect, with began and result in a history, says what was done outside; nil if nothing was, and in logs of versions that did not
 	// keep it.
 	Effect *EffectNotice `json:"effect,omitempty"`

@@ -21,6 +21,8 @@ type Skill struct {
 	Approve *Approver `json:"approve,omitempty"`
 	// Arrival says what becomes of a message of a conversation whose run before it has not ended; "" is ArrivalReject.
 	Arrival Arrival `json:"arrival,omitempty"`
+	// Subject is the field of the input that says whose data a root run holds, which is then enciphered with that person's key; "" for none.
+	Subject string `json:"subject,omitempty"`
 }
 
 // Undo is how what a skill did is undone: by another skill of the same agent, which must do no harm if it is asked twice, or if nothing was done.

@@ -28,6 +28,8 @@ type Request struct {
 	Seed string `json:"seed,omitempty"`
 	// Conversation is the key of the conversation with the agent that this is part of; "" for none.
 	Conversation string `json:"conversation,omitempty"`
+	// Subject says whose data the run holds: see engine.Request.
+	Subject string `json:"subject,omitempty"`
 }
 
 // Runs is the answer to a request for all runs.

@@ -27,6 +27,7 @@ import (
 	"polity.run/agent"
 	"polity.run/fault"
 	"polity.run/internal/bus"
+	"polity.run/internal/keyring"
 	"polity.run/internal/outside"
 	"polity.run/internal/run"
 	"polity.run/internal/sandbox"
@@ -87,6 +88,7 @@ type Engine struct {
 	bus     *bus.Bus
 	log     *bus.Log
 	blobs   *run.Blobs
+	keys    *keyring.Ring
 	catalog *catalog
 	part    *run.Partition
 	views   views
@@ -184,12 +186,15 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if err := e.keepsOwn(ctx); err != nil {
 		return err
 	}
+	if e.keys, err = keyring.Open(filepath.Join(e.state, keysFolder)); err != nil {
+		return err
+	}
 	acks := run.NewAcks()
 	if e.log, err = e.bus.Log(ctx, "p0", acks.Put); err != nil {
 		return err
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
-		Catalog: e.catalog, Blobs: e.blobs, Do: e.catalog.do, Ask: e.catalog.asked, Anchor: filepath.Join(e.state, "anchor"),
+		Catalog: e.catalog, Blobs: e.blobs, Keys: e.keys, Do: e.catalog.do, Ask: e.catalog.asked, Anchor: filepath.Join(e.state, "anchor"),
 		Dormant: filepath.Join(e.state, "dormant"), Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log,
 	})
 	if err != nil {
@@ -320,6 +325,9 @@ type Request struct {
 	// Conversation is the key of the conversation with the agent that this is part of; "" for none. What becomes of the request while an
 	// earlier one of it is at work the skill says: see polity.Arrival.
 	Conversation string
+	// Subject says whose data the run holds: what it reads and writes is enciphered with a key of that person, which Erase destroys. "" is who
+	// stands in the field of the input that the skill names; if it names none, nothing is enciphered.
+	Subject string
 }
 
 // fill completes a request.
@@ -339,6 +347,10 @@ func (e *Engine) fill(ctx context.Context, q Request) (run.Request, error) {
 			return run.Request{}, err
 		}
 	}
+	key, err := e.seal(&q, &r.doc)
+	if err != nil {
+		return run.Request{}, err
+	}
 	if q.ID == "" {
 		if q.ID, err = q.derive(); err != nil {
 			return run.Request{}, err
@@ -346,7 +358,7 @@ func (e *Engine) fill(ctx context.Context, q Request) (run.Request, error) {
 	}
 	return run.Request{
 		ID: q.ID, Release: q.Release, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder,
-		Bounds: q.Bounds.Or(r.doc.Bounds), Conversation: q.Conversation,
+		Bounds: q.Bounds.Or(r.doc.Bounds), Conversation: q.Conversation, Key: key,
 	}, nil
 }
 

@@ -33,7 +33,7 @@ func (m *memories) open(ctx context.Context) (*store.Store, error) {
 	if m.store != nil {
 		return m.store, nil
 	}
-	bucket, err := m.bus.Bucket(ctx, "memory")
+	bucket, err := m.bus.Bucket(ctx, memoryBucket)
 	if err != nil {
 		return nil, err
 	}

@@ -393,7 +393,7 @@ func (e *Engine) deliver(ctx context.Context, m *message.Envelope, t target, hol
 			e.refused(ctx, m, t.to)
 		}
 	case t.to.Kind == message.Topic:
-		err = e.topics.publish(ctx, t.to.Name, eventID(m), m.Data)
+		err = e.topics.publish(ctx, "", t.to.Name, eventID(m), m.Data)
 	case m.Performative == message.Cancel:
 		r.Run = messageRun(m.From, t.to, m.Correlation)
 		err = e.part.Cancel(ctx, r.Run, "message "+m.ID+" of "+m.From.String()+" takes it back")
@@ -477,7 +477,7 @@ func (e *Engine) refused(ctx context.Context, m *message.Envelope, to message.Ad
 		"from": m.From.String(), "to": to.String(), "performative": string(m.Performative), "id": m.ID, "reason": "not linked",
 	})
 	if err == nil {
-		err = e.topics.publish(ctx, refusedTopic, eventID(m)+"."+hex.EncodeToString([]byte(to.String())), data)
+		err = e.topics.publish(ctx, "", refusedTopic, eventID(m)+"."+hex.EncodeToString([]byte(to.String())), data)
 	}
 	if err != nil {
 		e.orgs.log.Error("a refusal could not be recorded", "from", m.From, "to", to, "error", err)

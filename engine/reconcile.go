@@ -132,7 +132,13 @@ func (e *Engine) Reconcile(ctx context.Context, q Reconcile) (polity.Finding, er
 		if f, err = e.ask(ctx, id, name, attempt); err != nil || f.Verdict == polity.VerdictUnknown {
 			return f, err
 		}
-	} else if f.By == "" || f.Reason == "" {
+		kept := f
+		if kept.Reason != "" { // it may quote what was answered, and reasons are not enciphered
+			kept.Reason = "what was answered cannot be used"
+		}
+		return f, e.part.Reconcile(ctx, id, name, attempt, kept)
+	}
+	if f.By == "" || f.Reason == "" {
 		return polity.Finding{}, fault.Invalid.New("engine: reconcile: a verdict needs who says so, and why")
 	}
 	return f, e.part.Reconcile(ctx, id, name, attempt, f)

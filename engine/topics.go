@@ -113,7 +113,7 @@ func (t *stream) feed(stream *bus.Topics, after uint64) {
 			case <-t.ctx.Done():
 				return t.ctx.Err()
 			}
-			if !t.part.Deliver(e.Seq, e.Topic, e.ID, e.Data, func(err error) { <-room; t.took(e.Seq, err) }) {
+			if !t.part.Deliver(e.Seq, e.Topic, e.ID, e.Key, e.Data, func(err error) { <-room; t.took(e.Seq, err) }) {
 				t.cancel() // the partition has ended
 				return t.ctx.Err()
 			}
@@ -147,8 +147,9 @@ func (t *stream) took(seq uint64, err error) {
 	t.news = make(chan struct{})
 }
 
-// publish stores an event, and returns when runs that await it have it.
-func (t *stream) publish(ctx context.Context, topic, id string, data json.RawMessage) error {
+// publish stores an event, and returns when runs that await it have it. What a run says is enciphered as its payloads are; by is "" for whoever
+// is no run.
+func (t *stream) publish(ctx context.Context, by polity.RunID, topic, id string, data json.RawMessage) error {
 	if data == nil {
 		data = json.RawMessage("null")
 	}
@@ -164,20 +165,38 @@ func (t *stream) publish(ctx context.Context, topic, id string, data json.RawMes
 	if err != nil {
 		return err
 	}
-	seq, again, err := stream.Publish(ctx, bus.Event{Topic: topic, ID: id, Data: data}, d.Keep)
+	e := bus.Event{Topic: topic, ID: id, Data: data}
+	if by != "" {
+		if e.Key, e.Data, err = t.part.SealFor(ctx, by, data); err != nil {
+			return err
+		}
+	}
+	seq, again, err := stream.Publish(ctx, e, d.Keep)
 	if err != nil {
 		return err
 	}
 	if again { // by another publisher at the same time, or before a crash
-		e, err := stream.Get(ctx, seq)
-		if err == nil && !bytes.Equal(e.Data, data) {
-			return fault.Conflict.New("event on %s: id %q came before with something else", topic, id)
-		}
-		if err != nil && !errors.Is(err, fault.NotFound) {
-			return err
+		if err := t.same(ctx, stream, seq, data); err != nil {
+			return fault.Of(err).Kind.New("event %q on %s: %w", id, topic, err)
 		}
 	}
 	return t.delivered(ctx, seq)
+}
+
+// same returns fault.Conflict if the event at a position says something else. One that is gone is taken for the same.
+func (t *stream) same(ctx context.Context, stream *bus.Topics, seq uint64, data []byte) error {
+	e, err := stream.Get(ctx, seq)
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	said, err := t.part.Unseal(e.Key, e.Data)
+	if err == nil && !bytes.Equal(said, data) {
+		err = fault.Conflict.New("its id came before with something else")
+	}
+	return err
 }
 
 // conforms says whether an event's data is as its topic is declared.
@@ -403,12 +422,25 @@ func (t *stream) read(ctx context.Context, stream *bus.Topics, q polity.TopicRea
 		t.mu.Unlock()
 		events, err := stream.Read(ctx, q.Topic, q.After+1, q.Since, q.Most)
 		next = q.After
-		for _, e := range events {
-			list = append(list, published(e))
-			next = e.Seq
+		for i := 0; i < len(events) && err == nil; i++ {
+			var p polity.Published
+			if p, err = t.published(events[i]); err == nil {
+				list = append(list, p)
+			} else if errors.Is(err, fault.Erased) {
+				err = nil
+			} else {
+				break
+			}
+			next = events[i].Seq
 		}
-		if err != nil || len(list) > 0 || q.Wait == 0 {
-			return list, next, err
+		switch {
+		case len(list) > 0: // what is unreadable behind them is told next time
+			return list, next, nil
+		case err != nil, q.Wait == 0 && len(events) == 0:
+			return nil, next, err
+		case len(events) > 0: // all of them were erased
+			q.After, q.Since = next, time.Time{}
+			continue
 		}
 		select {
 		case <-news:
@@ -422,8 +454,15 @@ func (t *stream) read(ctx context.Context, stream *bus.Topics, q polity.TopicRea
 	}
 }
 
-func published(e bus.Event) polity.Published {
-	return polity.Published{Topic: e.Topic, ID: e.ID, Data: e.Data, At: e.At, Seq: e.Seq}
+// published is an event as readers see it; fault.Erased for one that they are to pass over.
+func (t *stream) published(e bus.Event) (polity.Published, error) {
+	p := polity.Published{Topic: e.Topic, ID: e.ID, At: e.At, Seq: e.Seq}
+	data, err := t.part.Unseal(e.Key, e.Data)
+	if err != nil {
+		return p, fault.Of(err).Kind.New("event %d on %s: %w", e.Seq, e.Topic, err)
+	}
+	p.Data = data
+	return p, nil
 }
 
 func (t *stream) take(ctx context.Context, stream *bus.Topics, q polity.TopicTake) ([]polity.TopicWork, error) {
@@ -437,7 +476,15 @@ func (t *stream) take(ctx context.Context, stream *bus.Topics, q polity.TopicTak
 	work, err := stream.Take(ctx, q.Group, q.Most, max(q.Wait, time.Millisecond))
 	list := make([]polity.TopicWork, 0, len(work))
 	for _, w := range work {
-		list = append(list, polity.TopicWork{Published: published(w.Event), Token: w.Token, Try: w.Try})
+		p, unread := t.published(w.Event)
+		switch {
+		case unread == nil:
+			list = append(list, polity.TopicWork{Published: p, Token: w.Token, Try: w.Try})
+		case errors.Is(unread, fault.Erased): // nothing is left to be done
+			err = errors.Join(err, stream.Settle(ctx, q.Group, w.Token, ""))
+		default:
+			err = errors.Join(err, unread)
+		}
 	}
 	if len(list) > 0 {
 		err = nil // what was given out is told; the rest is given out again
@@ -466,8 +513,12 @@ func (t *stream) dead(ctx context.Context, stream *bus.Topics, q polity.TopicDea
 		}
 		switch q.Do {
 		case "list":
-			letter := polity.DeadLetter{Published: published(l.Event), Letter: l.Seq, Group: l.Group, Reason: l.Reason, Tries: l.Tries}
+			p, unread := t.published(l.Event)
+			letter := polity.DeadLetter{Published: p, Letter: l.Seq, Group: l.Group, Reason: l.Reason, Tries: l.Tries}
 			letter.Seq = l.Origin
+			if unread != nil { // the letter can still be dropped
+				letter.Reason += "; its data cannot be read: " + fault.Of(unread).Text
+			}
 			a.Letters = append(a.Letters, letter)
 		case "replay":
 			err = stream.Redo(ctx, l)
@@ -539,7 +590,7 @@ func (e *Engine) Topics(ctx context.Context, q polity.TopicsRequest) (polity.Top
 // 10,000 events, is the same event: it counts once. It returns fault.Invalid for what is no topic and for data that the topic's schema refuses,
 // fault.Conflict if the id came with something else, and fault.Full if there is no room.
 func (e *Engine) Publish(ctx context.Context, topic, id string, data json.RawMessage) error {
-	return e.topics.publish(ctx, topic, id, data)
+	return e.topics.publish(ctx, "", topic, id, data)
 }
 
 // publisher publishes what agents tell, once there is a partition: its effects begin before that is returned.
@@ -553,13 +604,13 @@ func (p *publisher) open(t *stream) {
 	close(p.ready)
 }
 
-func (p *publisher) publish(ctx context.Context, topic, id string, data json.RawMessage) error {
+func (p *publisher) publish(ctx context.Context, by polity.RunID, topic, id string, data json.RawMessage) error {
 	if p.ready == nil {
 		return fault.Unavailable.New("publish: nobody can be told outside of a node; see: polity topics publish")
 	}
 	select {
 	case <-p.ready:
-		return p.topics.publish(ctx, topic, id, data)
+		return p.topics.publish(ctx, by, topic, id, data)
 	case <-ctx.Done():
 		return fault.Cancelled.New("publish: %w", context.Cause(ctx))
 	}

@@ -50,6 +50,8 @@ const (
 	Fenced Kind = "fenced"
 	// Damaged is stored data that does not match its own hash or a hash kept elsewhere.
 	Damaged Kind = "damaged"
+	// Erased is what was there and was taken away for good, because somebody had a right to that.
+	Erased Kind = "erased"
 	// Diverged is a decider that decided otherwise than its log says: the code changed.
 	Diverged Kind = "diverged"
 	// Failed is work that ran and reported failure.
@@ -63,7 +65,7 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		Invalid, NotFound, Conflict, Denied, Unauthenticated, Exhausted, Timeout, Cancelled,
-		Unavailable, Unknown, Full, Fenced, Damaged, Diverged, Failed, Internal,
+		Unavailable, Unknown, Full, Fenced, Damaged, Erased, Diverged, Failed, Internal,
 	}
 }
 

@@ -182,14 +182,28 @@ func (b *builder) skills(d *agent.Definition, path string, declared []skill) []p
 		if s.Description == "" {
 			s.Description = d.Description
 		}
+		input := b.schema(s.Input, at+".input")
+		b.checkSubject(string(s.Subject), input, at+".subject")
 		made := polity.Skill{
 			Name: string(s.Name), Description: s.Description, Tags: s.Tags,
-			Input: b.schema(s.Input, at+".input"), Output: b.schema(s.Output, at+".output"), Arrival: polity.Arrival(s.Arrival),
+			Input: input, Output: b.schema(s.Output, at+".output"), Arrival: polity.Arrival(s.Arrival),
+			Subject: string(s.Subject),
 		}
 		b.reads(&made, s, at)
 		out = append(out, made)
 	}
 	return out
+}
+
+// checkSubject wants the field that says whose data it is to be one of the input.
+func (b *builder) checkSubject(field string, input json.RawMessage, path string) {
+	var object struct {
+		Properties map[string]json.RawMessage
+	}
+	if field == "" || json.Unmarshal(input, &object) != nil || object.Properties == nil || object.Properties[field] != nil {
+		return
+	}
+	b.unknown(path, "the input has no field", field, slices.Sorted(maps.Keys(object.Properties)))
 }
 
 // schema returns a JSON Schema, from its file if it is in one.

@@ -651,6 +651,7 @@ type skill struct {
 	Input       schemaUse `json:"input,omitempty" jsonschema:"JSON Schema of what is asked: written here, the name of a file in the manifest's folder, or type: and a type that is registered in the folder schemas. Left out it is any JSON."`
 	Output      schemaUse `json:"output,omitempty" jsonschema:"JSON Schema of what is answered: written here, the name of a file in the manifest's folder, or type: and a type that is registered in the folder schemas. Left out it is any JSON."`
 	Reads       versions  `json:"reads,omitempty" jsonschema:"Versions of the input's registered type that are read, as in 1-3. Left out it is all up to the one that is named."`
+	Subject     word      `json:"subject,omitempty" jsonschema:"Field of the input that says whose data it is, as customer_id: what such a run reads and writes is enciphered with that person's key, which polity erase destroys. For the agent that is asked from outside."`
 
 	Undo    *skillUndo  `json:"undo,omitempty" jsonschema:"How what it did is undone, in patterns hub and sequence."`
 	Approve *lets       `json:"approve,omitempty" jsonschema:"Who has to let each use of it by an organization go, exactly as it is asked."`

@@ -68,11 +68,18 @@ func (k *Bucket) Put(ctx context.Context, key string, value []byte) error {
 	return nil
 }
 
-// Delete removes a key and its value from the disk.
+// Delete removes a key, and writes over its value on the disk. (A purge would leave the value in its block until that is compacted.)
 func (k *Bucket) Delete(ctx context.Context, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestMax)
 	defer cancel()
-	if err := k.stream.Purge(ctx, jetstream.WithPurgeSubject(k.prefix+key)); err != nil {
+	m, err := k.stream.GetLastMsgForSubject(ctx, k.prefix+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	if err == nil {
+		err = k.stream.SecureDeleteMsg(ctx, m.Sequence)
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return fault.Unavailable.New("bus: delete %s: %w", key, err)
 	}
 	return nil

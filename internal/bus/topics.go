@@ -33,7 +33,8 @@ const (
 	topicPrefix  = "topic."
 	redoPrefix   = "redo."
 	deadPrefix   = "dead."
-	wireBinary   = "application/json"
+	wireJSON     = "application/json"
+	wireSealed   = "application/octet-stream"
 )
 
 // Event is an event on a topic, as it is stored: a CloudEvent in binary mode, so that any reader of JetStream knows it. Its data is the
@@ -43,6 +44,7 @@ type Event struct {
 	Topic  string
 	ID     string
 	Source string // a URI reference; "" is the node
+	Key    string // that its data is enciphered with; "" for none
 	Data   []byte
 	At     time.Time // when it was stored: never before that of an earlier position
 }
@@ -55,6 +57,7 @@ const (
 	headType   = "ce-type"
 	headTime   = "ce-time"
 	headData   = "content-type"
+	headKey    = "ce-politykey" // an extension of CloudEvents
 	headTTL    = "Nats-TTL"
 	headGroup  = "Polity-Group"    // of a dead letter: whose it is
 	headReason = "Polity-Reason"   // why
@@ -123,15 +126,19 @@ func newMessage(subject string, e Event) *nats.Msg {
 		source = "polity"
 	}
 	m.Header = nats.Header{
-		headSpec: {"1.0"}, headID: {e.ID}, headSource: {source}, headType: {e.Topic}, headData: {wireBinary},
+		headSpec: {"1.0"}, headID: {e.ID}, headSource: {source}, headType: {e.Topic}, headData: {wireJSON},
 		headTime: {time.Now().UTC().Format(time.RFC3339Nano)},
+	}
+	if e.Key != "" {
+		m.Header.Set(headKey, e.Key)
+		m.Header.Set(headData, wireSealed)
 	}
 	return m
 }
 
 // eventOf reads an event.
 func eventOf(h nats.Header, data []byte, seq uint64, at time.Time) Event {
-	return Event{Seq: seq, Topic: h.Get(headType), ID: h.Get(headID), Source: h.Get(headSource), Data: data, At: at}
+	return Event{Seq: seq, Topic: h.Get(headType), ID: h.Get(headID), Source: h.Get(headSource), Key: h.Get(headKey), Data: data, At: at}
 }
 
 // Last returns the oldest position that is kept, and that of the newest event; 0 if there is none.

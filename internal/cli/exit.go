@@ -41,6 +41,7 @@ var exitCodes = map[fault.Kind]int{
 	fault.Full:            exitFailure,
 	fault.Fenced:          exitConflict,
 	fault.Damaged:         exitFailure,
+	fault.Erased:          exitNotFound,
 	fault.Diverged:        exitFailure,
 	fault.Failed:          exitFailure,
 	fault.Internal:        exitFailure,

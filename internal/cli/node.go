@@ -45,6 +45,9 @@ type node interface {
 	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)
 	Coordinate(ctx context.Context, q client.Coordination) (client.Coordinated, error)
 	Schemas(ctx context.Context, q client.SchemaQuery) (client.Subjects, error)
+	Hold(ctx context.Context, id polity.RunID, reason string) error
+	Release(ctx context.Context, id polity.RunID, reason string) error
+	Erase(ctx context.Context, q client.Erase) (polity.Erasure, error)
 	Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error)
 	Fork(ctx context.Context, id polity.RunID, q client.Fork) (polity.RunID, error)
 	Reconcile(ctx context.Context, q client.Reconcile) (polity.Finding, error)
@@ -104,6 +107,11 @@ func (l *local) Schemas(ctx context.Context, q client.SchemaQuery) (client.Subje
 
 func (l *local) Bus(ctx context.Context, q client.Bus) (client.OnBus, error) {
 	return rest.Bus(ctx, l.Engine, q)
+}
+
+// Erase hides the engine's.
+func (l *local) Erase(ctx context.Context, q client.Erase) (polity.Erasure, error) {
+	return l.Engine.Erase(ctx, q.Subject, q.Reason, q.Cancel)
 }
 
 func (l *local) Replay(ctx context.Context, id polity.RunID, q client.Replay) (polity.Replay, error) {

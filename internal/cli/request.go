@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +37,7 @@ type asked struct {
 	version      int // of the registered schema that the input was written for
 	bounds       string
 	conversation string
+	subject      string
 	fresh        bool // a new run, whatever ran before
 }
 
@@ -81,6 +83,9 @@ func (a *app) request(ctx context.Context, q asked) (client.Request, error) {
 	if err := checkAsked(&m.Release, r.Agent, r.Skill); err != nil {
 		return client.Request{}, err
 	}
+	if r.Subject = q.subject; r.Subject != "" || namesSubject(&m.Release, r.Agent, r.Skill) {
+		q.fresh = true // an ID that is made of the content would tell who guesses it that they are right
+	}
 	if r.Bounds, err = parseBounds(q.bounds); err != nil {
 		return client.Request{}, err
 	}
@@ -97,6 +102,14 @@ func (a *app) request(ctx context.Context, q asked) (client.Request, error) {
 	}
 	r.ID, err = runID(r)
 	return r, err
+}
+
+// namesSubject says whether what is asked of an agent names whose data it is.
+func namesSubject(r *agent.Release, name, skill string) bool {
+	def := r.Agent(name)
+	return slices.ContainsFunc(def.Skills, func(s polity.Skill) bool {
+		return s.Subject != "" && (s.Name == skill || skill == "" && len(def.Skills) == 1)
+	})
 }
 
 // checkAsked says of an agent or skill that the release does not have what was meant.
@@ -190,9 +203,12 @@ func (a *app) inputText(value string) (data []byte, err error) {
 }
 
 // seed tells apart requests that are otherwise equal: by what is in the folder, or as always new.
+// freshSeed begins the seed of a run that is a new one every time.
+const freshSeed = "new "
+
 func (a *app) seed(ctx context.Context, q asked, folder string) (string, error) {
 	if q.fresh {
-		return "new " + rand.Text(), nil
+		return freshSeed + rand.Text(), nil
 	}
 	if folder == "" {
 		return "", nil

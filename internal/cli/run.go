@@ -61,6 +61,7 @@ func (a *app) newRun() *cobra.Command {
 	flags.StringVar(&q.bounds, "bounds", "", "limits of the run, as in turns=100,tokens=50000,usd=0.50,wall=5m,depth=3,fan_out=8,retries=5")
 	flags.StringVar(&q.conversation, "conversation", "", "key of the conversation that this is part of: what becomes of it in mid-run the skill says")
 	flags.BoolVar(&q.fresh, "new", false, "start a new run, even if this very question was answered already")
+	flags.StringVar(&q.subject, "subject", "", "whose data this is: it is enciphered with that person's key, which polity erase destroys; implies --new")
 	flags.StringVar(&record, "record", "", "write what the models are asked and answer into this new file; implies --new")
 	flags.StringVar(&play, "replay", "", "answer for all models but quote from this recording; implies --new")
 	c.flags(cmd)
@@ -103,7 +104,7 @@ func (c *running) open(ctx context.Context, q asked) error {
 		return err
 	}
 	c.id, c.agent = r.ID, r.Agent
-	c.aim = &opening{app: c.app, request: r, fresh: q.fresh}
+	c.aim = &opening{app: c.app, request: r, fresh: strings.HasPrefix(r.Seed, freshSeed)}
 	return c.toEnd(ctx)
 }
 

@@ -28,7 +28,7 @@ func (a *app) newRuns() *cobra.Command {
 	}
 	cmd.AddCommand(a.newRunsList(), a.newRunsShow(), a.newRunsSteps(), a.newRunsTail(), a.newRunsPause(), a.newRunsResume(), a.newRunsSignal(), a.newRunsCancel(), a.newRunsQuestions(), a.newRunsAnswer(),
 		a.newRunsEvents(), a.newRunsReplay(),
-		a.newRunsDiff(), a.newRunsFork(), a.newRunsRetry(), a.newRunsExport(), a.newRunsImport(), a.newRunsVerify())
+		a.newRunsDiff(), a.newRunsFork(), a.newRunsRetry(), a.newRunsHold(), a.newRunsRelease(), a.newRunsExport(), a.newRunsImport(), a.newRunsVerify())
 	return cmd
 }
 
@@ -256,6 +256,9 @@ func (a *app) show(s polity.Summary, t *tree, form string) error {
 	}
 	rows := [][]string{
 		{"run", string(s.ID)}, {"agent", s.Agent}, {"status", standing(s)}, {"opened", moment(s.Opened)},
+	}
+	if s.Held != "" {
+		rows = append(rows, []string{"held", s.Held})
 	}
 	if s.Fork != nil {
 		rows = append(rows, []string{"fork of", fmt.Sprintf("%s at event %d", s.Fork.Run, s.Fork.Event)})

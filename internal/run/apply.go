@@ -36,6 +36,12 @@ func (c *core) apply(rec *record, seq uint64) {
 	case recForked:
 		c.forked(rec, seq)
 		return
+	case recErased:
+		c.erased(rec.name, seq)
+		return
+	case recHeld, recReleased:
+		c.held(rec)
+		return
 	}
 	t := c.trees[rec.run.Root()]
 	if rec.kind == recOpened && rec.run.Parent() == "" {
@@ -66,6 +72,12 @@ func (c *core) apply(rec *record, seq uint64) {
 		}
 		return
 	}
+	f, err := c.vault.faultOf(rec)
+	if err != nil {
+		c.stop(t, fault.Of(err))
+		return
+	}
+	rec.fault, rec.faultText = f, payload{}
 	r := t.root
 	if len(rec.run) != len(t.id) {
 		r = c.runs[rec.run]
@@ -198,7 +210,8 @@ func (c *core) drop(r *run) {
 
 func (c *core) openRoot(rec *record, seq uint64) {
 	t := &tree{
-		id: rec.run, origin: rec.origin, request: rec.request, first: seq, last: seq, parked: c.parks && !c.live, idle: !c.live,
+		id: rec.run, origin: rec.origin, key: rec.data.key, request: rec.request, first: seq, last: seq,
+		parked: c.parks && !c.live, idle: !c.live,
 		summary: polity.Summary{ID: rec.run, Agent: rec.agent, Opened: c.lastAt},
 	}
 	c.trees[rec.run] = t
@@ -212,6 +225,9 @@ func (c *core) openRoot(rec *record, seq uint64) {
 	}
 	t.mail = rec.mail
 	c.join(t, rec)
+	if err == nil {
+		err = c.unlock(t)
+	}
 	if err != nil {
 		c.stop(t, fault.Of(err))
 		return
@@ -239,9 +255,13 @@ func (c *core) openRoot(rec *record, seq uint64) {
 // read returns a payload's bytes, from its blob if it has one.
 func (c *core) read(p payload) (json.RawMessage, error) {
 	if p.data != nil || p.size == 0 {
-		return p.data, nil
+		return c.vault.reveal(p, p.data)
 	}
-	return c.host.load(p.blob)
+	data, err := c.host.load(p.blob)
+	if err != nil {
+		return nil, err
+	}
+	return c.vault.reveal(p, data)
 }
 
 func (c *core) openChild(t *tree, rec *record) {
@@ -359,14 +379,14 @@ func (r *run) forget() {
 func (c *core) command(r *run, cmd *polity.Command) error {
 	switch cmd.Do {
 	case polity.DoFinish:
-		c.close(r, r.asStopped(polity.Outcome{Status: polity.StatusCompleted, Output: nonNil(cmd.Input)}), hashRequest(cmd))
+		c.close(r, r.asStopped(polity.Outcome{Status: polity.StatusCompleted, Output: nonNil(cmd.Input)}), r.tree.requestOf(cmd))
 		return nil
 	case polity.DoFail:
 		f := cmd.Fault
 		if f == nil {
 			f = fault.Of(fault.Internal.New("decider of %s: failed without a fault", r.agent))
 		}
-		c.close(r, r.asStopped(polity.Outcome{Status: polity.StatusFailed, Output: cmd.Input, Fault: f}), hashRequest(cmd))
+		c.close(r, r.asStopped(polity.Outcome{Status: polity.StatusFailed, Output: cmd.Input, Fault: f}), r.tree.requestOf(cmd))
 		return nil
 	case polity.DoCancel:
 		if p := r.find(cmd.To); p != nil {
@@ -403,7 +423,7 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 		p = new(pending)
 	}
 	c.used = nil
-	*p = pending{run: r, since: c.lastAt, cmd: *cmd, key: cmd.Key(), request: hashRequest(cmd)}
+	*p = pending{run: r, since: c.lastAt, cmd: *cmd, key: cmd.Key(), request: r.tree.requestOf(cmd)}
 	if slices.Contains(r.names, p.key) {
 		return fault.Internal.New("decider of %s: command %q is decided twice; its name and attempt must say which one it is", r.agent, p.key)
 	}
@@ -727,7 +747,7 @@ func (c *core) finished(r *run, rec *record) {
 
 func (c *core) rootFinished(r *run, rec *record, output json.RawMessage) {
 	t := r.tree
-	t.root, t.end = nil, t.last
+	t.root, t.salt, t.end = nil, nil, t.last
 	t.input = payload{}
 	c.alarm(t, 0)
 	t.summary.Status, t.summary.Ended, t.summary.Usage = rec.status, c.lastAt, rec.usage

@@ -121,7 +121,7 @@ func (p *Partition) extract(ctx context.Context, id polity.RunID, t *telling) ([
 			commit, when, buf = seq, at, beginFrame(nil, [8]byte{}, t.prev, at)
 		}
 		buf = appendRecord(buf, rec)
-		if rec.newer() {
+		if rec.newer() || rec.sealed() {
 			buf[0] = frameImports
 		}
 		return nil

@@ -23,11 +23,16 @@ const (
 type event struct {
 	name string // of the signal, or the topic
 	id   string // the sender's: the same twice is once
-	data json.RawMessage
-	seq  uint64 // position in the stream of topics; 0 for a signal
+	data json.RawMessage // nil: it was erased, and nobody is told it any more
+	seq  uint64          // position in the stream of topics; 0 for a signal
+	key  string          // that the data is to be enciphered with, of what was published; "" for none
 }
 
+// hash is of what an event says; zero if that was erased.
 func (e *event) hash() requestHash {
+	if e.data == nil {
+		return requestHash{}
+	}
 	return hashRequest(&polity.Command{Do: polity.DoAwait, To: e.name, Input: e.data})
 }
 
@@ -53,10 +58,10 @@ type known struct {
 	next int
 }
 
-// before says whether an event was there already. One with its ID that says something else is fault.Conflict.
+// before says whether an event was there already. One with its ID that says something else is fault.Conflict; what was erased is taken for the same.
 func (k *known) before(id string, said requestHash) (bool, error) {
 	earlier, ok := k.said[id]
-	if ok && earlier != said {
+	if none := (requestHash{}); ok && earlier != said && earlier != none && said != none {
 		return true, fault.Conflict.New("id %q came before with something else", id)
 	}
 	return ok, nil
@@ -281,7 +286,12 @@ func (c *core) takes(r *run, e *event) error {
 }
 
 func (c *core) signalled(r *run, rec *record) {
-	e := &event{name: rec.name, id: rec.id, data: bytes.Clone(rec.data.data)} // the record is used again
+	data, err := c.read(rec.data)
+	if err != nil {
+		c.stop(r.tree, fault.Of(err))
+		return
+	}
+	e := &event{name: rec.name, id: rec.id, data: bytes.Clone(data)} // the record is used again
 	box := c.waits.mailbox(r.id)
 	box.ids.note(e.id, e.hash(), signalIDsMax)
 	c.tell(r.tree, polity.Notice{Kind: "signalled", Run: r.id, To: e.name})
@@ -304,12 +314,15 @@ func (c *core) publish(e *event, answer func(error)) {
 		c.answer(answer)
 		return
 	}
+	if c.vault.ready(e.key) != nil {
+		e = &event{name: e.name, id: e.id, seq: e.seq}
+	}
 	switch before, err := c.waits.events.before(e.topicID(), e.hash()); {
 	case err != nil:
 		c.decline(fault.Conflict.New("run: event on %s: %w", e.name, err), answer)
 		return
 	case !before:
-		c.write(&record{kind: recPublished, name: e.name, id: e.id, data: payload{data: e.data}, place: e.seq})
+		c.write(&record{kind: recPublished, name: e.name, id: e.id, data: payload{key: e.key, data: e.data}, place: e.seq})
 	}
 	c.answer(answer)
 }
@@ -318,8 +331,19 @@ func (e *event) topicID() string { return e.name + " " + e.id }
 
 func (c *core) published(rec *record) {
 	c.waits.taken = max(c.waits.taken, rec.place)
-	e := &event{name: rec.name, id: rec.id, data: bytes.Clone(rec.data.data)}
+	e := &event{name: rec.name, id: rec.id}
+	if c.vault.ready(rec.data.key) == nil {
+		data, err := c.read(rec.data)
+		if err != nil {
+			c.giveUp(fault.Of(err).Kind.New("run: event %s on %s: %w", e.id, e.name, err))
+			return
+		}
+		e.data = bytes.Clone(data)
+	}
 	c.waits.events.note(e.topicID(), e.hash(), eventIDsMax)
+	if e.data == nil {
+		return
+	}
 	for _, w := range c.waits.awaiting(e) {
 		c.got(w, e)
 	}

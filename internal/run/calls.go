@@ -24,6 +24,7 @@ type Request struct {
 	// Conversation, if not empty, is the key of the conversation with the agent that this is part of: what becomes of it while an earlier
 	// one is at work its skill says.
 	Conversation string
+	Key          string // of Config.Keys, that its payloads are enciphered with; "" for none
 	// Mail, if set, makes the run the delivery of a message of From. It has a conversation then.
 	Mail *Mail
 	From string
@@ -101,7 +102,10 @@ func (p *Partition) request(r *Request) (*request, error) {
 	if err := p.room(); err != nil {
 		return nil, err
 	}
-	return &request{r.ID, r.Release, r.Agent, r.Skill, nonNil(r.Input), r.Folder, r.Bounds.Or(polity.DefaultBounds()), r.Conversation, r.Mail, r.From, r.Hold && r.Mail != nil}, nil
+	return &request{
+		r.ID, r.Release, r.Agent, r.Skill, nonNil(r.Input), r.Folder, r.Bounds.Or(polity.DefaultBounds()), r.Conversation, r.Key,
+		r.Mail, r.From, r.Hold && r.Mail != nil,
+	}, nil
 }
 
 // Wait returns how a run ended, as soon as it has. It returns fault.NotFound if there is no such run, and the reason if
@@ -154,14 +158,18 @@ func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome
 			return nil
 		}
 		data, err := p.core.read(r.data)
-		out = &polity.Outcome{Status: r.status, Output: data, Fault: r.fault, Usage: r.usage}
+		if err != nil {
+			return err
+		}
+		f, err := p.vault.faultOf(r)
+		out = &polity.Outcome{Status: r.status, Output: data, Fault: f, Usage: r.usage}
 		return err
 	})
 	if err == nil && out == nil {
 		err = fault.Damaged.New("run: commit %d does not hold the end of %s", at.last, id)
 	}
 	if err != nil {
-		return polity.Outcome{}, err
+		return polity.Outcome{}, fault.Of(err).Kind.New("run %s: what became of it: %w", id, err)
 	}
 	return *out, nil
 }
@@ -238,6 +246,9 @@ func (c *core) current(t *tree) polity.Summary {
 	s := t.summary
 	if !t.over() && t.stopped == nil {
 		s.Parked, s.Paused = t.parked, t.paused
+	}
+	if t.hold != nil {
+		s.Held = *t.hold
 	}
 	if t.root != nil {
 		s.Usage = t.root.usage
@@ -355,12 +366,17 @@ var kindText = map[recordKind]string{
 	recOpened: "opened", recBegan: "began", recResult: "result", recCancel: "cancel", recExpired: "expired", recFinished: "finished",
 	recReconciled: "reconciled", recSettled: "settled",
 	recSignalled: "signalled", recPublished: "published", recPaused: "paused", recResumed: "resumed",
+	recErased: "erased", recHeld: "held", recReleased: "released",
 }
 
 func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, error) {
 	n := noticeOf(r, at, seq)
+	p.vault.show(&n, r)
 	var err error
 	n.Data, err = p.core.read(r.data)
+	if errors.Is(err, fault.Erased) {
+		n.Erased, err = true, nil
+	}
 	if n.Finding != nil {
 		n.Finding.Output, n.Data = n.Data, nil
 	}

@@ -129,7 +129,7 @@ func (c *Checker) record(r *record) {
 	}
 	top := r.run.Parent() == ""
 	switch r.kind {
-	case recClaim:
+	case recClaim, recErased:
 		return
 	case recOpened:
 		if top {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	gohash "hash"
 	"io"
+	"slices"
 	"time"
 
 	"polity.run"
@@ -16,20 +17,22 @@ import (
 // A checkpoint is what a partition knows at a commit: a summary of each tree that has ended, and of each that has not where its trail is. It is a
 // cache. The log alone makes the same state again; only it takes longer.
 //
-//	checkpoint = line  head:block  tree:block*  0  trees:8  digest:32
+//	checkpoint = line  head:block  tree:block*  0  erased:block*  0  trees:8  digest:32
 //	block      = length:uvarint  bytes
+//	erased     = key:text*
 //	head       = commit:8  hash:32  time:8  downtime:8  oldest:4  claims:uvarint  (commit:uvarint  downtime:uvarint)*
 //	tree       = id:text  flags:1  first:uvarint  last:uvarint  request:16  agent:text  opened:8  usage
 //	             ended: status:1  time:8  end:uvarint  log:payload
 //	             not ended: due:8  records:uvarint  stored:uvarint  links:uvarint  place
-//	             fork: run:text  event:uvarint    origin: run:text    conversation: key:text
+//	             fork: run:text  event:uvarint    origin: run:text    conversation: key:text    sealed: key:text    held: reason:text
 //
 // The digest is the SHA-256 of everything before it. The log goes on while a checkpoint is written, so a tree may be told of as it was somewhat later:
 // last says up to which commit. oldest is the first file of the spool that any trail is in.
 const (
-	checkpointLine = "polity checkpoint 1\n"
+	checkpointLine = "polity checkpoint 2\n"
 	blockMax       = 64 << 10
 	claimsKept     = 1 << 10 // the last ones; those before are taken for one
+	erasedBlock    = 1 << 10 // keys in one block
 )
 
 const (
@@ -39,6 +42,8 @@ const (
 	flagFork
 	flagOrigin
 	flagTalk
+	flagSealed
+	flagHeld
 )
 
 // capture writes a checkpoint in pieces, while the partition goes on between them.
@@ -105,6 +110,14 @@ func (k *capture) more(b []byte, n int) ([]byte, error) {
 
 // end appends what comes after the last tree, but for the digest.
 func (k *capture) end(b []byte) []byte {
+	b = append(b, 0)
+	for keys := range slices.Chunk(k.core.vault.destroyed(k.core.seq), erasedBlock) {
+		block := k.block[:0]
+		for _, key := range keys {
+			block = appendText(block, key)
+		}
+		b = appendBlock(b, block)
+	}
 	return binary.BigEndian.AppendUint64(append(b, 0), k.told)
 }
 
@@ -125,7 +138,9 @@ func (t *tree) appendTo(b []byte, seq uint64) []byte {
 		s.Usage = polity.Usage{}
 	}
 	flags := byte(0)
-	for i, set := range [...]bool{ended, t.undone || !t.asleep, t.simulates, s.Fork != nil, t.origin != "", s.Conversation != ""} {
+	for i, set := range [...]bool{
+		ended, t.undone || !t.asleep, t.simulates, s.Fork != nil, t.origin != "", s.Conversation != "", t.key != "", t.hold != nil,
+	} {
 		if set {
 			flags |= 1 << i
 		}
@@ -164,6 +179,12 @@ func (t *tree) appendTo(b []byte, seq uint64) []byte {
 	if s.Conversation != "" {
 		b = appendText(b, s.Conversation)
 	}
+	if t.key != "" {
+		b = appendText(b, t.key)
+	}
+	if t.hold != nil {
+		b = appendText(b, *t.hold)
+	}
 	return b
 }
 
@@ -180,7 +201,8 @@ type checkpoint struct {
 	oldest   uint32
 	size     uint64 // bytes of the file
 	claims   []claim
-	trees    []*tree // in the order of opening
+	trees    []*tree  // in the order of opening
+	erased   []string // keys
 	index    map[polity.RunID]*tree
 	agents   map[string]string // each name once
 }
@@ -201,6 +223,7 @@ func readCheckpoint(from io.Reader) (*checkpoint, error) {
 		}
 		p.tree(&reader{b: block}, r)
 	}
+	p.destroyed(r)
 	told := binary.BigEndian.Uint64(r.bytes(8))
 	sum := r.sum.Sum(nil)
 	digest := r.bytes(sha256.Size)
@@ -255,6 +278,13 @@ func (p *checkpoint) tree(b *reader, r *blockReader) {
 	if flags&flagTalk != 0 {
 		t.summary.Conversation = b.text()
 	}
+	if flags&flagSealed != 0 {
+		t.key = b.text()
+	}
+	if flags&flagHeld != 0 {
+		reason := b.text()
+		t.hold = &reason
+	}
 	ended := flags&flagEnded != 0
 	if b.bad || len(b.b) > 0 || t.id == "" || t.id.Parent() != "" || t.first == 0 || t.first > t.last || p.index[t.id] != nil || ended != t.summary.Status.Final() {
 		r.fail(fault.Damaged.New("tree %d does not make sense", len(p.trees)+1))
@@ -262,6 +292,22 @@ func (p *checkpoint) tree(b *reader, r *blockReader) {
 	}
 	p.trees = append(p.trees, t)
 	p.index[t.id] = t
+}
+
+// destroyed reads the keys that the log told to be destroyed.
+func (p *checkpoint) destroyed(r *blockReader) {
+	for r.err == nil {
+		b := reader{b: r.block()}
+		if len(b.b) == 0 {
+			return
+		}
+		for len(b.b) > 0 && !b.bad {
+			p.erased = append(p.erased, b.text())
+		}
+		if b.bad || len(p.erased) > erasedMax {
+			r.fail(fault.Damaged.New("the keys that were destroyed do not make sense"))
+		}
+	}
 }
 
 // agent returns one copy of a name for all trees.
@@ -350,6 +396,9 @@ func (c *core) restore(p *checkpoint) {
 	c.downtime, c.claims = p.downtime, p.claims
 	c.trees, c.roots = p.index, p.trees
 	c.skips = map[*tree]uint64{}
+	for _, key := range p.erased {
+		c.vault.erase(key, p.seq)
+	}
 	for _, t := range p.trees {
 		t.parked = c.parks && t.asleep
 		if t.last > p.seq {

@@ -70,6 +70,7 @@ type host interface {
 type core struct {
 	host    host
 	catalog Catalog
+	vault   *vault
 	epoch   [8]byte
 
 	runs   map[polity.RunID]*run
@@ -129,10 +130,13 @@ type tree struct {
 	request    requestHash
 	first      uint64 // its first and last commit
 	last       uint64
-	end        uint64       // the commit in which it finished; 0 while it has not
-	log        *payload     // of a run that was imported; nil for one that ran here
-	origin     polity.RunID // of a fork: the run whose ID deciders are told; "" for any other
-	simulates  bool         // keyed and external effects are not done: it is a fork
+	end        uint64             // the commit in which it finished; 0 while it has not
+	log        *payload           // of a run that was imported; nil for one that ran here
+	origin     polity.RunID       // of a fork: the run whose ID deciders are told; "" for any other
+	hold       *string            // why it must not be erased; nil if it may
+	key        string             // that its payloads are enciphered with; "" for none
+	salt       *[sha256.Size]byte // of its requests' hashes, while it has not ended; nil without a key
+	simulates  bool               // keyed and external effects are not done: it is a fork
 	parked     bool
 	idle       bool // it was found in the log, and nothing that it leaves undone has been begun here
 	stopped    *fault.Error
@@ -255,7 +259,7 @@ type notice struct {
 
 func newCore(h host, catalog Catalog, epoch [8]byte) *core {
 	return &core{
-		host: h, catalog: catalog, epoch: epoch, soft: packSoft, awakeMax: foldAwakeMax,
+		host: h, catalog: catalog, vault: newVault(nil), epoch: epoch, soft: packSoft, awakeMax: foldAwakeMax,
 		runs: map[polity.RunID]*run{}, trees: map[polity.RunID]*tree{}, halted: map[polity.RunID]*tree{},
 	}
 }
@@ -266,12 +270,18 @@ func newCore(h host, catalog Catalog, epoch [8]byte) *core {
 func (c *core) write(rec *record) {
 	p := c.pack()
 	rec.clip()
-	if rec.newer() {
+	stored, err := c.sealed(rec)
+	if err != nil { // it is written enciphered, or not at all
+		c.giveUp(fault.Of(err).Kind.New("run: %s cannot be enciphered: %w", rec.run, err))
+		return
+	}
+	if stored.newer() || stored.sealed() {
 		p.raise()
 	}
-	rec.data = c.outline(p, rec.data)
+	stored.data = c.outline(p, stored.data)
+	rec.data.blob, rec.data.size = stored.data.blob, stored.data.size
 	start := len(p.buf)
-	p.buf = appendRecord(p.buf, rec)
+	p.buf = appendRecord(p.buf, stored)
 	raw := p.buf[start:]
 	c.apply(rec, p.seq)
 	c.keep(rec, p.seq, raw)
@@ -330,7 +340,7 @@ func (c *core) settle() {
 		}
 		c.pay()
 		c.todo = append(c.todo[:0], c.todo[n:]...)
-		if c.gather == nil {
+		if c.gather == nil || c.dead != nil {
 			return
 		}
 		g := c.gather
@@ -535,6 +545,7 @@ type request struct {
 	folder       string
 	bounds       polity.Bounds // every field set
 	conversation string        // "" for none
+	key          string        // that its payloads are to be enciphered with; "" for none
 	mail         *Mail         // of a message
 	from         string        // who sent it
 	hold         bool          // it is parked
@@ -564,14 +575,21 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 		return
 	}
 	program, err := c.catalog.Program(q.release, q.agent)
+	if err == nil && c.vault.isErased(q.key) {
+		err = fault.Unavailable.New("run: what belongs to the subject is being erased in this moment; ask again")
+	}
 	if err == nil && program.Input != nil {
 		if e := program.Input(q.skill, q.input); e != nil {
 			err = fault.Invalid.New("run: input of %s: %w", q.agent, e)
 		}
 	}
+	var request requestHash
+	if err == nil {
+		request, err = c.vault.blind(q.key, q.hash())
+	}
 	rec := &record{
 		kind: recOpened, run: q.id, release: q.release, agent: q.agent, skill: q.skill, folder: q.folder,
-		bounds: q.bounds, request: q.hash(), data: payload{data: nonNil(q.input)},
+		bounds: q.bounds, request: request, data: payload{key: q.key, data: nonNil(q.input)},
 	}
 	if err == nil && q.conversation != "" {
 		arrival := program.arrival(q.skill)
@@ -588,6 +606,10 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 		return
 	}
 	c.write(rec)
+	if c.dead != nil {
+		opened(c.dead)
+		return
+	}
 	t := c.trees[q.id]
 	if rec.queued && rec.arrival != polity.ArrivalQueue {
 		c.overtake(t, rec.arrival == polity.ArrivalRollback)
@@ -606,8 +628,15 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 }
 
 func (c *core) openAgain(t *tree, q *request, opened func(error), ended func(polity.Outcome, error)) {
+	request, err := c.vault.blind(q.key, q.hash())
 	switch {
-	case t.request != q.hash():
+	case err != nil:
+		opened(err)
+		return
+	case c.vault.isErased(t.key):
+		opened(fault.Erased.New("run: %s exists, and its payloads were erased", q.id))
+		return
+	case t.request != request:
 		opened(fault.Conflict.New("run: %s exists with another input", q.id))
 		return
 	case t.stopped != nil:

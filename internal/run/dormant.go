@@ -105,7 +105,7 @@ func (c *core) doze(t *tree) {
 	}
 	due, _, ok := t.root.idle(c.downtime)
 	if c.sleep(t) {
-		t.due, t.undone = due, !ok
+		t.due, t.undone = due, !ok || t.queued // a queued one takes its place when the partition is served
 	}
 }
 
@@ -184,7 +184,7 @@ func (c *core) wake(t *tree) {
 		c.stop(t, fresh.stopped)
 		return
 	}
-	t.root = fresh.root
+	t.root, t.salt = fresh.root, fresh.salt
 	t.paused, t.pausedDown, t.queued, t.input, t.from = fresh.paused, fresh.pausedDown, fresh.queued, fresh.input, fresh.from
 	for id, r := range c.aside.runs {
 		r.tree = t
@@ -204,6 +204,7 @@ func (c *core) wake(t *tree) {
 func (c *core) remember(t *tree) (*tree, error) {
 	if c.aside == nil {
 		c.aside = newCore(beside{c.host}, c.catalog, c.epoch)
+		c.aside.vault = c.vault
 	}
 	parts, err := c.spooled(t)
 	var rec record

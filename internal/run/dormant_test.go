@@ -611,6 +611,7 @@ func FuzzCheckpoint(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	m.core.vault.erase("0123456789abcdefghijklmn", 1)
 	f.Add(k.end(b))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		sum := sha256.Sum256(data)

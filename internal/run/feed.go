@@ -35,7 +35,10 @@ type Fact struct {
 	// of which nothing else is known than that an owner took the log. Kinds that a newer version added come with their text.
 	polity.Notice
 	// Taken marks what happened to another run or on another node: it was not done, nor paid for, here.
-	Taken   bool
+	Taken bool
+	// Sealed says that on the disk its data, the text of its fault and its receipt are enciphered with a person's key. Whoever keeps or
+	// sends any of that keeps what cannot be erased.
+	Sealed  bool
 	Release Digest         // opened, forked, imported
 	Skill   string         // opened: what is asked for
 	From    string         // opened: the agent that asks, or the sender of a message; "" at any other root; settled: who says so
@@ -95,8 +98,17 @@ func (p *Partition) Commit(ctx context.Context, seq uint64) (*Commit, error) {
 	return c, p.tell(c, &f, e)
 }
 
-// Data returns a fact's input or output, from its blob if it has one; nil if it has none. It returns fault.NotFound if the blob is gone.
+// Data returns a fact's input or output, from its blob if it has one; nil if it has none. It returns fault.NotFound if the blob is gone, and fault.Erased if
+// what it held was erased.
 func (p *Partition) Data(f *Fact) (json.RawMessage, error) { return p.core.read(f.payload) }
+
+// Kept is a fact's fault as it may be kept or sent: what is enciphered of it is left out.
+func (f *Fact) Kept() *fault.Error {
+	if f.Fault == nil || !f.Sealed {
+		return f.Fault
+	}
+	return &fault.Error{Kind: f.Fault.Kind, Text: "enciphered", Bound: f.Fault.Bound}
+}
 
 // DataSize is the size in bytes of a fact's input or output.
 func (f *Fact) DataSize() uint64 { return max(f.payload.size, uint64(len(f.payload.data))) }
@@ -153,7 +165,7 @@ func (p *Partition) tell(c *Commit, f *frame, e bus.Entry) error {
 	c.Seq, c.At, c.Head, c.Facts = e.Seq, f.at, hex.EncodeToString(sum[:]), c.Facts[:0]
 	for i := range f.records {
 		r := &f.records[i]
-		c.Facts = append(c.Facts, factOf(r, f.at, e.Seq))
+		c.Facts = append(c.Facts, p.factOf(r, f.at, e.Seq))
 		if r.kind == recForked || r.kind == recImported {
 			p.taken(c, r)
 		}
@@ -166,7 +178,7 @@ func (p *Partition) tell(c *Commit, f *frame, e bus.Entry) error {
 func (p *Partition) taken(c *Commit, r *record) {
 	first := len(c.Facts)
 	add := func(f *frame, r *record) error {
-		fact := factOf(r, f.at, c.Seq)
+		fact := p.factOf(r, f.at, c.Seq)
 		fact.Taken = true
 		c.Facts = append(c.Facts, fact)
 		return nil
@@ -210,11 +222,12 @@ func (c *core) imports(rec *record, each func(f *frame, r *record) error) error 
 	})
 }
 
-func factOf(r *record, at time.Time, seq uint64) Fact {
+func (p *Partition) factOf(r *record, at time.Time, seq uint64) Fact {
 	f := Fact{
 		Notice: noticeOf(r, at, seq), Release: r.release, Skill: r.skill, From: r.from, Folder: r.folder,
-		Opened: r.opened, Ended: r.ended, Mail: r.mail, payload: r.data,
+		Opened: r.opened, Ended: r.ended, Mail: r.mail, Sealed: r.sealed(), payload: r.data,
 	}
+	p.vault.show(&f.Notice, r)
 	switch r.kind {
 	case recClaim:
 		f.Kind = "claim"
@@ -222,6 +235,8 @@ func factOf(r *record, at time.Time, seq uint64) Fact {
 		f.Kind, f.Status = "imported", r.status.String()
 	case recForked:
 		f.Kind, f.Fork = "forked", &polity.ForkOf{Run: r.origin, Event: r.event}
+	case recErased:
+		f.Name = r.name
 	case recCancel:
 		f.Fault = cancelFault(r.reason)
 	case recSettled:

@@ -64,7 +64,7 @@ var errTaken = fault.Cancelled.New("run: taken over")
 // takeOver makes the record that opens a fork, after it was folded once.
 func (p *Partition) takeOver(ctx context.Context, f *Fork) (*record, error) {
 	rec := &record{kind: recForked, run: f.ID, release: f.Release, origin: f.Origin, event: f.Event, effects: f.Effects}
-	try := &replay{now: newShadow(p.cfg.Catalog, p.load, f.Release)}
+	try := &replay{now: p.newShadow(f.Release)}
 	defer try.now.forget()
 	var log []byte
 	err := p.events(ctx, f.Origin, func(at time.Time, seq uint64, r *record) error {
@@ -74,7 +74,7 @@ func (p *Partition) takeOver(ctx context.Context, f *Fork) (*record, error) {
 				rec.release = r.release
 			}
 			if f.Input != nil {
-				one.data = payload{data: f.Input}
+				one.data = payload{key: r.data.key, data: f.Input, plain: true}
 			}
 			if err := p.checkInput(rec.release, &one); err != nil {
 				return err
@@ -83,6 +83,10 @@ func (p *Partition) takeOver(ctx context.Context, f *Fork) (*record, error) {
 			rec.request = hashRequest(&polity.Command{
 				Do: polity.DoAsk, To: fmt.Sprintf("%x %s %d %t", rec.release, f.Origin, f.Event, f.Effects), Input: f.Input,
 			})
+			var err error
+			if rec.request, err = p.vault.blind(r.data.key, rec.request); err != nil {
+				return err
+			}
 		}
 		if r.kind == recFinished && r.run == f.Origin {
 			return fault.Invalid.New("run: fork: event %d ends %s; the last that can be taken over is %d", try.out.Events+1, f.Origin, try.out.Events)
@@ -90,8 +94,15 @@ func (p *Partition) takeOver(ctx context.Context, f *Fork) (*record, error) {
 		if err := try.event(at, seq, &one); err != nil {
 			return err
 		}
+		if one.data.plain && one.data.key != "" {
+			data, err := p.vault.seal(one.data.key, one.data.data)
+			if err != nil {
+				return err
+			}
+			one.data = payload{key: one.data.key, data: data}
+		}
 		buf := appendRecord(beginFrame(nil, [8]byte{}, hash{}, at), &one)
-		if one.newer() {
+		if one.newer() || one.sealed() {
 			buf[0] = frameImports
 		}
 		log = append(binary.BigEndian.AppendUint32(log, uint32(len(buf))), buf...)

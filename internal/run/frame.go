@@ -109,6 +109,11 @@ const (
 	recReconciled recordKind = 15
 	// recSettled is what became of a message that was not done. It changes nothing either. Only in frames of version 2.
 	recSettled recordKind = 22
+
+	// These are no part of what a run does, and stand only in frames of version 2.
+	recErased   recordKind = 17 // a key is destroyed
+	recHeld     recordKind = 18 // a root run must not be erased
+	recReleased recordKind = 19 // and may again
 )
 
 // newer says that a record stands only in frames of version 2.
@@ -118,25 +123,29 @@ func (r *record) newer() bool { return r.kind >= recImported || r.conversation !
 type record struct {
 	kind    recordKind
 	run     polity.RunID
-	name    string // command, with began and result; signal or topic, with signalled and published
+	name    string // command, with began and result; signal or topic, with signalled and published; the key, with erased
 	id      string // of what was signalled or published
 	place   uint64 // of what was published, in the stream of topics; 0 in older logs
 	attempt int
 	request requestHash
 	data    payload
 	fault   *fault.Error
-	usage   polity.Usage
-	reason  string        // cancel, paused
-	gently  bool          // cancel: the run may undo first what it did. Logs of older versions have it never
-	status  polity.Status // finished, imported
-	opened  time.Time     // imported
-	ended   time.Time     // imported
+	// faultText is the fault's text while it is enciphered; then the fault has none.
+	faultText payload
+	usage     polity.Usage
+	reason    string        // cancel, paused, erased, held, released
+	gently    bool          // cancel: the run may undo first what it did. Logs of older versions have it never
+	status    polity.Status // finished, imported
+	opened    time.Time     // imported
+	ended     time.Time     // imported
 
 	// began and result: what was done where, for those who look at effects; zero if it was none, and in older logs
 	effect effect
 	// result and reconciled: what the destination gave as proof, and whether it was asked for the result
 	receipt json.RawMessage
-	asked   bool
+	// sealedReceipt is the receipt while it is enciphered; then there is no other.
+	sealedReceipt payload
+	asked         bool
 
 	// reconciled; its receipt and output stand above
 	verdict polity.Verdict
@@ -198,10 +207,10 @@ func verdicts() []polity.Verdict {
 //
 //	proof = receipt:text  asked:1
 func appendProof(b []byte, r *record) []byte {
-	if len(r.receipt) == 0 && !r.asked {
+	if len(r.receipt) == 0 && r.sealedReceipt.key == "" && !r.asked {
 		return b
 	}
-	b = appendText(b, string(r.receipt))
+	b = appendReceipt(b, r)
 	return append(b, oneIf(r.asked))
 }
 
@@ -211,6 +220,8 @@ type payload struct {
 	data json.RawMessage // nil for nothing, and for a blob until it was read
 	blob Digest          // set for a blob
 	size uint64          // of the blob
+	// plain says that the data is as it was before it was enciphered with the key: it was not read, but is being written.
+	plain bool
 }
 
 // Digest is the SHA-256 of a stored document.
@@ -245,9 +256,12 @@ func appendPayload(b []byte, p payload) []byte {
 	}
 }
 
-func appendFault(b []byte, f *fault.Error) []byte {
+func appendFault(b []byte, f *fault.Error, sealed payload) []byte {
 	if f == nil {
 		return append(b, 0)
+	}
+	if sealed.key != "" {
+		return appendSealedFault(b, f, sealed)
 	}
 	text, err := json.Marshal(f)
 	if err != nil {
@@ -317,7 +331,7 @@ func appendRecord(b []byte, r *record) []byte {
 		b = append(b, r.request[:]...)
 		b = appendUsage(b, r.usage)
 		b = appendPayload(b, r.data)
-		b = appendFault(b, r.fault)
+		b = appendFault(b, r.fault, r.faultText)
 		b = appendEffect(b, r.effect)
 		if r.effect.class != "" {
 			b = appendProof(b, r)
@@ -328,7 +342,7 @@ func appendRecord(b []byte, r *record) []byte {
 		b = append(b, byte(slices.Index(verdicts(), r.verdict)+1))
 		b = appendText(b, r.by)
 		b = appendText(b, r.reason)
-		b = appendText(b, string(r.receipt))
+		b = appendReceipt(b, r)
 		b = appendPayload(b, r.data)
 	case recCancel:
 		b = appendText(b, r.reason)
@@ -366,12 +380,17 @@ func appendRecord(b []byte, r *record) []byte {
 		b = binary.BigEndian.AppendUint64(b, uint64(r.ended.UnixNano()))
 		b = appendPayload(b, r.data)
 	case recExpired:
+	case recErased:
+		b = appendText(b, r.name)
+		b = appendText(b, r.reason)
+	case recHeld, recReleased:
+		b = appendText(b, r.reason)
 	case recFinished:
 		b = append(b, byte(r.status))
 		b = append(b, r.request[:]...)
 		b = appendUsage(b, r.usage)
 		b = appendPayload(b, r.data)
-		b = appendFault(b, r.fault)
+		b = appendFault(b, r.fault, r.faultText)
 	default:
 		panic("run: record of no kind")
 	}
@@ -559,17 +578,20 @@ func (r *reader) payload() (p payload) {
 	return p
 }
 
-func (r *reader) fault() *fault.Error {
+func (r *reader) fault() (*fault.Error, payload) {
 	p := r.payload()
 	if r.bad || p.data == nil {
-		return nil
+		return nil, payload{}
+	}
+	if p.key != "" {
+		return r.sealedFault(p)
 	}
 	var f fault.Error
 	if err := json.Unmarshal(p.data, &f); err != nil {
 		r.bad = true
-		return nil
+		return nil, payload{}
 	}
-	return &f
+	return &f, payload{}
 }
 
 func (r *reader) usage() polity.Usage {
@@ -588,15 +610,6 @@ func (r *reader) effect() effect {
 		return effect{}
 	}
 	return effect{classes[class-1], polity.Verb(verb), to, time.Unix(0, int64(binary.BigEndian.Uint64(since))).UTC()}
-}
-
-func (r *reader) receipt() json.RawMessage {
-	b := r.bytes(r.uvarint(polity.ReceiptMax))
-	if len(b) == 0 {
-		return nil
-	}
-	r.bad = r.bad || !json.Valid(b)
-	return json.RawMessage(b)
 }
 
 func (r *reader) verdict() polity.Verdict {
@@ -655,23 +668,27 @@ func (r *reader) record(rec *record) {
 		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
 		rec.usage = r.usage()
 		rec.data = r.payload()
-		rec.fault = r.fault()
+		rec.fault, rec.faultText = r.fault()
 		rec.effect = r.effect()
 		if len(r.b) > 0 {
-			rec.receipt, rec.asked = r.receipt(), r.byte() == 1
+			r.receipt(rec)
+			rec.asked = r.byte() == 1
 		}
 	case recReconciled:
 		rec.name, rec.attempt = r.text(), int(r.number())
 		rec.verdict = r.verdict()
-		rec.by, rec.reason, rec.receipt = r.text(), r.text(), r.receipt()
+		rec.by, rec.reason = r.text(), r.text()
+		r.receipt(rec)
 		rec.data = r.payload()
 	case recCancel:
 		rec.reason = r.text()
 		rec.gently = len(r.b) > 0 && r.byte() == 1
-	case recPaused:
+	case recPaused, recHeld, recReleased:
 		rec.reason = r.text()
 	case recSettled:
 		rec.name, rec.by = r.text(), r.text()
+	case recErased:
+		rec.name, rec.reason = r.text(), r.text()
 	case recSignalled, recPublished:
 		rec.name, rec.id = r.text(), r.text()
 		rec.data = r.payload()
@@ -695,7 +712,7 @@ func (r *reader) record(rec *record) {
 		rec.request = r.hash()
 		rec.usage = r.usage()
 		rec.data = r.payload()
-		rec.fault = r.fault()
+		rec.fault, rec.faultText = r.fault()
 	default:
 		r.bad = true
 	}

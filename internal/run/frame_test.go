@@ -242,6 +242,8 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add(b)
 	}
+	sealed := sealedRecords()
+	f.Add(sealed.pack(hash{}))
 	f.Add([]byte{})
 	f.Add(beginFrame(nil, [8]byte{}, hash{}, time.Unix(0, 0)))
 	f.Add(append(beginFrame(nil, [8]byte{}, hash{}, time.Unix(0, 0)), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01))

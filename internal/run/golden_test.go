@@ -69,6 +69,8 @@ func fill(v reflect.Value, name string) {
 		copy(into[:], digest[:])
 	case *Digest:
 		*into = digest
+	case **Mail:
+		*into = &Mail{Priority: 3, Tries: 2, Expires: goldenTime.Add(time.Hour), Deadline: goldenTime.Add(2 * time.Hour), Envelope: json.RawMessage(`{"id":"m"}`)}
 	case *polity.Arrival:
 		*into = polity.ArrivalQueue
 	case *polity.Verdict:
@@ -100,18 +102,35 @@ func kindsWritten() []recordKind {
 	return out
 }
 
-// presentLog is a chain of frames of the present version: one of all kinds with all fields, and one of all kinds with as few as there can be.
+// The forms in which a golden log has each kind of record.
+const (
+	plainRecord  = iota // all fields, nothing of it enciphered
+	bareRecord          // as few fields as there can be
+	sealedRecord        // all fields, everything enciphered that can be
+)
+
+// inForm is a record of a kind in a form.
+func inForm(kind recordKind, form int) record {
+	r := filled(kind)
+	switch form {
+	case plainRecord:
+		r.faultText, r.sealedReceipt = payload{}, payload{}
+	case bareRecord:
+		r = record{kind: kind, run: r.run, status: r.status, opened: r.opened, ended: r.ended, verdict: r.verdict} // which must make sense
+	case sealedRecord:
+		r.fault.Text, r.receipt = "", nil
+	}
+	return r
+}
+
+// presentLog is a chain of frames of the present version: one of all kinds in each form.
 func presentLog() []byte {
 	var all []byte
 	var prev hash
-	for _, full := range []bool{true, false} {
+	for _, form := range []int{plainRecord, bareRecord, sealedRecord} {
 		f := frame{epoch: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, at: goldenTime}
 		for _, k := range kindsWritten() {
-			r := filled(k)
-			if !full {
-				r = record{kind: k, run: r.run, status: r.status, opened: r.opened, ended: r.ended, verdict: r.verdict} // which must make sense
-			}
-			f.records = append(f.records, r)
+			f.records = append(f.records, inForm(k, form))
 		}
 		b := f.pack(prev)
 		b[0] = frameImports

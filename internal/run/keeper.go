@@ -387,7 +387,7 @@ func (s partitionSpool) reread(id polity.RunID, first, last uint64, each func(ti
 			return err
 		}
 		for i := range f.records {
-			if rec := &f.records[i]; rec.kind != recClaim && rec.run.Root() == id {
+			if rec := &f.records[i]; !rec.besideRuns() && rec.run.Root() == id {
 				if err := each(f.at, e.Seq, rec); err != nil {
 					return err
 				}

@@ -58,6 +58,8 @@ var _ log = (*bus.Log)(nil)
 type Config struct {
 	Catalog Catalog
 	Blobs   *Blobs
+	// Keys are what sealed runs are enciphered with; nil for none.
+	Keys Keys
 	// Do does an effect, in a goroutine of its own. It returns soon after ctx ended; if it does not, it is left behind. It keeps nothing of e.
 	// It may answer later instead: see Effect.Later.
 	Do func(ctx context.Context, e *Effect) (json.RawMessage, polity.Usage, error)
@@ -85,6 +87,8 @@ type Partition struct {
 	cfg  Config
 	log  log
 	core *core
+
+	vault *vault
 
 	keeper *keeper // nil without a folder for it
 
@@ -165,6 +169,8 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.core = newCore(p, cfg.Catalog, epoch)
+	p.vault = newVault(cfg.Keys)
+	p.core.vault = p.vault
 	p.core.parks = cfg.Park
 	if err := p.seize(ctx, epoch); err != nil {
 		p.cancel()
@@ -202,7 +208,10 @@ func (p *Partition) seize(ctx context.Context, epoch [8]byte) error {
 	if err := p.keep(ctx, last); err != nil {
 		return err
 	}
-	return p.fold(ctx, last, known)
+	if err := p.fold(ctx, last, known); err != nil {
+		return err
+	}
+	return p.vault.destroyErased()
 }
 
 // claim appends a commit with a new owner epoch to whatever the log ends with: from then on nobody else's append

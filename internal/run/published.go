@@ -33,11 +33,42 @@ func (p *Partition) Admit(ctx context.Context, topic, id string, data json.RawMe
 	})
 }
 
-// Deliver gives an event of the stream of topics, with its position, to every run that awaits it now. taken is called when that is durable, from
+// SealFor enciphers what a run says to others as its payloads are, and returns the key as well; "" if they are plain. It returns fault.NotFound if there
+// is no such run.
+func (p *Partition) SealFor(ctx context.Context, run polity.RunID, data []byte) (key string, sealed []byte, err error) {
+	key, err = ask(ctx, p, func(c *core, reply func(string, error)) {
+		t := c.trees[run.Root()]
+		if t == nil {
+			reply("", fault.NotFound.New("run: no run %q", run))
+			return
+		}
+		reply(t.key, nil)
+	})
+	if err != nil || key == "" {
+		return "", data, err
+	}
+	sealed, err = p.vault.seal(key, data)
+	return key, sealed, err
+}
+
+// Unseal returns what was enciphered with a key; "" is none. It returns fault.Erased if the key was destroyed, and fault.NotFound if it is lost.
+func (p *Partition) Unseal(key string, data []byte) ([]byte, error) {
+	return p.vault.reveal(payload{key: key}, data)
+}
+
+// Deliver gives an event of the stream of topics, with its position, to every run that awaits it now. Data that is enciphered comes with its key;
+// if that is not to be had, the event is noted and nobody is told. taken is called when that is durable, from
 // the partition's goroutine; it must not block. Events are delivered in the order of their positions. One that was taken already has no effect, nor
 // has one whose id came before, with whatever data: nobody is left who could be told. Deliver returns false if the partition has ended.
-func (p *Partition) Deliver(seq uint64, topic, id string, data json.RawMessage, taken func(error)) bool {
+func (p *Partition) Deliver(seq uint64, topic, id, key string, data json.RawMessage, taken func(error)) bool {
 	e := &event{name: topic, id: id, data: data, seq: seq}
+	if key != "" {
+		plain, err := p.vault.open(key, data)
+		if err != nil { // erased, or lost: what is not said cannot be told
+			plain, key = nil, ""
+		}
+		e.data, e.key = plain, key
+	}
 	return p.post(input{do: func(c *core) { c.publish(e, taken) }})
 }
 

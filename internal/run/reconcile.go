@@ -63,6 +63,9 @@ func (c *core) reconcile(rec *record, answer func(error)) {
 		answer(fault.NotFound.New("run: no run %q", rec.run))
 	case t.log != nil:
 		answer(fault.Conflict.New("run: %s was imported; reconcile it where it ran", rec.run))
+	case c.vault.ready(t.key) != nil:
+		err := fault.Of(c.vault.ready(t.key))
+		answer(err.Kind.New("run: reconcile %s: %w", rec.run, err))
 	default:
 		c.write(rec)
 		c.answer(answer)
@@ -83,7 +86,7 @@ var errFound = fault.Cancelled.New("run: found")
 // Began returns an effect as it was begun, for somebody to ask what became of it: its command is decided again from the log. It
 // returns fault.NotFound if there is no such effect, and fault.Diverged if the run's code decides otherwise now.
 func (p *Partition) Began(ctx context.Context, run polity.RunID, name string, attempt int) (*Effect, error) {
-	s := newShadow(p.cfg.Catalog, p.load, Digest{})
+	s := p.newShadow(Digest{})
 	defer s.forget()
 	var e *Effect
 	err := p.events(ctx, run.Root(), func(at time.Time, seq uint64, r *record) error {

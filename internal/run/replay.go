@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,19 +32,22 @@ func (p *Partition) Replay(ctx context.Context, id polity.RunID, release Digest)
 	if err != nil {
 		return polity.Replay{}, err
 	}
-	r := replay{now: newShadow(p.cfg.Catalog, p.load, Digest{})}
+	r := replay{now: p.newShadow(Digest{})}
 	defer r.now.forget()
 	err = p.events(ctx, id, r.event)
 	if release != (Digest{}) && (err == nil || err == errDiffers) {
-		own := newShadow(p.cfg.Catalog, p.load, Digest{})
+		own := p.newShadow(Digest{})
 		defer own.forget()
 		if err != nil {
 			own = nil // what its commands were nobody can say
 		}
-		r = replay{own: own, now: newShadow(p.cfg.Catalog, p.load, release)}
+		r = replay{own: own, now: p.newShadow(release)}
 		defer r.now.forget()
 		r.out.Release = hex.EncodeToString(release[:])
 		err = p.events(ctx, id, r.event)
+	}
+	if errors.Is(err, fault.Erased) {
+		err = fault.Erased.New("run %s cannot be replayed: its payloads were erased", id)
 	}
 	if err != nil && err != errDiffers {
 		return polity.Replay{}, err
@@ -70,7 +74,7 @@ func (p *Partition) read(ctx context.Context, id polity.RunID, at span, each fun
 			return err
 		}
 		for i := range f.records {
-			if f.records[i].run.Root() != id {
+			if f.records[i].run.Root() != id || f.records[i].besideRuns() {
 				continue
 			}
 			var err error
@@ -120,7 +124,9 @@ type replay struct {
 func (r *replay) event(at time.Time, seq uint64, rec *record) error {
 	r.out.Events++
 	waiting := r.now.apply(at, seq, *rec)
-	if f := r.now.fault(); f != nil {
+	if f := r.now.fault(); f != nil && f.Kind == fault.Erased {
+		return f
+	} else if f != nil {
 		return r.differs(at, &polity.Difference{Run: decides(rec), Log: recordText(rec), Now: f.Text + waitingText(waiting)})
 	}
 	if r.own != nil {
@@ -193,9 +199,10 @@ type shadow struct {
 	tree    *tree
 }
 
-func newShadow(catalog Catalog, blob func(Digest) (json.RawMessage, error), release Digest) *shadow {
-	s := &shadow{blob: blob, release: release}
-	s.core = newCore(s, catalog, [8]byte{})
+func (p *Partition) newShadow(release Digest) *shadow {
+	s := &shadow{blob: p.load, release: release}
+	s.core = newCore(s, p.cfg.Catalog, [8]byte{})
+	s.core.vault = p.vault
 	s.core.decided = func(r polity.RunID, c *polity.Command) { s.decided = append(s.decided, decision{r, *c}) }
 	return s
 }

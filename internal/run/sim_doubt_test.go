@@ -78,6 +78,7 @@ func (w *world) checkAsked() {
 			w.fail("%v", err)
 		}
 		for _, r := range f.records {
+			r.receipt = w.receipt(&r)
 			if r.kind == recForked {
 				w.forks[r.run] = true
 			}

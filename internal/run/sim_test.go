@@ -49,6 +49,7 @@ type world struct {
 	catalog programs
 	forks   map[polity.RunID]bool // roots that are forks, as the log tells
 	bounds  polity.Bounds         // of every root run
+	keys    *simKeys              // of the clients that have one; nil for none
 	// answers is what an effect answers; the same for the same effect, however often it is done.
 	answers func(e *simEffect) json.RawMessage
 	// extra does something else that can happen, if it is set.
@@ -100,6 +101,7 @@ type simEffect struct {
 // simClient wants one run, and asks until it knows how it ended.
 type simClient struct {
 	id        polity.RunID
+	key       string
 	agent     string
 	asked     *owner // who is working on the answer
 	acked     bool
@@ -110,6 +112,8 @@ type simClient struct {
 
 	skill        string
 	conversation string
+	mail         *Mail
+	from         string
 	fork         *record // it is opened by this
 }
 
@@ -234,6 +238,7 @@ func (w *world) claim() {
 	var epoch [8]byte
 	binary.BigEndian.PutUint64(epoch[:], w.rng.Uint64())
 	o.core = newCore(o, w.catalog, epoch)
+	o.core.vault = w.vault()
 	o.core.spool = &w.spool
 	o.core.awakeMax = w.rng.IntN(20) // runs, while the log is folded
 	if w.rng.IntN(2) == 0 {
@@ -345,6 +350,7 @@ func (w *world) ask(c *simClient) {
 		switch {
 		case err == nil:
 			c.acked = true
+		case w.mayRefuse(c, err):
 		case fault.Of(err).Kind == fault.Conflict && c.conversation != "" && (!c.acked || o.deposed):
 			c.asked = nil // another time
 			w.stats.rejected++
@@ -362,14 +368,14 @@ func (w *world) ask(c *simClient) {
 		if out.Status == polity.StatusRunning {
 			out = w.stored(c.id)
 		}
-		if c.outcome != nil && string(c.outcome.Output) != string(out.Output) {
+		if c.outcome != nil && !w.keys.gone(c.key) && string(c.outcome.Output) != string(out.Output) {
 			w.fail("%s ended twice: %s and %s", c.id, c.outcome.Output, out.Output)
 		}
 		c.outcome = &out
 	}
 	if c.fork == nil {
 		o.core.open(&request{
-			id: c.id, agent: c.agent, skill: c.skill, conversation: c.conversation, input: json.RawMessage(`{}`), bounds: w.bounds,
+			id: c.id, key: c.key, agent: c.agent, skill: c.skill, conversation: c.conversation, input: json.RawMessage(`{}`), bounds: w.bounds, mail: c.mail, from: c.from,
 		}, opened, ended)
 	} else {
 		rec := *c.fork
@@ -389,7 +395,7 @@ func (w *world) stored(id polity.RunID) polity.Outcome {
 		}
 		for _, r := range f.records {
 			if r.kind == recFinished && r.run == id {
-				return polity.Outcome{Status: r.status, Output: r.data.data, Fault: r.fault, Usage: r.usage}
+				return polity.Outcome{Status: r.status, Output: w.plain(r.data), Fault: r.fault, Usage: r.usage}
 			}
 		}
 	}
@@ -417,6 +423,7 @@ func (w *world) step() {
 	w.now = w.now.Add(time.Duration(w.rng.IntN(5)) * time.Millisecond)
 	w.belated()
 	w.sleepOrWake()
+	w.eraseSome()
 	if w.extra != nil && w.rng.IntN(5) == 0 {
 		w.extra()
 		return
@@ -771,6 +778,7 @@ func (w *world) checkFolds() {
 func (w *world) decisions(n int) string {
 	var b strings.Builder
 	c := newCore(&owner{w: w, alive: true}, w.catalog, [8]byte{})
+	c.vault = w.vault()
 	c.decided = func(r polity.RunID, cmd *polity.Command) {
 		fmt.Fprintf(&b, "%s %s %d %s %s\n", r, cmd.Key(), cmd.Do, cmd.To, cmd.Input)
 	}
@@ -778,7 +786,7 @@ func (w *world) decisions(n int) string {
 		w.fail("fold: %v", err)
 	}
 	for _, t := range c.roots {
-		if t.stopped != nil {
+		if t.stopped != nil && !w.keys.gone(t.key) {
 			w.fail("a fold stopped %s: %v", t.id, t.stopped)
 		}
 	}

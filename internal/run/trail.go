@@ -182,7 +182,7 @@ func readSegment(b []byte, tree polity.RunID) (entries []byte, previous place, e
 
 // keep adds a record to the trail of its tree. It comes after the record was applied.
 func (c *core) keep(rec *record, seq uint64, raw []byte) {
-	if c.spool == nil || rec.kind == recClaim {
+	if c.spool == nil || rec.besideRuns() {
 		return
 	}
 	t := c.trees[rec.run.Root()]

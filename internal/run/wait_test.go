@@ -168,7 +168,7 @@ func (n *node) publish(ctx context.Context, topic, id string, data json.RawMessa
 		return err
 	}
 	taken := make(chan error, 1)
-	n.Deliver(at+1, topic, id, nonNil(data), func(err error) { taken <- err })
+	n.Deliver(at+1, topic, id, "", nonNil(data), func(err error) { taken <- err })
 	return <-taken
 }
 

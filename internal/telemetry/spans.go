@@ -165,7 +165,7 @@ func (p *projector) run(f *run.Fact, r live) {
 		attrs = append(attrs, attrSkill.String(r.skill))
 	}
 	attrs = p.content(append(attrs, usage(f.Usage)...), attrPayload, f)
-	p.span(f.Run, "", parent, op+" "+r.agent, trace.SpanKindInternal, r.at, f.At, f.Fault, attrs)
+	p.span(f.Run, "", parent, op+" "+r.agent, trace.SpanKindInternal, r.at, f.At, f.Kept(), attrs)
 }
 
 func (p *projector) step(f *run.Fact) {
@@ -195,7 +195,7 @@ func (p *projector) step(f *run.Fact) {
 		attrs = append(attrs, attrOperation.String(opAgent), attrAgent.String(e.To))
 	}
 	attrs = p.content(append(attrs, usage(f.Usage)...), content, f)
-	p.span(f.Run, key, SpanOf(f.Run, ""), name, kind, e.Since, f.At, f.Fault, attrs)
+	p.span(f.Run, key, SpanOf(f.Run, ""), name, kind, e.Since, f.At, f.Kept(), attrs)
 }
 
 func model(about Subject, to string) string {
@@ -214,9 +214,9 @@ func usage(u polity.Usage) []attribute.KeyValue {
 	}
 }
 
-// content adds what came out, if that is wanted. What cannot be read is not told: the log has it, or says that it is damaged.
+// content adds what came out, if that is wanted and nobody's: what was sent away cannot be erased. What cannot be read is not told: the log has it, or says that it is damaged.
 func (p *projector) content(attrs []attribute.KeyValue, name attribute.Key, f *run.Fact) []attribute.KeyValue {
-	if p.data == nil || f.DataSize() == 0 {
+	if p.data == nil || f.DataSize() == 0 || f.Sealed {
 		return attrs
 	}
 	data, err := p.data(f)

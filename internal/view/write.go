@@ -238,7 +238,7 @@ func (w *writer) result(r *runRow, f *run.Fact) error {
 		s.changed = true
 		w.steps = append(w.steps, s)
 	}
-	s.ended, s.usage, s.fault = f.At, f.Usage, f.Fault
+	s.ended, s.usage, s.fault = f.At, f.Usage, f.Kept()
 	switch {
 	case f.Fault == nil && f.Effect == nil && f.DataSize() == 0:
 		s.verb, s.status = polity.DoSleep.String(), stepDone // of all that is no effect only a sleep ends well and without a result
@@ -290,6 +290,9 @@ func (w *writer) decision(f *run.Fact) (string, error) {
 	if json.Unmarshal(data, &d) != nil {
 		return "", nil // a person who was asked something else
 	}
+	if f.Sealed {
+		d = polity.Decision{Approve: d.Approve}
+	}
 	text, err := json.Marshal(d)
 	return string(text), err
 }
@@ -313,7 +316,7 @@ func (w *writer) count(r *runRow, s *stepRow) {
 func dayOf(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
 
 func (w *writer) finished(r *runRow, f *run.Fact) error {
-	r.ended, r.usage, r.fault = f.At, f.Usage, f.Fault
+	r.ended, r.usage, r.fault = f.At, f.Usage, f.Kept()
 	if err := r.status.UnmarshalText([]byte(f.Status)); err != nil {
 		return err
 	}
@@ -331,8 +334,11 @@ func (w *writer) finished(r *runRow, f *run.Fact) error {
 	return w.text(r, "", partOutput, f)
 }
 
-// text adds what can be searched in a fact.
+// text adds what can be searched in a fact. What is enciphered with a person's key cannot: its words would stay when the key is destroyed.
 func (w *writer) text(r *runRow, step string, part int, f *run.Fact) error {
+	if f.Sealed {
+		return nil
+	}
 	data, err := w.data(f)
 	if err != nil {
 		return err
@@ -349,6 +355,9 @@ func (w *writer) text(r *runRow, step string, part int, f *run.Fact) error {
 // data reads a fact's payload. One that is gone is no reason to stop: the run and what it used are told of all the same.
 func (w *writer) data(f *run.Fact) ([]byte, error) {
 	data, err := w.v.cfg.Log.Data(f)
+	if errors.Is(err, fault.Erased) {
+		return nil, nil
+	}
 	if errors.Is(err, fault.NotFound) || errors.Is(err, fault.Damaged) {
 		w.v.cfg.Logger.Warn("a text cannot be searched", "run", f.Run, "commit", f.Commit, "error", err)
 		return nil, nil

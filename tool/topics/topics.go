@@ -15,8 +15,8 @@ import (
 
 const version = "1"
 
-// Publish publishes an event on the node that a call is made on.
-type Publish func(ctx context.Context, topic, id string, data json.RawMessage) error
+// Publish publishes an event of a run on the node that a call is made on.
+type Publish func(ctx context.Context, by polity.RunID, topic, id string, data json.RawMessage) error
 
 // Event is the input of topics.publish.
 type Event struct {
@@ -38,7 +38,7 @@ func Tools(publish Publish) ([]tool.Tool, error) {
 		if publish == nil {
 			return Published{}, fault.Unavailable.New("tool topics.publish: nobody can be told outside of a node")
 		}
-		return Published{c.Key}, publish(ctx, in.Topic, c.Key, in.Data)
+		return Published{c.Key}, publish(ctx, c.Run, in.Topic, c.Key, in.Data)
 	})
 	return []tool.Tool{t}, err
 }

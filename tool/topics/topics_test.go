@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"testing"
 
+	"polity.run"
 	"polity.run/fault"
 	"polity.run/tool"
 	"polity.run/tool/tooltest"
@@ -15,15 +16,15 @@ import (
 
 func TestPublish(t *testing.T) {
 	var said []string
-	tools, err := topics.Tools(func(_ context.Context, topic, id string, data json.RawMessage) error {
-		said = append(said, fmt.Sprintf("%s %s %s", topic, id, data))
+	tools, err := topics.Tools(func(_ context.Context, by polity.RunID, topic, id string, data json.RawMessage) error {
+		said = append(said, fmt.Sprintf("%s %s %s %s", by, topic, id, data))
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := tools[0].Call(t.Context(), tool.Call{Key: "0-a#tell", Input: json.RawMessage(`{"topic":"orders.placed","data":{"order":17}}`)})
-	if err != nil || string(out) != `{"id":"0-a#tell"}` || fmt.Sprint(said) != `[orders.placed 0-a#tell {"order":17}]` {
+	out, err := tools[0].Call(t.Context(), tool.Call{Key: "0-a#tell", Run: "0-a", Input: json.RawMessage(`{"topic":"orders.placed","data":{"order":17}}`)})
+	if err != nil || string(out) != `{"id":"0-a#tell"}` || fmt.Sprint(said) != `[0-a orders.placed 0-a#tell {"order":17}]` {
 		t.Errorf("%s %v %v", out, err, said)
 	}
 	tooltest.Run(t, tools[0], json.RawMessage(`{"topic":"orders.placed","data":1}`))

@@ -30,6 +30,7 @@ var statuses = map[fault.Kind]int{
 	fault.Full:            http.StatusInsufficientStorage,
 	fault.Fenced:          http.StatusMisdirectedRequest,
 	fault.Damaged:         http.StatusInternalServerError,
+	fault.Erased:          http.StatusGone,
 	fault.Diverged:        http.StatusConflict,
 	fault.Failed:          http.StatusInternalServerError,
 	fault.Internal:        http.StatusInternalServerError,

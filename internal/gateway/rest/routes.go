@@ -41,6 +41,9 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/backup", s.backup)
 	mux.HandleFunc("GET /v1/questions", s.questions)
 	mux.HandleFunc("POST /v1/questions", s.answerQuestion)
+	mux.HandleFunc("POST /v1/runs/{id}/hold", s.holding(s.engine.Hold))
+	mux.HandleFunc("POST /v1/runs/{id}/release", s.holding(s.engine.Release))
+	mux.HandleFunc("POST /v1/erase", s.erase)
 	mux.HandleFunc("POST /v1/memory", s.memory)
 	mux.HandleFunc("POST /v1/coordinate", s.coordinate)
 	mux.HandleFunc("POST /v1/lookup", s.lookup)
@@ -181,7 +184,10 @@ func (s *Server) serve(run polity.RunID) {
 // Start does a client's request on an engine: it installs the release, opens the run, and returns its ID when
 // that is durable.
 func Start(ctx context.Context, e *engine.Engine, q client.Request) (polity.RunID, error) {
-	r := engine.Request{ID: q.ID, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Version: q.Version, Folder: q.Folder, Bounds: q.Bounds, Seed: q.Seed, Conversation: q.Conversation}
+	r := engine.Request{
+		ID: q.ID, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Version: q.Version, Folder: q.Folder, Bounds: q.Bounds,
+		Seed: q.Seed, Conversation: q.Conversation, Subject: q.Subject,
+	}
 	var err error
 	if r.Release, err = install(e, q.Release, q.Files); err != nil {
 		return "", err
