@@ -18,7 +18,7 @@ import (
 	"polity.run/fault"
 	"polity.run/internal/bus"
 	"polity.run/internal/gateway/rest"
-	creds "polity.run/remote"
+	outside "polity.run/remote"
 )
 
 const busHelp = `Let agents in other processes in, and see what they were refused.
@@ -122,8 +122,8 @@ func (d *doorman) watch(ctx context.Context) error {
 			return err
 		}
 		select {
-		case <-ctx.Done():
-			return nil // as it was meant to end
+		case <-ctx.Done(): // as it was meant to end
+			return d.look(context.WithoutCancel(ctx))
 		case <-d.node.Down():
 			return d.node.Err()
 		case <-t.C:
@@ -249,7 +249,7 @@ func (a *app) newBusCreds() *cobra.Command {
 			return err
 		}
 		return a.bus(cmd.Context(), client.Bus{Do: client.BusAdmit, Org: org, Agent: name, Key: public, Life: polity.Duration(life)}, func(answer client.OnBus) error {
-			c := creds.Credentials{Admission: *answer.Admitted, Seed: secret}
+			c := outside.Credentials{Admission: *answer.Admitted, Seed: secret}
 			if err := writeCredentials(c, file, seed); err != nil {
 				return err
 			}
@@ -262,7 +262,7 @@ func (a *app) newBusCreds() *cobra.Command {
 	return cmd
 }
 
-func writeCredentials(c creds.Credentials, file string, bare bool) error {
+func writeCredentials(c outside.Credentials, file string, bare bool) error {
 	if !bare {
 		return c.Write(file)
 	}

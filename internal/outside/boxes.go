@@ -28,7 +28,7 @@ type Boxes struct{ boxes }
 type boxes struct {
 	mu     sync.Mutex
 	all    map[ref]*box
-	tokens map[string]*question // by token
+	tokens map[string]*question               // by token
 	put    func(org string, q *question) bool // false if it could not be
 }
 
