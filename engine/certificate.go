@@ -26,14 +26,14 @@ const (
 )
 
 // tls returns what a door that other machines reach shows, with the certificate that agents hold it against; nil for a door of this machine.
-func (d *Door) tls(state string) (*tls.Config, string, error) {
-	host, _, err := net.SplitHostPort(d.Listen)
+func (d *Door) tls(state, listen string) (*tls.Config, string, error) {
+	host, _, err := net.SplitHostPort(listen)
 	ip := net.ParseIP(host)
-	local := d.Listen == "" || host == "localhost" || ip != nil && ip.IsLoopback()
+	local := host == "localhost" || ip != nil && ip.IsLoopback()
 	cert, key := d.Cert, d.Key
 	switch {
-	case err != nil && d.Listen != "":
-		return nil, "", fault.Invalid.New("listen on %q: want HOST:PORT, as in 127.0.0.1:4222", d.Listen)
+	case err != nil:
+		return nil, "", fault.Invalid.New("listen on %q: want HOST:PORT, as in 127.0.0.1:4222", listen)
 	case (cert == "") != (key == ""):
 		return nil, "", fault.Invalid.New("a certificate and its key go together")
 	case cert == "" && local:

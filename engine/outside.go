@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"time"
 
@@ -33,10 +34,8 @@ func (c *catalog) compileRemote(r *release, e *entry) {
 // openGate opens the door for the organizations that are installed.
 func (e *Engine) openGate(ctx context.Context, cfg Config) error {
 	c := outside.Config{Listen: cfg.Door.Listen, Log: cfg.Log, Send: e.Send, Wait: e.part.Wait}
+	c.TLS = func(listen string) (*tls.Config, string, error) { return cfg.Door.tls(e.state, listen) }
 	var err error
-	if c.TLS, c.CA, err = cfg.Door.tls(e.state); err != nil {
-		return err
-	}
 	if e.gate, err = outside.Open(ctx, e.bus, &e.catalog.boxes, c); err != nil {
 		return err
 	}

@@ -467,3 +467,56 @@ func TestMicro(t *testing.T) {
 		}
 	}
 }
+
+// TestDoorForOtherMachines has a door with a certificate of its own: agents that got it with their credentials come in, others find that they do not
+// know it; and it is as it was when the node comes again.
+func TestDoorForOtherMachines(t *testing.T) {
+	state := t.TempDir()
+	open := func(door engine.Door) *outdoors {
+		e, err := engine.Open(t.Context(), engine.Config{State: state, Sync: engine.SyncOS, Door: &door})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := &outdoors{Engine: e, dir: t.TempDir()}
+		o.link(t, shop)
+		return o
+	}
+	o := open(engine.Door{Listen: "0.0.0.0:0"})
+	path, url := o.creds(t, "pricer", 0), o.DoorURL()
+	if !strings.HasPrefix(url, "tls://") || strings.Contains(url, "0.0.0.0") || strings.Contains(url, "[::]") {
+		t.Errorf("agents are told to connect to %s", url)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o = open(engine.Door{})
+	t.Cleanup(func() {
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if o.DoorURL() != url {
+		t.Errorf("the door was %s and is %s", url, o.DoorURL())
+	}
+	serve(t, path, remote.Func(doubles))
+	if out, err := o.Run(t.Context(), engine.Request{Release: o.release, Input: json.RawMessage(`{"n":21}`)}); err != nil || out.Status != polity.StatusCompleted {
+		t.Errorf("%s %v", out.Status, err)
+	}
+	c, err := remote.ReadCredentials(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.CA = ""
+	for _, bad := range []string{url, strings.Replace(url, "tls://", "nats://", 1)} {
+		c.URL = bad
+		if err := c.Write(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := remote.Connect(t.Context(), path, remote.Config{}); err == nil || !strings.Contains(err.Error(), "certificate") {
+			t.Errorf("%s without the certificate: %v", bad, err)
+		}
+	}
+	if _, err := engine.Open(t.Context(), engine.Config{State: t.TempDir(), Door: &engine.Door{Listen: "127.0.0.1:0", Cert: "x.pem"}}); !errors.Is(err, fault.Invalid) {
+		t.Errorf("a certificate without a key: %v", err)
+	}
+}

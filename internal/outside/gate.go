@@ -14,6 +14,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -40,9 +41,8 @@ const (
 type Config struct {
 	// Listen is HOST:PORT. "" is where the door was before, or else a free port of this machine.
 	Listen string
-	// TLS and the certificate (PEM) that agents hold it against; nil only for an address of this machine.
-	TLS *tls.Config
-	CA  string
+	// TLS returns what a door at an address needs, and the certificate (PEM) that agents hold it against; nil for an address of this machine.
+	TLS func(listen string) (*tls.Config, string, error)
 	// Send has a message become runs of its recipients, and returns when that is safe; the same message is the same runs.
 	Send func(ctx context.Context, e message.Envelope) ([]message.Receipt, error)
 	// Wait returns how a run ended.
@@ -57,6 +57,7 @@ type Gate struct {
 	audit *audit
 	door  *bus.Door
 	url   string
+	ca    string // PEM
 	boxes *boxes
 
 	ctx   context.Context
@@ -95,13 +96,17 @@ func Open(ctx context.Context, b *bus.Bus, boxes *Boxes, cfg Config) (*Gate, err
 	if at == "" {
 		at = "127.0.0.1:0"
 	}
-	if g.door, err = bus.OpenDoor(bus.DoorConfig{Listen: at, TLS: cfg.TLS, Admit: g.admit, Refused: g.audit.refused}); err != nil {
+	secure, ca, err := cfg.TLS(at)
+	if err != nil {
+		return nil, err
+	}
+	if g.door, err = bus.OpenDoor(bus.DoorConfig{Listen: at, TLS: secure, Admit: g.admit, Refused: g.audit.refused}); err != nil {
 		return nil, err
 	}
 	g.ctx, g.stop = context.WithCancel(context.Background())
-	g.url = "nats://" + g.door.Addr()
-	if cfg.TLS != nil {
-		g.url = "tls://" + g.door.Addr()
+	g.ca, g.url = ca, "nats://"+reached(g.door.Addr())
+	if secure != nil {
+		g.url = "tls://" + reached(g.door.Addr())
 	}
 	if err := g.book.opened(ctx, g.door.Addr()); err != nil {
 		g.Close()
@@ -110,6 +115,23 @@ func Open(ctx context.Context, b *bus.Bus, boxes *Boxes, cfg Config) (*Gate, err
 	g.boxes.attach(g.put) // what waited is put
 	g.ended.Go(g.run)
 	return g, nil
+}
+
+// reached is how others reach an address that is listened on: by the first address of this machine, if by any.
+func reached(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err != nil || host != "" && (ip == nil || !ip.IsUnspecified()) {
+		return listen
+	}
+	all, err := net.InterfaceAddrs()
+	if err == nil {
+		for _, a := range all {
+			if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+				return net.JoinHostPort(n.IP.String(), port)
+			}
+		}
+	}
+	return net.JoinHostPort("127.0.0.1", port)
 }
 
 // URL is where agents connect to.
@@ -239,7 +261,7 @@ func (g *Gate) Issue(ctx context.Context, orgName string, name polity.AgentName,
 	if err := g.book.add(ctx, k); err != nil {
 		return polity.Admission{}, err
 	}
-	return polity.Admission{URL: g.url, Org: o.name, Agent: name, Since: now, Until: k.Until, CA: g.cfg.CA}, nil
+	return polity.Admission{URL: g.url, Org: o.name, Agent: name, Since: now, Until: k.Until, CA: g.ca}, nil
 }
 
 // only is the organization of a name, or the only one there is for "".
