@@ -72,6 +72,9 @@ type Config struct {
 // Agent is a connection as an agent. Its methods are safe for concurrent use.
 type Agent struct {
 	path     string
+	url      string
+	org      string
+	name     polity.AgentName
 	cfg      Config
 	instance string
 
@@ -113,7 +116,7 @@ func Connect(ctx context.Context, path string, cfg Config) (*Agent, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &Agent{
-		path: path, cfg: cfg, creds: creds, instance: rand.Text(), saying: map[*saying]bool{},
+		path: path, url: creds.URL, org: creds.Org, name: creds.Agent, cfg: cfg, creds: creds, instance: rand.Text(), saying: map[*saying]bool{},
 		waiting: map[string]chan message.Envelope{}, known: map[string]*work{}, closed: make(chan struct{}),
 	}
 	if a.nc, err = a.dial(creds); err != nil {
@@ -179,7 +182,7 @@ func (a *Agent) failed(_ *nats.Conn, _ *nats.Subscription, err error) {
 	defer a.mu.Unlock()
 	for s := range a.saying {
 		if strings.Contains(text, strconv.Quote(strings.ToLower(s.subject))) {
-			s.cancel(fault.Denied.New("agent %s: no link leads to %s", a.creds.Agent, s.subject))
+			s.cancel(fault.Denied.New("agent %s: no link leads to %s", a.name, s.subject))
 		}
 	}
 }
@@ -193,13 +196,13 @@ type saying struct {
 // reason is why a connection does not work.
 func (a *Agent) reason(err error) error {
 	if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) {
-		return fault.Unauthenticated.New("%s is not let in: its credentials have ended, were revoked, or its organization is not linked; see: polity bus refused", a.creds.Agent)
+		return fault.Unauthenticated.New("%s is not let in: its credentials have ended, were revoked, or its organization is not linked; see: polity bus refused", a.name)
 	}
-	return fault.Unavailable.New("bus: %s: %w", a.creds.URL, err)
+	return fault.Unavailable.New("bus: %s: %w", a.url, err)
 }
 
 // Name is the agent's.
-func (a *Agent) Name() polity.AgentName { return a.creds.Agent }
+func (a *Agent) Name() polity.AgentName { return a.name }
 
 // Close cuts the connection.
 func (a *Agent) Close() { a.conn().Close() }
@@ -211,7 +214,7 @@ func (a *Agent) Send(ctx context.Context, e message.Envelope) ([]message.Receipt
 	if e.ID == "" {
 		e.ID = rand.Text()
 	}
-	e.From = message.To(a.creds.Agent)
+	e.From = message.To(a.name)
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
@@ -223,7 +226,7 @@ func (a *Agent) Send(ctx context.Context, e message.Envelope) ([]message.Receipt
 	if err != nil {
 		return nil, err
 	}
-	t, err := a.say(ctx, &nats.Msg{Subject: e.To[0].Subject(a.creds.Agent, e.Performative), Header: header, Data: e.Data})
+	t, err := a.say(ctx, &nats.Msg{Subject: e.To[0].Subject(a.name, e.Performative), Header: header, Data: e.Data})
 	return t.Receipts, err
 }
 

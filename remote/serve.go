@@ -31,6 +31,8 @@ type serving struct {
 	slots  chan struct{}
 	ctx    context.Context // of the questions
 	under  sync.WaitGroup
+
+	draining bool // with Agent.mu held
 }
 
 // Serve answers what the agent is asked until ctx ends; then it takes nothing new, ends what it has begun, for up to half a minute, and returns nil. It says
@@ -55,7 +57,7 @@ func (a *Agent) Serve(ctx context.Context, h Handler) error {
 			service = s.renew(working, service)
 			s.here(Serving)
 		case <-a.closed:
-			return a.reason(errors.Join(nats.ErrAuthorization, a.conn().LastError()))
+			return a.reason(errors.Join(nats.ErrConnectionClosed, a.conn().LastError()))
 		case <-ctx.Done():
 			return s.drain(service)
 		}
@@ -65,10 +67,10 @@ func (a *Agent) Serve(ctx context.Context, h Handler) error {
 // attend has questions come in by a connection, and nats micro answered.
 func (s *serving) attend(nc *nats.Conn) (micro.Service, error) {
 	service, err := micro.AddService(nc, micro.Config{
-		Name: string(s.creds.Agent), Version: s.cfg.Version, Description: "an agent of " + s.creds.Org, QueueGroup: queue,
+		Name: string(s.name), Version: s.cfg.Version, Description: "an agent of " + s.org, QueueGroup: queue,
 	})
 	if err == nil {
-		err = service.AddEndpoint("request", micro.HandlerFunc(s.asked), micro.WithEndpointSubject(Box(s.creds.Agent, polity.Request)))
+		err = service.AddEndpoint("request", micro.HandlerFunc(s.asked), micro.WithEndpointSubject(Box(s.name, polity.Request)))
 	}
 	if err == nil {
 		err = nc.FlushTimeout(sayWait) // the subscriptions are there before the agent says so
@@ -81,6 +83,9 @@ func (s *serving) attend(nc *nats.Conn) (micro.Service, error) {
 
 // drain ends what was begun, and takes nothing new.
 func (s *serving) drain(service micro.Service) error {
+	s.mu.Lock()
+	s.draining = true
+	s.mu.Unlock()
 	s.here(Draining)
 	if err := service.Stop(); err != nil {
 		s.cfg.Log.Warn("take nothing new", "error", err)
@@ -111,7 +116,7 @@ func (s *serving) here(state State) {
 	s.mu.Unlock()
 	data, err := json.Marshal(h)
 	if err == nil {
-		err = s.conn().Publish(Control(s.creds.Agent, ControlHere), data)
+		err = s.conn().Publish(Control(s.name, ControlHere), data)
 	}
 	if err != nil {
 		s.cfg.Log.Warn("say that the agent is here", "error", err)
@@ -126,25 +131,35 @@ func (s *serving) asked(r micro.Request) {
 		return
 	}
 	q.Data = append([]byte(nil), q.Data...)
-	s.mu.Lock()
-	w, known := s.known[q.ID]
-	if !known {
-		s.remember(q.ID)
-	}
-	s.mu.Unlock()
-	switch {
-	case !known:
-		s.slots <- struct{}{} // who asks more waits in the connection
-		s.under.Go(func() {
-			defer func() { <-s.slots }()
-			s.work(q)
-		})
-	case w.said != nil:
-		s.under.Go(func() { s.tell(q, w.said) })
+	if !s.begin(q) {
+		return // it is asked again, and another process takes it
 	}
 	if err := s.publish(q, polity.Agree, nil); err != nil {
 		s.cfg.Log.Warn("agree", "question", q.ID, "error", err)
 	}
+}
+
+// begin has a question worked on, or its answer said again if there is one. It returns false while nothing new is taken.
+func (s *serving) begin(q message.Envelope) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w, known := s.known[q.ID]
+	switch {
+	case known && w.said == nil: // it is under way
+	case s.draining:
+		return false
+	case known:
+		said := w.said
+		s.under.Go(func() { s.tell(q, said) })
+	default:
+		s.remember(q.ID)
+		s.under.Go(func() {
+			s.slots <- struct{}{}
+			defer func() { <-s.slots }()
+			s.work(q)
+		})
+	}
+	return true
 }
 
 // remember notes a question, and forgets the oldest that is answered if there are too many.
@@ -228,7 +243,7 @@ func (s *serving) publish(q message.Envelope, p polity.Performative, data []byte
 // message makes what is said to whoever asked.
 func (s *serving) message(q message.Envelope, p polity.Performative, data []byte) (*nats.Msg, error) {
 	e := message.Envelope{
-		ID: q.ID + " " + string(p), From: message.To(s.creds.Agent), To: []message.Address{q.From}, Performative: p,
+		ID: q.ID + " " + string(p), From: message.To(s.name), To: []message.Address{q.From}, Performative: p,
 		Conversation: q.Conversation, Correlation: q.ID, Causation: q.ID, Time: time.Now(), TTL: message.TTLMax, Hops: min(q.Hops+1, message.HopsMax), Data: data,
 		TraceParent: q.TraceParent, TraceState: q.TraceState,
 	}
@@ -239,7 +254,7 @@ func (s *serving) message(q message.Envelope, p polity.Performative, data []byte
 	if err != nil {
 		return nil, err
 	}
-	return &nats.Msg{Subject: q.From.Subject(s.creds.Agent, p), Header: header, Data: data}, nil
+	return &nats.Msg{Subject: q.From.Subject(s.name, p), Header: header, Data: data}, nil
 }
 
 // renew has the credentials renewed when half of their time is over, and the questions come by the new connection from then on: at no time by none.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"polity.run"
+	"polity.run/agent"
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
@@ -356,6 +357,22 @@ func (a *app) newBusRefused() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// sayAway says of a run that this process does itself that agents in other processes cannot answer meanwhile: it has no door.
+func (o *opening) sayAway(n node) {
+	if _, own := n.(*local); !own || o.request.Release == nil {
+		return
+	}
+	var away []string
+	for _, d := range o.request.Release.Agents {
+		if d.Kind == agent.KindRemote {
+			away = append(away, clean(string(d.Name)))
+		}
+	}
+	if len(away) > 0 {
+		o.screen.say("note: in other processes, which polity bus serve lets in: %s; what they are asked waits", strings.Join(away, ", "))
+	}
 }
 
 func (a *app) newAgentsList() *cobra.Command {

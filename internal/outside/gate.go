@@ -140,7 +140,9 @@ func (g *Gate) URL() string { return g.url }
 // Close cuts all agents. What they were asked waits for the next gate.
 func (g *Gate) Close() {
 	g.boxes.attach(nil)
+	g.mu.Lock()
 	g.stop()
+	g.mu.Unlock()
 	g.ended.Wait()
 	g.mu.Lock()
 	for _, o := range g.orgs {
@@ -433,6 +435,11 @@ func (g *Gate) renew(ctx context.Context, o *org, sender polity.AgentName, publi
 
 // begin does something that waits for the disk, unless there is too much of it already.
 func (g *Gate) begin(reply func(remote.Taken), do func(ctx context.Context)) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.ctx.Err() != nil {
+		return // the gate closes: whoever sent it does so again
+	}
 	select {
 	case g.sends <- struct{}{}:
 	default:
