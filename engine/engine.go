@@ -202,7 +202,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	}
 	e.orgs.bus, e.orgs.catalog, e.orgs.log = e.bus, e.catalog, cfg.Log
 	e.topics = newStream(e.bus, e.part, cfg.Log)
-	e.catalog.topics.open(e.topics)
+	e.catalog.topics.open(e)
 	if err := e.topics.resume(ctx, e.state); err != nil {
 		return err
 	}

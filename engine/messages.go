@@ -346,10 +346,11 @@ func inRole(def *agent.Org, role string) []polity.AgentName {
 // wrong, fault.NotFound for an agent without an address, fault.Denied where no link leads, which is recorded on the topic polity.refused, fault.Full
 // for a full mailbox, fault.Timeout for a message that has expired, and fault.Conflict for a key that came with something else.
 func (e *Engine) Send(ctx context.Context, m message.Envelope) ([]message.Receipt, error) {
-	return e.send(ctx, m, false)
+	return e.send(ctx, "", m, false)
 }
 
-func (e *Engine) send(ctx context.Context, m message.Envelope, hold bool) ([]message.Receipt, error) {
+// send sends a message of a run, "" for whoever is no run.
+func (e *Engine) send(ctx context.Context, by polity.RunID, m message.Envelope, hold bool) ([]message.Receipt, error) {
 	m = m.Or()
 	if err := m.Check(); err != nil {
 		return nil, err
@@ -368,8 +369,11 @@ func (e *Engine) send(ctx context.Context, m message.Envelope, hold bool) ([]mes
 	}
 	receipts := make([]message.Receipt, len(targets))
 	var sent sync.WaitGroup
-	for i, t := range targets {
-		sent.Go(func() { receipts[i] = e.deliver(ctx, &m, t, hold) })
+	for i, t := range targets[min(1, len(targets)):] {
+		sent.Go(func() { receipts[i+1] = e.deliver(ctx, by, &m, t, hold) })
+	}
+	if len(targets) > 0 {
+		receipts[0] = e.deliver(ctx, by, &m, targets[0], hold)
 	}
 	sent.Wait()
 	for i := range receipts {
@@ -384,7 +388,7 @@ func (e *Engine) send(ctx context.Context, m message.Envelope, hold bool) ([]mes
 }
 
 // deliver gives a message to one target.
-func (e *Engine) deliver(ctx context.Context, m *message.Envelope, t target, hold bool) message.Receipt {
+func (e *Engine) deliver(ctx context.Context, by polity.RunID, m *message.Envelope, t target, hold bool) message.Receipt {
 	r := message.Receipt{To: t.to, Performative: polity.Agree}
 	err := t.err
 	switch {
@@ -393,13 +397,13 @@ func (e *Engine) deliver(ctx context.Context, m *message.Envelope, t target, hol
 			e.refused(ctx, m, t.to)
 		}
 	case t.to.Kind == message.Topic:
-		err = e.topics.publish(ctx, "", t.to.Name, eventID(m), m.Data)
+		err = e.topics.publish(ctx, by, t.to.Name, eventID(m), m.Data)
 	case m.Performative == message.Cancel:
 		r.Run = messageRun(m.From, t.to, m.Correlation)
 		err = e.part.Cancel(ctx, r.Run, "message "+m.ID+" of "+m.From.String()+" takes it back")
 	default:
 		var q run.Request
-		if q, err = e.mail(m, t); err == nil {
+		if q, err = e.mail(ctx, by, m, t); err == nil {
 			q.Hold = hold
 			r.Run, err = q.ID, e.part.Open(ctx, q)
 		}
@@ -425,16 +429,7 @@ func eventID(m *message.Envelope) string {
 }
 
 // mail makes the request for the run that delivers a message.
-func (e *Engine) mail(m *message.Envelope, t target) (run.Request, error) {
-	r, err := e.catalog.release(t.release)
-	if err != nil {
-		return run.Request{}, err
-	}
-	talk := m.Conversation
-	if talk == m.ID {
-		talk = m.Key // of its own: the same message again is of the same one
-	}
-	input := json.RawMessage(m.Data)
+func (e *Engine) mail(ctx context.Context, by polity.RunID, m *message.Envelope, t target) (run.Request, error) {
 	if !m.IsJSON() {
 		return run.Request{}, fault.Invalid.New("message %s: data is of %s; agents take JSON", m.ID, m.DataType)
 	}
@@ -444,18 +439,52 @@ func (e *Engine) mail(m *message.Envelope, t target) (run.Request, error) {
 	if err != nil {
 		return run.Request{}, err
 	}
-	talk = m.From.String() + " " + talk
-	if len(talk) > message.TextMax {
-		sum := sha256.Sum256([]byte(talk))
-		talk = m.From.String() + " " + hex.EncodeToString(sum[:])
+	q, err := e.fill(ctx, Request{
+		ID: messageRun(m.From, t.to, m.Key), Release: t.release, Agent: t.to.Name, Skill: m.Skill, Input: m.Data, Conversation: talk(m),
+	})
+	if err == nil && by != "" && q.Key == "" { // what a run about a person says is about them
+		q.Key, _, err = e.part.SealFor(ctx, by, nil)
 	}
-	return run.Request{
-		ID: messageRun(m.From, t.to, m.Key), Release: t.release, Agent: t.to.Name, Skill: m.Skill, Input: input, Bounds: polity.Bounds{}.Or(r.doc.Bounds),
-		Conversation: talk, From: m.From.Name,
-		Mail: &run.Mail{
-			Priority: int(m.Priority), Tries: triesDefault, Expires: m.Expires(m.Time), Deadline: m.Deadline, Envelope: envelope,
-		},
-	}, nil
+	q.From = m.From.Name
+	q.Mail = &run.Mail{Priority: int(m.Priority), Tries: triesDefault, Expires: m.Expires(m.Time), Deadline: m.Deadline, Envelope: envelope}
+	return q, err
+}
+
+// send sends a message of a run, once there is a node. It is one hop further than the message that the run was opened by.
+func (p *publisher) send(ctx context.Context, by polity.RunID, m message.Envelope) ([]message.Receipt, error) {
+	if p.ready == nil {
+		return nil, fault.Unavailable.New("message: nobody can be told outside of a node; see: polity send")
+	}
+	select {
+	case <-p.ready:
+	case <-ctx.Done():
+		return nil, fault.Cancelled.New("message: %w", context.Cause(ctx))
+	}
+	cause, err := p.engine.part.Mailed(ctx, by)
+	if err != nil {
+		return nil, err
+	}
+	if cause != nil {
+		var e message.Envelope
+		if err := e.UnmarshalJSON(cause); err != nil {
+			return nil, fault.Damaged.New("message: %s: %w", by, err)
+		}
+		m.Hops, m.TraceParent, m.TraceState, m.Causation = e.Hops+1, e.TraceParent, e.TraceState, e.ID
+	}
+	return p.engine.send(ctx, by, m, false)
+}
+
+// talk is the key of a message's conversation with each of its recipients.
+func talk(m *message.Envelope) string {
+	key := m.Conversation
+	if key == m.ID {
+		key = m.Key // of its own: the same message again is of the same one
+	}
+	if key = m.From.String() + " " + key; len(key) <= message.TextMax {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return m.From.String() + " " + hex.EncodeToString(sum[:])
 }
 
 // refused records that somebody wrote where no link leads. What is more than refusedMax in refusedEvery is not recorded one by one.
@@ -567,7 +596,7 @@ func collect(all []*message.Envelope) []message.Envelope {
 func (e *Engine) Messages(ctx context.Context, q message.Do) (d message.Done, err error) {
 	switch {
 	case q.Send != nil:
-		d.Receipts, err = e.send(ctx, *q.Send, q.Hold)
+		d.Receipts, err = e.send(ctx, "", *q.Send, q.Hold)
 	case q.Ask != nil:
 		d.Receipts, d.Answers, err = e.Ask(ctx, q.Ask.Envelope, q.Ask.Join)
 	case q.List != nil:
@@ -596,6 +625,9 @@ func (e *Engine) listMessages(ctx context.Context, f message.Filter) ([]message.
 	f.Limit = cmp.Or(f.Limit, listDefault)
 	v, err := e.view()
 	if err != nil {
+		return nil, err
+	}
+	if _, err := e.part.Stopped(ctx); err != nil { // behind it the tip is that of everything that was answered
 		return nil, err
 	}
 	list, err := v.Messages(ctx, f)
@@ -705,7 +737,7 @@ func (e *Engine) again(ctx context.Context, m message.Envelope, to message.Addre
 	if !m.Deadline.IsZero() && !now.Before(m.Deadline) {
 		m.Deadline = time.Time{}
 	}
-	return e.send(ctx, m, hold)
+	return e.send(ctx, "", m, hold)
 }
 
 // nextKey is the key of a message that is sent once more: a~2 for a, a~3 for a~2.

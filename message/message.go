@@ -10,6 +10,8 @@
 package message
 
 import (
+	"crypto/sha256"
+	hexText "encoding/hex"
 	"encoding/json"
 	"math"
 	"slices"
@@ -187,6 +189,15 @@ func (e Envelope) Or() Envelope {
 		e.Data = nil
 	}
 	return e
+}
+
+// KeyOf returns a text as an ID or a key: itself, or its hash if it is longer than TextMax.
+func KeyOf(text string) string {
+	if len(text) <= TextMax {
+		return text
+	}
+	sum := sha256.Sum256([]byte(text))
+	return hexText.EncodeToString(sum[:])
 }
 
 // IsJSON says whether the data is JSON.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -265,7 +266,7 @@ func (a *app) answers(answers []message.Envelope, output string) error {
 		}
 	} else {
 		for _, e := range answers {
-			if err := a.outf("%s  %s  %s\n", e.From, e.Performative, clean(string(e.Data))); err != nil {
+			if err := a.outf("%s  %s  %s\n", e.From, e.Performative, clean(compact(e.Data))); err != nil {
 				return err
 			}
 		}
@@ -274,6 +275,15 @@ func (a *app) answers(answers []message.Envelope, output string) error {
 		return ended{exitRunFailed, ""}
 	}
 	return nil
+}
+
+// compact is JSON without white space between its parts; what is none stays as it is.
+func compact(data []byte) string {
+	var b bytes.Buffer
+	if json.Compact(&b, data) != nil {
+		return string(data)
+	}
+	return b.String()
 }
 
 const listenHelp = `Print messages as they are accepted, until Ctrl-C, and work on them.
@@ -372,7 +382,7 @@ func (a *app) tellMessage(m *message.Entry, output string) error {
 		return a.out(line)
 	}
 	e := &m.Envelope
-	return a.outf("%s  %s -> %s  %s  %s  %s  %s\n", moment(m.At), e.From, m.To, e.Performative, e.Priority, clean(e.ID), clean(clip(string(e.Data), askShown)))
+	return a.outf("%s  %s -> %s  %s  %s  %s  %s\n", moment(m.At), e.From, m.To, e.Performative, e.Priority, clean(e.ID), clean(clip(compact(e.Data), askShown)))
 }
 
 func (a *app) newMailbox() *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"container/heap"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -280,6 +281,17 @@ func pause(run polity.RunID, attempt int) time.Duration {
 	wait := min(mailRetry<<min(attempt-1, 16), retryMax)
 	sum := sha256.Sum256(append([]byte(run), byte(attempt)))
 	return wait + time.Duration(uint64(wait/2)*uint64(sum[0])/256)
+}
+
+// Mailed returns the envelope of the message that a run, or one above it, was opened by; nil if it was none.
+func (p *Partition) Mailed(ctx context.Context, run polity.RunID) (json.RawMessage, error) {
+	return ask(ctx, p, func(c *core, reply func(json.RawMessage, error)) {
+		if t := c.trees[run.Root()]; t != nil && t.mail != nil {
+			reply(t.mail.Envelope, nil)
+			return
+		}
+		reply(nil, nil)
+	})
 }
 
 // Mailbox is what an agent has not done yet of the messages that it was sent.
