@@ -16,6 +16,7 @@ import (
 	"polity.run/agent"
 	"polity.run/coordinate"
 	"polity.run/fault"
+	"polity.run/internal/outside"
 	"polity.run/internal/run"
 	"polity.run/internal/work"
 	"polity.run/model"
@@ -48,6 +49,7 @@ type catalog struct {
 
 	cfg    Config
 	people people
+	boxes  outside.Boxes // what agents in other processes are asked
 	// shared is what models of the same provider have in common.
 	shared   *provider.Shared
 	servers  servers
@@ -338,6 +340,8 @@ func (c *catalog) compile(r *release, def *agent.Definition) *entry {
 			}
 			c.people.ask(ctx, def, m, s.out, done)
 		}
+	case agent.KindRemote:
+		c.compileRemote(r, e)
 	case agent.KindMCP:
 		e.err = c.compileMCP(r, e)
 	case agent.KindOrg:

@@ -137,6 +137,13 @@ func (o *orgs) of(name polity.AgentName) (Digest, *release, error) {
 // replaced; what its agents were sent and have not done, the agents of that release go on with. It returns fault.Conflict if another organization
 // has an agent of the same name: an agent's name is its address.
 func (e *Engine) Enlist(ctx context.Context, d Digest) error {
+	if err := e.enlist(ctx, d); err != nil {
+		return err
+	}
+	return e.link(d)
+}
+
+func (e *Engine) enlist(ctx context.Context, d Digest) error {
 	o := &e.orgs
 	r, err := e.catalog.release(d)
 	if err != nil {

@@ -45,7 +45,7 @@ type bounds struct {
 type kindWord string
 
 func (kindWord) choices() []string {
-	return []string{"model", "exec", "go", "org", "http", "human", "mcp"}
+	return []string{"model", "exec", "go", "org", "http", "human", "mcp", "remote"}
 }
 
 // member is an agent. The kind tag says which kind a field belongs to; a field marked "tells" is
@@ -78,6 +78,8 @@ type member struct {
 	HTTP  *service `json:"http,omitempty" kind:"http" tells:"kind" jsonschema:"Kind http: a service that is asked by POST, with JSON both ways."`
 	MCP   string   `json:"mcp,omitempty" kind:"mcp" tells:"kind" jsonschema:"Kind mcp: name of the source whose tools are this agent's skills."`
 	Human *person  `json:"human,omitempty" kind:"human" tells:"kind" jsonschema:"Kind human: a person, who is asked on the terminal or by polity runs questions, and answers in their own time."`
+
+	Remote *elsewhere `json:"remote,omitempty" kind:"remote" tells:"kind" jsonschema:"Kind remote: code in another process, which connects with credentials of its own (polity bus creds). {} is enough."`
 
 	Use string `json:"use,omitempty" kind:"go" tells:"kind" jsonschema:"Kind go: registered name of the code that is linked in."`
 
@@ -246,6 +248,12 @@ type service struct {
 	Private bool              `json:"private,omitempty" jsonschema:"Whether the address may be of this machine or of a private network."`
 	Effect  effectWord        `json:"effect,omitempty" jsonschema:"What the service does to the world; keyed if it honours the header Idempotency-Key. Default external, the careful one."`
 	Timeout duration          `json:"timeout,omitempty" jsonschema:"Most time for one request; default 60s."`
+}
+
+// elsewhere is agent.Remote.
+type elsewhere struct {
+	Effect  effectWord `json:"effect,omitempty" jsonschema:"What the agent does to the world. Default keyed: it takes a question with the same ID for the same one, as the protocol wants."`
+	Timeout duration   `json:"timeout,omitempty" jsonschema:"How long an answer is waited for, also while the agent is away; default 1h. The bound wall holds as well."`
 }
 
 // person is agent.Human.

@@ -314,6 +314,8 @@ func (b *builder) harmless(d *agent.Definition) bool {
 		return none(d.Exec.Effect)
 	case d.HTTP != nil:
 		return none(d.HTTP.Effect)
+	case d.Remote != nil:
+		return none(d.Remote.Effect)
 	case d.MCP != nil:
 		return tools(d.MCP.Tools)
 	case d.Org != nil:

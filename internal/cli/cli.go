@@ -129,6 +129,7 @@ func (a *app) root() *cobra.Command {
 		a.newKeys(),
 		a.newState(),
 		a.newLocks(),
+		a.newBus(),
 		a.newEffects(),
 		a.newView(),
 		a.newGraph(),

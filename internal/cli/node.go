@@ -55,6 +55,7 @@ type node interface {
 	Reconcile(ctx context.Context, q client.Reconcile) (polity.Finding, error)
 	Export(ctx context.Context, id polity.RunID, path string) (polity.Archive, error)
 	Import(ctx context.Context, path string) (polity.Archive, error)
+	Bus(ctx context.Context, q client.Bus) (client.OnBus, error)
 	Lookup(ctx context.Context, q polity.Lookup) (polity.Found, error)
 	RebuildView(ctx context.Context) error
 	VerifyView(ctx context.Context, tell func(polity.Progress)) (polity.ViewCheck, error)
@@ -110,6 +111,10 @@ func (l *local) Coordinate(ctx context.Context, q client.Coordination) (client.C
 // Schemas hides the engine's, which lists alone.
 func (l *local) Schemas(ctx context.Context, q client.SchemaQuery) (client.Subjects, error) {
 	return rest.Schemas(ctx, l.Engine, q)
+}
+
+func (l *local) Bus(ctx context.Context, q client.Bus) (client.OnBus, error) {
+	return rest.Bus(ctx, l.Engine, q)
 }
 
 // Erase hides the engine's.

@@ -53,6 +53,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/view/verify", s.verifyView)
 	mux.HandleFunc("POST /v1/schemas", s.schemas)
 	mux.HandleFunc("POST /v1/reconcile", s.reconcile)
+	mux.HandleFunc("POST /v1/bus", s.bus)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, fault.NotFound.New("rest: nothing answers to %s %.200q", r.Method, r.URL.Path))
 	})
