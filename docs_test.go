@@ -110,7 +110,7 @@ func TestDecisionsAreListed(t *testing.T) {
 // TestGoBlocks wants the lines of each Go block, in their order, to stand in one of the programs that are compiled and run.
 func TestGoBlocks(t *testing.T) {
 	var programs [][]string
-	for _, name := range []string{"examples/embed/main.go", "guide_test.go", "script/saga_test.go", "script/example_test.go"} {
+	for _, name := range []string{"examples/embed/main.go", "guide_test.go", "script/saga_test.go", "script/example_test.go", "examples/outside/pricer/main.go"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

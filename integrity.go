@@ -47,7 +47,7 @@ type Backup struct {
 	Runs    int       `json:"runs"`
 	Live    int       `json:"live"` // of these have not ended
 	// Documents, Records, Events and Files count what it holds beside the log: documents, records of memories and facts, events on topics with dead
-	// letters, and files of watches.
+	// letters and refusals, and files of watches.
 	Documents int   `json:"documents"`
 	Records   int   `json:"records"`
 	Events    int   `json:"events,omitempty"`

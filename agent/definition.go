@@ -25,6 +25,8 @@ const (
 	KindHTTP  Kind = "http"  // a service: JSON by POST, JSON back
 	KindHuman Kind = "human" // a person, who is asked and answers in their own time
 	KindMCP   Kind = "mcp"   // a server of the Model Context Protocol: each skill is one of its tools
+	// KindRemote is code in another process, which connects with credentials of its own.
+	KindRemote Kind = "remote"
 )
 
 // Definition is one agent as it stands in a release. Exactly the field of its kind is set.
@@ -42,6 +44,7 @@ type Definition struct {
 	HTTP    *HTTP                      `json:"http,omitempty"`
 	Human   *Human                     `json:"human,omitempty"`
 	MCP     *MCP                       `json:"mcp,omitempty"`
+	Remote  *Remote                    `json:"remote,omitempty"`
 }
 
 // HTTP is a service that is asked by POST: the input is the body, the effect's key the header Idempotency-Key.
@@ -58,6 +61,12 @@ type Human struct {
 	// Ask is what the person is asked, before the input.
 	Ask     string          `json:"ask,omitempty"`
 	Timeout polity.Duration `json:"timeout"` // how long to wait for the answer
+}
+
+// Remote is code in another process. What it is asked waits until it is there.
+type Remote struct {
+	Effect  polity.Effect   `json:"effect"`
+	Timeout polity.Duration `json:"timeout"` // how long to wait for the answer, while the agent is away too
 }
 
 // MCP says which source of the release the skills' tools are of. A skill's name is the tool's.
@@ -197,6 +206,8 @@ type Release struct {
 	Retention *Retention `json:"retention,omitempty"`
 	// Topics are those that the agents may publish and await, sorted by name; empty: they may publish and await any.
 	Topics []Topic `json:"topics,omitempty"`
+	// Messages says who may message whom; nil: outsiders the main agent, and nobody else anybody.
+	Messages *Messages `json:"messages,omitempty"`
 	// Format is the version of this document; 0 stands for 1. See ReadRelease.
 	Format int `json:"format,omitempty"`
 }

@@ -16,6 +16,7 @@ import (
 	"polity.run/agent"
 	"polity.run/coordinate"
 	"polity.run/fault"
+	"polity.run/internal/outside"
 	"polity.run/internal/run"
 	"polity.run/internal/work"
 	"polity.run/model"
@@ -27,6 +28,7 @@ import (
 	"polity.run/tool/code"
 	"polity.run/tool/coordination"
 	"polity.run/tool/files"
+	"polity.run/tool/messages"
 	"polity.run/tool/remember"
 	"polity.run/tool/topics"
 )
@@ -47,6 +49,7 @@ type catalog struct {
 
 	cfg    Config
 	people people
+	boxes  outside.Boxes // what agents in other processes are asked
 	// shared is what models of the same provider have in common.
 	shared   *provider.Shared
 	servers  servers
@@ -95,7 +98,7 @@ func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 		agents: map[string]*agent.Agent{}, tools: map[string]*toolEntry{}, models: map[string]model.Model{},
 		blobs: blobs, exec: exec, log: cfg.Log, cfg: cfg, shared: provider.NewShared(), releases: map[Digest]*release{}, schemas: map[string]work.Check{},
 	}
-	tools, err := builtin(func(ctx context.Context) (*coordinate.Store, error) { return c.facts.open(ctx) }, c.publish)
+	tools, err := builtin(func(ctx context.Context) (*coordinate.Store, error) { return c.facts.open(ctx) }, c.publish, c.topics.send)
 	if err != nil {
 		return nil, err
 	}
@@ -123,10 +126,10 @@ func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 }
 
 // Tools returns the built-in tools.
-func Tools() ([]tool.Tool, error) { return builtin(nil, nil) }
+func Tools() ([]tool.Tool, error) { return builtin(nil, nil, nil) }
 
-// builtin makes the built-in tools, for a node whose facts are opened and whose events are published so.
-func builtin(facts coordination.Open, publish topics.Publish) ([]tool.Tool, error) {
+// builtin makes the built-in tools, for a node whose facts are opened and whose events and messages are sent so.
+func builtin(facts coordination.Open, publish topics.Publish, send messages.Send) ([]tool.Tool, error) {
 	a, err := code.Tools()
 	if err != nil {
 		return nil, err
@@ -144,7 +147,11 @@ func builtin(facts coordination.Open, publish topics.Publish) ([]tool.Tool, erro
 		return nil, err
 	}
 	e, err := topics.Tools(publish)
-	return slices.Concat(a, b, c, d, e), err
+	if err != nil {
+		return nil, err
+	}
+	f, err := messages.Tools(send)
+	return slices.Concat(a, b, c, d, e, f), err
 }
 
 // Models returns the built-in models.
@@ -333,6 +340,8 @@ func (c *catalog) compile(r *release, def *agent.Definition) *entry {
 			}
 			c.people.ask(ctx, def, m, s.out, done)
 		}
+	case agent.KindRemote:
+		c.compileRemote(r, e)
 	case agent.KindMCP:
 		e.err = c.compileMCP(r, e)
 	case agent.KindOrg:

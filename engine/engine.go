@@ -29,6 +29,7 @@ import (
 	"polity.run/internal/bus"
 	"polity.run/internal/journal"
 	"polity.run/internal/keyring"
+	"polity.run/internal/outside"
 	"polity.run/internal/run"
 	"polity.run/internal/sandbox"
 	"polity.run/internal/telemetry"
@@ -81,7 +82,9 @@ type Config struct {
 	// Whole reads the whole log before it serves, and uses no checkpoint: every run that has not ended is held against the code of now, and every
 	// commit against the one before it. Otherwise both is done later: a run when it is woken, the log behind the checkpoint while the node serves.
 	Whole bool
-	Log   *slog.Logger // default: nothing is logged
+	// Door lets agents in other processes in; nil: what they are asked waits.
+	Door *Door
+	Log  *slog.Logger // default: nothing is logged
 	// Telemetry exports traces and metrics to where the variables OTEL_* of the environment say, if they do: see Engine.Metrics too.
 	Telemetry bool
 	Version   string // of the program, for telemetry
@@ -106,6 +109,8 @@ type Engine struct {
 	part    *run.Partition
 	views   views
 	topics  *stream
+	gate    *outside.Gate // nil without Config.Door
+	orgs    orgs
 	figures figures
 	old     *retainer
 	own     Digest // the release of Config.Agents
@@ -222,10 +227,16 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	e.orgs.bus, e.orgs.catalog, e.orgs.log = e.bus, e.catalog, cfg.Log
 	e.topics = newStream(e.bus, e.part, e.catalog, cfg.Log)
-	e.catalog.topics.open(e.topics)
+	e.catalog.topics.open(e)
 	if err := e.topics.resume(ctx, e.state); err != nil {
 		return err
+	}
+	if cfg.Door != nil {
+		if err := e.openGate(ctx, cfg); err != nil {
+			return err
+		}
 	}
 	e.views.log, e.views.dsn = cfg.Log, cfg.ViewDSN
 	e.figures.cfg = e.telemetry(cfg)
@@ -268,6 +279,9 @@ func (e *Engine) State() string { return e.state }
 func (e *Engine) Close() error {
 	e.old.close()
 	e.figures.end()
+	if e.gate != nil {
+		e.gate.Close()
+	}
 	err := e.views.close()
 	if e.part != nil {
 		err = errors.Join(err, e.part.Close())

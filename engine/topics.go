@@ -684,10 +684,11 @@ func (e *Engine) Publish(ctx context.Context, topic, id string, version int, dat
 type publisher struct {
 	ready  chan struct{}
 	topics *stream // once ready is closed
+	engine *Engine // likewise
 }
 
-func (p *publisher) open(t *stream) {
-	p.topics = t
+func (p *publisher) open(e *Engine) {
+	p.topics, p.engine = e.topics, e
 	close(p.ready)
 }
 

@@ -116,6 +116,8 @@ func effectOf(d *agent.Definition) polity.Effect {
 		return d.Exec.Effect
 	case d.HTTP != nil:
 		return d.HTTP.Effect
+	case d.Remote != nil:
+		return d.Remote.Effect
 	default:
 		return ""
 	}

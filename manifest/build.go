@@ -105,6 +105,7 @@ func (b *builder) release() *agent.Release {
 	r.Bounds.UndoReserve = b.undoReserve()
 	b.organizations()
 	b.topics(r)
+	b.messages(r)
 	b.watched = b.on(r)
 	b.keeps(r)
 	b.unreached(r.Main)
@@ -149,7 +150,7 @@ func (b *builder) main() string {
 		return name
 	case len(b.defs) == 1:
 		return slices.Collect(maps.Keys(b.defs))[0]
-	case len(b.defs) > 1 && !b.at.has("org"):
+	case len(b.defs) > 1 && !b.at.has("org") && b.file.Messages == nil:
 		b.add("org", "nothing says which agent a request goes to", `add "org:" with its pattern`)
 	}
 	return ""

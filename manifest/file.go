@@ -1,6 +1,8 @@
 package manifest
 
 import (
+	"regexp"
+
 	"polity.run"
 	"polity.run/pattern"
 )
@@ -23,6 +25,7 @@ type file struct {
 	Agents      map[word]member     `json:"agents" jsonschema:"The agents, by name."`
 	Org         *organization       `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
 	Topics      map[topicName]topic `json:"topics,omitempty" jsonschema:"Topics that the agents may publish on and be told of, by name, or by a pattern as in orders.*. Left out they may use any."`
+	Messages    *messaging          `json:"messages,omitempty" jsonschema:"Who may message whom. Left out, people and programs may message the agent that a request goes to, and agents nobody."`
 	On          []occasion          `json:"on,omitempty" jsonschema:"What polity watch watches, each with the agent that is asked about it."`
 	Retention   *retention          `json:"retention,omitempty" jsonschema:"How long finished runs are kept, and what becomes of them then. Left out they are kept for good."`
 }
@@ -43,7 +46,7 @@ type bounds struct {
 type kindWord string
 
 func (kindWord) choices() []string {
-	return []string{"model", "exec", "go", "org", "http", "human", "mcp"}
+	return []string{"model", "exec", "go", "org", "http", "human", "mcp", "remote"}
 }
 
 // member is an agent. The kind tag says which kind a field belongs to; a field marked "tells" is
@@ -76,6 +79,8 @@ type member struct {
 	HTTP  *service `json:"http,omitempty" kind:"http" tells:"kind" jsonschema:"Kind http: a service that is asked by POST, with JSON both ways."`
 	MCP   string   `json:"mcp,omitempty" kind:"mcp" tells:"kind" jsonschema:"Kind mcp: name of the source whose tools are this agent's skills."`
 	Human *person  `json:"human,omitempty" kind:"human" tells:"kind" jsonschema:"Kind human: a person, who is asked on the terminal or by polity runs questions, and answers in their own time."`
+
+	Remote *elsewhere `json:"remote,omitempty" kind:"remote" tells:"kind" jsonschema:"Kind remote: code in another process, which connects with credentials of its own (polity bus creds). {} is enough."`
 
 	Use string `json:"use,omitempty" kind:"go" tells:"kind" jsonschema:"Kind go: registered name of the code that is linked in."`
 
@@ -246,6 +251,12 @@ type service struct {
 	Timeout duration          `json:"timeout,omitempty" jsonschema:"Most time for one request; default 60s."`
 }
 
+// elsewhere is agent.Remote.
+type elsewhere struct {
+	Effect  effectWord `json:"effect,omitempty" jsonschema:"What the agent does to the world. Default keyed: it takes a question with the same ID for the same one, as the protocol wants."`
+	Timeout duration   `json:"timeout,omitempty" jsonschema:"How long an answer is waited for, also while the agent is away; default 1h. The bound wall holds as well."`
+}
+
 // person is agent.Human.
 type person struct {
 	Ask     string   `json:"ask" jsonschema:"What the person is asked, before the request itself."`
@@ -335,6 +346,28 @@ type link struct {
 	To   []word `json:"to" jsonschema:"Agents to which it leads."`
 	Both bool   `json:"both,omitempty" jsonschema:"Whether it leads the other way as well."`
 	Back bool   `json:"back,omitempty" jsonschema:"Pattern handoff: whether it may lead back at once to whoever handed over."`
+}
+
+// messaging is agent.Messages.
+type messaging struct {
+	Links  []mayMessage    `json:"links,omitempty" jsonschema:"Links are permissions: where there is none, nothing passes."`
+	Groups map[word][]word `json:"groups,omitempty" jsonschema:"Agents that are messaged together, by the name of their group."`
+}
+
+// mayMessage is agent.Link.
+type mayMessage struct {
+	From addressText   `json:"from" jsonschema:"Who may send: an agent, or outside for people and programs that are no agents, or outside:NAME for one of them."`
+	To   []addressText `json:"to" jsonschema:"To whom: agents, group:NAME, role:NAME (a field of an organization that names its members, as in specialists), or topic:PATTERN."`
+	Both bool          `json:"both,omitempty" jsonschema:"Whether the link leads the other way as well: from an agent to agents."`
+}
+
+// addressText is a message.Address.
+type addressText string
+
+var addressShape = regexp.MustCompile(`^((agent|role|group|outside):)?[a-z0-9][a-z0-9_-]*$|^topic:[a-z0-9_.*>-]+$`)
+
+func (addressText) shape() shape {
+	return shape{addressShape, polity.TopicMax + len("topic:"), "an agent, outside, group:NAME, role:NAME or topic:PATTERN"}
 }
 
 // hedge says when an agent is asked a second time.

@@ -47,6 +47,8 @@ func (b *builder) member(name, at string, m *member) {
 		d.MCP = b.skillsOf(d, at, m.MCP, b.at.has(at+".skills"))
 	case agent.KindHuman:
 		d.Human = b.person(m.Human)
+	case agent.KindRemote:
+		d.Remote = b.remote(m.Remote)
 	case agent.KindOrg:
 		b.orgs[name] = &org{def: d, path: at, as: &m.patterned}
 	}

@@ -314,6 +314,8 @@ func (b *builder) harmless(d *agent.Definition) bool {
 		return none(d.Exec.Effect)
 	case d.HTTP != nil:
 		return none(d.HTTP.Effect)
+	case d.Remote != nil:
+		return none(d.Remote.Effect)
 	case d.MCP != nil:
 		return tools(d.MCP.Tools)
 	case d.Org != nil:
@@ -490,7 +492,7 @@ func flat(err error) []error {
 // unreached warns of agents that no request can reach.
 func (b *builder) unreached(main string) {
 	reached := map[string]bool{}
-	todo := []string{main}
+	todo := append(b.messaged(), main)
 	for _, o := range b.watched {
 		todo = append(todo, o.Agent)
 	}

@@ -40,7 +40,7 @@ import (
 //	documents/HEX ...    what the commits name, in the order in which they do
 //	NAME/00000001 ...    for each bucket: keys and values, each with its length before it
 //	watch/...            the files of watches
-//	NAME/00000001 ...    for each stream of events: pieces of what the server made of it, each with its length before it
+//	NAME/00000001 ...    for each stream of events, and that of refusals: pieces of what the server made of it, each with its length before it
 //	backup.json          a polity.Backup
 const (
 	formatEntry    = "format"

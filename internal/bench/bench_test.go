@@ -124,3 +124,19 @@ func TestTopics(t *testing.T) {
 		}
 	}
 }
+
+// TestBus wants every message that is asked to be answered; how fast is not for a test to say.
+func TestBus(t *testing.T) {
+	points, err := Bus(t.Context(), Config{Dir: t.TempDir(), Sync: []engine.Sync{engine.SyncOS}, At: []int{2}, Rounds: 1, Window: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(points) != 5 {
+		t.Fatalf("%d points", len(points))
+	}
+	for _, p := range points {
+		if p.Rate <= 0 || p.P50 <= 0 || p.P99 < p.P50 || p.Ratio <= 0 {
+			t.Errorf("%+v", p)
+		}
+	}
+}

@@ -27,7 +27,7 @@ func (a *app) newBench() *cobra.Command {
 		Use: "bench", Short: "Measure the engine beside the machine's limits", Long: benchHelp, Args: noSubcommand, RunE: help,
 		Example: "  polity bench runs\n  polity bench runs --sync os --at 1,64\n  polity bench agents -o json\n  polity bench waiting --runs 10000\n  polity bench waiting --on timers --runs 1000000\n  polity bench hierarchy --workers 1000,100000\n  polity bench view --runs 100000\n  polity bench topics",
 	}
-	cmd.AddCommand(a.newBenchRuns(), a.newBenchAgents(), a.newBenchWaiting(), a.newBenchHierarchy(), a.newBenchView(), a.newBenchTopics())
+	cmd.AddCommand(a.newBenchRuns(), a.newBenchAgents(), a.newBenchWaiting(), a.newBenchHierarchy(), a.newBenchView(), a.newBenchTopics(), a.newBenchBus())
 	return cmd
 }
 

@@ -37,7 +37,7 @@ func (a *app) newAgents() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "agents", Short: "What agents have done", Args: noSubcommand, RunE: help, Example: "  polity agents stats",
 	}
-	cmd.AddCommand(a.newAgentsStats())
+	cmd.AddCommand(a.newAgentsStats(), a.newAgentsList())
 	return cmd
 }
 

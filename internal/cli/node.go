@@ -15,6 +15,7 @@ import (
 	"polity.run/engine"
 	"polity.run/fault"
 	"polity.run/internal/gateway/rest"
+	"polity.run/message"
 )
 
 const (
@@ -38,6 +39,8 @@ type node interface {
 	Signal(ctx context.Context, id polity.RunID, name, signalID string, version int, data json.RawMessage) error
 	Publish(ctx context.Context, topic, id string, version int, data json.RawMessage) error
 	Topics(ctx context.Context, q polity.TopicsRequest) (polity.TopicsAnswer, error)
+	Enlist(ctx context.Context, q client.Install) error
+	Messages(ctx context.Context, q message.Do) (message.Done, error)
 	Questions(ctx context.Context) ([]polity.Question, error)
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
 	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)
@@ -52,6 +55,7 @@ type node interface {
 	Reconcile(ctx context.Context, q client.Reconcile) (polity.Finding, error)
 	Export(ctx context.Context, id polity.RunID, path string) (polity.Archive, error)
 	Import(ctx context.Context, path string) (polity.Archive, error)
+	Bus(ctx context.Context, q client.Bus) (client.OnBus, error)
 	Lookup(ctx context.Context, q polity.Lookup) (polity.Found, error)
 	RebuildView(ctx context.Context) error
 	Retain(ctx context.Context, q polity.Retain, tell func(polity.Progress)) (polity.Retained, error)
@@ -90,6 +94,17 @@ func (l *local) Memory(ctx context.Context, q client.Memory) (client.Remembered,
 	return rest.Memory(ctx, l.Engine, q)
 }
 
+// Enlist hides the engine's, which takes what is stored.
+func (l *local) Enlist(ctx context.Context, q client.Install) error {
+	return rest.Enlist(ctx, l.Engine, q)
+}
+
+// Messages only keeps what is sent, as long as nobody else is served: this process ends before the work is done.
+func (l *local) Messages(ctx context.Context, q message.Do) (message.Done, error) {
+	q.Hold = l.door == nil && q.Ask == nil
+	return l.Engine.Messages(ctx, q)
+}
+
 // Coordinate hides the engine's, which calls tools alone.
 func (l *local) Coordinate(ctx context.Context, q client.Coordination) (client.Coordinated, error) {
 	return rest.Coordinate(ctx, l.Engine, q)
@@ -98,6 +113,10 @@ func (l *local) Coordinate(ctx context.Context, q client.Coordination) (client.C
 // Schemas hides the engine's, which lists alone.
 func (l *local) Schemas(ctx context.Context, q client.SchemaQuery) (client.Subjects, error) {
 	return rest.Schemas(ctx, l.Engine, q)
+}
+
+func (l *local) Bus(ctx context.Context, q client.Bus) (client.OnBus, error) {
+	return rest.Bus(ctx, l.Engine, q)
 }
 
 // Erase hides the engine's.

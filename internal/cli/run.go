@@ -145,6 +145,7 @@ func (o *opening) find(ctx context.Context, n node) (polity.Summary, error) {
 }
 
 func (o *opening) begin(ctx context.Context, n node) error {
+	o.sayAway(n)
 	_, err := n.Start(ctx, o.request)
 	return err
 }

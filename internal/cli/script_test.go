@@ -16,8 +16,11 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"fmt"
+	"os/signal"
 	"polity.run/model"
 	"polity.run/model/modeltest/wire"
+	outside "polity.run/remote"
 )
 
 var update = flag.Bool("update", false, "write what comes out as what is wanted")
@@ -58,6 +61,19 @@ func TestMain(m *testing.M) {
 				return r
 			}}
 			if err := http.Serve(l, s); err != nil {
+				os.Exit(1)
+			}
+		},
+		// An agent in a process of its own, with the credentials in a file; it knows what pears cost.
+		"pricer": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+			defer stop()
+			type order struct{ Count int }
+			err := outside.Serve(ctx, os.Args[1], outside.Func(func(_ context.Context, in order) (map[string]int, error) {
+				return map[string]int{"cents": 55 * in.Count}, nil
+			}))
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
 				os.Exit(1)
 			}
 		},

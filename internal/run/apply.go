@@ -62,6 +62,10 @@ func (c *core) apply(rec *record, seq uint64) {
 		c.reconciled(t, rec)
 		return
 	}
+	if rec.kind == recSettled {
+		c.tell(t, polity.Notice{Kind: kindText[recSettled], Run: rec.run, Name: rec.name})
+		return
+	}
 	if t.stopped != nil {
 		if rec.kind == recFinished && rec.run == t.id {
 			c.endStopped(t, rec)
@@ -109,7 +113,11 @@ func (c *core) apply(rec *record, seq uint64) {
 		}
 	case recExpired:
 		c.tell(t, polity.Notice{Kind: "expired", Run: r.id})
-		c.expire(r)
+		if t.queued {
+			c.lapse(t)
+		} else {
+			c.expire(r)
+		}
 	case recFinished:
 		c.finished(r, rec)
 	}
@@ -214,6 +222,10 @@ func (c *core) openRoot(rec *record, seq uint64) {
 	if err == nil && program.Decider == nil {
 		program = &Program{Org: program.Org, Decider: solo{}, Input: program.Input, Output: program.Output}
 	}
+	if err == nil && rec.mail != nil {
+		program = &Program{Org: program.Org, Decider: courier{rec.mail}, Input: program.Input, Output: program.Output}
+	}
+	t.mail = rec.mail
 	c.join(t, rec)
 	if err == nil {
 		err = c.unlock(t)
@@ -236,6 +248,10 @@ func (c *core) openRoot(rec *record, seq uint64) {
 	}
 	t.queued = true
 	t.input.data = bytes.Clone(t.input.data) // the record is used again
+	c.setWall(r)
+	if t.mail != nil && c.live {
+		c.take(t)
+	}
 }
 
 // read returns a payload's bytes, from its blob if it has one.

@@ -408,7 +408,7 @@ func (t *telling) record(r *record) error {
 			return fault.Damaged.New("archive: event %d opens %.200s again, or below what is not open", t.head.Events, r.run)
 		}
 		t.open[r.run] = true
-	case r.kind == recReconciled && r.run.Root() == t.head.Run: // it may come after the end
+	case (r.kind == recReconciled || r.kind == recSettled) && r.run.Root() == t.head.Run: // they may come after the end
 	case r.kind == recClaim || r.kind == recImported || r.kind == recForked || !t.open[r.run]:
 		return fault.Damaged.New("archive: event %d tells of %.200s, which is not open", t.head.Events, r.run)
 	case r.kind == recFinished:

@@ -28,6 +28,10 @@ type Request struct {
 	Key          string // of Config.Keys, that its payloads are enciphered with; "" for none
 	// Caller is where in a trace it is asked for, if that is anywhere. It is no part of what the run is.
 	Caller trace.Context
+	// Mail, if set, makes the run the delivery of a message of From. It has a conversation then.
+	Mail *Mail
+	From string
+	Hold bool // the message is parked until it is resumed
 }
 
 // Open opens a run and returns when that is durable. The same request again finds the run, finished or not; the
@@ -90,13 +94,24 @@ func (p *Partition) request(r *Request) (*request, error) {
 	if len(r.Conversation) > idMax {
 		return nil, fault.Invalid.New("run: open: a conversation of %d bytes; the most is %d", len(r.Conversation), idMax)
 	}
+	if r.Mail != nil {
+		if err := r.Mail.check(); err != nil {
+			return nil, err
+		}
+		if r.Conversation == "" || len(r.From) > idMax {
+			return nil, fault.Invalid.New("run: open: a message needs a conversation, and a sender of at most %d bytes", idMax)
+		}
+	}
 	if len(r.Agent) > textMax || len(r.Skill) > textMax || len(r.Folder) > textMax {
 		return nil, fault.Invalid.New("run: open: a name is longer than %d bytes", textMax)
 	}
 	if err := p.room(); err != nil {
 		return nil, err
 	}
-	return &request{r.ID, r.Release, r.Agent, r.Skill, nonNil(r.Input), r.Folder, r.Bounds.Or(polity.DefaultBounds()), r.Conversation, r.Key, r.Caller}, nil
+	return &request{
+		id: r.ID, release: r.Release, agent: r.Agent, skill: r.Skill, input: nonNil(r.Input), folder: r.Folder, bounds: r.Bounds.Or(polity.DefaultBounds()),
+		conversation: r.Conversation, key: r.Key, caller: r.Caller, mail: r.Mail, from: r.From, hold: r.Hold && r.Mail != nil,
+	}, nil
 }
 
 // Wait returns how a run ended, as soon as it has. It returns fault.NotFound if there is no such run, and the reason if
@@ -253,8 +268,19 @@ func (c *core) current(t *tree) polity.Summary {
 	}
 	if t.queued && (t.root != nil || t.asleep) {
 		s.Waiting = []polity.Waiting{{Run: t.id, For: "the runs before it in conversation " + strconv.Quote(t.talk.key), Since: s.Opened}}
+		if t.mail != nil {
+			s.Waiting = []polity.Waiting{{Run: t.id, For: t.talk.agent + " to take the message", Since: s.Opened, Until: t.mail.Expires}}
+		}
 	}
 	return s
+}
+
+// Mailboxes lists the agents that have messages which have not ended.
+func (p *Partition) Mailboxes(ctx context.Context) ([]Mailbox, error) {
+	return ask(ctx, p, func(c *core, reply func([]Mailbox, error)) {
+		list := c.mailboxes()
+		c.answer(func(err error) { reply(list, err) })
+	})
 }
 
 // Find returns a run's summary, or fault.NotFound.
@@ -348,8 +374,8 @@ func (p *Partition) History(ctx context.Context, id polity.RunID, each func(poli
 
 var kindText = map[recordKind]string{
 	recOpened: "opened", recBegan: "began", recResult: "result", recCancel: "cancel", recExpired: "expired", recFinished: "finished",
-	recReconciled: "reconciled",
-	recSignalled:  "signalled", recPublished: "published", recPaused: "paused", recResumed: "resumed",
+	recReconciled: "reconciled", recSettled: "settled",
+	recSignalled: "signalled", recPublished: "published", recPaused: "paused", recResumed: "resumed",
 	recErased: "erased", recHeld: "held", recReleased: "released", recDeleted: "deleted",
 }
 

@@ -26,14 +26,14 @@ import (
 //	             ended: status:1  time:8  end:uvarint  log:payload
 //	             not ended: told:uvarint  due:8  records:uvarint  stored:uvarint  links:uvarint  place
 //	             fork: run:text  event:uvarint    origin: run:text    conversation: key:text    paused: since:8  downtime:8
-//	             sealed: key:text    held: reason:text
+//	             sealed: key:text    held: reason:text    mail: priority:1  tries:1  expires:8  deadline:8  0  0
 //	event      = block 'e'  name:text  id:text  version:uvarint  data:payload       numbered from 1
 //	wait       = block 'w'  flags:1  run:text  name:text  attempt:uvarint  request:16  awaited:text  match:text  since:8  due:8  from:uvarint
 //	             shut: closed:uvarint    came: event:uvarint  commit:uvarint    key:text
 //
 // The digest is the SHA-256 of everything before it. The log goes on while a checkpoint is written, so a tree may be told of as it was somewhat later: up
 // to the commit that is as much after the checkpoint's as told says. Nothing of what is behind that, or not acknowledged, is in it. What else the
-// partition knows follows from the trees (conversations) or from their trails (signals, pauses, what is undone). oldest is the first file of
+// partition knows follows from the trees (conversations, mailboxes) or from their trails (signals, pauses, what is undone). oldest is the first file of
 // the spool that any trail is in; run is without the tree's ID.
 const (
 	checkpointLine = "polity checkpoint 3\n"
@@ -62,6 +62,7 @@ const (
 	flagStopped
 	flagQueued
 	flagPaused
+	flagMail
 	flagsEnd
 )
 
@@ -166,7 +167,7 @@ func (k *capture) tree(b []byte, t *tree) []byte {
 	paused := still && !t.paused.IsZero() && !ended
 	flags := uint64(0)
 	for i, set := range [...]bool{
-		ended, t.undone || !t.asleep, t.simulates, s.Fork != nil, t.origin != "", s.Conversation != "", t.key != "", t.hold != nil, t.stopped != nil, still && t.queued && !ended, paused,
+		ended, t.undone || !t.asleep, t.simulates, s.Fork != nil, t.origin != "", s.Conversation != "", t.key != "", t.hold != nil, t.stopped != nil, still && t.queued && !ended, paused, !ended && t.mail != nil,
 	} {
 		if set {
 			flags |= 1 << i
@@ -216,6 +217,9 @@ func (k *capture) tree(b []byte, t *tree) []byte {
 	if paused {
 		b = appendTime(b, t.paused)
 		b = binary.BigEndian.AppendUint64(b, uint64(t.pausedDown))
+	}
+	if !ended && t.mail != nil {
+		b = appendMail(b, t.mail.bare())
 	}
 	return b
 }
@@ -344,6 +348,9 @@ func (p *checkpoint) tree(b *reader, r *blockReader) {
 	}
 	if flags&flagPaused != 0 {
 		t.paused, t.pausedDown = b.time(), time.Duration(b.uint64())
+	}
+	if flags&flagMail != 0 {
+		t.mail = b.mail()
 	}
 	t.queued = flags&flagQueued != 0
 	if flags&flagStopped != 0 {
@@ -479,6 +486,9 @@ func (c *core) restore(p *checkpoint) {
 		}
 		if t.asleep && t.summary.Conversation != "" && !slices.Contains(p.stopped, t) {
 			c.talk(t)
+			if !t.queued {
+				c.occupy(t)
+			}
 		}
 	}
 }

@@ -55,9 +55,12 @@ func (c *core) join(t *tree, rec *record) {
 	c.talk(t)
 }
 
-// talk makes a run the last of the conversation that its summary tells of.
+// talk makes a run the last of the conversation that its summary tells of. A message comes into its agent's tray.
 func (c *core) talk(t *tree) {
 	t.talk = conversation{t.summary.Agent, t.summary.Conversation}
+	if t.mail != nil {
+		c.shelve(t)
+	}
 	if c.talks == nil {
 		c.talks = map[conversation][]*tree{}
 	}
@@ -66,6 +69,7 @@ func (c *core) talk(t *tree) {
 
 // leave takes a run that has ended out of its conversation, and lets the next one begin.
 func (c *core) leave(t *tree) {
+	c.unshelve(t)
 	list := c.talks[t.talk]
 	i := slices.Index(list, t)
 	if i < 0 {
@@ -88,6 +92,8 @@ func (c *core) take(t *tree) {
 		return
 	}
 	switch {
+	case t.tray != nil:
+		c.ready(t)
 	case t.asleep && c.live:
 		c.wake(t) // and then it is here again
 	case t.root != nil && t.root.closing == nil:
@@ -98,6 +104,14 @@ func (c *core) take(t *tree) {
 // begin tells the decider of a root run of its opening. What it is asked was kept until now, if it was queued.
 func (c *core) begin(t *tree) {
 	r := t.root
+	c.occupy(t)
+	if t.mail != nil {
+		if !c.lastAt.Before(t.mail.Expires) {
+			c.lapse(t)
+			return
+		}
+		r.ledger.limit.Wall = t.mail.due(r.ledger.limit.Wall, c.lastAt)
+	}
 	t.queued = false
 	input, err := c.read(t.input)
 	t.input = payload{}

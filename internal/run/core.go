@@ -57,6 +57,8 @@ type Program struct {
 	Event func(topic string, version int, data json.RawMessage) (json.RawMessage, error)
 	// Arrival says what becomes of a message in mid-run. Nil is polity.ArrivalReject for every skill.
 	Arrival func(skill string) polity.Arrival
+	// AtOnce is how many messages the agent works on at once; 0 is mailAtOnce.
+	AtOnce int
 }
 
 // host is what the core asks of its surroundings. Nothing of it blocks, and nothing of it calls back: outcomes
@@ -85,6 +87,8 @@ type core struct {
 	halted map[polity.RunID]*tree // those that are stopped
 	waits  waits
 	talks  map[conversation][]*tree // that have not ended, in the order of opening
+	trays  map[string]*tray         // messages that have not ended, by agent
+	dirty  []*tray                  // where something may begin
 
 	seq      uint64    // of the last acknowledged commit
 	head     hash      // its hash
@@ -155,9 +159,13 @@ type tree struct {
 	paused     time.Time     // since when nothing new begins; zero if it is not paused
 	pausedDown time.Duration // the partition's downtime then
 	talk       conversation  // zero for none
-	queued     bool          // it waits for those before it in its conversation
+	queued     bool          // it waits for those before it in its conversation, or for its agent to have time
 	input      payload       // of a queued run
 	from       string
+	mail       *Mail                         // of a message
+	tray       *tray                         // that it is in until it ends
+	listed     bool                          // in the tray's heap
+	taken      bool                          // its agent works on it
 	ended      []func(polity.Outcome, error) // who waits for the end
 	watch      []*watcher
 
@@ -348,6 +356,7 @@ func (c *core) settle() {
 		return
 	}
 	for {
+		c.admit()
 		n := 0
 		for n < len(c.todo) && !c.full() {
 			rec := c.todo[n]
@@ -593,6 +602,9 @@ type request struct {
 	conversation string        // "" for none
 	key          string        // that its payloads are to be enciphered with; "" for none
 	caller       trace.Context // no part of what it is: asked twice from two places it is one run, in the first one's trace
+	mail         *Mail         // of a message
+	from         string        // who sent it
+	hold         bool          // it is parked
 }
 
 func (q *request) hash() requestHash {
@@ -600,7 +612,11 @@ func (q *request) hash() requestHash {
 	if q.conversation != "" {
 		skill += "\x00" + q.conversation
 	}
-	return hashRequest(&polity.Command{Do: polity.DoAsk, To: string(q.release[:]) + q.agent, Skill: skill, Input: q.input})
+	to := string(q.release[:]) + q.agent
+	if q.mail != nil { // it is the same message to whatever has become of the agent meanwhile
+		to = q.from + "\x00" + q.agent
+	}
+	return hashRequest(&polity.Command{Do: polity.DoAsk, To: to, Skill: skill, Input: q.input})
 }
 
 // open opens a run, or finds it: the same ID with the same content is the same run, with another content a
@@ -632,7 +648,14 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 		bounds: q.bounds, request: request, data: payload{key: q.key, data: nonNil(q.input)}, caller: q.caller,
 	}
 	if err == nil && q.conversation != "" {
-		err = c.arrive(q, program.arrival(q.skill), rec)
+		arrival := program.arrival(q.skill)
+		if q.mail != nil && arrival == polity.ArrivalReject {
+			arrival = polity.ArrivalQueue
+		}
+		err = c.arrive(q, arrival, rec)
+	}
+	if err == nil && q.mail != nil {
+		err = c.post(q, program, rec)
 	}
 	if err != nil {
 		c.decline(err, opened)
@@ -650,6 +673,9 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 	if t.stopped != nil {
 		opened(t.stopped)
 		return
+	}
+	if q.hold {
+		t.idle, t.parked = true, true
 	}
 	if ended != nil {
 		t.ended = append(t.ended, ended)
@@ -677,7 +703,9 @@ func (c *core) openAgain(t *tree, q *request, opened func(error), ended func(pol
 		c.wait(t, ended)
 	}
 	c.answer(opened)
-	c.unpark(t)
+	if !q.hold {
+		c.unpark(t)
+	}
 }
 
 // unpark begins with a run that waited to be asked for. The time that it waited here is not its wall time.

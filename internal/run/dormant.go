@@ -83,6 +83,9 @@ func (c *core) sleep(t *tree) bool {
 	t.summary.Usage = t.root.usage
 	c.lose(t.root)
 	t.root, t.asleep, t.input = nil, true, payload{}
+	if t.mail != nil {
+		t.mail = t.mail.bare()
+	}
 	c.asleep++
 	return true
 }
@@ -166,6 +169,7 @@ func (c *core) wake(t *tree) {
 	if !t.asleep {
 		return
 	}
+	undone := t.undone
 	t.asleep, t.undone = false, false
 	c.asleep--
 	fresh, err := c.remember(t)
@@ -179,6 +183,10 @@ func (c *core) wake(t *tree) {
 	}
 	t.root, t.salt = fresh.root, fresh.salt
 	t.paused, t.pausedDown, t.queued, t.input, t.from = fresh.paused, fresh.pausedDown, fresh.queued, fresh.input, fresh.from
+	t.mail = fresh.mail
+	if undone {
+		c.reshelve(t)
+	}
 	c.reclaim(t)
 	for id, r := range c.aside.runs {
 		r.tree = t
@@ -256,7 +264,7 @@ func (c *core) clear() {
 	clear(c.halted)
 	clear(c.roots)
 	c.roots, c.seq, c.dead = c.roots[:0], 0, nil
-	c.waits, c.talks = waits{}, nil
+	c.waits, c.talks, c.trays, c.dirty = waits{}, nil, nil, nil
 }
 
 func timeAt(nanos int64) time.Time { return time.Unix(0, nanos).UTC() }

@@ -45,7 +45,7 @@ type Fact struct {
 	Sealed  bool
 	Release Digest         // opened, forked, imported
 	Skill   string         // opened: what is asked for
-	From    string         // opened: the agent that asks; "" at a root
+	From    string         // opened: the agent that asks, or the sender of a message; "" at any other root; settled: who says so
 	Folder  string         // opened, at a root
 	Opened  time.Time      // imported
 	Ended   time.Time      // imported
@@ -55,7 +55,8 @@ type Fact struct {
 	Place   uint64         // published: in the stream of topics
 	// Conversation is the key of what an opened root is part of; "" for none.
 	Conversation string
-	Gently       bool // cancel: the run may undo first what it did
+	Gently       bool  // cancel: the run may undo first what it did
+	Mail         *Mail // opened: of a message
 
 	payload payload
 }
@@ -245,7 +246,7 @@ func (p *Partition) factOf(r *record, at time.Time, seq uint64) Fact {
 	f := Fact{
 		Notice: noticeOf(r, at, seq), Release: r.release, Skill: r.skill, From: r.from, Folder: r.folder,
 		Opened: r.opened, Ended: r.ended, Caller: r.caller, ID: r.id, Place: r.place, Conversation: r.conversation, Gently: r.gently,
-		Sealed: r.sealed(), payload: r.data,
+		Mail: r.mail, Sealed: r.sealed(), payload: r.data,
 	}
 	p.vault.show(&f.Notice, r)
 	switch r.kind {
@@ -259,6 +260,8 @@ func (p *Partition) factOf(r *record, at time.Time, seq uint64) Fact {
 		f.Name = r.name
 	case recCancel:
 		f.Fault = cancelFault(r.reason)
+	case recSettled:
+		f.From = r.by
 	}
 	return f
 }

@@ -133,6 +133,9 @@ func (c *core) setWall(r *run) {
 // wall is when a run's wall time is over, if it has one of its own: the zero time if not. The downtime is the partition's.
 func (r *run) wall(downtime time.Duration) time.Time {
 	l := r.ledger
+	if t := r.tree; t.queued && t.mail != nil && l.owner == r {
+		return t.mail.Expires
+	}
 	if l.owner != r || l.limit.Wall == 0 || l.expired || r.tree.queued {
 		return time.Time{}
 	}

@@ -108,6 +108,8 @@ const (
 	recResumed   recordKind = 13 // a paused root run goes on, or a queued one begins
 	// recReconciled is what was found out about an effect that had ended as unknown. It changes nothing. Only in frames of version 2.
 	recReconciled recordKind = 15
+	// recSettled is what became of a message that was not done. It changes nothing either. Only in frames of version 2.
+	recSettled recordKind = 22
 
 	// These are no part of what a run does, and stand only in frames of version 2.
 	recErased   recordKind = 17 // a key is destroyed
@@ -164,7 +166,8 @@ type record struct {
 	// opened, of a root run that is part of a conversation
 	conversation string
 	arrival      polity.Arrival
-	queued       bool // it waits for its resumed
+	queued       bool  // it waits for its resumed
+	mail         *Mail // of a message; such a run is always part of a conversation
 
 	caller trace.Context // opened, of a root run: where in a trace it was asked for; zero for nowhere, and in older logs
 
@@ -309,7 +312,7 @@ func appendRecord(b []byte, r *record) []byte {
 		}
 		b = appendPayload(b, r.data)
 		talks, reserves := r.conversation != "" || r.queued, r.bounds.UndoReserve > 0
-		traced := r.caller.Valid()
+		traced := r.caller.Valid() || r.mail != nil
 		if r.origin != "" || reserves || talks || traced {
 			b = appendText(b, string(r.origin))
 		}
@@ -323,6 +326,9 @@ func appendRecord(b []byte, r *record) []byte {
 		if traced {
 			b = appendText(b, r.caller.Parent())
 			b = appendText(b, r.caller.State)
+		}
+		if r.mail != nil {
+			b = appendMail(b, r.mail)
 		}
 	case recBegan:
 		b = appendText(b, r.name)
@@ -366,6 +372,9 @@ func appendRecord(b []byte, r *record) []byte {
 			b = binary.AppendUvarint(b, uint64(r.version))
 		}
 	case recResumed:
+	case recSettled:
+		b = appendText(b, r.name)
+		b = appendText(b, r.by)
 	case recForked:
 		b = append(b, r.release[:]...)
 		b = appendText(b, r.agent)
@@ -672,6 +681,9 @@ func (r *reader) record(rec *record) {
 		if len(r.b) > 0 {
 			rec.caller = r.caller()
 		}
+		if len(r.b) > 0 {
+			rec.mail = r.mail()
+		}
 	case recBegan:
 		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
 		rec.effect = r.effect()
@@ -696,6 +708,8 @@ func (r *reader) record(rec *record) {
 		rec.gently = len(r.b) > 0 && r.byte() == 1
 	case recPaused, recHeld, recReleased:
 		rec.reason = r.text()
+	case recSettled:
+		rec.name, rec.by = r.text(), r.text()
 	case recErased, recDeleted:
 		rec.name, rec.reason = r.text(), r.text()
 	case recSignalled, recPublished:

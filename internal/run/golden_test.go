@@ -69,6 +69,8 @@ func fill(v reflect.Value, name string) {
 		copy(into[:], digest[:])
 	case *Digest:
 		*into = digest
+	case **Mail:
+		*into = &Mail{Priority: 3, Tries: 2, Expires: goldenTime.Add(time.Hour), Deadline: goldenTime.Add(2 * time.Hour), Envelope: json.RawMessage(`{"id":"m"}`)}
 	case *polity.Arrival:
 		*into = polity.ArrivalQueue
 	case *polity.Verdict:

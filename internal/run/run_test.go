@@ -42,14 +42,15 @@ type programs struct {
 	effects  map[string]polity.Effect // of agents without a decider, and of tools
 	asks     map[string]time.Duration // of tools whose destination can be asked
 	signals  []string                 // that every decider declares; each takes any data but null
+	atOnce   int                      // messages that each agent works on
 }
 
 func (p programs) Program(_ Digest, agent string) (*Program, error) {
 	if d, ok := p.deciders[agent]; ok {
-		return &Program{Decider: d, Signal: p.signal, Arrival: func(skill string) polity.Arrival { return polity.Arrival(skill) }}, nil
+		return &Program{Decider: d, AtOnce: p.atOnce, Signal: p.signal, Arrival: func(skill string) polity.Arrival { return polity.Arrival(skill) }}, nil
 	}
 	if e, ok := p.effects[agent]; ok {
-		return &Program{Work: Work{Class: e}}, nil
+		return &Program{Work: Work{Class: e}, AtOnce: p.atOnce}, nil
 	}
 	return nil, fault.NotFound.New("no agent %q", agent)
 }

@@ -113,6 +113,8 @@ type simClient struct {
 
 	skill        string
 	conversation string
+	mail         *Mail
+	from         string
 	fork         *record // it is opened by this
 }
 
@@ -377,7 +379,7 @@ func (w *world) ask(c *simClient) {
 	}
 	if c.fork == nil {
 		o.core.open(&request{
-			id: c.id, key: c.key, agent: c.agent, skill: c.skill, conversation: c.conversation, input: json.RawMessage(`{}`), bounds: w.bounds,
+			id: c.id, key: c.key, agent: c.agent, skill: c.skill, conversation: c.conversation, input: json.RawMessage(`{}`), bounds: w.bounds, mail: c.mail, from: c.from,
 		}, opened, ended)
 	} else {
 		rec := *c.fork

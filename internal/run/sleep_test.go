@@ -195,6 +195,9 @@ func portrait(c *core) string {
 		switch {
 		case t.root != nil:
 			fmt.Fprintf(&b, "paused %s with downtime %s, queued %t, talks %v, asked %s by %q\n", t.paused.UTC(), t.pausedDown, t.queued, t.talk, t.input.data, t.from)
+			if t.mail != nil {
+				fmt.Fprintf(&b, "mail %+v, begun %t\n", *t.mail, t.taken)
+			}
 			b.WriteString(describe(t.root))
 		case t.stopped != nil:
 			fmt.Fprintln(&b, t.stopped)
@@ -215,6 +218,9 @@ func portrait(c *core) string {
 				list(key, w)
 			}
 		}
+	}
+	for agent, t := range c.trays {
+		found = append(found, fmt.Sprintf("tray of %s: %d, %d begun\n", agent, t.total, t.busy))
 	}
 	for talk, list := range c.talks {
 		line := fmt.Sprintf("conversation %s:", talk)
@@ -281,6 +287,7 @@ func (w *world) compare(point []byte) {
 var checkpointed = map[string]string{
 	"awaiting": " for t.a (", "pattern": " for t.* (", "match": " for > (", "came": " came, published in commit", "mailbox": "bytes for it", "known": "known t.a",
 	"queue": "queued true", "pause": "paused 20", "conversation": "conversation ", "stopping": "told to as &{", "doubt": "began true",
+	"message begun": "begun true", "message queued": "begun false",
 }
 
 // checkpoint writes a checkpoint in pieces. Between them the world goes on; what becomes of its owner then becomes of it.

@@ -1,7 +1,7 @@
 package view
 
 // Schema is the version of what is stored. A view of another version is thrown away and made again.
-const Schema = 2
+const Schema = 3
 
 // tables are what a view is made of, in SQLite's words; PostgreSQL's are made of them. Numbers are given in the order of the log, so that a view that
 // is made again is the same. Times are nanoseconds since 1970, costs are millionths of a US dollar.
@@ -64,6 +64,15 @@ CREATE TABLE told (
 CREATE INDEX told_name ON told (name, num);
 CREATE INDEX told_root ON told (root) WHERE root > 0;
 
+-- Messages between agents; the run that delivers one has its recipient, its times and how it ended.
+CREATE TABLE mail (
+	run INTEGER PRIMARY KEY, seq INTEGER NOT NULL,
+	sender TEXT NOT NULL, conversation TEXT NOT NULL, performative TEXT NOT NULL, envelope TEXT NOT NULL,
+	did TEXT NOT NULL, by TEXT NOT NULL
+);
+CREATE INDEX mail_sender ON mail (sender, run);
+CREATE INDEX mail_conversation ON mail (conversation, run);
+
 CREATE TABLE texts (num INTEGER PRIMARY KEY, run INTEGER NOT NULL, root INTEGER NOT NULL, step TEXT NOT NULL, part INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL);
 
 CREATE TABLE used (
@@ -88,7 +97,7 @@ CREATE VIEW messages AS
 
 // rowsOf are the tables, each with the columns that its rows are in order by.
 var rowsOf = []struct{ table, order string }{
-	{"releases", "num"}, {"runs", "num"}, {"steps", "num"}, {"told", "num"}, {"texts", "num"}, {"used", "day, agent, skill, verb, dest"}, {"ended", "day, agent, status"},
+	{"releases", "num"}, {"runs", "num"}, {"steps", "num"}, {"told", "num"}, {"mail", "run"}, {"texts", "num"}, {"used", "day, agent, skill, verb, dest"}, {"ended", "day, agent, status"},
 }
 
 // The states of a step, as they are stored. See StepRow.Status.

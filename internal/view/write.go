@@ -41,6 +41,8 @@ type writer struct {
 	texts       []textRow
 	told        []toldRow
 	gone        []int64 // roots that were deleted
+	mails       []mailRow
+	settled     []settledRow
 	used        map[usedKey]*used
 	ended       map[endedKey]*used
 }
@@ -156,7 +158,7 @@ func (w *writer) fact(f *run.Fact) error {
 		return w.published(f)
 	case "deleted":
 		return w.deleted(f)
-	case "began", "result", "finished", "reconciled", "signalled", "paused", "resumed", "cancel":
+	case "began", "result", "finished", "reconciled", "signalled", "paused", "resumed", "cancel", "settled":
 	default:
 		return nil
 	}
@@ -180,6 +182,8 @@ func (w *writer) fact(f *run.Fact) error {
 		return w.text(r, f.ID, partSignal, f)
 	case "paused", "resumed", "cancel":
 		w.standing(r, f)
+	case "settled":
+		w.settled = append(w.settled, settledRow{r.num, f.Name, f.From})
 	case "finished":
 		return w.finished(r, f)
 	}
@@ -249,6 +253,9 @@ func (w *writer) opened(f *run.Fact) error {
 		r.fork = f.Fork
 	}
 	w.change(r)
+	if err := w.mailed(r, f); err != nil {
+		return err
+	}
 	return w.text(r, "", partInput, f)
 }
 
@@ -573,12 +580,13 @@ func (w *writer) reset() {
 		clear(w.open)
 	}
 	w.newReleases, w.runs, w.steps, w.texts, w.told, w.gone = w.newReleases[:0], w.runs[:0], w.steps[:0], w.texts[:0], w.told[:0], w.gone[:0]
+	w.mails, w.settled = w.mails[:0], w.settled[:0]
 	w.facts, w.flushed = 0, time.Now()
 }
 
 func (w *writer) rows() error {
 	puts := []func() error{
-		w.putReleases, w.putRuns, w.putSteps, w.putTold, func() error { return w.s.insertTexts(w.texts) }, w.putUsed, w.putEnded, w.dropGone,
+		w.putReleases, w.putRuns, w.putSteps, w.putTold, func() error { return w.s.insertTexts(w.texts) }, w.putMails, w.putUsed, w.putEnded, w.dropGone,
 	}
 	for _, write := range puts {
 		if err := write(); err != nil {
@@ -592,7 +600,9 @@ func (w *writer) rows() error {
 // dropGone removes the rows of what was deleted, which has no texts, being enciphered. It comes last: some rows may have been put in the same transaction.
 func (w *writer) dropGone() error {
 	for _, root := range w.gone {
-		for _, from := range []string{"steps WHERE root = ?", "told WHERE root = ?", "runs WHERE root = ? AND depth > 0", "runs WHERE num = ?"} {
+		for _, from := range []string{
+			"mail WHERE run = ?", "steps WHERE root = ?", "told WHERE root = ?", "runs WHERE root = ? AND depth > 0", "runs WHERE num = ?",
+		} {
 			if err := w.s.put("DELETE FROM "+from, root); err != nil {
 				return err
 			}

@@ -33,6 +33,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/topics/ask", s.topics)
 	mux.HandleFunc("POST /v1/topics", s.publish)
 	mux.HandleFunc("POST /v1/releases", s.install)
+	mux.HandleFunc("POST /v1/orgs", s.enlist)
+	mux.HandleFunc("POST /v1/messages", s.messages)
 	mux.HandleFunc("POST /v1/runs/{id}/replay", s.replay)
 	mux.HandleFunc("POST /v1/runs/{id}/fork", s.fork)
 	mux.HandleFunc("POST /v1/runs/{id}/export", s.export)
@@ -53,6 +55,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/view/verify", s.verifyView)
 	mux.HandleFunc("POST /v1/schemas", s.schemas)
 	mux.HandleFunc("POST /v1/reconcile", s.reconcile)
+	mux.HandleFunc("POST /v1/bus", s.bus)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, fault.NotFound.New("rest: nothing answers to %s %.200q", r.Method, r.URL.Path))
 	})

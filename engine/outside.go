@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"time"
+
+	"polity.run"
+	"polity.run/fault"
+	"polity.run/internal/outside"
+	"polity.run/internal/run"
+)
+
+// Door is where agents in other processes connect.
+type Door struct {
+	// Listen is HOST:PORT; "" is where the door was before, or else a free port of this machine.
+	Listen string
+	// Cert and Key are files with a certificate and its key, PEM. Without them a door that other machines reach has one of its own, in the state folder.
+	Cert, Key string
+}
+
+func (c *catalog) compileRemote(r *release, e *entry) {
+	def := e.def.Remote
+	timeout := time.Duration(def.Timeout)
+	e.program.Work = run.Work{Class: def.Effect, Timeout: timeout}
+	org := r.doc.Name
+	e.begin = func(ctx context.Context, m polity.Message, done func(json.RawMessage, error)) {
+		m.Deadline = time.Now().Add(timeout)
+		c.boxes.Ask(ctx, org, m, done)
+	}
+}
+
+// openGate opens the door for the organizations that are installed.
+func (e *Engine) openGate(ctx context.Context, cfg Config) error {
+	c := outside.Config{Listen: cfg.Door.Listen, Log: cfg.Log, Send: e.Send, Wait: e.part.Wait}
+	c.TLS = func(listen string) (*tls.Config, string, error) { return cfg.Door.tls(e.state, listen) }
+	var err error
+	if e.gate, err = outside.Open(ctx, e.bus, &e.catalog.boxes, c); err != nil {
+		return err
+	}
+	all, err := e.Enlisted(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		if err := e.link(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// link has the door let agents in by the links of a release, if there is a door.
+func (e *Engine) link(d Digest) error {
+	if e.gate == nil {
+		return nil
+	}
+	r, err := e.catalog.release(d)
+	if err != nil {
+		return err
+	}
+	return e.gate.Link(&r.doc)
+}
+
+var errNoDoor = fault.Unavailable.New("this process has no door for agents outside; polity bus serve has one")
+
+// Admit lets the holder of a key in, as an agent of an installed organization, or as an operator if agent is ""; org may be "" if there is one only.
+// Only the public half of the key is asked for.
+func (e *Engine) Admit(ctx context.Context, org string, agent polity.AgentName, key string, life time.Duration) (polity.Admission, error) {
+	if e.gate == nil {
+		return polity.Admission{}, errNoDoor
+	}
+	return e.gate.Issue(ctx, org, agent, key, life)
+}
+
+// Revoke ends all credentials of an agent, cuts it, and returns how many there were.
+func (e *Engine) Revoke(ctx context.Context, org string, agent polity.AgentName) (int, error) {
+	if e.gate == nil {
+		return 0, errNoDoor
+	}
+	return e.gate.Revoke(ctx, org, agent)
+}
+
+// Outside are the agents in other processes of all installed organizations.
+func (e *Engine) Outside(context.Context) ([]polity.Presence, error) {
+	if e.gate == nil {
+		return nil, errNoDoor
+	}
+	return e.gate.Agents(), nil
+}
+
+// Refused returns up to most of what agents outside were refused, after a position, in order.
+func (e *Engine) Refused(ctx context.Context, after uint64, most int) ([]polity.Refusal, error) {
+	return outside.ReadRefused(ctx, e.bus, after, most)
+}
+
+// DoorURL is where agents outside connect; "" without a door.
+func (e *Engine) DoorURL() string {
+	if e.gate == nil {
+		return ""
+	}
+	return e.gate.URL()
+}

@@ -1,0 +1,57 @@
+package rest
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"time"
+
+	"polity.run"
+	"polity.run/client"
+	"polity.run/engine"
+	"polity.run/fault"
+)
+
+const (
+	refusedDefault = 100
+	refusedMax     = 1000
+)
+
+func (s *Server) bus(w http.ResponseWriter, r *http.Request) {
+	var q client.Bus
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	answer, err := Bus(r.Context(), s.engine, q)
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, answer)
+}
+
+// Bus does what a client wants of the door for agents in other processes.
+func Bus(ctx context.Context, e *engine.Engine, q client.Bus) (client.OnBus, error) {
+	out := client.OnBus{URL: e.DoorURL()}
+	var err error
+	switch q.Do {
+	case client.BusAdmit:
+		var admitted polity.Admission
+		admitted, err = e.Admit(ctx, q.Org, q.Agent, q.Key, time.Duration(q.Life))
+		out.Admitted = &admitted
+	case client.BusRevoke:
+		out.Revoked, err = e.Revoke(ctx, q.Org, q.Agent)
+	case client.BusAgents:
+		out.Agents, err = e.Outside(ctx)
+	case client.BusRefused:
+		most := cmp.Or(q.Most, refusedDefault)
+		if most < 0 || most > refusedMax {
+			return out, fault.Invalid.New("rest: bus: most: want 1 to %d", refusedMax)
+		}
+		out.Refused, err = e.Refused(ctx, q.After, most)
+	default:
+		err = fault.Invalid.New("rest: bus: do %.40q: want admit, revoke, agents or refused", q.Do)
+	}
+	return out, err
+}
