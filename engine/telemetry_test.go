@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	trace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -185,10 +186,10 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{`polity_runs_ended_total{gen_ai_agent_name="doubler"`, "gen_ai_invoke_agent_duration_seconds_bucket", "polity_effects_total", "go_goroutines",
 		"polity_log_commit_duration_seconds_count", "polity_log_commit_records_bucket", "\npolity_ready{", "polity_disk_free_bytes", "polity_queue_length", "polity_log_stalls_total"} {
 		for try := 0; !strings.Contains(page(), want); try++ {
-			if try == 200 {
+			if try == 1000 {
 				t.Fatalf("no %s in\n%s", want, page())
 			}
-			e.Find(t.Context(), "0-none") // the projection is a moment behind
+			time.Sleep(10 * time.Millisecond) // the projection is a moment behind
 		}
 	}
 }
