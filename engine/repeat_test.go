@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,8 +36,10 @@ func TestAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := time.Now()
-	e, err := Open(t.Context(), Config{State: t.TempDir(), Sync: SyncOS, Agents: []*agent.Agent{fn}, Retain: true, Now: func() time.Time { return now }})
+	start := time.Now()
+	var passed atomic.Int64 // hours
+	now := func() time.Time { return start.Add(time.Duration(passed.Load()) * time.Hour) }
+	e, err := Open(t.Context(), Config{State: t.TempDir(), Sync: SyncOS, Agents: []*agent.Agent{fn}, Retain: true, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +58,7 @@ func TestAlone(t *testing.T) {
 	run("0-plain", false)
 	hour := func() polity.Retained {
 		t.Helper()
-		now = now.Add(time.Hour)
+		passed.Add(1)
 		done, err := e.retain(t.Context(), polity.Retain{}, true, nil)
 		if err != nil {
 			t.Fatal(err)
