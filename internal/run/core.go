@@ -361,6 +361,9 @@ func (c *core) settle() {
 		for n < len(c.todo) && !c.full() {
 			rec := c.todo[n]
 			n++
+			if rec.kind == recResumed { // while it waited for room, what is to begin may have gone to sleep
+				c.wake(c.trees[rec.run.Root()])
+			}
 			if !c.stale(&rec) {
 				c.write(&rec)
 			}

@@ -46,6 +46,11 @@ func TestSimulatedMessages(t *testing.T) {
 	}
 }
 
+// TestSimulatedMessagesHere plays a seed that once found a mistake: a message that was to begin went to sleep while that waited for room, and did not begin.
+func TestSimulatedMessagesHere(t *testing.T) {
+	simulateMail(t, 371, false, &mailStats{told: map[string]int{}})
+}
+
 // mailing is a world in which agents are sent messages.
 type mailing struct {
 	*world
