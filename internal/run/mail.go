@@ -236,8 +236,9 @@ func (c *core) unshelve(t *tree) {
 	c.soil(box)
 }
 
-// lapse ends a message that has expired before it began.
+// lapse ends a message that has expired before it began. Until it has ended it counts as one that is worked on: a tree that is not queued does.
 func (c *core) lapse(t *tree) {
+	c.occupy(t)
 	t.queued, t.input = false, payload{}
 	c.close(t.root, polity.Outcome{Status: polity.StatusFailed, Fault: fault.Of(fault.Timeout.New(
 		"the message expired at %s, before %s began with it", t.mail.Expires.UTC().Format(time.RFC3339), t.root.agent))}, requestHash{})
