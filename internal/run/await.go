@@ -250,7 +250,7 @@ func (c *core) signal(id polity.RunID, e *event, answer func(error)) {
 
 // listener returns a run that can be told something.
 func (c *core) listener(id polity.RunID) (*run, error) {
-	t := c.trees[id.Root()]
+	t := c.tree(id.Root())
 	if t != nil && c.dead == nil {
 		c.wake(t)
 	}

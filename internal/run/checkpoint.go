@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	gohash "hash"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -54,6 +55,10 @@ type capture struct {
 	next  int
 	told  uint64
 	block []byte
+
+	entry   uint64 // the next one of the register
+	until   uint64
+	revived map[polity.RunID]bool // those that are told of as they are in memory
 }
 
 // plain says that a checkpoint of the last acknowledged commit can tell all that the partition knew then. What runs await and were told, what was published, and conversations
@@ -67,7 +72,10 @@ func (c *core) bare() bool {
 
 // newCapture begins with a checkpoint of the last acknowledged commit, and returns its beginning.
 func (c *core) newCapture(oldest uint32) (*capture, []byte) {
-	k := &capture{core: c, seq: c.seq, trees: len(c.roots)}
+	k := &capture{core: c, seq: c.seq, trees: len(c.roots), revived: maps.Clone(c.revived)}
+	if c.register != nil {
+		k.until = c.register.end()
+	}
 	h := binary.BigEndian.AppendUint64(nil, c.seq)
 	h = append(h, c.head[:]...)
 	h = binary.BigEndian.AppendUint64(h, uint64(c.at.UnixNano()))
@@ -88,15 +96,35 @@ func appendBlock(b, block []byte) []byte {
 }
 
 // done says that there are no more trees to tell of.
-func (k *capture) done() bool { return k.next >= k.trees }
+func (k *capture) done() bool { return k.entry >= k.until && k.next >= k.trees }
+
+// fromRegister appends at most n of the trees that the register holds, and returns how many are left of n.
+func (k *capture) fromRegister(b []byte, n int) ([]byte, int, error) {
+	next, err := k.core.register.each(k.entry, k.until, func(e registered) bool {
+		if !k.revived[e.tree.id] {
+			k.told++
+			b = appendBlock(b, e.block)
+		}
+		n--
+		return n > 0
+	})
+	k.entry = next
+	return b, n, err
+}
 
 // more appends the next n trees. It returns fault.Unavailable if the spool does not take a trail.
 func (k *capture) more(b []byte, n int) ([]byte, error) {
+	if k.entry < k.until {
+		var err error
+		if b, n, err = k.fromRegister(b, n); err != nil {
+			return b, err
+		}
+	}
 	for ; n > 0 && !k.done(); n-- {
 		t := k.core.roots[k.next]
 		k.next++
-		if t.first > k.seq {
-			continue // the log tells of it behind the checkpoint
+		if t.left || t.first > k.seq {
+			continue // the register has it, or the log tells of it behind the checkpoint
 		}
 		if !t.endedAt(k.core.seq) && !k.core.spill(t) {
 			return b, fault.Unavailable.New("run: checkpoint: the spool does not take the trail of %s", t.id)
@@ -394,12 +422,17 @@ func (r *blockReader) block() []byte {
 func (c *core) restore(p *checkpoint) {
 	c.seq, c.head, c.at, c.now, c.lastAt = p.seq, p.head, p.at, p.at, p.at
 	c.downtime, c.claims = p.downtime, p.claims
-	c.trees, c.roots = p.index, p.trees
+	c.trees = map[polity.RunID]*tree{}
 	c.skips = map[*tree]uint64{}
 	for _, key := range p.erased {
 		c.vault.erase(key, p.seq)
 	}
 	for _, t := range p.trees {
+		if c.register != nil && t.retirable() && t.last <= p.seq && c.register.put(t) == nil {
+			continue
+		}
+		c.trees[t.id] = t
+		c.roots = append(c.roots, t)
 		t.parked = c.parks && t.asleep
 		if t.last > p.seq {
 			c.skips[t] = t.last

@@ -90,6 +90,7 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 		return nil
 	}
 	k := &keeper{dir: p.cfg.Dormant}
+	p.core.register = newRegister(scratch(k.dir))
 	all, err := k.list()
 	if err != nil {
 		return err
@@ -193,6 +194,9 @@ func (p *Partition) tend() {
 	k := p.keeper
 	if k == nil || p.core.dead != nil {
 		return
+	}
+	if k.writing == nil && !k.sweeping {
+		p.core.retire()
 	}
 	switch {
 	case k.writing != nil:
@@ -367,7 +371,19 @@ func (p *Partition) last() error {
 		<-w.ended
 		k.wrote(w, p.cfg.Log)
 	}
-	return k.spool.close()
+	return p.shut()
+}
+
+// shut closes the files of the spool and of the register.
+func (p *Partition) shut() error {
+	var err error
+	if p.keeper != nil {
+		err = p.keeper.spool.close()
+	}
+	if g := p.core.register; g != nil {
+		err = errors.Join(err, g.close())
+	}
+	return err
 }
 
 // partitionSpool is the spool as the core sees it.

@@ -85,9 +85,13 @@ func (w *world) sleepOrWake() {
 		w.spool.held[w.rng.IntN(len(w.spool.held))] ^= 1 << w.rng.IntN(8)
 	case n == 39:
 		w.spool.full = !w.spool.full
-	case n == 40:
+	case n < 60 && !w.writing:
+		before := len(c.trees)
+		c.retire()
+		w.stats.retired += before - len(c.trees)
+	case n == 60:
 		c.spill(t)
-	case n == 41 && !w.spool.full:
+	case n == 61 && !w.spool.full:
 		c.sweep(0, len(c.roots), 2)
 	}
 }
@@ -192,3 +196,21 @@ func (w *world) restore(c *core) {
 	w.stats.restored++
 	c.restore(p)
 }
+
+// memoryFile is a register's file that cannot be written while the spool cannot.
+type memoryFile struct {
+	w     *world // nil: it always can
+	bytes []byte
+}
+
+func (f *memoryFile) WriteAt(b []byte, at int64) (int, error) {
+	if f.w != nil && f.w.spool.full {
+		return 0, fault.Full.New("no room")
+	}
+	f.bytes = append(f.bytes[:at-1:at-1], b...)
+	return len(b), nil
+}
+
+func (f *memoryFile) ReadAt(b []byte, at int64) (int, error) { return copy(b, f.bytes[at-1:]), nil }
+
+func (f *memoryFile) Close() error { return nil }
