@@ -14,7 +14,7 @@ type Integrity struct {
 	Live      int       `json:"live"`           // of these have not ended
 	Documents int       `json:"documents"`      // that the log names, and that are what their digests say
 	Unnamed   int       `json:"unnamed"`        // documents that it does not name: of commits that were not written, or not yet
-	Records   int       `json:"records"`        // of memories and facts
+	Records   int       `json:"records"`        // of memories, facts and topics
 	Damage    []Damage  `json:"damage,omitempty"`
 	More      int       `json:"more,omitempty"` // damages that are not listed
 }
@@ -46,9 +46,11 @@ type Backup struct {
 	Head    string    `json:"head"`   // hex: its hash
 	Runs    int       `json:"runs"`
 	Live    int       `json:"live"` // of these have not ended
-	// Documents, Records and Files count what it holds beside the log: documents, records of memories and facts, and files of watches.
+	// Documents, Records, Events and Files count what it holds beside the log: documents, records of memories and facts, events on topics with dead
+	// letters, and files of watches.
 	Documents int   `json:"documents"`
 	Records   int   `json:"records"`
+	Events    int   `json:"events,omitempty"`
 	Files     int   `json:"files"`
 	Bytes     int64 `json:"bytes"` // of all of it, unpacked
 	// Digest is the hex SHA-256 of the names and digests of everything in it, in order.
@@ -60,5 +62,5 @@ type Backup struct {
 // What a Backup calls itself.
 const (
 	BackupFormat  = "polity backup"
-	BackupVersion = 1
+	BackupVersion = 2 // 1 had no events
 )

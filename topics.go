@@ -14,6 +14,7 @@ const (
 	TopicSchemaMax  = 64 << 10         // bytes of a topic's schema
 	TopicCursorsMax = 1000             // named positions
 	TopicReadMax    = 1000             // events of one answer
+	ReaderMax       = 64               // bytes of the name of a cursor, a group or another reader
 	TopicTriesMax   = 100              // of a group
 	TopicWithinMax  = 24 * time.Hour   // of a group
 	TopicRetryMax   = 10 * time.Minute // the longest wait before an event is given out again
@@ -25,9 +26,23 @@ const (
 type Topic struct {
 	Topic  string          `json:"topic"`
 	Events uint64          `json:"events"`           // that are kept
-	Schema json.RawMessage `json:"schema,omitempty"` // of its events' data, if it is declared with one
+	Schema json.RawMessage `json:"schema,omitempty"` // of its events' data, if one is registered: the newest version
 	Keep   time.Duration   `json:"keep,omitempty"`   // nanoseconds for which an event is kept; 0 is TopicKeepMax
 	About  string          `json:"about,omitempty"`
+
+	// What follows is told, and not declared.
+	Version int        `json:"version,omitempty"` // of Schema
+	Mode    string     `json:"mode,omitempty"`    // what its next version may change
+	Uses    []TopicUse `json:"uses,omitempty"`    // by installed releases
+}
+
+// TopicUse is what an installed release does with a topic: which versions of its schema it reads and writes. No release is installed that writes what
+// another does not understand, or that does not understand what another writes.
+type TopicUse struct {
+	Release string `json:"release"` // name
+	Topic   string `json:"topic"`
+	Reads   string `json:"reads,omitempty"`  // versions, as in 1-3
+	Writes  int    `json:"writes,omitempty"` // version
 }
 
 // Check returns nil, or fault.Invalid for what cannot be declared.
@@ -97,9 +112,9 @@ func (g TopicGroup) Check() error {
 	return CheckPattern(g.Topic)
 }
 
-// CheckReader returns nil, or fault.Invalid for what is no name of a cursor or a group: a-z, 0-9, '-' and '_', up to 64 of them.
+// CheckReader returns nil, or fault.Invalid for what is no name of a cursor or a group: a-z, 0-9, '-' and '_', up to ReaderMax of them.
 func CheckReader(name string) error {
-	if len(name) > 64 || strings.Contains(name, ".") {
+	if len(name) > ReaderMax || strings.Contains(name, ".") {
 		return fault.Invalid.New("name %.80q: want up to 64 of a-z, 0-9, '-' and '_'", name)
 	}
 	return checkTokens("name", name, false)
@@ -138,6 +153,8 @@ type TopicsRequest struct {
 	Read    *TopicRead   `json:"read,omitempty"`    // what was published: Events, Next
 	Declare *Topic       `json:"declare,omitempty"` // how a topic's events are to be
 	Retract string       `json:"retract,omitempty"` // a declaration; its events stay
+	Release string       `json:"release,omitempty"` // forget what a release does with topics
+	Unread  *TopicUnread `json:"unread,omitempty"`  // make a dead letter of an event that a reader does not understand
 	Cursor  *TopicCursor `json:"cursor,omitempty"`  // keep a position
 	Forget  string       `json:"forget,omitempty"`  // a cursor
 	Join    *TopicGroup  `json:"join,omitempty"`    // make a group, if it is not there
@@ -153,8 +170,18 @@ type TopicRead struct {
 	After uint64    `json:"after,omitempty"` // position
 	Since time.Time `json:"since,omitzero"`  // if set, instead of After
 	Most  int       `json:"most,omitempty"`  // default TopicReadMax
+	// Release, if not "", is an installed release, by its digest in hex, as which is read: events of older versions of a topic's schema are upcast, and
+	// what it does not understand comes without its data, and with the reason.
+	Release string `json:"release,omitempty"`
 	// Wait is how many nanoseconds to wait for news if there is none, up to 30 s.
 	Wait time.Duration `json:"wait,omitempty"`
+}
+
+// TopicUnread is an event that a reader does not understand.
+type TopicUnread struct {
+	Reader string `json:"reader"` // as which the letter is listed; no group has its name
+	Seq    uint64 `json:"seq"`
+	Reason string `json:"reason"`
 }
 
 // TopicTake asks for events of a group.

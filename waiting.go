@@ -113,6 +113,23 @@ func MatchTopic(pattern, topic string) bool {
 	}
 }
 
+// CoversTopic says whether every topic that one pattern stands for is one of another's. Both are patterns that CheckPattern accepts.
+func CoversTopic(pattern, of string) bool {
+	for {
+		p, morePattern, pMore := strings.Cut(pattern, ".")
+		t, moreOf, tMore := strings.Cut(of, ".")
+		switch {
+		case p == ">" && !pMore:
+			return true
+		case t == ">" && !tMore, p != "*" && p != t, pMore != tMore:
+			return false
+		case !pMore:
+			return true
+		}
+		pattern, of = morePattern, moreOf
+	}
+}
+
 // Matches says whether data has what Match asks for.
 func (a Awaited) Matches(data json.RawMessage) bool {
 	if len(a.Match) == 0 {
@@ -188,6 +205,10 @@ type Published struct {
 	Data  json.RawMessage `json:"data"`
 	At    time.Time       `json:"at"`
 	Seq   uint64          `json:"seq"` // position among all events of the node
+	// Version is that of the topic's registered schema that the data is of; 0 if none was registered.
+	Version int `json:"version,omitempty"`
+	// Unread says why the data is not there for a reader that says what it reads.
+	Unread *fault.Error `json:"unread,omitempty"`
 }
 
 // Waiting is one thing that a run waits for.

@@ -193,6 +193,8 @@ type Release struct {
 	Sources []tool.Source `json:"sources,omitempty"`
 	// Memory bounds each memory of the organization and its agents, and says by what it is searched beside words.
 	Memory *Memories `json:"memory,omitempty"`
+	// Topics are those that the agents may publish and await, sorted by name; empty: they may publish and await any.
+	Topics []Topic `json:"topics,omitempty"`
 	// Format is the version of this document; 0 stands for 1. See ReadRelease.
 	Format int `json:"format,omitempty"`
 }

@@ -7,6 +7,7 @@
 //	Open(state folder) -> List, Find, Start, Resume, Tail, Wait, Cancel ... -> nothing to close
 //
 // Faults come back as the node returned them, so that errors.Is(err, fault.NotFound) holds here too.
+// A run that is started from a context with a place in a trace (package trace) continues that trace.
 // A node that cannot be reached is fault.Unavailable: it may have ended, and the state folder may be free.
 package client
 
@@ -121,6 +122,13 @@ func (c *Client) Questions(ctx context.Context) ([]polity.Question, error) {
 // Answer answers a question. It returns fault.NotFound if nobody asks it, and fault.Invalid for an answer that is not accepted.
 func (c *Client) Answer(ctx context.Context, key string, answer json.RawMessage) error {
 	return c.call(ctx, http.MethodPost, "/v1/questions", Answer{key, answer}, nil)
+}
+
+// Install has the node keep a release, and the schemas of its topics. It returns fault.Invalid if something in the release does not fit the node, and
+// fault.Conflict if it would break who relies on a registered schema.
+func (c *Client) Install(ctx context.Context, q Install) (answer Installed, err error) {
+	err = c.call(ctx, http.MethodPost, "/v1/releases", q, &answer)
+	return answer, err
 }
 
 // Start opens a run, or finds it, and returns its ID when that is durable.

@@ -11,6 +11,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/trace"
 )
 
 // call asks once. A question of nil has no body, and an answer of nil is not read.
@@ -49,6 +50,7 @@ func (c *Client) send(ctx context.Context, method, path string, question any) (*
 	if err != nil {
 		return nil, fault.Invalid.New("client: %w", err)
 	}
+	trace.From(ctx).SetHeader(req.Header)
 	req.Header.Set("Authorization", "Bearer "+c.at.Token)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")

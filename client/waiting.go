@@ -18,6 +18,8 @@ type Signal struct {
 	Name string          `json:"name"`
 	ID   string          `json:"id"` // the same again is the same signal
 	Data json.RawMessage `json:"data,omitempty"`
+	// Version is that of the signal's registered schema which Data was written for; 0: it is what the run wants.
+	Version int `json:"version,omitempty"`
 }
 
 // Event is what is published on a topic.
@@ -25,6 +27,8 @@ type Event struct {
 	Topic string          `json:"topic"`
 	ID    string          `json:"id"` // the same again on the same topic is the same event
 	Data  json.RawMessage `json:"data,omitempty"`
+	// Version is that of the topic's registered schema which Data was written for; 0 is the newest that every installed release understands.
+	Version int `json:"version,omitempty"`
 }
 
 // Topics does one thing with the node's topics: see polity.TopicsRequest. It returns fault.Invalid for what cannot be, fault.NotFound for what is not
@@ -42,11 +46,12 @@ func (c *Client) Pause(ctx context.Context, id polity.RunID, reason string) erro
 
 // Signal tells a run, or one below it, something. It returns fault.NotFound if there is no such run under way, fault.Invalid for a signal that is
 // not declared or data that is not accepted, fault.Conflict if the run has ended, and fault.Full if it has too many that it has not awaited.
-func (c *Client) Signal(ctx context.Context, id polity.RunID, name, signalID string, data json.RawMessage) error {
-	return c.call(ctx, http.MethodPost, runPath(id, "/signal"), Signal{name, signalID, data}, nil)
+func (c *Client) Signal(ctx context.Context, id polity.RunID, name, signalID string, version int, data json.RawMessage) error {
+	return c.call(ctx, http.MethodPost, runPath(id, "/signal"), Signal{name, signalID, data, version}, nil)
 }
 
-// Publish gives an event to every run that awaits it now. It returns fault.Invalid for what is no topic.
-func (c *Client) Publish(ctx context.Context, topic, id string, data json.RawMessage) error {
-	return c.call(ctx, http.MethodPost, "/v1/topics", Event{topic, id, data}, nil)
+// Publish gives an event to every run that awaits it now. It returns fault.Invalid for what is no topic and for data that the topic's schema
+// refuses, and fault.NotFound for a version that there is not.
+func (c *Client) Publish(ctx context.Context, topic, id string, version int, data json.RawMessage) error {
+	return c.call(ctx, http.MethodPost, "/v1/topics", Event{topic, id, data, version}, nil)
 }

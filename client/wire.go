@@ -32,6 +32,17 @@ type Request struct {
 	Subject string `json:"subject,omitempty"`
 }
 
+// Install asks a node to keep a release that will be asked for.
+type Install struct {
+	Release *agent.Release    `json:"release"`
+	Files   map[string][]byte `json:"files,omitempty"` // contents of the files that it pins, by hex SHA-256
+}
+
+// Installed is the answer.
+type Installed struct {
+	Digest string `json:"digest"` // hex
+}
+
 // Runs is the answer to a request for all runs.
 type Runs struct {
 	Runs []polity.Summary `json:"runs"`

@@ -1,5 +1,5 @@
-// Package contract keeps the schemas that parties rely on who are upgraded one without the other: of event types, and of what skills
-// are asked and answer.
+// Package contract keeps the schemas that parties rely on who are upgraded one without the other: of event types, of what skills
+// are asked and answer, and of signals to runs.
 //
 // It exists so that a change which would break somebody is refused when it is made, and not when the first value comes that cannot be
 // read. The life of a subject:
@@ -34,9 +34,9 @@ const (
 	GoldenMax   = 1000 // golden data of one version
 )
 
-// Subject is an event type, or one side of a skill, with all versions of its schema.
+// Subject is an event type, one side of a skill, or a signal, with all versions of its schema.
 type Subject struct {
-	// Name is an event type as orders.placed, or skill:AGENT/SKILL/in and skill:AGENT/SKILL/out.
+	// Name is an event type as orders.placed, which is a topic's name; skill:AGENT/SKILL/in and skill:AGENT/SKILL/out; or signal:AGENT/SIGNAL.
 	Name string `json:"subject"`
 	schema.Policy
 	Versions []Version `json:"versions"` // the first is version 1
@@ -52,9 +52,10 @@ type Version struct {
 }
 
 var (
-	eventName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)*$`)
-	skillName = regexp.MustCompile(`^skill:[a-z0-9][a-z0-9_-]*/[A-Za-z0-9][A-Za-z0-9._-]*/(in|out)$`)
-	typeName  = regexp.MustCompile(`^(.+)\.v([1-9][0-9]{0,5})$`)
+	eventName  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)*$`)
+	skillName  = regexp.MustCompile(`^skill:[a-z0-9][a-z0-9_-]*/[A-Za-z0-9][A-Za-z0-9._-]*/(in|out)$`)
+	signalName = regexp.MustCompile(`^signal:[a-z0-9][a-z0-9_-]*/[a-z0-9_-]+(\.[a-z0-9_-]+)*$`)
+	typeName   = regexp.MustCompile(`^(.+)\.v([1-9][0-9]{0,5})$`)
 )
 
 // CheckName returns fault.Invalid for what is no name of a subject.
@@ -64,8 +65,10 @@ func CheckName(name string) error {
 		return fault.Invalid.New("subject %.40q...: longer than %d bytes", name, NameMax)
 	case typeName.MatchString(name):
 		return fault.Invalid.New("subject %q: it ends like a version; leave .v and the number out", name)
-	case eventName.MatchString(name), skillName.MatchString(name):
+	case eventName.MatchString(name), skillName.MatchString(name), signalName.MatchString(name):
 		return nil
+	case strings.HasPrefix(name, "signal:"):
+		return fault.Invalid.New("subject %q: want signal:AGENT/SIGNAL", name)
 	case strings.HasPrefix(name, "skill:"):
 		return fault.Invalid.New("subject %q: want skill:AGENT/SKILL/in or skill:AGENT/SKILL/out", name)
 	default:
@@ -82,10 +85,13 @@ func SkillSubject(agent, skill string, out bool) string {
 	return "skill:" + agent + "/" + skill + "/" + side
 }
 
-// DefaultMode is what a subject is held to where nobody says otherwise: events are read by who is upgraded first, and the sides of a skill
-// must fit whoever of the two is.
+// SignalSubject names what the runs of an agent are told.
+func SignalSubject(agent, signal string) string { return "signal:" + agent + "/" + signal }
+
+// DefaultMode is what a subject is held to where nobody says otherwise: events are read by who is upgraded first, and the sides of a skill,
+// and signals, must fit whoever of the two is.
 func DefaultMode(name string) schema.Mode {
-	if strings.HasPrefix(name, "skill:") {
+	if strings.HasPrefix(name, "skill:") || strings.HasPrefix(name, "signal:") {
 		return schema.Full
 	}
 	return schema.Backward
@@ -309,6 +315,7 @@ type Reader struct {
 	reads   schema.Range
 	upcasts schema.Upcasts[json.RawMessage]
 	checks  []*schema.Schema // by version, from 1
+	ahead   int              // the newest version up to which none after reads says that it has to be upcast
 }
 
 // Reader returns a reader of the versions in the range, whose newest is what it gives. It returns fault.NotFound for versions
@@ -336,7 +343,50 @@ func (s *Subject) Reader(reads schema.Range) (*Reader, error) {
 		}
 		r.upcasts = append(r.upcasts, step)
 	}
+	r.ahead = reads.To
+	for r.ahead < s.Newest() && len(s.Versions[r.ahead].Upcast) == 0 {
+		r.ahead++
+	}
 	return r, nil
+}
+
+// Take reads data as Read does, and more: data of a version after the range as it is, if it is valid for the newest of the range and no
+// version between says that data has to be upcast, which would mean that words changed their meaning; and data of no version, which is 0, if
+// it is valid for the newest.
+func (r *Reader) Take(version int, data json.RawMessage) (json.RawMessage, error) {
+	newest := r.reads.To
+	if version > 0 && (version <= newest || version > r.ahead) {
+		return r.Read(version, data)
+	}
+	if err := r.checks[newest-1].Check(data); err != nil {
+		what := "data of no version"
+		if version > 0 {
+			what = Type(r.name, version)
+		}
+		return nil, fault.Invalid.New("%s, which is newer than what is read here (%s) or unknown, is not valid as %s: %w", what, r.reads, Type(r.name, newest), err)
+	}
+	return data, nil
+}
+
+// Understood says whether data of a version is read by whoever reads a range of versions: nil, or fault.Conflict with why not.
+func (s *Subject) Understood(version int, by schema.Range) error {
+	switch {
+	case version < by.From:
+		return fault.Conflict.New("%s is older than what is read, which is %s", Type(s.Name, version), by)
+	case version <= by.To:
+		return nil
+	}
+	for number := by.To + 1; number <= version; number++ {
+		if len(s.Versions[number-1].Upcast) > 0 {
+			return fault.Conflict.New("%s says otherwise what versions before it say, and what is read is %s", Type(s.Name, number), by)
+		}
+	}
+	policy := schema.Policy{Mode: schema.Forward, Declared: s.Declared}
+	list, err := schema.Compatible([]json.RawMessage{s.Versions[by.To-1].Schema}, s.Versions[version-1].Schema, policy)
+	if err != nil {
+		return err
+	}
+	return schema.Refusal(fmt.Sprintf("%s is not shown to be understood by whoever reads %s", Type(s.Name, version), by), list)
 }
 
 // Read returns data of a version as data of the newest version that r reads. It returns fault.Invalid for a version outside of the

@@ -57,7 +57,8 @@ func ExampleSubject_Reader() {
 
 func TestNames(t *testing.T) {
 	for name, want := range map[string]string{
-		"orders.placed": "", "a": "", "skill:critic/review/in": "", "skill:c/r.x/out": "",
+		"orders.placed": "", "a": "", "skill:critic/review/in": "", "skill:c/r.x/out": "", "signal:order/paid.now": "",
+		"signal:order": "want signal:AGENT/SIGNAL", "signal:../paid": "want signal:AGENT/SIGNAL",
 		"orders.placed.v2": "leave .v and the number out", "Orders": "want an event type", "a..b": "want an event type", "": "want an event type",
 		"skill:critic/review": "want skill:AGENT", "skill:../x/in": "want skill:AGENT", "skill:c/../in": "want skill:AGENT", strings.Repeat("a", 201): "longer than 200",
 	} {
@@ -73,6 +74,84 @@ func TestNames(t *testing.T) {
 		if got := fmt.Sprint(name, " ", version, " ", err); got != want {
 			t.Errorf("%s: got %s", text, got)
 		}
+	}
+}
+
+// TestTake reads data as who reads versions 2 and 3 does: older data is refused or upcast, newer is taken as it is if it fits and nothing says that it has to
+// be upcast, and what has no version is taken if it fits.
+func TestTake(t *testing.T) {
+	s := contract.Subject{Name: "orders.placed", Policy: schema.Policy{Mode: schema.Backward, Declared: true}}
+	open := func(required string) json.RawMessage {
+		return json.RawMessage(fmt.Sprintf(`{"type":"object","properties":{%q:{"type":"integer"},"note":{"type":"string"}},"required":[%q]}`, required, required))
+	}
+	golden := []json.RawMessage{json.RawMessage(`{"a":1}`)}
+	for _, v := range []contract.Version{
+		{Schema: json.RawMessage(`{"type":"object","properties":{"old":{"type":"integer"}},"required":["old"]}`), Golden: []json.RawMessage{json.RawMessage(`{"old":1}`)}},
+		{Schema: json.RawMessage(`{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}`), Upcast: schema.Mapping{{Rename: "/old", To: "a"}}, Golden: golden},
+		{Schema: open("a")},
+		{Schema: json.RawMessage(`{"type":"object","properties":{"a":{"type":["integer","string"]},"note":{"type":"string"}},"required":["a"]}`), Golden: golden},
+		{Schema: open("b"), Upcast: schema.Mapping{{Rename: "/a", To: "b"}}},
+	} {
+		next, list, err := s.Add(v)
+		if err != nil || len(list) > 0 {
+			t.Fatal(list, err)
+		}
+		s = next
+	}
+	reads := schema.Range{From: 2, To: 3}
+	r, err := s.Reader(reads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		version    int
+		data, want string
+	}{
+		{1, `{"old":1}`, "version 1 is older than what is read here, which is 2-3"},
+		{2, `{"a":1}`, `{"a":1}`},
+		{3, `{"b":1}`, "orders.placed.v3: at /: missing property 'a'"},
+		{4, `{"a":1,"more":2}`, `{"a":1,"more":2}`},
+		{4, `{"a":"1"}`, "orders.placed.v4, which is newer than what is read here (2-3) or unknown, is not valid as orders.placed.v3: at /a"},
+		{5, `{"b":1,"a":1}`, "version 5 is newer than what is read here"},
+		{9, `{"a":1}`, "version 9 is newer than what is read here"},
+		{0, `{"a":1}`, `{"a":1}`},
+		{0, `{}`, "data of no version"},
+	} {
+		out, err := r.Take(tt.version, json.RawMessage(tt.data))
+		if got := string(out); err == nil && got != tt.want || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s of version %d: got %s %v, want %s", tt.data, tt.version, got, err, tt.want)
+		}
+	}
+	for version, want := range map[int]string{
+		1: "orders.placed.v1 is older than what is read, which is 2-3", 2: "", 3: "", 4: "at /a", 5: "orders.placed.v5 says otherwise what versions before it say",
+	} {
+		if err := s.Understood(version, reads); want == "" != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("version %d: got %v, want %q", version, err, want)
+		}
+	}
+}
+
+// TestGoldenLater adds golden data to a version that was registered without, as one that came with a release.
+func TestGoldenLater(t *testing.T) {
+	dir := t.TempDir()
+	f := contract.OpenFolder(dir)
+	q := contract.Registration{Subject: "orders.placed", Version: contract.Version{Schema: closed("a", "a")}}
+	if _, err := f.Register(q); err != nil {
+		t.Fatal(err)
+	}
+	q.Version.Golden = []json.RawMessage{json.RawMessage(`{}`)}
+	if _, err := f.Register(q); !errors.Is(err, fault.Invalid) {
+		t.Errorf("golden data that is of no version: %v", err)
+	}
+	for i, golden := range []string{`{"a":1}`, `{"a":2}`} { // the second changes nothing
+		q.Version.Golden, q.Number = []json.RawMessage{json.RawMessage(golden)}, i
+		if _, err := f.Register(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := f.Subject("orders.placed")
+	if err != nil || s.Newest() != 1 || len(s.Versions[0].Golden) != 1 || !strings.Contains(string(s.Versions[0].Golden[0]), `"a": 1`) {
+		t.Errorf("%+v %v", s, err)
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 //	schemas/orders.placed/v2.upcast.json   how version 1 is read as version 2, if there is something to do
 //	schemas/orders.placed/v1.golden.json   data of version 1, as a list, if there is some
 //	schemas/skill/critic/review/in/...     the same, of skill:critic/review/in
+//	schemas/signal/order/paid/...          the same, of signal:order/paid
 type Folder struct {
 	dir    string
 	within *os.Root // it must not leave; nil for none
@@ -51,7 +52,15 @@ type summary struct {
 }
 
 // place is the folder of a subject within the folder.
-func place(name string) string { return strings.Replace(name, "skill:", "skill/", 1) }
+func place(name string) string { return strings.Replace(name, ":", "/", 1) }
+
+// named is the subject of a folder within the folder.
+func named(place string) string {
+	if kind, rest, ok := strings.Cut(place, "/"); ok {
+		return kind + ":" + rest
+	}
+	return place
+}
 
 // file names a file of a version.
 func file(number int, what string) string { return fmt.Sprintf("v%d%s.json", number, what) }
@@ -121,7 +130,7 @@ func (f *Folder) list(root *os.Root) ([]Subject, error) {
 		case len(out) >= subjectsMax:
 			return fault.Invalid.New("%s: more than %d subjects", f.dir, subjectsMax)
 		}
-		name := strings.Replace(path.Dir(at), "skill/", "skill:", 1)
+		name := named(path.Dir(at))
 		s, err := f.read(root, name)
 		if err != nil {
 			problems = append(problems, err)
@@ -174,7 +183,7 @@ func (f *Folder) strays(root *os.Root, at string, versions int) error {
 	if _, err := root.Stat(stray); err != nil {
 		return nil // not there, as it should be
 	}
-	name := strings.Replace(at, "skill/", "skill:", 1)
+	name := named(at)
 	return fault.Invalid.New("%s is not registered: move it away, and register it with: polity schemas register %s FILE --dir %s", path.Join(f.dir, stray), name, f.dir)
 }
 
@@ -264,7 +273,7 @@ func (f *Folder) Register(q Registration) (*Subject, error) {
 
 // write writes what next has more than s. The subject's own file comes last: until then nothing is registered.
 func (f *Folder) write(root *os.Root, at string, s, next *Subject) error {
-	if s != nil && next.Newest() == s.Newest() && next.Policy == s.Policy {
+	if s.same(next) {
 		return nil
 	}
 	if err := root.MkdirAll(at, 0o755); err != nil {
@@ -289,10 +298,13 @@ func (f *Folder) write(root *os.Root, at string, s, next *Subject) error {
 				return err
 			}
 		}
-		if len(v.Golden) > 0 {
-			if err := f.put(root, path.Join(at, file(number, ".golden")), v.Golden, os.O_EXCL); err != nil {
-				return err
-			}
+	}
+	for i, v := range next.Versions {
+		if len(v.Golden) == 0 || s != nil && i < s.Newest() && len(s.Versions[i].Golden) > 0 {
+			continue
+		}
+		if err := f.put(root, path.Join(at, file(i+1, ".golden")), v.Golden, os.O_EXCL); err != nil {
+			return err
 		}
 	}
 	return f.put(root, path.Join(at, subjectFile), sum, os.O_TRUNC)

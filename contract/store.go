@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"polity.run/fault"
 	"polity.run/schema"
@@ -48,15 +49,46 @@ func (q *Registration) apply(s *Subject) (*Subject, error) {
 		asked.Policy = *q.Policy
 	}
 	if q.Number > 0 {
-		if there, err := s.has(q.Number, &q.Version); err != nil || there {
-			return &asked, err
+		there, err := s.has(q.Number, &q.Version)
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			return asked.proved(q.Number, q.Version.Golden)
 		}
 	}
 	next, list, err := asked.Add(q.Version)
 	if err == nil {
 		err = asked.refusal(list)
 	}
+	if err == nil && next.Newest() == asked.Newest() {
+		return next.proved(next.Newest(), q.Version.Golden)
+	}
 	return &next, err
+}
+
+// proved returns the subject with golden data of a version that had none, as one has that a release brought. It returns what Add does for golden data.
+func (s *Subject) proved(number int, golden []json.RawMessage) (*Subject, error) {
+	if len(golden) == 0 || len(s.Versions[number-1].Golden) > 0 {
+		return s, nil
+	}
+	before := *s
+	before.Versions = s.Versions[:number-1]
+	v := s.Versions[number-1]
+	v.Golden = golden
+	if err := before.sound(&v); err != nil {
+		return nil, err
+	}
+	next := *s
+	next.Versions = slices.Clone(s.Versions)
+	next.Versions[number-1] = v
+	return &next, next.tryGolden()
+}
+
+// same says that a registration changed nothing of s, which is nil for a new subject.
+func (s *Subject) same(next *Subject) bool {
+	return s != nil && next.Newest() == s.Newest() && next.Policy == s.Policy &&
+		slices.EqualFunc(s.Versions, next.Versions, func(a, b Version) bool { return len(a.Golden) == len(b.Golden) })
 }
 
 // has says that the version with a number is v. It returns fault.Conflict if it is another, or cannot be the next.
@@ -126,9 +158,18 @@ func (st *Store) List(ctx context.Context) ([]Subject, error) {
 	return out, nil
 }
 
+// Try returns what Register would, and registers nothing.
+func (st *Store) Try(ctx context.Context, q Registration) (*Subject, error) {
+	s, _, err := st.get(ctx, q.Subject)
+	if err != nil {
+		return nil, err
+	}
+	return q.apply(s)
+}
+
 // Register adds a version and returns the subject with it. It returns fault.Conflict, with the differences, for a version that the
 // policy does not allow, and fault.Invalid for one that cannot be. Of two registrations at once the second is compared with what the first made. A
-// version like the newest is there already, and changes nothing but the policy.
+// version like the newest is there already, and changes nothing but the policy, and adds golden data where there was none.
 func (st *Store) Register(ctx context.Context, q Registration) (*Subject, error) {
 	for range triesMax {
 		s, revision, err := st.get(ctx, q.Subject)
@@ -139,7 +180,7 @@ func (st *Store) Register(ctx context.Context, q Registration) (*Subject, error)
 		if err != nil {
 			return nil, err
 		}
-		if s != nil && next.Newest() == s.Newest() && next.Policy == s.Policy {
+		if s.same(next) {
 			return next, nil
 		}
 		value, err := json.Marshal(next)

@@ -53,6 +53,8 @@ type catalog struct {
 	memories *memories // nil outside of a node
 	facts    *facts    // nil outside of a node
 	topics   publisher // not ready outside of a node
+	// contracts is nil outside of a node, and until the store is open.
+	contracts *contracts
 
 	mu       sync.RWMutex
 	releases map[Digest]*release
@@ -93,7 +95,7 @@ func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 		agents: map[string]*agent.Agent{}, tools: map[string]*toolEntry{}, models: map[string]model.Model{},
 		blobs: blobs, exec: exec, log: cfg.Log, cfg: cfg, shared: provider.NewShared(), releases: map[Digest]*release{}, schemas: map[string]work.Check{},
 	}
-	tools, err := builtin(func(ctx context.Context) (*coordinate.Store, error) { return c.facts.open(ctx) }, c.topics.publish)
+	tools, err := builtin(func(ctx context.Context) (*coordinate.Store, error) { return c.facts.open(ctx) }, c.publish)
 	if err != nil {
 		return nil, err
 	}
@@ -264,7 +266,7 @@ func (c *catalog) agent(d Digest, name string) (*entry, error) {
 
 // compile makes an agent's definition into what does its work.
 func (c *catalog) compile(r *release, def *agent.Definition) *entry {
-	e := &entry{def: def, skills: map[string]skill{}, program: &run.Program{}}
+	e := &entry{def: def, skills: map[string]skill{}, program: &run.Program{Org: r.doc.Name}}
 	for i, s := range def.Skills {
 		in, err1 := check(s.Input)
 		out, err2 := check(s.Output)
@@ -296,6 +298,7 @@ func (c *catalog) compile(r *release, def *agent.Definition) *entry {
 		return e
 	}
 	e.program.Arrival = func(name string) polity.Arrival { return arrival(def, name) }
+	c.events(r, e)
 	switch def.Kind {
 	case agent.KindGo:
 		e.err = c.compileGo(e)
@@ -559,7 +562,7 @@ func (c *catalog) program(e *entry, folder string) work.Handle {
 		}
 		out, err := work.Program(ctx, e.def.Exec, dir, m.ID, folder, m.Body)
 		if gone := remove(); gone != nil && err == nil {
-			c.log.Warn("remove a program's folder", "folder", dir, "error", gone) // swept at the next start
+			c.log.WarnContext(ctx, "remove a program's folder", "folder", dir, "error", gone) // swept at the next start
 		}
 		return out, err
 	}

@@ -27,12 +27,14 @@ import (
 	"polity.run/agent"
 	"polity.run/fault"
 	"polity.run/internal/bus"
+	"polity.run/internal/journal"
 	"polity.run/internal/keyring"
 	"polity.run/internal/run"
 	"polity.run/internal/sandbox"
 	"polity.run/internal/telemetry"
 	"polity.run/model"
 	"polity.run/tool"
+	"polity.run/trace"
 )
 
 // Sync says when a commit is safe.
@@ -74,6 +76,10 @@ type Config struct {
 	Telemetry bool
 	Version   string // of the program, for telemetry
 }
+
+// LogHandler returns a handler that adds to each line which run, org, agent, step, attempt and trace it is about, and hands it to next. Config.Log has
+// it already; a program's own logger needs it for what its tools and agents write with the context that they are given.
+func LogHandler(next slog.Handler) slog.Handler { return journal.Handler(next) }
 
 // Digest names a release: the SHA-256 of its JSON.
 type Digest = run.Digest
@@ -150,6 +156,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	cfg.Log = slog.New(LogHandler(cfg.Log.Handler()))
 	exec := filepath.Join(e.state, "exec") // with what programs of a killed process left behind
 	err := sandbox.EndLeft(exec)
 	if err == nil {
@@ -178,6 +185,10 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	e.catalog.facts = &facts{bus: e.bus}
 	e.catalog.topics.ready = make(chan struct{})
 	e.contracts = &contracts{bus: e.bus}
+	e.catalog.contracts = e.contracts
+	if err := e.contracts.load(ctx); err != nil {
+		return err
+	}
 	if err := e.keepsOwn(ctx); err != nil {
 		return err
 	}
@@ -189,13 +200,13 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
-		Catalog: e.catalog, Blobs: e.blobs, Keys: e.keys, Do: e.catalog.do, Ask: e.catalog.asked, Anchor: filepath.Join(e.state, "anchor"),
-		Dormant: filepath.Join(e.state, "dormant"), Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log,
+		Catalog: e.catalog, Blobs: e.blobs, Keys: e.keys, Do: e.catalog.do, Ask: e.catalog.asked, Restart: e.bus.Restart, Anchor: filepath.Join(e.state, "anchor"),
+		Dormant: filepath.Join(e.state, "dormant"), Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log, Exported: cfg.Telemetry && telemetry.TracesWanted(),
 	})
 	if err != nil {
 		return err
 	}
-	e.topics = newStream(e.bus, e.part, cfg.Log)
+	e.topics = newStream(e.bus, e.part, e.catalog, cfg.Log)
 	e.catalog.topics.open(e.topics)
 	if err := e.topics.resume(ctx, e.state); err != nil {
 		return err
@@ -344,7 +355,7 @@ func (e *Engine) fill(ctx context.Context, q Request) (run.Request, error) {
 	}
 	return run.Request{
 		ID: q.ID, Release: q.Release, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder,
-		Bounds: q.Bounds.Or(r.doc.Bounds), Conversation: q.Conversation, Key: key,
+		Bounds: q.Bounds.Or(r.doc.Bounds), Conversation: q.Conversation, Key: key, Caller: trace.From(ctx),
 	}, nil
 }
 
@@ -363,7 +374,7 @@ func (q *Request) derive() (polity.RunID, error) {
 	return polity.NewRunID(0, seed), nil
 }
 
-// Start opens a run, or finds it, and returns its ID when that is durable. See run.Partition.Open for what comes back.
+// Start opens a run, or finds it, and returns its ID when that is durable. If ctx has a place in a trace (package trace) the run continues it. See run.Partition.Open for what comes back.
 func (e *Engine) Start(ctx context.Context, q Request) (polity.RunID, error) {
 	r, err := e.fill(ctx, q)
 	if err != nil {

@@ -46,6 +46,9 @@ func (c *catalog) equip(r *release) error {
 			return err
 		}
 	}
+	if err := c.equipTopics(r); err != nil {
+		return err
+	}
 	return c.equipMemory(r)
 }
 

@@ -159,7 +159,7 @@ func (p *places) use(subject string) {
 	}
 	p.ids["hear"] = p.start("hear", rareName, subject)
 	for i, name := range []string{"word", "aside"} { // the second lies in the mailbox
-		if err := p.e.Signal(ctx, p.ids["hear"], name, fmt.Sprint(i), mustJSON(rareName)); err != nil {
+		if err := p.e.Signal(ctx, p.ids["hear"], name, fmt.Sprint(i), 0, mustJSON(rareName)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,77 +8,136 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"polity.run"
+	"polity.run/agent"
 	"polity.run/engine"
 	"polity.run/fault"
 )
 
 var fullDir = flag.String("full.dir", "", "a small file system of its own that TestFullDisk may fill")
 
-// TestFullDisk fills the disk under runs that are under way: the node says so and gives up, new runs are refused, and
-// when there is room again everything that was acknowledged goes on.
+// TestFullDisk fills the disk to its last byte under runs that are under way, and frees it again, twice. The node says so: new runs are refused, it is not
+// ready, and who waits for an answer is told. When there is room again the same process goes on by itself: everything that was acknowledged ends, those who
+// waited for it are told how, and the state is whole.
 func TestFullDisk(t *testing.T) {
 	if *fullDir == "" {
 		t.Skip("needs -full.dir, a small file system of its own: .ci/run mounts one")
 	}
 	state := filepath.Join(*fullDir, "state")
-	ballast := filepath.Join(*fullDir, "ballast")
-	gate := make(chan struct{})
-	wait := func(ctx context.Context, q question) (answer, error) {
+	var gate atomic.Pointer[chan struct{}]
+	bulk := strings.Repeat("x", 20<<10) // more than what is left of a page
+	doubler, err := agent.Func("doubler", "1", func(ctx context.Context, q question) (bulky, error) {
 		select {
-		case <-gate:
-			return double(ctx, q)
+		case <-*gate.Load():
+			return bulky{2 * q.N, bulk}, nil
 		case <-ctx.Done():
-			return answer{}, ctx.Err()
+			return bulky{}, ctx.Err()
 		}
-	}
-	e := open(t, state, function(t, "1", wait))
-	var ids []polity.RunID
-	for i := range 50 {
-		id, err := e.Start(t.Context(), engine.Request{Agent: "doubler", Input: json.RawMessage(fmt.Sprintf(`{"n":%d}`, i))})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, id)
-	}
-	fill(t, ballast)
-	time.Sleep(1100 * time.Millisecond) // the check of free space is made once a second
-	_, err := e.Start(t.Context(), engine.Request{Agent: "doubler", Input: json.RawMessage(`{"n":1000}`)})
-	if !errors.Is(err, fault.Full) {
-		t.Errorf("a new run on a full disk: %v, want full", err)
-	}
-	if !errors.Is(e.Ready(), fault.Full) {
-		t.Errorf("ready on a full disk: %v, want full", e.Ready())
-	}
-	close(gate)
-	select {
-	case <-e.Down():
-	case <-time.After(time.Minute):
-		t.Fatal("the node does not notice that its commits are not written")
-	}
-	if !errors.Is(e.Err(), fault.Full) {
-		t.Errorf("the node is down with %v, want full", e.Err())
-	}
-	t.Logf("told: %v", e.Err())
-	if err := e.Close(); err != nil && !errors.Is(err, fault.Full) {
-		t.Error(err)
-	}
-
-	if err := os.Remove(ballast); err != nil {
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	e = open(t, state, function(t, "1", double))
-	defer stop(t, e)
-	for i, id := range ids {
-		o, err := e.Wait(t.Context(), id)
-		if err != nil || string(o.Output) != fmt.Sprintf(`{"n":%d}`, 2*i) {
-			t.Errorf("%s after the disk was full: %+v %v", id, o, err)
+	e := open(t, state, doubler)
+	defer func() { stop(t, e) }()
+	total := 0
+	for round := range 2 {
+		shut := make(chan struct{})
+		gate.Store(&shut)
+		type ending struct {
+			want string
+			out  polity.Outcome
+			err  error
 		}
+		ended := make(chan ending)
+		const runs = 50
+		for range runs {
+			total++
+			id, err := e.Start(t.Context(), engine.Request{Agent: "doubler", Input: json.RawMessage(fmt.Sprintf(`{"n":%d}`, total))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := fmt.Sprintf(`{"n":%d,"bulk":%q}`, 2*total, bulk)
+			go func() {
+				out, err := e.Wait(t.Context(), id)
+				ended <- ending{want, out, err}
+			}()
+		}
+		ballast := filepath.Join(*fullDir, "ballast")
+		fill(t, ballast)
+		eventually(t, "not ready", func() bool { return errors.Is(e.Ready(), fault.Full) })
+		if _, err := e.Start(t.Context(), engine.Request{Agent: "doubler", Input: json.RawMessage(`{"n":100000}`)}); !errors.Is(err, fault.Full) {
+			t.Errorf("a new run on a full disk: %v, want full", err)
+		}
+		close(shut) // the results cannot be written
+		var told error
+		eventually(t, "told", func() bool {
+			_, told = e.Find(t.Context(), "0-none")
+			return !errors.Is(told, fault.NotFound)
+		})
+		if k := fault.Of(told).Kind; k != fault.Full && k != fault.Unavailable {
+			t.Errorf("who asks is told %v", told)
+		}
+		t.Logf("round %d: told: %v", round, told)
+		select {
+		case <-e.Down():
+			t.Fatalf("the node is down: %v", e.Err())
+		default:
+		}
+
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "ready again", func() bool { return e.Ready() == nil })
+		for range runs {
+			select {
+			case o := <-ended:
+				if o.err != nil || string(o.out.Output) != o.want {
+					t.Errorf("after the disk was full: %s %.100s %v, want %.20s", o.out.Status, o.out.Output, o.err, o.want)
+				}
+			case <-time.After(time.Minute):
+				t.Fatal("a run that was acknowledged does not end")
+			}
+		}
+		if out, err := e.Run(t.Context(), engine.Request{Agent: "doubler", Input: json.RawMessage(fmt.Sprintf(`{"n":%d}`, -1-round))}); err != nil || out.Status != polity.StatusCompleted {
+			t.Errorf("a new run after the disk was full: %+v %v", out, err)
+		}
+		found, err := e.Lookup(t.Context(), polity.Lookup{Of: polity.LookupRuns, Wait: polity.Duration(time.Minute), Limit: 1})
+		if err != nil || found.View.Behind > 0 {
+			t.Errorf("the view after the disk was full: %+v %v", found.View, err)
+		}
+		t.Logf("round %d: %d runs that were acknowledged ended in the same process", round, runs)
 	}
-	t.Logf("%d runs that were acknowledged ended after the disk had room again", len(ids))
+	stop(t, e)
+	found, err := engine.Check(t.Context(), state, nil)
+	if err != nil || len(found.Damage) > 0 {
+		t.Errorf("the state afterwards: %+v %v", found, err)
+	}
+	e = open(t, state, doubler)
+	if all, err := e.List(t.Context()); err != nil || len(all) != total+2 {
+		t.Errorf("%d runs after a start, %v; %d were acknowledged", len(all), err, total+2)
+	}
+}
+
+type bulky struct {
+	N    int    `json:"n"`
+	Bulk string `json:"bulk"`
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for range 6000 {
+		if so() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("never: %s", what)
 }
 
 // fill writes until nothing more fits.

@@ -30,7 +30,7 @@ func parts(state string) (backup.State, error) {
 }
 
 // Check reads everything in a state folder from the files, without a node and without changing anything, and says what is damaged: every
-// commit of the log and their chain, the anchor, every document that the log names, and the records of memories and facts. A node may
+// commit of the log and their chain, the anchor, every document that the log names, and the records of memories, facts and topics. A node may
 // serve the folder meanwhile. tell, if not nil, is told of the progress, from the calling goroutine. It returns fault.NotFound if nothing ran
 // with the folder, and fault.Denied if something cannot be read; damage is no error.
 func Check(ctx context.Context, state string, tell func(polity.Progress)) (polity.Integrity, error) {
@@ -49,7 +49,7 @@ func (e *Engine) Backup(ctx context.Context, path string, tell func(polity.Progr
 	if err != nil {
 		return polity.Backup{}, err
 	}
-	return backupTo(ctx, path, s, buckets(e.bus), false, tell)
+	return backupTo(ctx, path, s, reading(func() (*bus.Bus, error) { return e.bus, nil }), false, tell)
 }
 
 // Salvage writes the sound part of a damaged state into a new file: the log up to the first damage, and the documents that can be read. No
@@ -71,29 +71,40 @@ func Salvage(ctx context.Context, state, path string, tell func(polity.Progress)
 		}
 	}()
 	// A server drops what it cannot read. So it starts when the log has been read.
-	read := func(ctx context.Context, name string, each func(string, []byte) error) error {
+	read := reading(func() (_ *bus.Bus, err error) {
 		if store == nil {
-			var err error
-			if store, err = bus.Open(ctx, bus.Config{Dir: s.Store}); err != nil {
-				return err
-			}
+			store, err = bus.Open(ctx, bus.Config{Dir: s.Store})
 		}
-		return buckets(store)(ctx, name, each)
-	}
+		return store, err
+	})
 	return backupTo(ctx, path, s, read, true, tell)
 }
 
-func buckets(b *bus.Bus) backup.Buckets {
-	return func(ctx context.Context, name string, each func(string, []byte) error) error {
-		k, err := b.Bucket(ctx, name)
-		if err != nil {
-			return err
-		}
-		return k.Each(ctx, each)
+// reading reads what only the server of a store can.
+func reading(open func() (*bus.Bus, error)) backup.Store {
+	return backup.Store{
+		Bucket: func(ctx context.Context, name string, each func(string, []byte) error) error {
+			b, err := open()
+			if err != nil {
+				return err
+			}
+			k, err := b.Bucket(ctx, name)
+			if err != nil {
+				return err
+			}
+			return k.Each(ctx, each)
+		},
+		Stream: func(ctx context.Context, name string, each func([]byte) error) (uint64, error) {
+			b, err := open()
+			if err != nil {
+				return 0, err
+			}
+			return b.Snapshot(ctx, name, each)
+		},
 	}
 }
 
-func backupTo(ctx context.Context, path string, s backup.State, read backup.Buckets, part bool, tell func(polity.Progress)) (b polity.Backup, err error) {
+func backupTo(ctx context.Context, path string, s backup.State, read backup.Store, part bool, tell func(polity.Progress)) (b polity.Backup, err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return b, fault.Conflict.New("backup: %s is there already; name a new file", path)

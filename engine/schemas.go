@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"polity.run"
@@ -19,10 +21,14 @@ import (
 type contracts struct {
 	bus *bus.Bus
 
-	mu    sync.Mutex
-	store *contract.Store
-	fits  map[Digest]bool // releases that fit what is registered
-	times int             // that something was registered
+	registering sync.Mutex // held while something is registered, around what is compared and what is kept
+
+	mu       sync.Mutex
+	store    *contract.Store
+	fits     map[Digest]bool // releases that fit what is registered
+	times    int             // that something was registered
+	subjects map[string]*contract.Subject
+	readers  map[readerKey]*contract.Reader // what was asked of them
 }
 
 const schemasBucket = "schemas"
@@ -76,6 +82,7 @@ func (c *contracts) registered() {
 	defer c.mu.Unlock()
 	c.times++
 	clear(c.fits)
+	clear(c.readers)
 }
 
 // Schemas returns all registered subjects, or those that are named. It returns fault.NotFound for one that there is not.
@@ -106,12 +113,24 @@ func (e *Engine) Schemas(ctx context.Context, names ...string) ([]contract.Subje
 // Register adds a version of a subject: see contract.Store.Register. From then on a release whose agents are asked from outside by a
 // registered skill fits what was registered, or is refused.
 func (e *Engine) Register(ctx context.Context, q contract.Registration) (*contract.Subject, error) {
+	e.contracts.registering.Lock()
+	defer e.contracts.registering.Unlock()
+	return e.register(ctx, q)
+}
+
+// register is Register, for whoever holds registering.
+func (e *Engine) register(ctx context.Context, q contract.Registration) (*contract.Subject, error) {
 	store, err := e.contracts.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer e.contracts.registered()
-	return store.Register(ctx, q)
+	made, err := store.Register(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	e.contracts.know(made)
+	e.contracts.registered()
+	return made, nil
 }
 
 // keeps returns why a release would break those who rely on what is registered: fault.Conflict, with all differences. It is asked
@@ -127,11 +146,14 @@ func (e *Engine) keeps(ctx context.Context, d Digest, r *agent.Release) error {
 	}
 	var problems []error
 	if store != nil {
-		for _, side := range SkillSides(r) {
+		for _, side := range Promises(r) {
 			problems = append(problems, keepsSide(ctx, store, r.Name, side))
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	if err := e.agree(ctx, r); err != nil {
 		return err
 	}
 	e.contracts.found(d, times)
@@ -149,12 +171,25 @@ func outward(r *agent.Release) []*agent.Definition {
 	return out
 }
 
-// SkillSides returns what a release promises to those outside: the sides of the skills of its main agent, or of all agents where it has none.
-func SkillSides(r *agent.Release) []contract.Registration {
+// Promises returns what a release promises to those outside: the sides of the skills of its main agent, or of all agents where it has none;
+// the signals that its agents are told; and the schemas of its topics.
+func Promises(r *agent.Release) []contract.Registration {
 	var out []contract.Registration
 	for _, def := range outward(r) {
 		for _, s := range def.Skills {
 			out = append(out, sides(string(def.Name), &s)...)
+		}
+	}
+	for i := range r.Agents {
+		def := &r.Agents[i]
+		for _, name := range slices.Sorted(maps.Keys(def.Signals)) {
+			subject := contract.SignalSubject(string(def.Name), name)
+			out = append(out, contract.Registration{Subject: subject, Version: contract.Version{Schema: def.Signals[name]}})
+		}
+	}
+	for i := range r.Topics {
+		if t := &r.Topics[i]; len(t.Schema) > 0 {
+			out = append(out, registration(t))
 		}
 	}
 	return out

@@ -47,7 +47,7 @@ func party(name, code string, s sides) *agent.Release {
 
 // registerSides registers both sides of a party's skill, and returns the first error.
 func registerSides(e *engine.Engine, r *agent.Release, p *schema.Policy) error {
-	for _, q := range engine.SkillSides(r) {
+	for _, q := range engine.Promises(r) {
 		q.Policy = p
 		if _, err := e.Register(context.Background(), q); err != nil {
 			return err

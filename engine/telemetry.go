@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"polity.run/internal/run"
 	"polity.run/internal/telemetry"
@@ -24,9 +25,24 @@ type figures struct {
 // telemetry says what the node's telemetry knows of it.
 func (e *Engine) telemetry(cfg Config) telemetry.Config {
 	return telemetry.Config{
-		Position: filepath.Join(e.state, "telemetry"), Version: cfg.Version, Log: cfg.Log,
+		Position: filepath.Join(e.state, "telemetry"), Version: cfg.Version, Log: cfg.Log, Gauges: e.gauges,
 		Describe: func(d run.Digest, verb, agent, to string) telemetry.Subject { return e.catalog.describe(d, verb, to) },
 	}
+}
+
+// gauges are the node's figures now. What cannot be found out is zero, and the rest is told.
+func (e *Engine) gauges() telemetry.Gauges {
+	g := telemetry.Gauges{Gauges: e.part.Gauges(), Ready: e.part.Ready() == nil, ModelsWaiting: e.catalog.shared.Waiting()}
+	if free, err := e.free(); err == nil {
+		g.DiskFree = free
+	}
+	e.views.mu.Lock()
+	defer e.views.mu.Unlock()
+	if v := e.views.view; v != nil {
+		s := v.State()
+		g.ViewBehind, g.ViewLag = s.Behind, time.Duration(s.Lag)
+	}
+	return g
 }
 
 // describe says what a release knows of an agent or a model; the zero Subject if it is not to be had.

@@ -17,7 +17,7 @@ import (
 
 	"polity.run"
 	"polity.run/engine"
-	"polity.run/internal/telemetry"
+	"polity.run/internal/run"
 )
 
 // receiver is an OTLP receiver that keeps what it is sent.
@@ -115,7 +115,7 @@ func TestTraceOverACrash(t *testing.T) {
 	}
 	stop(t, e)
 
-	traceID := telemetry.TraceOf(id)
+	traceID := run.TraceOf(id)
 	var root, runs int
 	for _, s := range r.spans {
 		if string(s.TraceId) != string(traceID[:]) {
@@ -182,7 +182,8 @@ func TestMetrics(t *testing.T) {
 	if _, err := e.Run(t.Context(), engine.Request{Agent: "doubler", Input: json.RawMessage(`{"n":1}`)}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`polity_runs_ended_total{gen_ai_agent_name="doubler"`, "gen_ai_invoke_agent_duration_seconds_bucket", "polity_effects_total", "go_goroutines"} {
+	for _, want := range []string{`polity_runs_ended_total{gen_ai_agent_name="doubler"`, "gen_ai_invoke_agent_duration_seconds_bucket", "polity_effects_total", "go_goroutines",
+		"polity_log_commit_duration_seconds_count", "polity_log_commit_records_bucket", "\npolity_ready{", "polity_disk_free_bytes", "polity_queue_length", "polity_log_stalls_total"} {
 		for try := 0; !strings.Contains(page(), want); try++ {
 			if try == 200 {
 				t.Fatalf("no %s in\n%s", want, page())

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"polity.run"
+	"polity.run/contract"
 	"polity.run/fault"
 	"polity.run/internal/bus"
 	"polity.run/internal/run"
@@ -31,9 +32,10 @@ const (
 // stream holds the node's events: one JetStream stream that everyone publishes to and reads from, and one feed of it into the partition, which gives events
 // to the runs that await them. The streams are made when they are first needed: most nodes publish nothing.
 type stream struct {
-	bus  *bus.Bus
-	part *run.Partition
-	log  *slog.Logger
+	bus     *bus.Bus
+	part    *run.Partition
+	catalog *catalog
+	log     *slog.Logger
 
 	ctx    context.Context // of the feed
 	cancel context.CancelFunc
@@ -49,6 +51,8 @@ type stream struct {
 	bucket   *bus.Bucket // of what follows
 	declared map[string]declared
 	cursors  map[string]polity.TopicCursor
+	uses     map[string]map[string]polity.TopicUse // by release and topic
+	written  map[string]written                    // by topic: what was found out
 }
 
 type declared struct {
@@ -56,8 +60,8 @@ type declared struct {
 	check work.Check // nil without a schema
 }
 
-func newStream(b *bus.Bus, part *run.Partition, log *slog.Logger) *stream {
-	t := &stream{bus: b, part: part, log: log, waiting: map[uint64][]chan error{}, news: make(chan struct{})}
+func newStream(b *bus.Bus, part *run.Partition, c *catalog, log *slog.Logger) *stream {
+	t := &stream{bus: b, part: part, catalog: c, log: log, waiting: map[uint64][]chan error{}, news: make(chan struct{})}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
@@ -113,7 +117,7 @@ func (t *stream) feed(stream *bus.Topics, after uint64) {
 			case <-t.ctx.Done():
 				return t.ctx.Err()
 			}
-			if !t.part.Deliver(e.Seq, e.Topic, e.ID, e.Key, e.Data, func(err error) { <-room; t.took(e.Seq, err) }) {
+			if !t.part.Deliver(unsealed(e), e.Key, func(err error) { <-room; t.took(e.Seq, err) }) {
 				t.cancel() // the partition has ended
 				return t.ctx.Err()
 			}
@@ -147,13 +151,13 @@ func (t *stream) took(seq uint64, err error) {
 	t.news = make(chan struct{})
 }
 
-// publish stores an event, and returns when runs that await it have it. What a run says is enciphered as its payloads are; by is "" for whoever
-// is no run.
-func (t *stream) publish(ctx context.Context, by polity.RunID, topic, id string, data json.RawMessage) error {
-	if data == nil {
-		data = json.RawMessage("null")
+// publish stores an event, and returns when runs that await it have it. Its Version is that of the topic's registered schema, 0 for
+// the newest that every installed release understands. What a run says is enciphered as its payloads are; by is "" for whoever is no run.
+func (t *stream) publish(ctx context.Context, by polity.RunID, e bus.Event) error {
+	if e.Data == nil {
+		e.Data = []byte("null")
 	}
-	before, err := t.part.Admit(ctx, topic, id, data)
+	before, err := t.part.Admit(ctx, e.Topic, e.ID, e.Data)
 	if err != nil || before {
 		return err
 	}
@@ -161,23 +165,23 @@ func (t *stream) publish(ctx context.Context, by polity.RunID, topic, id string,
 	if err != nil {
 		return err
 	}
-	d, err := t.conforms(topic, data)
+	keep, err := t.conforms(&e)
 	if err != nil {
 		return err
 	}
-	e := bus.Event{Topic: topic, ID: id, Data: data}
+	data := e.Data
 	if by != "" {
 		if e.Key, e.Data, err = t.part.SealFor(ctx, by, data); err != nil {
 			return err
 		}
 	}
-	seq, again, err := stream.Publish(ctx, e, d.Keep)
+	seq, again, err := stream.Publish(ctx, e, keep)
 	if err != nil {
 		return err
 	}
 	if again { // by another publisher at the same time, or before a crash
 		if err := t.same(ctx, stream, seq, data); err != nil {
-			return fault.Of(err).Kind.New("event %q on %s: %w", id, topic, err)
+			return fault.Of(err).Kind.New("event %q on %s: %w", e.ID, e.Topic, err)
 		}
 	}
 	return t.delivered(ctx, seq)
@@ -199,18 +203,23 @@ func (t *stream) same(ctx context.Context, stream *bus.Topics, seq uint64, data 
 	return err
 }
 
-// conforms says whether an event's data is as its topic is declared.
-func (t *stream) conforms(topic string, data json.RawMessage) (declared, error) {
+// conforms says whether an event's data is as its topic's schema says, and how long it is kept. It sets the version of an event
+// of which none is said.
+func (t *stream) conforms(e *bus.Event) (keep time.Duration, err error) {
 	t.book.Lock()
-	d := t.declared[topic]
+	d := t.declared[e.Topic]
+	if e.Version == 0 {
+		e.Version = t.version(e.Topic)
+	}
 	t.book.Unlock()
-	if d.check == nil {
-		return d, nil
+	err = t.catalog.contracts.checkEvent(e.Topic, e.Version, e.Data)
+	if err == nil && e.Version == 0 && d.check != nil { // declared by an earlier version of this program
+		err = d.check(e.Data)
 	}
-	if err := d.check(data); err != nil {
-		return d, fault.Invalid.New("event on %s: %w; the topic is declared so: polity topics show %s", topic, err, topic)
+	if err != nil {
+		return 0, fault.Of(err).Kind.New("event on %s: %w; its schema: polity topics show %s", e.Topic, err, e.Topic)
 	}
-	return d, nil
+	return d.Keep, nil
 }
 
 // delivered waits until runs have the event at a position.
@@ -236,17 +245,20 @@ func (t *stream) delivered(ctx context.Context, seq uint64) error {
 // --- declarations and cursors
 
 const (
-	declaredKey = "declared."
-	cursorKey   = "cursor."
+	topicsBucket = "topics"
+	declaredKey  = "declared."
+	cursorKey    = "cursor."
+	usePrefix    = "reader."
 )
 
 // load reads what is declared and the cursors.
 func (t *stream) load(ctx context.Context) error {
-	bucket, err := t.bus.Bucket(ctx, "topics")
+	bucket, err := t.bus.Bucket(ctx, topicsBucket)
 	if err != nil {
 		return err
 	}
 	t.bucket, t.declared, t.cursors = bucket, map[string]declared{}, map[string]polity.TopicCursor{}
+	t.uses, t.written = map[string]map[string]polity.TopicUse{}, map[string]written{}
 	return bucket.Each(ctx, func(key string, value []byte) error {
 		switch {
 		case strings.HasPrefix(key, declaredKey):
@@ -265,6 +277,12 @@ func (t *stream) load(ctx context.Context) error {
 				return fault.Damaged.New("topics: %s: %w", key, err)
 			}
 			t.cursors[c.Name] = c
+		case strings.HasPrefix(key, usePrefix):
+			var r polity.TopicUse
+			if err := json.Unmarshal(value, &r); err != nil {
+				return fault.Damaged.New("topics: %s: %w", key, err)
+			}
+			t.note(r)
 		}
 		return nil
 	})
@@ -277,16 +295,12 @@ func checkOf(schema json.RawMessage) (work.Check, error) {
 	return check(schema)
 }
 
+// declare keeps how a topic is declared. Its schema is registered, and not kept here.
 func (t *stream) declare(ctx context.Context, topic polity.Topic) error {
-	topic.Events = 0
 	if err := topic.Check(); err != nil {
 		return err
 	}
-	d := declared{Topic: topic}
-	var err error
-	if d.check, err = checkOf(topic.Schema); err != nil {
-		return fault.Invalid.New("topic %s: schema: %w", topic.Topic, err)
-	}
+	topic = polity.Topic{Topic: topic.Topic, Keep: topic.Keep, About: topic.About}
 	t.book.Lock()
 	defer t.book.Unlock()
 	if _, known := t.declared[topic.Topic]; !known && len(t.declared) >= polity.TopicsMax {
@@ -295,7 +309,7 @@ func (t *stream) declare(ctx context.Context, topic polity.Topic) error {
 	if err := t.put(ctx, declaredKey+topic.Topic, topic); err != nil {
 		return err
 	}
-	t.declared[topic.Topic] = d
+	t.declared[topic.Topic] = declared{Topic: topic}
 	return nil
 }
 
@@ -391,6 +405,13 @@ func (t *stream) state(ctx context.Context, stream *bus.Topics) (*polity.Topics,
 	for topic, n := range names {
 		s.Topics = append(s.Topics, polity.Topic{Topic: topic, Events: n})
 	}
+	for i := range s.Topics {
+		topic := &s.Topics[i]
+		if subject := t.catalog.contracts.subject(topic.Topic); subject != nil {
+			topic.Schema, topic.Version, topic.Mode = subject.Versions[subject.Newest()-1].Schema, subject.Newest(), string(subject.Mode)
+		}
+		topic.Uses = t.usesOf(topic.Topic)
+	}
 	slices.SortFunc(s.Topics, func(a, b polity.Topic) int { return strings.Compare(a.Topic, b.Topic) })
 	slices.SortFunc(s.Groups, func(a, b polity.TopicGroup) int { return strings.Compare(a.Name, b.Name) })
 	for _, name := range slices.Sorted(maps.Keys(t.cursors)) {
@@ -433,6 +454,12 @@ func (t *stream) read(ctx context.Context, stream *bus.Topics, q polity.TopicRea
 			}
 			next = events[i].Seq
 		}
+		if err == nil || len(list) > 0 {
+			var unread error
+			if list, unread = t.asRead(list, q.Release); unread != nil {
+				return nil, q.After, unread
+			}
+		}
 		switch {
 		case len(list) > 0: // what is unreadable behind them is told next time
 			return list, next, nil
@@ -456,13 +483,41 @@ func (t *stream) read(ctx context.Context, stream *bus.Topics, q polity.TopicRea
 
 // published is an event as readers see it; fault.Erased for one that they are to pass over.
 func (t *stream) published(e bus.Event) (polity.Published, error) {
-	p := polity.Published{Topic: e.Topic, ID: e.ID, At: e.At, Seq: e.Seq}
+	p := polity.Published{Topic: e.Topic, ID: e.ID, At: e.At, Seq: e.Seq, Version: e.Version}
 	data, err := t.part.Unseal(e.Key, e.Data)
 	if err != nil {
 		return p, fault.Of(err).Kind.New("event %d on %s: %w", e.Seq, e.Topic, err)
 	}
 	p.Data = data
 	return p, nil
+}
+
+// unsealed is an event as the partition takes it, which deciphers it itself.
+func unsealed(e bus.Event) polity.Published {
+	return polity.Published{Topic: e.Topic, ID: e.ID, Data: e.Data, At: e.At, Seq: e.Seq, Version: e.Version}
+}
+
+// asRead returns events as a release reads them.
+func (t *stream) asRead(list []polity.Published, digest string) ([]polity.Published, error) {
+	if digest == "" {
+		return list, nil
+	}
+	d, err := parseDigest(digest)
+	if err != nil {
+		return nil, err
+	}
+	r, err := t.catalog.release(d)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		e := &list[i]
+		data, err := t.catalog.contracts.event(&r.doc, e.Topic, e.Version, e.Data)
+		if e.Data = data; err != nil {
+			e.Data, e.Unread = nil, fault.Of(fault.Invalid.New("event %q on %s: %w", e.ID, e.Topic, err))
+		}
+	}
+	return list, nil
 }
 
 func (t *stream) take(ctx context.Context, stream *bus.Topics, q polity.TopicTake) ([]polity.TopicWork, error) {
@@ -507,6 +562,10 @@ func (t *stream) dead(ctx context.Context, stream *bus.Topics, q polity.TopicDea
 	if err != nil {
 		return a, err
 	}
+	groups, err := groupNames(ctx, stream, q.Do)
+	if err != nil {
+		return a, err
+	}
 	for _, l := range letters {
 		if q.Letter > 0 && l.Seq != q.Letter {
 			break
@@ -521,6 +580,9 @@ func (t *stream) dead(ctx context.Context, stream *bus.Topics, q polity.TopicDea
 			}
 			a.Letters = append(a.Letters, letter)
 		case "replay":
+			if !slices.Contains(groups, l.Group) {
+				return a, fault.Conflict.New("letter %d is of %s, which is no group: see polity topics replay %s --from-seq %d --to-org MANIFEST", l.Seq, l.Group, l.Topic, l.Origin)
+			}
 			err = stream.Redo(ctx, l)
 		case "drop":
 			err = stream.Forget(ctx, l.Seq)
@@ -538,6 +600,18 @@ func (t *stream) dead(ctx context.Context, stream *bus.Topics, q polity.TopicDea
 	return a, nil
 }
 
+// groupNames lists the groups, if letters are to be given to them.
+func groupNames(ctx context.Context, stream *bus.Topics, do string) (names []string, err error) {
+	if do != "replay" {
+		return nil, nil
+	}
+	groups, err := stream.Groups(ctx)
+	for _, g := range groups {
+		names = append(names, g.Name)
+	}
+	return names, err
+}
+
 // ask does what is asked.
 func (t *stream) ask(ctx context.Context, q polity.TopicsRequest) (a polity.TopicsAnswer, err error) {
 	stream, err := t.open(ctx)
@@ -551,6 +625,8 @@ func (t *stream) ask(ctx context.Context, q polity.TopicsRequest) (a polity.Topi
 		a.Events, a.Next, err = t.read(ctx, stream, *q.Read)
 	case q.Declare != nil:
 		err = t.declare(ctx, *q.Declare)
+	case q.Unread != nil:
+		err = t.bury(ctx, stream, *q.Unread)
 	case q.Retract != "":
 		err = t.retract(ctx, q.Retract)
 	case q.Cursor != nil:
@@ -562,6 +638,8 @@ func (t *stream) ask(ctx context.Context, q polity.TopicsRequest) (a polity.Topi
 		if err = g.Check(); err == nil {
 			err = stream.Join(ctx, bus.Group{Name: g.Name, Pattern: g.Topic, From: g.From, Since: g.Since, Tries: g.Tries, Within: g.Within, Retry: g.Retry})
 		}
+	case q.Release != "":
+		err = t.forgetRelease(ctx, q.Release)
 	case q.Leave != "":
 		if err = polity.CheckReader(q.Leave); err == nil {
 			err = stream.Drop(ctx, q.Leave)
@@ -583,14 +661,23 @@ func (t *stream) ask(ctx context.Context, q polity.TopicsRequest) (a polity.Topi
 // Topics does one thing with the node's topics: see polity.TopicsRequest. It returns fault.Invalid for what cannot be, fault.NotFound for what is not
 // there, fault.Conflict for a cursor or a group of another topic, and fault.Full if there are too many of them.
 func (e *Engine) Topics(ctx context.Context, q polity.TopicsRequest) (polity.TopicsAnswer, error) {
+	if d := q.Declare; d != nil && len(d.Schema) > 0 {
+		if err := d.Check(); err != nil {
+			return polity.TopicsAnswer{}, err
+		}
+		if _, err := e.Register(ctx, contract.Registration{Subject: d.Topic, Version: contract.Version{Schema: d.Schema}}); err != nil {
+			return polity.TopicsAnswer{}, err
+		}
+	}
 	return e.topics.ask(ctx, q)
 }
 
 // Publish stores an event, and returns when it is durable and every run that awaits it now has it. The same id on the same topic again, among the last
-// 10,000 events, is the same event: it counts once. It returns fault.Invalid for what is no topic and for data that the topic's schema refuses,
-// fault.Conflict if the id came with something else, and fault.Full if there is no room.
-func (e *Engine) Publish(ctx context.Context, topic, id string, data json.RawMessage) error {
-	return e.topics.publish(ctx, "", topic, id, data)
+// 10,000 events, is the same event: it counts once. version is that of the topic's registered schema which data was written for, 0 for the newest that
+// every installed release understands. It returns fault.Invalid for what is no topic and for data that the schema refuses, fault.NotFound for a version that there is not, fault.Conflict if the id came with
+// something else, and fault.Full if there is no room.
+func (e *Engine) Publish(ctx context.Context, topic, id string, version int, data json.RawMessage) error {
+	return e.topics.publish(ctx, "", bus.Event{Topic: topic, Version: version, ID: id, Data: data})
 }
 
 // publisher publishes what agents tell, once there is a partition: its effects begin before that is returned.
@@ -604,13 +691,13 @@ func (p *publisher) open(t *stream) {
 	close(p.ready)
 }
 
-func (p *publisher) publish(ctx context.Context, by polity.RunID, topic, id string, data json.RawMessage) error {
+func (p *publisher) publish(ctx context.Context, by polity.RunID, e bus.Event) error {
 	if p.ready == nil {
 		return fault.Unavailable.New("publish: nobody can be told outside of a node; see: polity topics publish")
 	}
 	select {
 	case <-p.ready:
-		return p.topics.publish(ctx, by, topic, id, data)
+		return p.topics.publish(ctx, by, e)
 	case <-ctx.Done():
 		return fault.Cancelled.New("publish: %w", context.Cause(ctx))
 	}

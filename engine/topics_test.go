@@ -47,7 +47,7 @@ func openListener(t *testing.T, dir string) *engine.Engine {
 func TestTopicsAfterCrash(t *testing.T) {
 	dir := t.TempDir()
 	e := openListener(t, dir)
-	if err := e.Publish(t.Context(), "orders.placed", "before", json.RawMessage(`0`)); err != nil {
+	if err := e.Publish(t.Context(), "orders.placed", "before", 0, json.RawMessage(`0`)); err != nil {
 		t.Fatal(err)
 	}
 	var ids []polity.RunID
@@ -81,7 +81,7 @@ func TestTopicsAfterCrash(t *testing.T) {
 			t.Errorf("%+v %v", o, err)
 		}
 	}
-	if err := e.Publish(t.Context(), "orders.placed", "lost1", json.RawMessage(`9`)); !errors.Is(err, fault.Conflict) {
+	if err := e.Publish(t.Context(), "orders.placed", "lost1", 0, json.RawMessage(`9`)); !errors.Is(err, fault.Conflict) {
 		t.Errorf("the ID of what was published before the crash: %v", err)
 	}
 	a, err := e.Topics(t.Context(), polity.TopicsRequest{State: true})
@@ -113,7 +113,7 @@ func TestPublishAtOnce(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for i := range 20 {
-				if err := e.Publish(t.Context(), "t", fmt.Sprint(i), json.RawMessage(`{}`)); err != nil {
+				if err := e.Publish(t.Context(), "t", fmt.Sprint(i), 0, json.RawMessage(`{}`)); err != nil {
 					t.Error(err)
 				}
 			}

@@ -18,9 +18,10 @@ func (e *Engine) Pause(ctx context.Context, id polity.RunID, reason string) erro
 	return e.part.Pause(ctx, id, reason)
 }
 
-// Signal tells a run something that its agent declares: see run.Partition.Signal. The same signalID again is the same signal.
-func (e *Engine) Signal(ctx context.Context, id polity.RunID, name, signalID string, data json.RawMessage) error {
-	return e.part.Signal(ctx, id, name, signalID, data)
+// Signal tells a run something that its agent declares: see run.Partition.Signal. The same signalID again is the same signal. version is that
+// of the signal's registered schema which data was written for, and is read as the version that the run's release has; 0: it is what the run wants.
+func (e *Engine) Signal(ctx context.Context, id polity.RunID, name, signalID string, version int, data json.RawMessage) error {
+	return e.part.Signal(ctx, id, name, signalID, version, data)
 }
 
 // Wake has the node look at Config.Now again, after it jumped.

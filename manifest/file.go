@@ -13,16 +13,17 @@ func (version) choices() []string { return []string{"v1"} }
 // file is a manifest as it is written. The types of this file are the format: the decoder reads
 // into them and Schema derives from them. A field without omitempty is required.
 type file struct {
-	Polity      version           `json:"polity" jsonschema:"Version of the file format."`
-	Name        word              `json:"name" jsonschema:"Name of the organization: the agent that a request goes to."`
-	Description string            `json:"description,omitempty" jsonschema:"What the organization does, in a sentence or two."`
-	Bounds      bounds            `json:"bounds,omitempty" jsonschema:"Limits of one request and all that it causes. What is left out takes the engine's default."`
-	Models      map[word]provider `json:"models,omitempty" jsonschema:"Models of providers, by the name that agents call them."`
-	Tools       map[word]source   `json:"tools,omitempty" jsonschema:"Where tools come from beside those that are built in. A tool of it is named SOURCE.TOOL."`
-	Memory      *memories         `json:"memory,omitempty" jsonschema:"How much the organization and its agents remember, and by what it is searched beside words."`
-	Agents      map[word]member   `json:"agents" jsonschema:"The agents, by name."`
-	Org         *organization     `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
-	On          []occasion        `json:"on,omitempty" jsonschema:"What polity watch watches, each with the agent that is asked about it."`
+	Polity      version             `json:"polity" jsonschema:"Version of the file format."`
+	Name        word                `json:"name" jsonschema:"Name of the organization: the agent that a request goes to."`
+	Description string              `json:"description,omitempty" jsonschema:"What the organization does, in a sentence or two."`
+	Bounds      bounds              `json:"bounds,omitempty" jsonschema:"Limits of one request and all that it causes. What is left out takes the engine's default."`
+	Models      map[word]provider   `json:"models,omitempty" jsonschema:"Models of providers, by the name that agents call them."`
+	Tools       map[word]source     `json:"tools,omitempty" jsonschema:"Where tools come from beside those that are built in. A tool of it is named SOURCE.TOOL."`
+	Memory      *memories           `json:"memory,omitempty" jsonschema:"How much the organization and its agents remember, and by what it is searched beside words."`
+	Agents      map[word]member     `json:"agents" jsonschema:"The agents, by name."`
+	Org         *organization       `json:"org,omitempty" jsonschema:"The organization that a request goes to. It may be left out if there is exactly one agent."`
+	Topics      map[topicName]topic `json:"topics,omitempty" jsonschema:"Topics that the agents may publish on and be told of, by name, or by a pattern as in orders.*. Left out they may use any."`
+	On          []occasion          `json:"on,omitempty" jsonschema:"What polity watch watches, each with the agent that is asked about it."`
 }
 
 // bounds are polity.Bounds.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"polity.run"
+	"polity.run/agent"
 	"polity.run/environ"
 	"polity.run/fault"
 )
@@ -81,7 +82,7 @@ type batch struct {
 var occasionKinds = []string{"folder", "every", "cron", "topic", "lines"}
 
 // on builds what the manifest wants watched, once the agents are known.
-func (b *builder) on(main string) []On {
+func (b *builder) on(r *agent.Release) []On {
 	if len(b.file.On) > OnMax {
 		b.add("on", fmt.Sprintf("%d sources are more than %d", len(b.file.On), OnMax), "split the manifest")
 		return nil
@@ -93,7 +94,7 @@ func (b *builder) on(main string) []On {
 		if !b.at.isMapping(at) || !b.oneKind(at) {
 			continue
 		}
-		o := b.occasion(w, at, main)
+		o := b.occasion(w, at, r)
 		key := o.Key()
 		if w.Lines {
 			key = "lines" // there is one standard input
@@ -134,8 +135,8 @@ func (b *builder) oneKind(at string) bool {
 	return true
 }
 
-func (b *builder) occasion(w *occasion, at, main string) On {
-	o := On{Agent: main, Skill: string(w.Skill), Input: w.Input.json, In: w.In}
+func (b *builder) occasion(w *occasion, at string, r *agent.Release) On {
+	o := On{Agent: r.Main, Skill: string(w.Skill), Input: w.Input.json, In: w.In}
 	if w.Agent != "" {
 		o.Agent = string(w.Agent)
 	}
@@ -167,7 +168,7 @@ func (b *builder) occasion(w *occasion, at, main string) On {
 		if err := polity.CheckPattern(w.Topic); err != nil && !b.log.doubts(at+".topic") {
 			b.add(at+".topic", err.Error(), "")
 		}
-		b.stream(&o, w, at)
+		b.stream(&o, w, at, r)
 	default:
 		o.Lines = w.Lines
 		if !w.Lines && !b.log.doubts(at+".lines") {
@@ -178,8 +179,17 @@ func (b *builder) occasion(w *occasion, at, main string) On {
 }
 
 // stream checks how the events of a topic are handled.
-func (b *builder) stream(o *On, w *occasion, at string) {
+func (b *builder) stream(o *On, w *occasion, at string, r *agent.Release) {
 	o.Where, o.By = w.Where, w.Key
+	if b.defs[o.Agent] != nil && w.Topic != "" {
+		b.denied(r.MayAwait(polity.AgentName(o.Agent), w.Topic), at+".topic")
+	}
+	if t := r.Topic(w.Topic); t != nil && t.Key != "" && w.Batch == nil {
+		if w.Key != "" && w.Key != t.Key {
+			b.add(at+".key", "the topic's key is "+shown(t.Key), "write that, or delete this")
+		}
+		o.By = t.Key
+	}
 	if w.Where != "" {
 		if _, err := polity.ParseWhere(w.Where); err != nil {
 			b.add(at+".where", err.Error(), "")
@@ -189,6 +199,8 @@ func (b *builder) stream(o *On, w *occasion, at string) {
 		if err := polity.CheckField(w.Key); err != nil {
 			b.add(at+".key", err.Error(), "")
 		}
+	}
+	if o.By != "" {
 		b.queues(o, at)
 	}
 	if w.Batch == nil {
@@ -253,7 +265,11 @@ func (o On) Wants() func(environ.Published) bool {
 		return nil
 	}
 	where, err := polity.ParseWhere(o.Where)
-	return func(e environ.Published) bool { return err == nil && where.Holds(polity.Published(e)) }
+	return func(e environ.Published) bool { return err == nil && where.Holds(published(e)) }
+}
+
+func published(e environ.Published) polity.Published {
+	return polity.Published{Topic: e.Topic, ID: e.ID, Data: e.Data, At: e.At, Seq: e.Seq}
 }
 
 // About is what an event is handled one after another by; "" for nothing.
@@ -261,7 +277,7 @@ func (o On) About(e environ.Published) string {
 	if o.By == "" {
 		return ""
 	}
-	value, _ := polity.Published(e).Field(o.By) // those without it are of one key, too
+	value, _ := published(e).Field(o.By) // those without it are of one key, too
 	if len(value) > keyMax {
 		value = string(polity.NewRunID(0, []byte(value)))
 	}

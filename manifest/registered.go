@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"polity.run"
@@ -121,6 +123,7 @@ func (b *builder) keeps(r *agent.Release) {
 	if _, err := b.dir.root.Stat(contract.FolderName); err != nil || main == nil {
 		return // without the folder nothing is registered
 	}
+	b.keepsTold(r)
 	folder, path := contract.Within(b.dir.root), "agents"+keyPath(r.Main)
 	if main.Kind == agent.KindOrg && b.file.Org != nil {
 		path = "org"
@@ -130,6 +133,37 @@ func (b *builder) keeps(r *agent.Release) {
 		b.keepsSide(folder, contract.SkillSubject(r.Main, s.Name, false), s.Input, at+".input")
 		b.keepsSide(folder, contract.SkillSubject(r.Main, s.Name, true), s.Output, at+".output")
 	}
+}
+
+// keepsTold is keeps for topics and signals.
+func (b *builder) keepsTold(r *agent.Release) {
+	folder := contract.Within(b.dir.root)
+	for i := range r.Topics {
+		if t := &r.Topics[i]; len(t.Schema) > 0 {
+			b.keepsSide(folder, t.Name, t.Schema, "topics"+keyPath(t.Name)+".schema")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.defs)) {
+		path := "agents" + keyPath(name)
+		if o := b.orgs[name]; o != nil {
+			path = o.path
+		}
+		for _, signal := range slices.Sorted(maps.Keys(b.defs[name].Signals)) {
+			b.keepsSide(folder, contract.SignalSubject(name, signal), b.defs[name].Signals[signal], b.stageOf(name, path, signal))
+		}
+	}
+}
+
+// stageOf is where the schema of a signal stands.
+func (b *builder) stageOf(org, path, signal string) string {
+	if o := b.orgs[org]; o != nil {
+		for i, s := range o.as.Stages {
+			if s.Await != nil && s.Await.Signal == signal {
+				return fmt.Sprintf("%s.stages[%d].await.schema", path, i)
+			}
+		}
+	}
+	return path
 }
 
 func (b *builder) keepsSide(folder *contract.Folder, name string, raw json.RawMessage, path string) {
@@ -145,6 +179,6 @@ func (b *builder) keepsSide(folder *contract.Folder, name string, raw json.RawMe
 		b.add(path, oneLine(err), "")
 	}
 	for _, d := range list {
-		b.add(path, fmt.Sprintf("who relies on %s (mode %s) would break: %s", name, s.Mode, d), "make it fit what is registered, or give the skill another name")
+		b.add(path, fmt.Sprintf("who relies on %s (mode %s) would break: %s", name, s.Mode, d), "make it fit what is registered, or give it another name")
 	}
 }

@@ -31,6 +31,7 @@ func Schema() (json.RawMessage, error) {
 	agents := s.Properties["agents"]
 	agents.MinProperties, agents.MaxProperties = new(1), new(AgentsMax)
 	agents.PropertyNames = describeType(reflect.ValueOf(word("")))
+	s.Properties["topics"].PropertyNames = describeType(reflect.ValueOf(topicName("")))
 	byKind(agents.AdditionalProperties)
 	byPattern(agents.AdditionalProperties)
 	s.Properties["org"].Required = []string{"pattern"}

@@ -13,16 +13,17 @@ import (
 	"time"
 
 	"polity.run/fault"
+	"polity.run/trace"
 )
 
 // This file is what adapters of providers have in common.
 
-// HTTP is how adapters reach providers. Times are bounded by the request's context.
-var HTTP = &http.Client{Transport: &http.Transport{
+// HTTP is how adapters reach providers. Times are bounded by the request's context, whose place in a trace goes with it.
+var HTTP = &http.Client{Transport: trace.Transport{Next: &http.Transport{
 	Proxy:               http.ProxyFromEnvironment,
 	DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 	MaxIdleConnsPerHost: AtOnceDefault, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second, ForceAttemptHTTP2: true,
-}}
+}}}
 
 // Key returns the provider's key from the environment: "" if the spec names none, fault.Denied if it is not there.
 func Key(s Spec) (string, error) {

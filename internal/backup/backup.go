@@ -22,6 +22,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +41,7 @@ import (
 //	documents/HEX ...    what the commits name, in the order in which they do
 //	NAME/00000001 ...    for each bucket: keys and values, each with its length before it
 //	watch/...            the files of watches
+//	NAME/00000001 ...    for each stream of events: pieces of what the server made of it, each with its length before it
 //	backup.json          a polity.Backup
 const (
 	formatEntry    = "format"
@@ -64,16 +66,20 @@ type State struct {
 	Pinned run.Pinned
 }
 
-// bucketsOf returns the names of the streams that hold memories and facts.
-func (s *State) bucketsOf() ([]string, error) {
+// streamsOf returns the names of the streams that hold memories and facts, and of those that hold events.
+func (s *State) streamsOf() (buckets, events []string, err error) {
 	all, err := bus.Streams(s.Store)
-	var names []string
 	for _, name := range all {
-		if name, ok := strings.CutPrefix(name, bus.BucketPrefix); ok {
-			names = append(names, name)
+		if strings.HasPrefix(name, bus.BucketPrefix) {
+			buckets = append(buckets, name)
 		}
 	}
-	return names, err
+	for _, name := range bus.EventStreams() {
+		if slices.Contains(all, name) {
+			events = append(events, name)
+		}
+	}
+	return buckets, events, err
 }
 
 // teller tells of progress, not too often.
@@ -151,16 +157,17 @@ func (s *State) commits(ctx context.Context, c *run.Checker, t *teller, each fun
 	return err
 }
 
-// records reads the streams of memories and facts. What lies in them is read as it is written: that it makes sense is for those to
+// records reads the streams of memories, facts and events. What lies in them is read as it is written: that it makes sense is for those to
 // say who know it.
 func (s *State) records(ctx context.Context, c *run.Checker, t *teller) error {
-	names, err := s.bucketsOf()
+	buckets, events, err := s.streamsOf()
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
+	for _, stream := range append(buckets, events...) {
+		name := strings.TrimPrefix(stream, bus.BucketPrefix)
 		var n int64
-		err := bus.Scan(ctx, s.Store, bus.BucketPrefix+name, func(r bus.Record) error {
+		err := bus.Scan(ctx, s.Store, stream, func(r bus.Record) error {
 			n++
 			t.say(polity.Progress{Stage: name, Done: n})
 			c.Record(name, r.Damage)
@@ -183,13 +190,18 @@ type writer struct {
 	chunks int
 }
 
-// Buckets gives every key of a bucket with its value.
-type Buckets func(ctx context.Context, name string, each func(key string, value []byte) error) error
+// Store reads what only the store's server can: which records were deleted it alone knows.
+type Store struct {
+	// Bucket gives every key of a bucket with its value.
+	Bucket func(ctx context.Context, name string, each func(key string, value []byte) error) error
+	// Stream gives a stream of events in pieces, as bus.Snapshot does.
+	Stream func(ctx context.Context, name string, each func(piece []byte) error) (events uint64, err error)
+}
 
 // Write writes a backup of a state: the log as far as it goes now, then everything that it names, then memories and facts, which may
-// be newer than the log. A node may serve meanwhile. A state that is damaged is refused with fault.Damaged, unless its sound part is wanted: the
-// log up to the first damage, and the documents that can be read. buckets reads memories and facts.
-func Write(ctx context.Context, w io.Writer, s State, buckets Buckets, part bool, tell func(polity.Progress)) (polity.Backup, error) {
+// be newer than the log, and then events, which may be newer than all: runs and cursors are never ahead of them. A node may serve meanwhile. A state that is
+// damaged is refused with fault.Damaged, unless its sound part is wanted: the log up to the first damage, and the documents that can be read.
+func Write(ctx context.Context, w io.Writer, s State, store Store, part bool, tell func(polity.Progress)) (polity.Backup, error) {
 	t := &teller{tell: tell}
 	zip, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
 	if err != nil {
@@ -197,7 +209,7 @@ func Write(ctx context.Context, w io.Writer, s State, buckets Buckets, part bool
 	}
 	b := &writer{zip: zip, tar: tar.NewWriter(zip), digest: sha256.New()}
 	b.head = polity.Backup{Format: polity.BackupFormat, Version: polity.BackupVersion, Made: time.Now().UTC().Truncate(time.Second)}
-	if err := b.state(ctx, &s, buckets, part, t); err != nil {
+	if err := b.state(ctx, &s, store, part, t); err != nil {
 		return polity.Backup{}, err
 	}
 	if err := errors.Join(b.tar.Close(), b.zip.Close()); err != nil {
@@ -206,14 +218,13 @@ func Write(ctx context.Context, w io.Writer, s State, buckets Buckets, part bool
 	return b.head, nil
 }
 
-func (b *writer) state(ctx context.Context, s *State, buckets Buckets, part bool, t *teller) error {
-	if err := b.put(formatEntry, formatText()); err != nil {
+func (b *writer) state(ctx context.Context, s *State, store Store, part bool, t *teller) error {
+	if err := b.put(formatEntry, formatText(polity.BackupVersion)); err != nil {
 		return err
 	}
 	c := run.NewChecker(s.Anchor, s.Pinned, t.documents)
 	if err := s.commits(ctx, c, t, func(data []byte) error {
-		b.chunk = binary.BigEndian.AppendUint32(b.chunk, uint32(len(data)))
-		b.chunk = append(b.chunk, data...)
+		b.piece(data)
 		return b.grown(logEntry)
 	}); err != nil {
 		return err
@@ -231,10 +242,17 @@ func (b *writer) state(ctx context.Context, s *State, buckets Buckets, part bool
 	}
 	b.head.Commit, b.head.Head, b.head.Runs, b.head.Live = found.Sound, found.Head, found.Runs, found.Live
 	b.head.Documents, b.head.Damage = found.Documents, found.Damage
-	if err := b.buckets(ctx, s, buckets, t); err != nil {
+	buckets, events, err := s.streamsOf()
+	if err != nil {
+		return err
+	}
+	if err := b.buckets(ctx, buckets, store, t); err != nil {
 		return err
 	}
 	if err := b.watches(s.Watch); err != nil {
+		return err
+	}
+	if err := b.events(ctx, events, store, part, t); err != nil {
 		return err
 	}
 	b.head.Digest = hex.EncodeToString(b.digest.Sum(nil))
@@ -263,31 +281,57 @@ func (b *writer) documents(ctx context.Context, s *State, c *run.Checker) error 
 	return failed
 }
 
-func (b *writer) buckets(ctx context.Context, s *State, buckets Buckets, t *teller) error {
-	names, err := s.bucketsOf()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
+func (b *writer) buckets(ctx context.Context, streams []string, store Store, t *teller) error {
+	for _, stream := range streams {
+		name := strings.TrimPrefix(stream, bus.BucketPrefix)
 		var n int64
-		err := buckets(ctx, name, func(key string, value []byte) error {
+		err := store.Bucket(ctx, name, func(key string, value []byte) error {
 			n++
 			t.say(polity.Progress{Stage: name, Done: n})
-			for _, part := range [][]byte{[]byte(key), value} {
-				b.chunk = binary.BigEndian.AppendUint32(b.chunk, uint32(len(part)))
-				b.chunk = append(b.chunk, part...)
-			}
+			b.piece([]byte(key))
+			b.piece(value)
 			b.head.Records++
-			return b.grown(bus.BucketPrefix + name)
+			return b.grown(stream)
 		})
 		if err == nil {
-			err = b.finish(bus.BucketPrefix + name)
+			err = b.finish(stream)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// events puts in the streams of events. One that the server cannot give from the beginning is left out of a sound part.
+func (b *writer) events(ctx context.Context, streams []string, store Store, part bool, t *teller) error {
+	for _, stream := range streams {
+		var size int64
+		n, err := store.Stream(ctx, stream, func(piece []byte) error {
+			size += int64(len(piece))
+			t.say(polity.Progress{Stage: stream, Done: size, Unit: "bytes"})
+			b.piece(piece)
+			return b.grown(stream)
+		})
+		if err != nil && part && size == 0 && ctx.Err() == nil {
+			b.head.Damage = append(b.head.Damage, polity.Damage{What: "stream", Name: stream, Text: fault.Of(err).Text})
+			continue
+		}
+		if err == nil {
+			err = b.finish(stream)
+		}
+		if err != nil {
+			return err
+		}
+		b.head.Events += int(n)
+	}
+	return nil
+}
+
+// piece adds a piece to what is gathered of an entry.
+func (b *writer) piece(data []byte) {
+	b.chunk = binary.BigEndian.AppendUint32(b.chunk, uint32(len(data)))
+	b.chunk = append(b.chunk, data...)
 }
 
 // watches puts in the files of watches as they are.
@@ -359,8 +403,8 @@ func entrySum(name string, data []byte) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-func formatText() []byte {
-	return fmt.Appendf(nil, "%s %d\n", polity.BackupFormat, polity.BackupVersion)
+func formatText(version int) []byte {
+	return fmt.Appendf(nil, "%s %d\n", polity.BackupFormat, version)
 }
 
 // number is a number as a part of a name, so that names sort as numbers do.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"polity.run"
 	"polity.run/fault"
 	"polity.run/internal/run"
 )
@@ -40,23 +41,26 @@ func noFiles([]byte) ([]run.Digest, error) { return nil, nil }
 
 // TestStrangeBackups wants of files that nobody wrote a word about what is wrong with them.
 func TestStrangeBackups(t *testing.T) {
-	format := string(formatText())
+	format := string(formatText(polity.BackupVersion))
 	for name, tc := range map[string]struct {
 		file []byte
 		want fault.Kind
 	}{
-		"nothing":               {nil, fault.Invalid},
-		"text":                  {[]byte("hello"), fault.Invalid},
-		"another tar":           {packed(t, "a", "b"), fault.Invalid},
-		"a later version":       {packed(t, "format", "polity backup 2\n"), fault.Invalid},
-		"no end":                {packed(t, "format", format), fault.Damaged},
-		"a commit that is none": {packed(t, "format", format, "log/00000001", "\x00\x00\x00\x01x"), fault.Damaged},
-		"a chunk that is cut":   {packed(t, "format", format, "log/00000001", "\x00\x00\x00\x09x"), fault.Damaged},
-		"a chunk too late":      {packed(t, "format", format, "log/00000002", ""), fault.Damaged},
-		"a way out":             {packed(t, "format", format, "watch/../../x", "x"), fault.Damaged},
-		"a key without a value": {packed(t, "format", format, "BUCKET_memory/00000001", "\x00\x00\x00\x01x"), fault.Damaged},
-		"an end that lies":      {packed(t, "format", format, "backup.json", `{"format":"polity backup","version":1,"runs":3}`), fault.Damaged},
-		"an end that is none":   {packed(t, "format", format, "backup.json", `{`), fault.Damaged},
+		"nothing":                     {nil, fault.Invalid},
+		"text":                        {[]byte("hello"), fault.Invalid},
+		"another tar":                 {packed(t, "a", "b"), fault.Invalid},
+		"a later version":             {packed(t, "format", "polity backup 3\n"), fault.Invalid},
+		"no end":                      {packed(t, "format", format), fault.Damaged},
+		"a commit that is none":       {packed(t, "format", format, "log/00000001", "\x00\x00\x00\x01x"), fault.Damaged},
+		"a chunk that is cut":         {packed(t, "format", format, "log/00000001", "\x00\x00\x00\x09x"), fault.Damaged},
+		"a chunk too late":            {packed(t, "format", format, "log/00000002", ""), fault.Damaged},
+		"a way out":                   {packed(t, "format", format, "watch/../../x", "x"), fault.Damaged},
+		"a key without a value":       {packed(t, "format", format, "BUCKET_memory/00000001", "\x00\x00\x00\x01x"), fault.Damaged},
+		"an event stream that is cut": {packed(t, "format", format, "TOPICS/00000001", "\x00\x00\x00\x09x"), fault.Damaged},
+		"events of a stream":          {packed(t, "format", format, "OTHER/00000001", "\x00\x00\x00\x01x"), fault.Damaged},
+		"dead letters before events":  {packed(t, "format", format, "DEAD/00000001", "\x00\x00\x00\x01x", "TOPICS/00000001", "\x00\x00\x00\x01x"), fault.Damaged},
+		"an end that lies":            {packed(t, "format", format, "backup.json", `{"format":"polity backup","version":2,"runs":3}`), fault.Damaged},
+		"an end that is none":         {packed(t, "format", format, "backup.json", `{`), fault.Damaged},
 	} {
 		_, err := Verify(context.Background(), bytes.NewReader(tc.file), noFiles, nil)
 		if !errors.Is(err, tc.want) {
@@ -69,6 +73,7 @@ func TestStrangeBackups(t *testing.T) {
 func FuzzVerify(f *testing.F) {
 	f.Add("log/00000001", "\x00\x00\x00\x01x", "watch/a")
 	f.Add("documents/00", "{}", "backup.json")
+	f.Add("TOPICS/00000001", "\x00\x00\x00\x01k\x00\x00\x00\x00", "DEAD/00000001")
 	f.Add("BUCKET_m/00000001", "\x00\x00\x00\x01k\x00\x00\x00\x00", "BUCKET_n/00000001")
 	f.Fuzz(func(t *testing.T, name, data, other string) {
 		if name == "" || other == "" || len(name) > 100 || len(other) > 100 {
@@ -79,7 +84,7 @@ func FuzzVerify(f *testing.F) {
 				return // no tar has it
 			}
 		}
-		_, err := Verify(context.Background(), bytes.NewReader(packed(t, "format", string(formatText()), name, data, other, data)), noFiles, nil)
+		_, err := Verify(context.Background(), bytes.NewReader(packed(t, "format", string(formatText(polity.BackupVersion)), name, data, other, data)), noFiles, nil)
 		if !errors.Is(err, fault.Damaged) && !errors.Is(err, fault.Invalid) {
 			t.Errorf("%v", err)
 		}

@@ -35,6 +35,7 @@ type taker interface {
 	document(data []byte) error
 	record(bucket, key string, value []byte) error
 	watch(name string, data []byte) error
+	stream(name string, pieces func(each func(piece []byte) error) error) error
 }
 
 // nobody takes nothing.
@@ -44,6 +45,9 @@ func (nobody) commit([]byte) error                 { return nil }
 func (nobody) document([]byte) error               { return nil }
 func (nobody) record(string, string, []byte) error { return nil }
 func (nobody) watch(string, []byte) error          { return nil }
+func (nobody) stream(_ string, pieces func(func([]byte) error) error) error {
+	return pieces(func([]byte) error { return nil })
+}
 
 // Verify reads a backup and checks that it is whole: that its log is one chain, that each document that the log names is there and is what
 // its digest says, that the end says what the rest does, and that nothing else is there. It returns fault.Invalid for what is no
@@ -97,10 +101,14 @@ func (r *reader) format() error {
 	if r.name != formatEntry {
 		return fault.Invalid.New("backup: this is not a backup of a state")
 	}
-	if !bytes.Equal(r.data, formatText()) {
-		return fault.Invalid.New("backup: it says that it is %.60q, and this program knows %.60q. A newer one wrote it?", r.data, formatText())
+	version := polity.BackupVersion
+	for version > 0 && !bytes.Equal(r.data, formatText(version)) {
+		version--
 	}
-	r.head = polity.Backup{Format: polity.BackupFormat, Version: polity.BackupVersion, Bytes: int64(len(r.data))}
+	if version == 0 {
+		return fault.Invalid.New("backup: it says that it is %.60q, and this program knows %.60q. A newer one wrote it?", r.data, formatText(polity.BackupVersion))
+	}
+	r.head = polity.Backup{Format: polity.BackupFormat, Version: version, Bytes: int64(len(r.data))}
 	return r.next()
 }
 
@@ -228,6 +236,28 @@ func (r *reader) rest(ctx context.Context, to taker, t *teller) error {
 			return err
 		}
 	}
+	return r.events(ctx, to, t)
+}
+
+// events reads the streams of events. What is in them was made by the store's server, and is known by it alone: it was changed by nobody, as the digest
+// at the end says, and the server looks at it when it is restored.
+func (r *reader) events(ctx context.Context, to taker, t *teller) error {
+	for _, name := range bus.EventStreams() {
+		if path.Dir(r.name) != name {
+			continue
+		}
+		var size int64
+		err := to.stream(name, func(each func([]byte) error) error {
+			return r.chunks(ctx, name, func(piece []byte) error {
+				size += int64(len(piece))
+				t.say(polity.Progress{Stage: name, Done: size, Unit: "bytes"})
+				return each(piece)
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -243,7 +273,7 @@ func (r *reader) end(found polity.Integrity) error {
 	got := &r.head
 	got.Made, got.Commit, got.Head, got.Runs, got.Live = says.Made, found.Sound, found.Head, found.Runs, found.Live
 	got.Documents, got.Digest = found.Documents, hex.EncodeToString(r.digest.Sum(nil))
-	got.Damage = says.Damage
+	got.Damage, got.Events = says.Damage, says.Events
 	if !reflect.DeepEqual(*got, says) {
 		return fault.Damaged.New("backup: its end says something else than it holds")
 	}
@@ -388,6 +418,23 @@ func (r *restoring) watch(name string, data []byte) error {
 		return unrestored(err)
 	}
 	return unrestored(os.WriteFile(path, data, 0o600))
+}
+
+func (r *restoring) stream(name string, pieces func(each func([]byte) error) error) error {
+	var made *bus.Restoration
+	if err := pieces(func(piece []byte) (err error) {
+		if made != nil {
+			return made.Write(r.ctx, piece)
+		}
+		made, err = r.bus.Restore(r.ctx, name, piece)
+		return err
+	}); err != nil {
+		return err
+	}
+	if made == nil {
+		return fault.Damaged.New("backup: %s has nothing in it", name)
+	}
+	return made.Close(r.ctx)
 }
 
 // syncAll has a folder and everything below it on the disk.

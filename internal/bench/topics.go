@@ -234,7 +234,7 @@ func openRunEvents(ctx context.Context, dir string, sync engine.Sync, batch, run
 func (s *runEvents) Close() error { return s.e.Close() }
 
 func (s *runEvents) publish(ctx context.Context, id string, data json.RawMessage) error {
-	return s.e.Publish(ctx, eventTopic, id, data)
+	return s.e.Publish(ctx, eventTopic, id, 0, data)
 }
 
 const readWait = time.Second

@@ -12,8 +12,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -55,9 +57,13 @@ type Config struct {
 // Bus is a running embedded server and the engine's own connection to it, through memory: it
 // listens on no port.
 type Bus struct {
-	srv *server.Server
-	nc  *nats.Conn
-	js  jetstream.JetStream
+	cfg      Config
+	password string
+	nc       *nats.Conn
+	js       jetstream.JetStream
+
+	mu  sync.Mutex
+	srv *server.Server // nil while it is being started anew
 }
 
 // Open starts the server on its folder. It returns fault.Denied if the folder cannot be written,
@@ -66,7 +72,26 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	if err := writable(cfg.Dir); err != nil {
 		return nil, err
 	}
-	opts, password, err := options(cfg)
+	secret := make([]byte, 24)
+	if _, err := rand.Read(secret); err != nil {
+		return nil, fault.Internal.New("bus: password: %w", err)
+	}
+	b := &Bus{cfg: cfg, password: hex.EncodeToString(secret)}
+	srv, err := b.serve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.srv = srv
+	if err := b.connect(); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// serve starts a server.
+func (b *Bus) serve(ctx context.Context) (*server.Server, error) {
+	opts, err := options(b.cfg, b.password)
 	if err != nil {
 		return nil, err
 	}
@@ -83,12 +108,55 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 		srv.Shutdown()
 		return nil, fault.Unavailable.New("bus: start: the embedded server was not ready after %s", wait)
 	}
-	b := &Bus{srv: srv}
-	if err := b.connect(password); err != nil {
-		b.Close()
-		return nil, err
+	return srv, nil
+}
+
+// Restart starts the server anew. It is for a store that takes nothing any more, as after a disk that was full: the server stops serving it then, for good.
+// The connection, logs, buckets and topics stay as they are; what was asked meanwhile is sent again, or answered with fault.Unavailable. It returns what Open
+// does, and may be called again after that. It must not be called while Close or another Restart runs.
+func (b *Bus) Restart(ctx context.Context) error {
+	again := b.nc.StatusChanged(nats.CONNECTED)
+	defer b.nc.RemoveStatusListener(again)
+	b.mu.Lock()
+	old := b.srv
+	b.srv = nil
+	b.mu.Unlock()
+	if old != nil {
+		old.Shutdown()
+		old.WaitForShutdown()
 	}
-	return b, nil
+	if err := writable(b.cfg.Dir); err != nil {
+		return err
+	}
+	srv, err := b.serve(ctx)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.srv = srv
+	b.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, readyMax)
+	defer cancel()
+	select {
+	case <-again: // what is asked from now on reaches the new server
+		return nil
+	case <-ctx.Done():
+		return fault.Unavailable.New("bus: the connection did not come back: %w", context.Cause(ctx))
+	}
+}
+
+// current is the server that there is now, for the client: it asks again whenever it has lost its connection.
+type current struct{ b *Bus }
+
+var _ nats.InProcessConnProvider = current{}
+
+func (c current) InProcessConn() (net.Conn, error) {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	if c.b.srv == nil {
+		return nil, fault.Unavailable.New("bus: the server is being started")
+	}
+	return c.b.srv.InProcessConn()
 }
 
 // writable makes the folder and proves that a file can be written in it, since the server would
@@ -109,17 +177,12 @@ func writable(dir string) error {
 }
 
 // options keeps JetStream in an account of the engine's own: no agent's credentials lead there.
-func options(cfg Config) (*server.Options, string, error) {
-	secret := make([]byte, 24)
-	if _, err := rand.Read(secret); err != nil {
-		return nil, "", fault.Internal.New("bus: password: %w", err)
-	}
-	password := hex.EncodeToString(secret)
+func options(cfg Config, password string) (*server.Options, error) {
 	opts := &server.Options{}
 	conf := fmt.Sprintf("accounts { %s { jetstream: enabled, users: [{user: %s, password: %q}] } }",
 		engineAcct, engineUser, password)
 	if err := opts.ProcessConfigString(conf); err != nil {
-		return nil, "", fault.Internal.New("bus: configure: %w", err)
+		return nil, fault.Internal.New("bus: configure: %w", err)
 	}
 	opts.ServerName = "polity"
 	opts.DontListen = true
@@ -131,15 +194,15 @@ func options(cfg Config) (*server.Options, string, error) {
 	opts.JetStreamMaxStore = storeMax
 	opts.MaxPayload = payloadMax
 	opts.SyncAlways = cfg.Sync != SyncOS
-	return opts, password, nil
+	return opts, nil
 }
 
 // storeMax is what the server takes for the size of its store, in bytes: more than any. It would reserve what streams may have at most, and refuse to open
 // the topics on a disk with less. What is free the node looks at itself.
 const storeMax = 1 << 50
 
-func (b *Bus) connect(password string) error {
-	nc, err := nats.Connect("", nats.InProcessServer(b.srv), nats.UserInfo(engineUser, password),
+func (b *Bus) connect() error {
+	nc, err := nats.Connect("", nats.InProcessServer(current{b}), nats.UserInfo(engineUser, b.password),
 		nats.Name("engine"), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
 	if err != nil {
 		return fault.Unavailable.New("bus: connect: %w", err)
@@ -157,6 +220,8 @@ func (b *Bus) Close() {
 	if b.nc != nil {
 		b.nc.Close()
 	}
-	b.srv.Shutdown()
-	b.srv.WaitForShutdown()
+	if b.srv != nil {
+		b.srv.Shutdown()
+		b.srv.WaitForShutdown()
+	}
 }

@@ -74,6 +74,40 @@ func TestAppendIsConditional(t *testing.T) {
 	}
 }
 
+// TestRestart starts the server anew under a log, a bucket and their readers, which do not notice but for the time that it takes.
+func TestRestart(t *testing.T) {
+	b, l, acks := open(t, t.TempDir())
+	defer b.Close()
+	k, err := b.Bucket(t.Context(), "things")
+	if err != nil {
+		t.Fatal(err)
+	}
+	prev := ""
+	for i := range uint64(5) {
+		id := fmt.Sprintf("h%d", i)
+		if err := l.Append([]byte(id), id, prev, i); err != nil {
+			t.Fatal(err)
+		}
+		if a := <-acks; a.Err != nil || a.Seq != i+1 {
+			t.Fatalf("commit %d: %+v", i, a)
+		}
+		prev = id
+		if err := k.Put(t.Context(), id, []byte(id)); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		e, err := l.Last(t.Context())
+		if err != nil || string(e.Data) != id {
+			t.Fatalf("after a restart: %+v %v", e, err)
+		}
+		if v, _, err := k.Get(t.Context(), id); err != nil || string(v) != id {
+			t.Fatalf("after a restart: %q %v", v, err)
+		}
+	}
+}
+
 // TestReadFindsAHole flips one bit of a message in the server's file.
 func TestReadFindsAHole(t *testing.T) {
 	dir := t.TempDir()

@@ -208,6 +208,14 @@ func (t *Topics) ack(ctx context.Context, reply, what string) error {
 
 // bury makes an event a dead letter. A crash between the two halves does it again, and the letter is one by its ID.
 func (t *Topics) bury(ctx context.Context, group string, e Event, tries int, reason, reply string) error {
+	if err := t.Bury(ctx, group, e, tries, reason); err != nil {
+		return err
+	}
+	return t.ack(ctx, reply, "+TERM")
+}
+
+// Bury makes an event a dead letter of a group, or of another reader, and returns when that is safe. Within two minutes the same is one letter.
+func (t *Topics) Bury(ctx context.Context, group string, e Event, tries int, reason string) error {
 	m := newMessage(deadPrefix+group+"."+e.Topic, e)
 	m.Header.Set(headGroup, group)
 	m.Header.Set(headReason, oneLine(reason))
@@ -218,7 +226,7 @@ func (t *Topics) bury(ctx context.Context, group string, e Event, tries int, rea
 	if _, err := t.b.js.PublishMsg(within, m, jetstream.WithMsgID(group+" "+strconv.FormatUint(e.Seq, 10))); err != nil {
 		return fault.Unavailable.New("bus: dead letter of %s: %w", group, err)
 	}
-	return t.ack(ctx, reply, "+TERM")
+	return nil
 }
 
 const reasonMax = 500

@@ -40,13 +40,14 @@ const (
 // Event is an event on a topic, as it is stored: a CloudEvent in binary mode, so that any reader of JetStream knows it. Its data is the
 // message, its attributes are headers.
 type Event struct {
-	Seq    uint64 // position in the stream; 0 before it is published
-	Topic  string
-	ID     string
-	Source string // a URI reference; "" is the node
-	Key    string // that its data is enciphered with; "" for none
-	Data   []byte
-	At     time.Time // when it was stored: never before that of an earlier position
+	Seq     uint64 // position in the stream; 0 before it is published
+	Topic   string
+	Version int // of the topic's registered schema that the data is of; 0 if none was registered
+	ID      string
+	Source  string // a URI reference; "" is the node
+	Key     string // that its data is enciphered with; "" for none
+	Data    []byte
+	At      time.Time // when it was stored: never before that of an earlier position
 }
 
 // The headers of a CloudEvent: https://github.com/cloudevents/spec, NATS protocol binding 1.0.
@@ -57,6 +58,7 @@ const (
 	headType   = "ce-type"
 	headTime   = "ce-time"
 	headData   = "content-type"
+	headSchema = "ce-dataschema"
 	headKey    = "ce-politykey" // an extension of CloudEvents
 	headTTL    = "Nats-TTL"
 	headGroup  = "Polity-Group"    // of a dead letter: whose it is
@@ -78,17 +80,9 @@ func (b *Bus) Topics(ctx context.Context, after uint64) (t *Topics, lost bool, e
 	ctx, cancel := context.WithTimeout(ctx, readyMax)
 	defer cancel()
 	t = &Topics{b: b}
-	t.stream, err = b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: TopicsStream, Subjects: []string{topicPrefix + ">", redoPrefix + ">"}, Description: "events on topics",
-		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
-		MaxAge: TopicsAge, MaxBytes: TopicsBytes, Duplicates: topicsWindow, AllowDirect: true, AllowMsgTTL: true,
-	})
+	t.stream, err = b.js.CreateOrUpdateStream(ctx, topicsConfig())
 	if err == nil {
-		t.dead, err = b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-			Name: deadStream, Subjects: []string{deadPrefix + ">"}, Description: "events that a group could not do",
-			Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
-			MaxAge: DeadAge, MaxBytes: DeadBytes, Duplicates: topicsWindow, AllowDirect: true,
-		})
+		t.dead, err = b.js.CreateOrUpdateStream(ctx, deadConfig())
 	}
 	if err != nil {
 		return nil, false, fault.Unavailable.New("bus: open topics: %w", err)
@@ -100,6 +94,22 @@ func (b *Bus) Topics(ctx context.Context, after uint64) (t *Topics, lost bool, e
 		lost = true
 	}
 	return t, lost, nil
+}
+
+func topicsConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: TopicsStream, Subjects: []string{topicPrefix + ">", redoPrefix + ">"}, Description: "events on topics",
+		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+		MaxAge: TopicsAge, MaxBytes: TopicsBytes, Duplicates: topicsWindow, AllowDirect: true, AllowMsgTTL: true,
+	}
+}
+
+func deadConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: deadStream, Subjects: []string{deadPrefix + ">"}, Description: "events that a group could not do",
+		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+		MaxAge: DeadAge, MaxBytes: DeadBytes, Duplicates: topicsWindow, AllowDirect: true,
+	}
 }
 
 // Publish stores an event for keep, or for TopicsAge if that is 0, and returns its position when it is safe. An event with a topic and ID that came
@@ -129,6 +139,11 @@ func newMessage(subject string, e Event) *nats.Msg {
 		headSpec: {"1.0"}, headID: {e.ID}, headSource: {source}, headType: {e.Topic}, headData: {wireJSON},
 		headTime: {time.Now().UTC().Format(time.RFC3339Nano)},
 	}
+	if e.Version > 0 {
+		version := strconv.Itoa(e.Version)
+		m.Header.Set(headType, e.Topic+typeVersion+version)
+		m.Header.Set(headSchema, schemaPrefix+e.Topic+"/"+version)
+	}
 	if e.Key != "" {
 		m.Header.Set(headKey, e.Key)
 		m.Header.Set(headData, wireSealed)
@@ -136,9 +151,23 @@ func newMessage(subject string, e Event) *nats.Msg {
 	return m
 }
 
+// An event of a registered schema has the type orders.placed.v2 and the dataschema polity:schemas/orders.placed/2; without one its type
+// is the topic.
+const (
+	typeVersion  = ".v"
+	schemaPrefix = "polity:schemas/"
+)
+
 // eventOf reads an event.
 func eventOf(h nats.Header, data []byte, seq uint64, at time.Time) Event {
-	return Event{Seq: seq, Topic: h.Get(headType), ID: h.Get(headID), Source: h.Get(headSource), Key: h.Get(headKey), Data: data, At: at}
+	e := Event{Seq: seq, Topic: h.Get(headType), ID: h.Get(headID), Source: h.Get(headSource), Key: h.Get(headKey), Data: data, At: at}
+	if of, ok := strings.CutPrefix(h.Get(headSchema), schemaPrefix); ok {
+		topic, version, _ := strings.Cut(of, "/")
+		if n, err := strconv.Atoi(version); err == nil && n > 0 {
+			e.Topic, e.Version = topic, n
+		}
+	}
+	return e
 }
 
 // Last returns the oldest position that is kept, and that of the newest event; 0 if there is none.

@@ -59,7 +59,7 @@ func (w *world) signalled(k *kind, rng *rand.Rand) {
 		time.Sleep(time.Duration(rng.Int64N(int64(signalMax))))
 		for range 1 + rng.IntN(2) {
 			err := w.until(func(ctx context.Context, c *client.Client) error {
-				return c.Signal(ctx, e.id, "go", fmt.Sprint("signal-", n), fmt.Appendf(nil, `{"n":%d}`, n))
+				return c.Signal(ctx, e.id, "go", fmt.Sprint("signal-", n), 0, fmt.Appendf(nil, `{"n":%d}`, n))
 			})
 			if n == 2 && errors.Is(err, fault.Conflict) { // it had that one, and has ended
 				break
@@ -131,7 +131,7 @@ func (w *world) tells(k *kind, rng *rand.Rand) {
 		}
 		data := fmt.Appendf(nil, `{"key":%q,"n":%d}`, key, n)
 		for range 1 + rng.IntN(2) {
-			err := w.until(func(ctx context.Context, c *client.Client) error { return c.Publish(ctx, "chaos.told", id, data) })
+			err := w.until(func(ctx context.Context, c *client.Client) error { return c.Publish(ctx, "chaos.told", id, 0, data) })
 			if w.expect(e, "an event is taken", err); err != nil {
 				return
 			}

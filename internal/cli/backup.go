@@ -24,7 +24,7 @@ const verifyStateHelp = `Read everything that a state folder, or a backup, holds
 
 Of a state folder that is the log, of which every commit holds the hash of the one before; the
 anchor, which remembers how far the log went; every document that the log names; and the records
-of memories and facts. The files are read as they are, and nothing is changed: a process may
+of memories, facts and topics. The files are read as they are, and nothing is changed: a process may
 serve the folder meanwhile.
 
 Of a backup, the same things as they stand in the file. What is printed as its digest stands for
@@ -83,7 +83,7 @@ func integrityText(found polity.Integrity, dir string, took time.Duration) strin
 	if found.Head != "" {
 		fmt.Fprintf(&b, " of %s, head %.16s", found.At.Local().Format(time.DateTime), found.Head)
 	}
-	fmt.Fprintf(&b, "\nsound  %s (%d not ended), %s, %s of memories and facts\n", count(found.Runs, "run"), found.Live,
+	fmt.Fprintf(&b, "\nsound  %s (%d not ended), %s, %s of memories, facts and topics\n", count(found.Runs, "run"), found.Live,
 		count(found.Documents, "document"), count(found.Records, "record"))
 	if found.Unnamed > 0 {
 		fmt.Fprintf(&b, "note   %s that no run names: installed and never asked, or left by a commit that was not written\n", count(found.Unnamed, "document"))
@@ -118,8 +118,8 @@ func writeDamage(b *strings.Builder, d polity.Damage) {
 const backupHelp = `Write everything that a state folder holds into a new file.
 
 A process may serve the folder meanwhile and goes on: the file holds the log as far as it goes
-now, the documents that the log names, memories and facts, and what watches have seen. All of it
-is checked on the way, and a damaged state is refused: --sound-part takes what is sound of it,
+now, the documents that the log names, memories, facts, registered schemas, what watches have
+seen, and the events on topics with how far each reader is. All of it is checked on the way, and a damaged state is refused: --sound-part takes what is sound of it,
 which is the log up to the first damage.
 
 The file is compressed. It holds what is confidential, as the state folder does; keys of
@@ -208,8 +208,12 @@ func (a *app) printBackup(b polity.Backup, done, form string) error {
 		return a.writeJSON(b)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s: %s, %s (%d not ended), %s, %s, %s\ndigest %s\n", clean(done), count(int(b.Commit), "commit"), count(b.Runs, "run"), b.Live,
-		count(b.Documents, "document"), count(b.Records, "record"), bytesText(uint64(b.Bytes)), b.Digest)
+	events := ""
+	if b.Events > 0 {
+		events = count(b.Events, "event") + ", "
+	}
+	fmt.Fprintf(&text, "%s: %s, %s (%d not ended), %s, %s, %s%s\ndigest %s\n", clean(done), count(int(b.Commit), "commit"), count(b.Runs, "run"), b.Live,
+		count(b.Documents, "document"), count(b.Records, "record"), events, bytesText(uint64(b.Bytes)), b.Digest)
 	for _, d := range b.Damage {
 		writeDamage(&text, d)
 	}

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,7 @@ import (
 	"polity.run/engine"
 	"polity.run/fault"
 	"polity.run/model"
+	"polity.run/trace"
 )
 
 // signalsMax is how many signals may wait to be looked at. Two are ever of interest.
@@ -36,10 +38,10 @@ type app struct {
 	screen  *screen // stderr
 	signals chan os.Signal
 
-	state string
-	wrap  func(model.Model) model.Model // around every model; nil for none. The node is then this process's own
-	sync  choice
-	level choice
+	state         string
+	wrap          func(model.Model) model.Model // around every model; nil for none. The node is then this process's own
+	sync          choice
+	level, format choice // of the log
 }
 
 // Main runs one command and returns its exit code. It takes the process's signals for as long as it runs.
@@ -99,7 +101,10 @@ func (a *app) root() *cobra.Command {
 	a.sync = choice{value: string(engine.SyncDisk), allowed: []string{string(engine.SyncDisk), string(engine.SyncOS)}}
 	flags.Var(&a.sync, "sync", "when a step is safe: once it is on the disk, or once the operating system has it")
 	a.level = choice{value: "warn", allowed: []string{"debug", "info", "warn", "error"}}
-	flags.Var(&a.level, "log-level", "what is logged to stderr")
+	flags.Var(&a.level, "log-level", "what is logged to stderr, what runs do from info on (default $POLITY_LOG_LEVEL or warn)")
+	a.format = choice{value: "text", allowed: []string{"text", "json"}}
+	flags.Var(&a.format, "log-format", "how it is written (default $POLITY_LOG_FORMAT or text)")
+	root.PersistentPreRunE = a.fromEnviron
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(a.newHelp())
 	root.AddCommand(
@@ -164,13 +169,43 @@ func (a *app) newHelp() *cobra.Command {
 	}
 }
 
+// fromEnviron takes from the environment what no flag says: how to log, and where in a trace the command is given.
+func (a *app) fromEnviron(cmd *cobra.Command, _ []string) error {
+	for name, c := range map[string]*choice{"log-level": &a.level, "log-format": &a.format} {
+		variable := "POLITY_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		if text := os.Getenv(variable); text != "" && !cmd.Flags().Changed(name) {
+			if err := c.Set(text); err != nil {
+				return usagef("the environment variable %s is %q: %w", variable, text, err)
+			}
+		}
+	}
+	place, err := trace.FromEnviron()
+	cmd.SetContext(a.placed(cmd.Context(), place, err))
+	return nil
+}
+
+// placed returns a context at a place in a trace. One that is malformed is none, as the standard wants it.
+func (a *app) placed(ctx context.Context, place trace.Context, err error) context.Context {
+	if err != nil {
+		a.logger().Debug("the caller's trace is not continued", "error", err)
+	}
+	if !place.Valid() {
+		return ctx
+	}
+	return trace.With(ctx, place)
+}
+
 // logger logs to stderr.
 func (a *app) logger() *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(a.level.value)); err != nil {
 		panic("cli: a log level that slog does not know: " + err.Error()) // they are in a list above
 	}
-	return slog.New(slog.NewTextHandler(a.screen, &slog.HandlerOptions{Level: level}))
+	options := &slog.HandlerOptions{Level: level}
+	if a.format.value == "json" {
+		return slog.New(slog.NewJSONHandler(a.screen, options))
+	}
+	return slog.New(slog.NewTextHandler(a.screen, options))
 }
 
 // stateDir is the state folder.

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -41,11 +40,10 @@ func (d *doctor) machine() {
 	}
 	v := versionOf(info)
 	d.ok("polity", "%s, %s, %s, %s", v.Version, v.Go, v.Platform, count(runtime.GOMAXPROCS(0), "core"))
-	var u syscall.Utsname
-	if err := syscall.Uname(&u); err != nil {
+	if name, err := kernel(); err != nil {
 		d.warn("kernel", "", "it does not say what it is: %s", err)
 	} else {
-		d.ok("kernel", "%s %s", charsText(u.Sysname[:]), charsText(u.Release[:]))
+		d.ok("kernel", "%s", name)
 	}
 	var limit syscall.Rlimit
 	switch err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); {
@@ -66,18 +64,6 @@ func (d *doctor) machine() {
 	if now := time.Now(); now.Before(builtAfter) {
 		d.fail("clock", "set the clock, as with NTP", "it says %s, which is before this program was made", moment(now))
 	}
-}
-
-// charsText is a text of the C kind. Its characters are signed or not, as the machine has it.
-func charsText[T int8 | uint8](chars []T) string {
-	var b strings.Builder
-	for _, c := range chars {
-		if c == 0 {
-			break
-		}
-		b.WriteByte(byte(c))
-	}
-	return b.String()
 }
 
 // state checks the state folder. It makes none.

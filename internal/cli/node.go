@@ -31,11 +31,12 @@ type node interface {
 	Wait(ctx context.Context, id polity.RunID) (polity.Outcome, error)
 	Cancel(ctx context.Context, id polity.RunID, reason string) error
 	Kill(ctx context.Context, id polity.RunID, reason string) error
+	Install(ctx context.Context, q client.Install) (client.Installed, error)
 	Start(ctx context.Context, q client.Request) (polity.RunID, error)
 	Resume(ctx context.Context, id polity.RunID) error
 	Pause(ctx context.Context, id polity.RunID, reason string) error
-	Signal(ctx context.Context, id polity.RunID, name, signalID string, data json.RawMessage) error
-	Publish(ctx context.Context, topic, id string, data json.RawMessage) error
+	Signal(ctx context.Context, id polity.RunID, name, signalID string, version int, data json.RawMessage) error
+	Publish(ctx context.Context, topic, id string, version int, data json.RawMessage) error
 	Topics(ctx context.Context, q polity.TopicsRequest) (polity.TopicsAnswer, error)
 	Questions(ctx context.Context) ([]polity.Question, error)
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
@@ -71,6 +72,11 @@ type local struct {
 
 func (l *local) Tail(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error {
 	return rest.Follow(ctx, l.Engine, id, each)
+}
+
+// Install hides the engine's, which gives a digest.
+func (l *local) Install(_ context.Context, q client.Install) (client.Installed, error) {
+	return rest.Install(l.Engine, q)
 }
 
 func (l *local) Start(ctx context.Context, q client.Request) (polity.RunID, error) {

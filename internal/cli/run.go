@@ -13,6 +13,7 @@ import (
 	"polity.run/fault"
 	"polity.run/model"
 	"polity.run/model/replay"
+	"polity.run/trace"
 )
 
 const runHelp = `Run an organization on a question and print its report.
@@ -37,7 +38,7 @@ const runExample = `  polity run review.yaml "Is this ready for production?" --i
 
 func (a *app) newRun() *cobra.Command {
 	var q asked
-	var record, play string
+	var record, play, parent, state string
 	c := &running{app: a}
 	cmd := &cobra.Command{
 		Use: "run MANIFEST [QUESTION...]", Short: "Run an organization on a question", Long: runHelp, Example: runExample,
@@ -49,7 +50,12 @@ func (a *app) newRun() *cobra.Command {
 				return err
 			}
 			q.fresh = q.fresh || a.wrap != nil // what was answered earlier says nothing of the models
-			return errors.Join(c.open(cmd.Context(), q), stop())
+			ctx := cmd.Context()
+			if parent != "" {
+				place, err := trace.Parse(parent, state)
+				ctx = a.placed(ctx, place, err)
+			}
+			return errors.Join(c.open(ctx, q), stop())
 		},
 	}
 	flags := cmd.Flags()
@@ -64,6 +70,8 @@ func (a *app) newRun() *cobra.Command {
 	flags.StringVar(&q.subject, "subject", "", "whose data this is: it is enciphered with that person's key, which polity erase destroys; implies --new")
 	flags.StringVar(&record, "record", "", "write what the models are asked and answer into this new file; implies --new")
 	flags.StringVar(&play, "replay", "", "answer for all models but quote from this recording; implies --new")
+	flags.StringVar(&parent, "traceparent", "", "place in a trace that a new run continues, as W3C Trace Context writes it (default $TRACEPARENT)")
+	flags.StringVar(&state, "tracestate", "", "what goes with --traceparent (default $TRACESTATE)")
 	c.flags(cmd)
 	return cmd
 }

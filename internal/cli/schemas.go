@@ -582,7 +582,7 @@ func (a *app) registrations(cmd *cobra.Command, args []string, from, of string, 
 		if err != nil {
 			return nil, err
 		}
-		list := engine.SkillSides(&m.Release)
+		list := engine.Promises(&m.Release)
 		for i := range list {
 			list[i].Policy = version.policy(cmd, list[i].Subject)
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"polity.run"
+	"polity.run/client"
 	"polity.run/fault"
 )
 
@@ -21,11 +22,13 @@ The same --id again is the same signal: the run is told once. Without it, each c
 
 func (a *app) newRunsSignal() *cobra.Command {
 	var data, id string
+	var version int
 	cmd := &cobra.Command{
 		Use: "signal RUN NAME", Short: "Tell a run something that it waits for, or will", Long: signalHelp, Args: args(cobra.ExactArgs(2)),
 		Example: "  polity runs signal k3j2 paid --data '{\"amount\": 40}'\n  polity runs signal k3j2/ship stop --id stop-1",
 	}
 	sentFlags(cmd, &data, &id, "signal")
+	cmd.Flags().IntVar(&version, "version", 0, "version of the signal's registered schema that the data is of (default what the run wants)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		raw, id, err := a.sent(data, id)
 		if err != nil {
@@ -36,7 +39,7 @@ func (a *app) newRunsSignal() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := n.Signal(ctx, run, args[1], id, raw); err != nil {
+			if err := n.Signal(ctx, run, args[1], id, version, raw); err != nil {
 				return err
 			}
 			a.leftAlone(n, s)
@@ -114,23 +117,32 @@ it where a manifest says so. Who begins to wait later does not.
 
 A topic is tokens of a-z, 0-9, '-' and '_', joined by dots, as in orders.placed. DATA is as for
 "polity runs signal". The same --id on the same topic again, among the last 10,000 events, is
-the same event: it counts once.`
+the same event: it counts once.
+
+If the topic has a registered schema, data that does not fit is refused, with the place. Who
+writes an older version says which with --version: readers get it as the version that they read.`
 
 func (a *app) newTopicsPublish() *cobra.Command {
 	var data, id string
+	var version int
 	cmd := &cobra.Command{
 		Use: "publish TOPIC", Short: "Publish an event on a topic", Long: publishHelp, Args: args(cobra.ExactArgs(1)),
 		Example: "  polity topics publish orders.placed --data '{\"order\": 17}' --id order-17",
 	}
 	sentFlags(cmd, &data, &id, "event")
+	output := outputFlag(cmd, "text", "text", "json")
+	cmd.Flags().IntVar(&version, "version", 0, "version of the topic's registered schema that the data is of (default the newest that all who read it understand)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		raw, id, err := a.sent(data, id)
 		if err != nil {
 			return err
 		}
 		return a.with(cmd.Context(), func(ctx context.Context, n node) error {
-			if err := n.Publish(ctx, args[0], id, raw); err != nil {
+			if err := n.Publish(ctx, args[0], id, version, raw); err != nil {
 				return err
+			}
+			if output.value == "json" {
+				return a.writeJSON(client.Event{Topic: args[0], ID: id, Version: version, Data: raw})
 			}
 			return a.outf("%s %s\n", clean(args[0]), clean(id))
 		})

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -73,11 +75,14 @@ func (a *app) topicsTable(s *polity.Topics) error {
 		if t.Keep > 0 {
 			keep = t.Keep.String()
 		}
-		if t.Schema != nil {
+		if t.Version > 0 {
+			schema = fmt.Sprintf("v%d %s", t.Version, t.Mode)
+		} else if t.Schema != nil {
 			schema = "yes"
 		}
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", t.Topic, t.Events, keep, schema)
 	}
+	writeUses(w, s.Topics)
 	if len(s.Groups)+len(s.Cursors) > 0 {
 		fmt.Fprintln(w, "\nREADER\tTOPIC\tPOSITION\tLAG\tOUT")
 	}
@@ -93,16 +98,37 @@ func (a *app) topicsTable(s *polity.Topics) error {
 	return a.outf("%s\npositions %d to %d are kept; runs have what they await up to %d (lag %d)\n", &text, s.First, s.Last, s.Taken, s.Last-min(s.Taken, s.Last))
 }
 
+// writeUses writes which versions installed releases read and write.
+func writeUses(w io.Writer, topics []polity.Topic) {
+	head := "\nRELEASE\tTOPIC\tREADS\tWRITES\n"
+	for _, t := range topics {
+		for _, u := range t.Uses {
+			reads, writes := cmp.Or(u.Reads, "-"), "-"
+			if u.Writes > 0 {
+				writes = strconv.Itoa(u.Writes)
+			}
+			fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\n", head, u.Release, t.Topic, reads, writes)
+			head = ""
+		}
+	}
+}
+
 func (a *app) newTopicsShow() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "show TOPIC", Short: "Show how a topic is declared, and its last events", Args: args(cobra.ExactArgs(1)),
-		Example: "  polity topics show orders.placed",
+		Use: "show TOPIC", Short: "Show how a topic is declared, and who reads and writes it", Args: args(cobra.ExactArgs(1)),
+		Long:    "Show how a topic is declared, the newest version of its schema, and which versions installed releases read and write.",
+		Example: "  polity topics show orders.placed\n  polity topics show orders.placed -o json",
 	}
+	output := outputFlag(cmd, "text", "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.topicsDo(cmd.Context(), polity.TopicsRequest{State: true}, func(answer polity.TopicsAnswer) error {
 			for _, t := range answer.State.Topics {
-				if t.Topic == args[0] {
+				switch {
+				case t.Topic != args[0]:
+				case output.value == "json":
 					return a.writeJSON(t)
+				default:
+					return a.showTopic(t)
 				}
 			}
 			return fault.NotFound.New("topic %q has no events and is not declared; see: polity topics list", args[0])
@@ -111,10 +137,40 @@ func (a *app) newTopicsShow() *cobra.Command {
 	return cmd
 }
 
+func (a *app) showTopic(t polity.Topic) error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s  %s\n", t.Topic, count(int(t.Events), "event"))
+	if t.About != "" {
+		fmt.Fprintf(&text, "%s\n", clean(t.About))
+	}
+	fmt.Fprintf(&text, "kept for %s\n", cmp.Or(t.Keep, polity.TopicKeepMax))
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	writeUses(w, []polity.Topic{t})
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if t.Schema == nil {
+		text.WriteString("\nno schema: any JSON may be published\n")
+		return a.outf("%s", &text)
+	}
+	var schema bytes.Buffer
+	if err := json.Indent(&schema, t.Schema, "", "  "); err != nil {
+		return fault.Damaged.New("topic %s: schema: %w", t.Topic, err)
+	}
+	what := "schema"
+	if t.Version > 0 {
+		what = fmt.Sprintf("schema: version %d, mode %s (polity schemas show %s)", t.Version, t.Mode, t.Topic)
+	}
+	return a.outf("%s\n%s\n%s\n", &text, what, &schema)
+}
+
 const declareHelp = `Declare how the events of a topic are to be: the JSON Schema of their data, and how long they are kept.
 
-What is published and does not fit the schema is refused. What was published before stays as it is. --retract takes the declaration
-back.`
+What is published and does not fit the schema is refused. The schema is registered as the next version of the topic's: one that does not fit
+those before it is refused, too (see: polity schemas register --help). What was published before stays as it is. --retract takes back how long
+events are kept; what is registered stays.
+
+An organization that publishes declares its topics itself, under topics: of its manifest.`
 
 func (a *app) newTopicsDeclare() *cobra.Command {
 	var t polity.Topic
@@ -149,17 +205,24 @@ func (a *app) newTopicsDeclare() *cobra.Command {
 }
 
 func (a *app) newTopicsForget() *cobra.Command {
-	var group bool
+	var group, release bool
 	cmd := &cobra.Command{
-		Use: "forget NAME", Short: "Remove a cursor, or a group", Args: args(cobra.ExactArgs(1)),
-		Long:    "Remove a cursor, or with --group a group with how far it was. Its dead letters stay.",
-		Example: "  polity topics forget billing\n  polity topics forget workers --group",
+		Use: "forget NAME", Short: "Remove a cursor, a group, or what a release reads and writes", Args: args(cobra.ExactArgs(1)),
+		Long: "Remove a cursor, or with --group a group with how far it was. Its dead letters stay.\n\nWith --release NAME is an organization that is not used any more: " +
+			"others need not understand what it writes any more, nor write what it reads. Its next run or watch says it again.",
+		Example: "  polity topics forget billing\n  polity topics forget workers --group\n  polity topics forget clerks --release",
 	}
+	cmd.Flags().BoolVar(&release, "release", false, "NAME is the name of an organization")
 	cmd.Flags().BoolVar(&group, "group", false, "NAME is a group")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		q := polity.TopicsRequest{Forget: args[0]}
-		if group {
+		switch {
+		case group && release:
+			return usagef("give one of --group and --release")
+		case group:
 			q = polity.TopicsRequest{Leave: args[0]}
+		case release:
+			q = polity.TopicsRequest{Release: args[0]}
 		}
 		return a.topicsDo(cmd.Context(), q, func(polity.TopicsAnswer) error { return a.outf("%s forgotten\n", clean(args[0])) })
 	}

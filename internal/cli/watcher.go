@@ -35,6 +35,7 @@ type watcher struct {
 	box      outbox
 
 	topics func(ctx context.Context, q polity.TopicsRequest) (polity.TopicsAnswer, error) // of the shift's node
+	digest string                                                                         // of the release there
 
 	asked map[string]bool // open questions to people that were told
 
@@ -104,29 +105,51 @@ func (w *watcher) shift(whole context.Context) (err error) {
 	defer func() { stop(nil); s.runs.Wait(); around.Wait() }()
 	switch n := n.(type) {
 	case *local:
-		if _, err := n.Install(&w.manifest.Release, w.manifest.Blobs); err != nil {
-			return err
-		}
 		n.serve(w.app)
 		around.Go(func() { s.mind(ctx, n) })
 	case *remote:
 		w.screen.say("note: process %d serves the state folder; it does the work", n.PID())
 	}
 	around.Go(func() { s.people(ctx) })
-	err = s.watch(ctx)
+	if err = s.install(ctx); err == nil {
+		err = s.watch(ctx)
+	}
 	if r, ok := n.(*remote); ok && errors.Is(err, fault.Unavailable) && r.Alive(whole) != nil {
 		return processGone{err} // and it is not a source that cannot see any more
 	}
 	return err
 }
 
-// published reads what was published from whichever node there is.
+// install has the node know the release before anything was seen, and refuse it if it would break somebody, or not understand what is published.
+func (s *shift) install(ctx context.Context) error {
+	made, err := s.node.Install(ctx, client.Install{Release: &s.manifest.Release, Files: s.manifest.Blobs})
+	s.digest = made.Digest
+	return err
+}
+
+// published reads what was published, as the release does, from whichever node there is. What it does not understand becomes a dead letter.
 func (w *watcher) published(ctx context.Context, pattern string, after uint64, wait time.Duration) (list []environ.Published, next uint64, err error) {
-	a, err := w.topics(ctx, polity.TopicsRequest{Read: &polity.TopicRead{Topic: pattern, After: after, Wait: wait}})
+	a, err := w.topics(ctx, polity.TopicsRequest{Read: &polity.TopicRead{Topic: pattern, After: after, Wait: wait, Release: w.digest}})
 	for _, e := range a.Events {
-		list = append(list, environ.Published(e))
+		if e.Unread == nil {
+			list = append(list, environ.Published{Topic: e.Topic, ID: e.ID, Data: e.Data, At: e.At, Seq: e.Seq})
+			continue
+		}
+		u := polity.TopicUnread{Reader: w.reader(), Seq: e.Seq, Reason: e.Unread.Text}
+		if _, err := w.topics(ctx, polity.TopicsRequest{Unread: &u}); err != nil {
+			return nil, after, err
+		}
+		if err := w.tell(happened{Event: "unread", Source: "topic " + pattern, Seen: e.Topic + " " + e.ID, Fault: e.Unread}); err != nil {
+			return nil, after, err
+		}
 	}
 	return list, a.Next, err
+}
+
+// reader is what dead letters of what is watched are listed as.
+func (w *watcher) reader() string {
+	name := "watch-" + w.manifest.Release.Name
+	return name[:min(len(name), polity.ReaderMax)]
 }
 
 // mind stops the shift when its node stops by itself.

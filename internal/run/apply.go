@@ -216,7 +216,7 @@ func (c *core) openRoot(rec *record, seq uint64) {
 	c.roots = append(c.roots, t)
 	program, err := c.catalog.Program(rec.release, rec.agent)
 	if err == nil && program.Decider == nil {
-		program = &Program{Decider: solo{}, Input: program.Input, Output: program.Output}
+		program = &Program{Org: program.Org, Decider: solo{}, Input: program.Input, Output: program.Output}
 	}
 	c.join(t, rec)
 	if err == nil {
@@ -227,7 +227,7 @@ func (c *core) openRoot(rec *record, seq uint64) {
 		return
 	}
 	r := &run{
-		id: rec.run, tree: t, release: rec.release, agent: rec.agent, skill: rec.skill, folder: rec.folder, program: program,
+		id: rec.run, tree: t, release: rec.release, agent: rec.agent, skill: rec.skill, folder: rec.folder, caller: rec.caller, program: program,
 	}
 	r.ledger = &ledger{owner: r, limit: rec.bounds}
 	t.root = r
@@ -274,7 +274,7 @@ func (c *core) openChild(t *tree, rec *record) {
 	}
 	r := &run{
 		id: rec.run, tree: t, parent: parent, asked: p, depth: parent.depth + 1, release: parent.release,
-		agent: rec.agent, skill: rec.skill, folder: parent.folder, program: program, ledger: parent.ledger,
+		agent: rec.agent, skill: rec.skill, folder: parent.folder, caller: parent.caller, program: program, ledger: parent.ledger,
 	}
 	if p.cmd.Bounds != (polity.Bounds{}) {
 		r.ledger = &ledger{owner: r, above: parent.ledger, limit: p.cmd.Bounds}
@@ -708,9 +708,9 @@ func (c *core) finished(r *run, rec *record) {
 		c.diverge(r.tree, "the log ends %s otherwise than this code does%s", r.id, r.instead("finish"))
 		return
 	}
+	c.tell(r.tree, polity.Notice{Kind: "finished", Run: r.id, Status: rec.status.String(), Fault: rec.fault, Usage: rec.usage})
 	delete(c.runs, r.id)
 	delete(c.waits.signals, r.id)
-	c.tell(r.tree, polity.Notice{Kind: "finished", Run: r.id, Status: rec.status.String(), Fault: rec.fault, Usage: rec.usage})
 	output := r.closing.Output
 	if rec.data.data == nil && rec.data.size == 0 {
 		output = nil // it was refused
@@ -748,7 +748,7 @@ func (c *core) rootFinished(r *run, rec *record, output json.RawMessage) {
 		return
 	}
 	o := polity.Outcome{Status: rec.status, Output: output, Fault: rec.fault, Usage: rec.usage}
-	c.gather.answers = append(c.gather.answers, func(err error) {
+	c.acknowledge(func(err error) {
 		for _, f := range ended {
 			f(o, err)
 		}

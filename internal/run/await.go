@@ -26,6 +26,8 @@ type event struct {
 	data json.RawMessage // nil: it was erased, and nobody is told it any more
 	seq  uint64          // position in the stream of topics; 0 for a signal
 	key  string          // that the data is to be enciphered with, of what was published; "" for none
+
+	version int // of its topic's registered schema, 0 for none; of a signal's until it was read
 }
 
 // hash is of what an event says; zero if that was erased.
@@ -99,6 +101,7 @@ type wait struct {
 	name    string
 	attempt int
 	request requestHash
+	program *Program // the run's
 	on      *polity.Awaited
 	number  uint64 // in the order of awaiting
 	got     *event // what came; its result is not in the log yet
@@ -118,7 +121,7 @@ type mailbox struct {
 // await notes what a command waits for. A signal that came before is its own at once.
 func (ws *waits) await(p *pending) {
 	w := &wait{
-		run: p.run.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request, on: p.cmd.Await, number: ws.count,
+		run: p.run.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request, program: p.run.program, on: p.cmd.Await, number: ws.count,
 	}
 	ws.count++
 	if ws.byKey == nil {
@@ -274,15 +277,33 @@ func (c *core) listener(id polity.RunID) (*run, error) {
 	return r, nil
 }
 
-// takes says whether a run's agent declares a signal, and its schema accepts the data.
+// takes reads a signal as a run's agent does, and says whether it declares it, and its schema accepts the data.
 func (c *core) takes(r *run, e *event) error {
 	if r.program.Signal == nil {
 		return fault.Invalid.New("run: agent %s takes no signals", r.agent)
 	}
-	if err := r.program.Signal(e.name, e.data); err != nil {
+	err := r.program.Signal(e.name, nil)
+	if err == nil && e.version > 0 {
+		err = r.program.told(e)
+	}
+	if err == nil {
+		err = r.program.Signal(e.name, e.data)
+	}
+	if err != nil {
 		return fault.Of(err).Kind.New("run: signal to %s: %w", r.id, err)
 	}
 	return nil
+}
+
+// told replaces what a signal of an older version says by what the agent reads.
+func (p *Program) told(e *event) (err error) {
+	if p.Told == nil {
+		return fault.Invalid.New("signal %s: nothing is registered of its versions", e.name)
+	}
+	if e.data, err = p.Told(e.name, e.version, e.data); err == nil && len(e.data) > polity.EventMax {
+		err = fault.Invalid.New("signal %s: %d bytes as it is read; the most is %d", e.name, len(e.data), polity.EventMax)
+	}
+	return err
 }
 
 func (c *core) signalled(r *run, rec *record) {
@@ -322,7 +343,7 @@ func (c *core) publish(e *event, answer func(error)) {
 		c.decline(fault.Conflict.New("run: event on %s: %w", e.name, err), answer)
 		return
 	case !before:
-		c.write(&record{kind: recPublished, name: e.name, id: e.id, data: payload{key: e.key, data: e.data}, place: e.seq})
+		c.write(&record{kind: recPublished, name: e.name, id: e.id, data: payload{key: e.key, data: e.data}, place: e.seq, version: e.version})
 	}
 	c.answer(answer)
 }
@@ -331,7 +352,7 @@ func (e *event) topicID() string { return e.name + " " + e.id }
 
 func (c *core) published(rec *record) {
 	c.waits.taken = max(c.waits.taken, rec.place)
-	e := &event{name: rec.name, id: rec.id}
+	e := &event{name: rec.name, id: rec.id, version: rec.version}
 	if c.vault.ready(rec.data.key) == nil {
 		data, err := c.read(rec.data)
 		if err != nil {
@@ -372,9 +393,7 @@ func (c *core) pay() {
 		w := c.waits.owed[n]
 		n++
 		if c.waits.byKey[w.key()] == w { // else its run was given up
-			c.write(&record{
-				kind: recResult, run: w.run, name: w.name, attempt: w.attempt, request: w.request, data: payload{data: w.got.data},
-			})
+			c.write(c.given(w))
 		}
 	}
 	if c.waits.owed = c.waits.owed[n:]; len(c.waits.owed) == 0 {
@@ -382,20 +401,51 @@ func (c *core) pay() {
 	}
 }
 
+// given is the result of a wait whose event came: its data as the run's agent reads it. What it reads is asked here and not when a log is folded, so
+// that the log says what the run was told, whatever is registered later.
+func (*core) given(w *wait) *record {
+	rec := &record{kind: recResult, run: w.run, name: w.name, attempt: w.attempt, request: w.request, data: payload{data: w.got.data}}
+	if w.on.Topic == "" || w.program.Event == nil { // a signal was read at the door
+		return rec
+	}
+	data, err := w.program.Event(w.got.name, w.got.version, w.got.data)
+	if err == nil && len(data) > polity.EventMax {
+		err = fault.Invalid.New("%d bytes as it is read; the most is %d", len(data), polity.EventMax)
+	}
+	if err == nil {
+		rec.data.data = data
+	} else {
+		rec.data, rec.fault = payload{}, fault.Of(fault.Invalid.New("event %q on %s: %w", w.got.id, w.got.name, err))
+	}
+	return rec
+}
+
 // routeAwait begins to wait: what came already is the result.
 func (c *core) routeAwait(p *pending) {
+	if err := p.run.program.awaits(p.cmd.Await); err != nil {
+		c.waits.drop(p)
+		p.refused = fault.Of(err)
+		c.enqueue(p.result(result{fault: p.refused, usage: polity.Usage{Turns: 1}}))
+		return
+	}
 	if w := c.waits.of(p); w.got != nil {
 		c.deliverEvent(w)
 		return
 	}
-	if name := p.cmd.Await.Signal; name != "" && (p.run.program.Signal == nil || p.run.program.Signal(name, nil) != nil) {
-		c.waits.drop(p)
-		p.refused = fault.Of(fault.Invalid.New("%s awaits signal %q, which it does not declare: nobody can send it", p.run.agent, name))
-		c.enqueue(p.result(result{fault: p.refused, usage: polity.Usage{Turns: 1}}))
-		return
-	}
 	if !p.due.IsZero() {
 		c.arm(timer{due: p.due, run: p.run, wait: p})
+	}
+}
+
+// awaits says why a program cannot wait for something.
+func (p *Program) awaits(a *polity.Awaited) error {
+	switch {
+	case a.Signal != "" && (p.Signal == nil || p.Signal(a.Signal, nil) != nil):
+		return fault.Invalid.New("signal %q is awaited and not declared: nobody can send it", a.Signal)
+	case a.Topic != "" && p.Topic != nil:
+		return p.Topic(a.Topic)
+	default:
+		return nil
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/trace"
 )
 
 // Request asks for a run.
@@ -26,6 +27,8 @@ type Request struct {
 	// one is at work its skill says.
 	Conversation string
 	Key          string // of Config.Keys, that its payloads are enciphered with; "" for none
+	// Caller is where in a trace it is asked for, if that is anywhere. It is no part of what the run is.
+	Caller trace.Context
 }
 
 // Open opens a run and returns when that is durable. The same request again finds the run, finished or not; the
@@ -45,6 +48,9 @@ func (p *Partition) Run(ctx context.Context, r Request) (polity.Outcome, error) 
 	if err != nil {
 		return polity.Outcome{}, err
 	}
+	if err, _ := p.stall(); err != nil {
+		return polity.Outcome{}, err
+	}
 	ended := make(chan ending, 2) // opening and end may both fail, and neither may block the loop
 	ok := p.post(input{do: func(c *core) {
 		c.open(q, func(err error) {
@@ -57,7 +63,7 @@ func (p *Partition) Run(ctx context.Context, r Request) (polity.Outcome, error) 
 			default: // the opening failed, and said so
 			}
 		})
-	}})
+	}, refuse: func(err error) { ended <- ending{err: err} }})
 	if !ok {
 		return polity.Outcome{}, p.gone()
 	}
@@ -91,7 +97,7 @@ func (p *Partition) request(r *Request) (*request, error) {
 	if err := p.room(); err != nil {
 		return nil, err
 	}
-	return &request{r.ID, r.Release, r.Agent, r.Skill, nonNil(r.Input), r.Folder, r.Bounds.Or(polity.DefaultBounds()), r.Conversation, r.Key}, nil
+	return &request{r.ID, r.Release, r.Agent, r.Skill, nonNil(r.Input), r.Folder, r.Bounds.Or(polity.DefaultBounds()), r.Conversation, r.Key, r.Caller}, nil
 }
 
 // Wait returns how a run ended, as soon as it has. It returns fault.NotFound if there is no such run, and the reason if
@@ -167,8 +173,11 @@ func (p *Partition) Ready() error {
 	case <-p.ended:
 		return p.gone()
 	default:
-		return p.room()
 	}
+	if err, _ := p.stall(); err != nil {
+		return err
+	}
+	return p.room()
 }
 
 // Resume goes on with a run that is parked or paused; one that is neither stays as it is. It returns fault.NotFound if there is no such
@@ -190,9 +199,10 @@ func (p *Partition) Pause(ctx context.Context, id polity.RunID, reason string) e
 // Signal tells a run, or one below it, something, and returns when that is durable. If nothing in the run awaits it yet it is kept until
 // something does, up to a bound. The same id again is the same signal: it is told once. It returns fault.NotFound if there is no such run,
 // fault.Invalid for a signal that the run's agent does not declare or whose data its schema refuses, fault.Conflict if the run has ended or the
-// id came with something else, and fault.Full if the run has too many signals that it has not awaited.
-func (p *Partition) Signal(ctx context.Context, id polity.RunID, name, signalID string, data json.RawMessage) error {
-	e := &event{name: name, id: signalID, data: nonNil(data)}
+// id came with something else, and fault.Full if the run has too many signals that it has not awaited. version is that of the signal's
+// registered schema for which data was written, 0 for the run's own: see Program.Told.
+func (p *Partition) Signal(ctx context.Context, id polity.RunID, name, signalID string, version int, data json.RawMessage) error {
+	e := &event{name: name, id: signalID, data: nonNil(data), version: version}
 	if err := e.check(polity.CheckSignal); err != nil {
 		return fault.Of(err).Kind.New("run: signal: %w", err)
 	}
@@ -407,7 +417,11 @@ func ask[T any](ctx context.Context, p *Partition, f func(c *core, reply func(T,
 	}
 	done := make(chan answer, 1)
 	var none T
-	if !p.post(input{do: func(c *core) { f(c, func(v T, err error) { done <- answer{v, err} }) }}) {
+	if err, _ := p.stall(); err != nil {
+		return none, err
+	}
+	in := input{do: func(c *core) { f(c, func(v T, err error) { done <- answer{v, err} }) }, refuse: func(err error) { done <- answer{none, err} }}
+	if !p.post(in) {
 		return none, p.gone()
 	}
 	select {

@@ -58,7 +58,7 @@ type capture struct {
 
 	entry   uint64 // the next one of the register
 	until   uint64
-	revived map[polity.RunID]bool // those that are told of as they are in memory
+	doubles map[polity.RunID]bool // those that are told of as they are in memory
 }
 
 // plain says that a checkpoint of the last acknowledged commit can tell all that the partition knew then. What runs await and were told, what was published, and conversations
@@ -72,7 +72,7 @@ func (c *core) bare() bool {
 
 // newCapture begins with a checkpoint of the last acknowledged commit, and returns its beginning.
 func (c *core) newCapture(oldest uint32) (*capture, []byte) {
-	k := &capture{core: c, seq: c.seq, trees: len(c.roots), revived: maps.Clone(c.revived)}
+	k := &capture{core: c, seq: c.seq, trees: len(c.roots), doubles: maps.Clone(c.doubles)}
 	if c.register != nil {
 		k.until = c.register.end()
 	}
@@ -101,7 +101,7 @@ func (k *capture) done() bool { return k.entry >= k.until && k.next >= k.trees }
 // fromRegister appends at most n of the trees that the register holds, and returns how many are left of n.
 func (k *capture) fromRegister(b []byte, n int) ([]byte, int, error) {
 	next, err := k.core.register.each(k.entry, k.until, func(e registered) bool {
-		if !k.revived[e.tree.id] {
+		if !k.doubles[e.tree.id] {
 			k.told++
 			b = appendBlock(b, e.block)
 		}
@@ -433,7 +433,13 @@ func (c *core) restore(p *checkpoint) {
 		}
 		c.trees[t.id] = t
 		c.roots = append(c.roots, t)
+		if t.over() {
+			c.depart(t)
+		}
 		t.parked = c.parks && t.asleep
+		if t.asleep {
+			c.asleep++
+		}
 		if t.last > p.seq {
 			c.skips[t] = t.last
 		}

@@ -9,6 +9,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/trace"
 )
 
 // Limits of the kernel.
@@ -40,6 +41,7 @@ type Work struct {
 
 // Program is what does an agent's work: a decider, or an effect.
 type Program struct {
+	Org     string         // the name of the release, for lines of the log
 	Decider polity.Decider // nil for an effect
 	Work    Work           // without a decider
 	// Input and Output check what a skill is asked and answers. Nil accepts everything.
@@ -47,6 +49,12 @@ type Program struct {
 	Output func(skill string, data json.RawMessage) error
 	// Signal says whether an agent declares a signal and its schema accepts the data; nil data only asks the first. A nil function declares none.
 	Signal func(name string, data json.RawMessage) error
+	// Told makes the data of a signal, of a version of its registered schema, into what the agent reads. A nil function reads none.
+	Told func(name string, version int, data json.RawMessage) (json.RawMessage, error)
+	// Topic says whether an agent may await what is published on the topics of a pattern. Event makes the data of an event into what
+	// the agent reads; version is that of the topic's registered schema, 0 for none. Neither may block; nil functions accept everything.
+	Topic func(pattern string) error
+	Event func(topic string, version int, data json.RawMessage) (json.RawMessage, error)
 	// Arrival says what becomes of a message in mid-run. Nil is polity.ArrivalReject for every skill.
 	Arrival func(skill string) polity.Arrival
 }
@@ -96,6 +104,10 @@ type core struct {
 	tries  int      // how often the flight was sent
 	dead   error    // set once the core has given up
 
+	stalled  error  // the store takes nothing, or did not until now: what those are told who wait for an answer
+	reviving bool   // it is being started anew
+	flows    func() // called when a stalled store takes something again; nil for nobody
+
 	todo  []record // derived records that are not yet in a pack; the state alone can derive them again
 	live  bool     // false while the log is folded
 	soft  int      // a pack takes no further input beyond this many bytes
@@ -109,16 +121,21 @@ type core struct {
 	trailed int      // bytes of all trails
 	spilt   uint64   // when all were last brought to the spool
 	segment []byte   // to be used again
+	hand    int      // of makeRoom
+	asleep  int      // trees
 
 	register *register             // of trees that have ended; nil: they stay in memory
 	leaving  []*tree               // that have ended, and are not in it
 	left     int                   // of roots, those that are only there
-	revived  map[polity.RunID]bool // that are in memory, and in the register as they were
-	hand     int                   // of makeRoom
+	retryAt  uint64                // it took none: no other is offered before this commit
+	doubles  map[polity.RunID]bool // that are in memory, and in the register as they were
+
 	// awakeMax is how many runs are in memory while a log is folded; foldAwakeMax but for tests.
 	awakeMax int
 	skips    map[*tree]uint64
 
+	// noted is told of the lines of a commit that was acknowledged; nil if nobody reads them.
+	noted func([]logged)
 	// decided is told each command as it is decided: for tests of determinism.
 	decided func(r polity.RunID, c *polity.Command)
 }
@@ -184,6 +201,7 @@ type run struct {
 	agent    string
 	skill    string
 	folder   string
+	caller   trace.Context // where in a trace its root was asked for; zero for nowhere
 	program  *Program
 	state    any
 	pending  []*pending
@@ -248,9 +266,13 @@ type pack struct {
 
 	starts  []*pending
 	stops   []*pending
-	answers []func(error)
+	answers []func(error) // to those who asked for something
+	ends    []func(error) // to those who wait for a run's end, however long that takes
 	notices []notice
-	trees   []*tree // that it tells of
+	records int
+	sent    time.Time // when it was sent first, if somebody measures
+	logged  []logged  // of the program's log
+	trees   []*tree   // that it tells of
 }
 
 type notice struct {
@@ -285,6 +307,7 @@ func (c *core) write(rec *record) {
 	stored.data = c.outline(p, stored.data)
 	rec.data.blob, rec.data.size = stored.data.blob, stored.data.size
 	start := len(p.buf)
+	p.records++
 	p.buf = appendRecord(p.buf, stored)
 	raw := p.buf[start:]
 	c.apply(rec, p.seq)
@@ -392,6 +415,7 @@ func (c *core) appended(token, seq uint64) {
 		c.giveUp(fault.Damaged.New("run: commit %d was written at position %d of the log", f.seq, seq))
 		return
 	}
+	c.flow()
 	sentOnce := c.tries == 1
 	c.seq, c.head, c.at, c.flight = f.seq, f.id, f.at, nil
 	if c.gather != nil {
@@ -412,8 +436,17 @@ func (c *core) appended(token, seq uint64) {
 		n.n.Commit = f.seq
 		n.tree.tell(n.n)
 	}
+	if len(f.logged) > 0 {
+		for i := range f.logged {
+			f.logged[i].n.Commit = f.seq
+		}
+		c.noted(f.logged)
+	}
 	for _, answer := range f.answers {
 		answer(nil)
+	}
+	for _, end := range f.ends {
+		end(nil)
 	}
 	c.acknowledged(f)
 	if sentOnce && len(f.blobs) == 0 { // else a copy of it may still be under way
@@ -427,20 +460,23 @@ func (p *pack) reset() {
 	if cap(p.buf) > packSoft*2 {
 		p.buf = nil
 	}
-	p.hashed = 0
+	p.hashed, p.records = 0, 0
 	p.sum.Reset()
 	clear(p.starts)
 	clear(p.stops)
 	clear(p.answers)
+	clear(p.ends)
 	clear(p.notices)
+	clear(p.logged)
 	clear(p.trees)
-	p.starts, p.stops, p.answers, p.notices, p.trees = p.starts[:0], p.stops[:0], p.answers[:0], p.notices[:0], p.trees[:0]
+	p.starts, p.stops, p.answers, p.ends = p.starts[:0], p.stops[:0], p.answers[:0], p.ends[:0]
+	p.notices, p.logged, p.trees = p.notices[:0], p.logged[:0], p.trees[:0]
 }
 
 // inDoubt tells that the append with the token was refused, or that nothing was heard of it in time. Only
 // the log knows what became of it.
 func (c *core) inDoubt(token uint64) {
-	if c.flight == nil || token != c.token || c.dead != nil {
+	if c.flight == nil || token != c.token || c.dead != nil || c.reviving {
 		return
 	}
 	c.token++ // a late acknowledgement of that append is no longer listened to
@@ -470,7 +506,7 @@ func (c *core) giveUp(err error) {
 		if p == nil {
 			continue
 		}
-		for _, answer := range p.answers {
+		for _, answer := range slices.Concat(p.answers, p.ends) {
 			answer(err)
 		}
 	}
@@ -496,6 +532,8 @@ func (c *core) answer(f func(error)) {
 	switch {
 	case c.dead != nil:
 		f(c.dead)
+	case c.stalled != nil:
+		f(c.stalled)
 	case c.gather != nil:
 		c.gather.answers = append(c.gather.answers, f)
 	case c.flight != nil:
@@ -517,11 +555,17 @@ func (c *core) decline(err error, answer func(error)) {
 
 // tell queues a notice for those who watch the tree.
 func (c *core) tell(t *tree, n polity.Notice) {
-	if !c.live || len(t.watch) == 0 {
+	if !c.live || len(t.watch) == 0 && c.noted == nil {
 		return
 	}
 	p := c.pack()
 	n.At = p.at
+	if c.noted != nil {
+		c.note(&n)
+	}
+	if len(t.watch) == 0 {
+		return
+	}
 	p.notices = append(p.notices, notice{t, n})
 }
 
@@ -549,6 +593,7 @@ type request struct {
 	bounds       polity.Bounds // every field set
 	conversation string        // "" for none
 	key          string        // that its payloads are to be enciphered with; "" for none
+	caller       trace.Context // no part of what it is: asked twice from two places it is one run, in the first one's trace
 }
 
 func (q *request) hash() requestHash {
@@ -589,7 +634,7 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 	}
 	rec := &record{
 		kind: recOpened, run: q.id, release: q.release, agent: q.agent, skill: q.skill, folder: q.folder,
-		bounds: q.bounds, request: request, data: payload{key: q.key, data: nonNil(q.input)},
+		bounds: q.bounds, request: request, data: payload{key: q.key, data: nonNil(q.input)}, caller: q.caller,
 	}
 	if err == nil && q.conversation != "" {
 		err = c.arrive(q, program.arrival(q.skill), rec)
@@ -676,7 +721,7 @@ func nonNil(data json.RawMessage) json.RawMessage {
 // wait calls ended when the tree has ended: with an empty polity.Outcome and nil if that was before, and the log holds it.
 func (c *core) wait(t *tree, ended func(polity.Outcome, error)) {
 	if t.over() {
-		c.answer(func(err error) { ended(polity.Outcome{}, err) })
+		c.acknowledge(func(err error) { ended(polity.Outcome{}, err) })
 		return
 	}
 	t.ended = append(t.ended, ended)

@@ -88,6 +88,7 @@ func (c *core) sleep(t *tree) bool {
 	}
 	c.lose(t.root)
 	t.root, t.asleep = nil, true
+	c.asleep++
 	return true
 }
 
@@ -176,6 +177,7 @@ func (c *core) wake(t *tree) {
 		return
 	}
 	t.asleep, t.undone, t.summary.Waiting = false, false, nil
+	c.asleep--
 	fresh, err := c.remember(t)
 	if err != nil {
 		c.stop(t, fault.Of(err))

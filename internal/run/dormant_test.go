@@ -256,7 +256,11 @@ func cold(t *testing.T, cfg Config, l memLog) (state string, folded int, said st
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	for _, tr := range p.core.roots {
+	all, err := p.core.all()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tr := range all {
 		p.core.wake(tr)
 		fmt.Fprintf(&b, "fork of %s: %v, simulates %t, log %v\n", tr.origin, tr.summary.Fork, tr.simulates, tr.log)
 		fmt.Fprintf(&b, "%s %s first %d last %d, of %s %x\n", tr.id, tr.summary.Status, tr.first, tr.last, tr.summary.Agent, tr.request)
@@ -270,10 +274,8 @@ func cold(t *testing.T, cfg Config, l memLog) (state string, folded int, said st
 			fmt.Fprintf(&b, "used %+v\n", tr.summary.Usage)
 		}
 	}
-	if p.keeper != nil {
-		if err := p.keeper.spool.close(); err != nil {
-			t.Fatal(err)
-		}
+	if err := p.shut(); err != nil {
+		t.Fatal(err)
 	}
 	return b.String(), folded, text.String()
 }

@@ -8,6 +8,8 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/internal/journal"
+	"polity.run/trace"
 )
 
 // Effect is a command that is to be done now.
@@ -60,6 +62,9 @@ type flight struct {
 	done  chan struct{}
 	cause error
 
+	of       *pending // itself, once it has begun
+	exported bool     // spans are
+
 	line       *line
 	prev, next *pending
 	since      time.Time
@@ -91,8 +96,21 @@ func (f *flight) Err() error {
 	return nil
 }
 
-// Value returns nil: nothing is passed to an effect but its arguments.
-func (f *flight) Value(any) any { return nil }
+// Value says where in a trace the effect is done, and what lines of the log are about, when somebody asks. Nothing else is passed to an effect
+// but its arguments.
+func (f *flight) Value(key any) any {
+	if f.of == nil {
+		return nil
+	}
+	switch key.(type) {
+	case trace.ContextKey:
+		return f.of.place(f.exported)
+	case journal.ContextKey:
+		return f.of.about()
+	default:
+		return nil
+	}
+}
 
 func (f *flight) why() error {
 	f.mu.Lock()
@@ -117,9 +135,11 @@ func (f *flight) cancel(cause error) {
 type line struct {
 	limit       time.Duration
 	first, last *pending
+	size        int
 }
 
 func (l *line) join(p *pending, now time.Time) {
+	l.size++
 	p.flight.line, p.flight.since, p.flight.prev = l, now, l.last
 	if l.last != nil {
 		l.last.flight.next = p
@@ -145,6 +165,7 @@ func (p *pending) leave() {
 	} else {
 		l.last = f.prev
 	}
+	l.size--
 	f.line, f.prev, f.next = nil, nil, nil
 }
 
@@ -162,6 +183,7 @@ func (p *Partition) start(q *pending) {
 		l = &line{limit: limit}
 		p.lines[limit] = l
 	}
+	q.flight.of, q.flight.exported = q, p.cfg.Exported
 	l.join(q, p.core.now)
 	select {
 	case p.jobs <- q: // somebody is idle, with a stack that has grown already

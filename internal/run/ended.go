@@ -25,6 +25,7 @@ const (
 	registerHead  = 24
 	registerWrite = 1 << 20 // bytes that are gathered before they are written
 	leftMin       = 1 << 10 // trees that have left, before the list of those that have not is made anew
+	registerRetry = 1000    // commits before a file that could not be written is tried again
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -235,10 +236,10 @@ func (c *core) revive(id polity.RunID) *tree {
 	if c.gather != nil {
 		t.stays = c.gather.seq
 	}
-	if c.revived == nil {
-		c.revived = map[polity.RunID]bool{}
+	if c.doubles == nil {
+		c.doubles = map[polity.RunID]bool{}
 	}
-	c.trees[id], c.revived[id] = t, true
+	c.trees[id], c.doubles[id] = t, true
 	c.roots = append(c.roots, t)
 	c.depart(t)
 	return t
@@ -255,7 +256,7 @@ func (c *core) depart(t *tree) {
 // retire brings trees that have ended to the register. It is not to be called while a checkpoint is being made or the spool is swept, as both go
 // through the list of trees.
 func (c *core) retire() {
-	if len(c.leaving) == 0 || c.dead != nil {
+	if len(c.leaving) == 0 || c.seq < c.retryAt || c.dead != nil {
 		return
 	}
 	c.leaving = slices.DeleteFunc(c.leaving, func(t *tree) bool {
@@ -263,15 +264,16 @@ func (c *core) retire() {
 			t.leaving = false // it stays, or is noted again
 			return true
 		}
-		if t.last > c.seq || t.stays > c.seq || t.watched() || c.skips[t] != 0 {
+		if c.seq < c.retryAt || t.last > c.seq || t.stays > c.seq || t.watched() || c.skips[t] != 0 {
 			return false
 		}
-		if c.register.put(t) != nil {
-			return false // it stays in memory
+		if c.register.put(t) != nil { // it stays in memory
+			c.retryAt = c.seq + registerRetry
+			return false
 		}
 		t.leaving, t.left = false, true
 		delete(c.trees, t.id)
-		delete(c.revived, t.id)
+		delete(c.doubles, t.id)
 		c.left++
 		return true
 	})

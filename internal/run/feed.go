@@ -12,10 +12,14 @@ import (
 	"polity.run"
 	"polity.run/fault"
 	"polity.run/internal/bus"
+	"polity.run/trace"
 )
 
 // feedChunk is how many commits are read with one subscription.
 const feedChunk = 4096
+
+// feedAgain is how long a reading waits that the store did not answer while it was stuck.
+const feedAgain = 200 * time.Millisecond
 
 // feedSingles is up to how many commits are read one by one, which needs no subscription.
 const feedSingles = 4
@@ -46,6 +50,7 @@ type Fact struct {
 	Opened  time.Time      // imported
 	Ended   time.Time      // imported
 	Fork    *polity.ForkOf // forked
+	Caller  trace.Context  // opened, at a root: where in a trace it was asked for; zero for nowhere
 
 	payload payload
 }
@@ -60,10 +65,20 @@ func (p *Partition) Feed(ctx context.Context, from uint64, each func(*Commit) er
 	for next := max(from, 1); ; {
 		to := min(p.Tip(), next+feedChunk-1)
 		if to >= next {
-			if err := p.commits(ctx, next, to, each); err != nil {
+			was, stalls := p.stall()
+			var stop error
+			err := p.commits(ctx, next, to, func(c *Commit) error {
+				if stop = each(c); stop == nil {
+					next = c.Seq + 1
+				}
+				return stop
+			})
+			switch why, now := p.stall(); {
+			case err == nil:
+			case stop == nil && (was != nil || why != nil || now != stalls) && p.sleep(feedAgain): // the store is, or was, started anew
+			default:
 				return err
 			}
-			next = to + 1
 			continue
 		}
 		select {
@@ -224,7 +239,7 @@ func (c *core) imports(rec *record, each func(f *frame, r *record) error) error 
 func (p *Partition) factOf(r *record, at time.Time, seq uint64) Fact {
 	f := Fact{
 		Notice: noticeOf(r, at, seq), Release: r.release, Skill: r.skill, From: r.from, Folder: r.folder,
-		Opened: r.opened, Ended: r.ended, Sealed: r.sealed(), payload: r.data,
+		Opened: r.opened, Ended: r.ended, Caller: r.caller, Sealed: r.sealed(), payload: r.data,
 	}
 	p.vault.show(&f.Notice, r)
 	switch r.kind {

@@ -14,6 +14,7 @@ import (
 	"polity.run"
 	"polity.run/fault"
 	"polity.run/internal/bus"
+	"polity.run/trace"
 )
 
 // The commit frame, versions 1 and 2 (ADR-0003). All numbers are big-endian or unsigned varints.
@@ -125,6 +126,7 @@ type record struct {
 	name    string // command, with began and result; signal or topic, with signalled and published; the key, with erased and deleted
 	id      string // of what was signalled or published
 	place   uint64 // of what was published, in the stream of topics; 0 in older logs
+	version int    // of what was published: of its topic's registered schema; 0 for none, and in older logs
 	attempt int
 	request requestHash
 	data    payload
@@ -163,6 +165,8 @@ type record struct {
 	conversation string
 	arrival      polity.Arrival
 	queued       bool // it waits for its resumed
+
+	caller trace.Context // opened, of a root run: where in a trace it was asked for; zero for nowhere, and in older logs
 
 	// forked
 	event   int  // the last that was taken over
@@ -305,15 +309,20 @@ func appendRecord(b []byte, r *record) []byte {
 		}
 		b = appendPayload(b, r.data)
 		talks, reserves := r.conversation != "" || r.queued, r.bounds.UndoReserve > 0
-		if r.origin != "" || reserves || talks {
+		traced := r.caller.Valid()
+		if r.origin != "" || reserves || talks || traced {
 			b = appendText(b, string(r.origin))
 		}
-		if reserves || talks {
+		if reserves || talks || traced {
 			b = binary.AppendUvarint(b, uint64(r.bounds.UndoReserve))
 		}
-		if talks {
+		if talks || traced {
 			b = appendText(b, r.conversation)
-			b = append(b, byte(slices.Index(polity.Arrivals(), r.arrival)), oneIf(r.queued))
+			b = append(b, byte(max(slices.Index(polity.Arrivals(), r.arrival), 0)), oneIf(r.queued))
+		}
+		if traced {
+			b = appendText(b, r.caller.Parent())
+			b = appendText(b, r.caller.State)
 		}
 	case recBegan:
 		b = appendText(b, r.name)
@@ -350,8 +359,11 @@ func appendRecord(b []byte, r *record) []byte {
 		b = appendText(b, r.name)
 		b = appendText(b, r.id)
 		b = appendPayload(b, r.data)
-		if r.place > 0 {
+		if r.place > 0 || r.version > 0 {
 			b = binary.AppendUvarint(b, r.place)
+		}
+		if r.version > 0 {
+			b = binary.AppendUvarint(b, uint64(r.version))
 		}
 	case recResumed:
 	case recForked:
@@ -623,6 +635,13 @@ func (r *reader) arrival() polity.Arrival {
 	return all[i]
 }
 
+// caller reads where in a trace a run was asked for.
+func (r *reader) caller() trace.Context {
+	c, err := trace.Parse(r.text(), r.text())
+	r.bad = r.bad || err != nil
+	return c
+}
+
 func (r *reader) record(rec *record) {
 	rec.kind = recordKind(r.byte())
 	rec.run = polity.RunID(r.text())
@@ -649,6 +668,9 @@ func (r *reader) record(rec *record) {
 			if rec.conversation == "" && !rec.queued {
 				rec.arrival = "" // of no conversation
 			}
+		}
+		if len(r.b) > 0 {
+			rec.caller = r.caller()
 		}
 	case recBegan:
 		rec.name, rec.attempt, rec.request = r.text(), int(r.number()), r.hash()
@@ -681,6 +703,9 @@ func (r *reader) record(rec *record) {
 		rec.data = r.payload()
 		if rec.kind == recPublished && len(r.b) > 0 {
 			rec.place = r.uvarint(math.MaxUint64)
+		}
+		if rec.kind == recPublished && len(r.b) > 0 {
+			rec.version = int(r.number())
 		}
 	case recForked:
 		rec.release = r.digest()

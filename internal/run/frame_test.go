@@ -228,6 +228,7 @@ func FuzzDecode(f *testing.F) {
 	withEffects, ofWaiting := withEffects(), ofWaiting()
 	f.Add(withEffects.pack(hash{}))
 	f.Add(ofWaiting.pack(hash{}))
+	f.Add(mustHex(callersFrame))
 	var prev hash
 	for _, g := range golden() {
 		b := g.pack(prev)
@@ -459,16 +460,18 @@ func TestRunTooDeepToName(t *testing.T) {
 	replayed(t, m)
 }
 
-// TestPlaceOfEvent has the position in the stream of topics at the end of a record, and not there in older ones.
+// TestPlaceOfEvent has the position in the stream of topics, and the version, at the end of a record, and not there in older ones.
 func TestPlaceOfEvent(t *testing.T) {
 	for _, place := range []uint64{0, 1, 1 << 40, 1<<64 - 1} {
-		rec := record{kind: recPublished, name: "orders.placed", id: "17", data: payload{data: json.RawMessage(`1`)}, place: place}
-		var f frame
-		if err := f.decode(appendRecord(beginFrame(nil, [8]byte{}, hash{}, time.Unix(0, 0)), &rec)); err != nil {
-			t.Fatal(err)
-		}
-		if got := f.records[0]; got.place != place || got.id != "17" || string(got.data.data) != "1" {
-			t.Errorf("%d: %+v", place, got)
+		for _, version := range []int{0, 1, 999_999} {
+			rec := record{kind: recPublished, name: "orders.placed", id: "17", data: payload{data: json.RawMessage(`1`)}, place: place, version: version}
+			var f frame
+			if err := f.decode(appendRecord(beginFrame(nil, [8]byte{}, hash{}, time.Unix(0, 0)), &rec)); err != nil {
+				t.Fatal(err)
+			}
+			if got := f.records[0]; got.place != place || got.version != version || got.id != "17" || string(got.data.data) != "1" {
+				t.Errorf("%d %d: %+v", place, version, got)
+			}
 		}
 	}
 }

@@ -13,12 +13,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"polity.run"
 	"polity.run/fault"
 	"polity.run/internal/bus"
+	"polity.run/internal/journal"
 )
 
 const (
@@ -44,8 +46,9 @@ type keeper struct {
 	size   uint64 // of the last one
 	oldest uint32 // no trail is in a file of the spool before it
 
-	restored anchor   // the checkpoint that this owner began with
-	writing  *writing // a checkpoint that is being made
+	newest   atomic.Uint64 // commit of the last checkpoint; 0 for none
+	restored anchor        // the checkpoint that this owner began with
+	writing  *writing      // a checkpoint that is being made
 	sweeping bool
 	swept    int // the next tree of the sweep
 }
@@ -112,6 +115,7 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 				p.core.restore(cp)
 				k.kept, oldest = []kept{{cp.seq, cp.oldest}}, cp.oldest
 				k.restored, k.size = anchor{cp.seq, cp.head}, cp.size
+				k.newest.Store(cp.seq)
 				continue
 			}
 			p.cfg.Log.Warn("a checkpoint is not used; the start takes longer, and nothing is lost", "commit", seq, "error", err)
@@ -338,6 +342,7 @@ func (k *keeper) wrote(w *writing, log *slog.Logger) {
 	k.size = w.size
 	k.kept = slices.DeleteFunc(k.kept, func(old kept) bool { return old.seq == w.kept.seq })
 	k.kept = append(k.kept, w.kept)
+	k.newest.Store(w.kept.seq)
 	for len(k.kept) > checkpointsKept || w.alone && len(k.kept) > 1 {
 		if err := os.Remove(k.path(k.kept[0].seq)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			log.Warn("remove checkpoint", "error", err)
@@ -393,7 +398,8 @@ type partitionSpool struct {
 }
 
 func (s partitionSpool) lost(id polity.RunID, why error) {
-	s.part.cfg.Log.Warn("a waiting run is read from the log, which takes longer", "run", id, "error", why)
+	ctx := journal.With(s.part.ctx, journal.About{Run: id})
+	s.part.cfg.Log.WarnContext(ctx, "a waiting run is read from the log, which takes longer", "error", why)
 }
 
 func (s partitionSpool) reread(id polity.RunID, first, last uint64, each func(time.Time, uint64, *record) error) error {

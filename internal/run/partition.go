@@ -75,6 +75,11 @@ type Config struct {
 	Whole bool
 	// Park leaves unfinished runs that are found in the log alone until they are opened again.
 	Park bool
+	// Exported says that spans of runs are exported, with the IDs of TraceOf and SpanOf: then what effects ask continues from the span of their step.
+	Exported bool
+	// Restart starts the store anew, which the partition wants when it takes nothing and there is room; nil: the partition gives up then. It is called by one
+	// goroutine at a time.
+	Restart func(ctx context.Context) error
 	// Free returns the bytes that are free for the store; nil for no limit.
 	Free func() (uint64, error)
 	// Now is the clock of runs, for tests that do not wait; default time.Now. When it jumps forward, call Wake.
@@ -105,13 +110,21 @@ type Partition struct {
 	busy     sync.WaitGroup          // the host's goroutines
 	effects  sync.WaitGroup          // those of effects, some of which may never end
 
-	mu     sync.Mutex
-	inbox  []input
-	closed bool
-	fault  error           // why the partition went down
-	tip    anchor          // the log's acknowledged end
-	feeds  []chan struct{} // those who read the log
-	space  spaceCheck
+	mu      sync.Mutex
+	inbox   []input
+	measure atomic.Pointer[func(took time.Duration, records int)]
+	gauges  gauges
+	urgent  []func(*core) // what became of the commit in flight: does not wait until a pack has room
+	closed  bool
+	fault   error           // why the partition went down
+	tip     anchor          // the log's acknowledged end
+	feeds   []chan struct{} // those who read the log
+	space   spaceCheck
+
+	stalled error  // why the store takes nothing now
+	stalls  uint64 // how often it took nothing
+	deaf    int    // how often in a row an idle owner could not ask for its end; the loop's own
+	revives int    // how often in a row it did not though there was room; the loop's own
 
 	anchoring sync.Mutex
 	anchored  anchor // what the anchor's file holds
@@ -122,6 +135,7 @@ type input struct {
 	effect *pending
 	result result
 	do     func(c *core)
+	refuse func(error) // answers without doing it; nil for what can wait
 }
 
 // Acks holds the log's acknowledgements on their way to the partition: give its Put to bus.Log, and it to Open.
@@ -172,6 +186,8 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 	p.vault = newVault(cfg.Keys)
 	p.core.vault = p.vault
 	p.core.parks = cfg.Park
+	p.core.noted = p.logs()
+	p.core.flows = p.flows
 	if err := p.seize(ctx, epoch); err != nil {
 		p.cancel()
 		return nil, errors.Join(err, p.shut())
@@ -323,6 +339,10 @@ func (p *Partition) loop() {
 		}
 		c.now = p.cfg.Now()
 		p.takeAcks()
+		p.takeUrgent()
+		if c.reviving {
+			batch, at = p.refuse(batch[at:]), 0
+		}
 		for c.dead == nil && !c.full() {
 			if at == len(batch) {
 				batch, at = p.take(batch), 0
@@ -335,11 +355,12 @@ func (p *Partition) loop() {
 			at++
 		}
 		next := p.late(c.now)
-		if due := c.tick(); !due.IsZero() {
+		if due := c.tick(); !due.IsZero() && !c.full() { // else it waits for the acknowledgement
 			next = sooner(next, due)
 		}
 		c.settle()
 		p.tend()
+		p.gauges.set(p)
 		if c.dead != nil {
 			p.drain(batch[at:])
 			return
@@ -397,6 +418,24 @@ func (p *Partition) takeAcks() {
 	}
 }
 
+// urge hands something to the loop that is done before all inputs: where the commit in flight is in doubt and the next one is full no input is taken.
+func (p *Partition) urge(f func(*core)) {
+	p.mu.Lock()
+	p.urgent = append(p.urgent, f)
+	p.mu.Unlock()
+	p.nudge()
+}
+
+func (p *Partition) takeUrgent() {
+	p.mu.Lock()
+	urgent := p.urgent
+	p.urgent = nil
+	p.mu.Unlock()
+	for _, f := range urgent {
+		f(p.core)
+	}
+}
+
 func sooner(a, b time.Time) time.Time {
 	if a.IsZero() || b.Before(a) {
 		return b
@@ -409,6 +448,7 @@ func (p *Partition) ack(a bus.Ack) {
 		p.core.inDoubt(a.Token)
 		return
 	}
+	p.measured(a.Token)
 	p.core.appended(a.Token, a.Seq)
 	p.mark()
 }
@@ -523,6 +563,9 @@ func (p *Partition) append(pk *pack, token uint64) {
 	if p.keeper != nil && p.core.tries == 1 {
 		p.keeper.logged += uint64(len(pk.buf))
 	}
+	if p.core.tries == 1 && p.measure.Load() != nil {
+		pk.sent = time.Now()
+	}
 	if len(pk.blobs) == 0 {
 		p.send(pk, token)
 		return
@@ -562,20 +605,23 @@ func (p *Partition) readHead(token uint64, try int) {
 				last = err
 				continue
 			}
-			p.post(input{do: func(c *core) {
+			p.urge(func(c *core) {
 				if try >= sendsMax && c.flight != nil && e.Seq < c.flight.seq {
-					c.giveUp(p.refused(try))
+					p.stuck(p.refused(try))
 					return
 				}
-				c.headRead(token, headHash(e), e.Seq)
-			}})
+				before := c.seq
+				if c.headRead(token, headHash(e), e.Seq); c.seq > before {
+					p.mark()
+				}
+			})
 			return
 		}
-		p.post(input{do: func(c *core) {
+		p.urge(func(c *core) {
 			if token == c.token {
-				c.giveUp(fault.Unavailable.New("run: the log's end cannot be read: %w", last))
+				p.stuck(fault.Unavailable.New("run: the log's end cannot be read: %w", last))
 			}
-		}})
+		})
 	}()
 }
 
@@ -586,20 +632,13 @@ func headHash(e bus.Entry) hash {
 	return sha256.Sum256(e.Data)
 }
 
-// refused explains a store that takes nothing: JetStream answers a full disk with silence, and stays silent
-// until it is started anew.
+// refused explains a store that takes nothing: JetStream answers a full disk with silence.
 func (p *Partition) refused(tries int) error {
-	free := uint64(1 << 62)
-	if p.cfg.Free != nil {
-		if n, err := p.cfg.Free(); err == nil {
-			free = n
-		}
-	}
-	if free < freeMin {
+	if free, err := p.freeNow(); err == nil && free < freeMin {
 		return fault.Full.New("run: the disk is full (%d bytes free): the store took nothing of a commit that was sent %d times. "+
-			"Free some space and start again; nothing acknowledged is lost", free, tries)
+			"Free some space; nothing acknowledged is lost", free, tries)
 	}
-	return fault.Full.New("run: the store took nothing of a commit that was sent %d times. Start again; nothing acknowledged is lost", tries)
+	return fault.Full.New("run: the store took nothing of a commit that was sent %d times; nothing acknowledged is lost", tries)
 }
 
 func (p *Partition) sleep(d time.Duration) bool {
@@ -628,10 +667,15 @@ func (p *Partition) checkHead() {
 	go func() {
 		defer p.busy.Done()
 		e, err := p.log.Last(p.ctx)
-		if err != nil {
-			return // asked again at the next check
+		if err != nil && p.ctx.Err() != nil {
+			return
 		}
 		p.post(input{do: func(c *core) {
+			if err != nil {
+				p.unheard(token, err)
+				return
+			}
+			p.deaf = 0
 			if c.token == token && c.flight == nil && headHash(e) != c.head {
 				c.giveUp(fault.Fenced.New("run: another owner has taken the partition: its log ends with commit %d, which is not ours", e.Seq))
 			}

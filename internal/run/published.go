@@ -59,11 +59,12 @@ func (p *Partition) Unseal(key string, data []byte) ([]byte, error) {
 // Deliver gives an event of the stream of topics, with its position, to every run that awaits it now. Data that is enciphered comes with its key;
 // if that is not to be had, the event is noted and nobody is told. taken is called when that is durable, from
 // the partition's goroutine; it must not block. Events are delivered in the order of their positions. One that was taken already has no effect, nor
-// has one whose id came before, with whatever data: nobody is left who could be told. Deliver returns false if the partition has ended.
-func (p *Partition) Deliver(seq uint64, topic, id, key string, data json.RawMessage, taken func(error)) bool {
-	e := &event{name: topic, id: id, data: data, seq: seq}
+// has one whose id came before, with whatever data: nobody is left who could be told. Its Version is that of its topic's registered schema: see
+// Program.Event. key is what its data is enciphered with, "" for nothing. Deliver returns false if the partition has ended.
+func (p *Partition) Deliver(published polity.Published, key string, taken func(error)) bool {
+	e := &event{name: published.Topic, id: published.ID, data: published.Data, seq: published.Seq, version: published.Version}
 	if key != "" {
-		plain, err := p.vault.open(key, data)
+		plain, err := p.vault.open(key, published.Data)
 		if err != nil { // erased, or lost: what is not said cannot be told
 			plain, key = nil, ""
 		}
@@ -77,5 +78,20 @@ func (p *Partition) Taken(ctx context.Context) (uint64, error) {
 	return ask(ctx, p, func(c *core, reply func(uint64, error)) {
 		taken := c.waits.taken
 		c.answer(func(err error) { reply(taken, err) })
+	})
+}
+
+// Awaiting returns the programs of the runs that wait for an event on a topic now, and how many waits each has. Programs are those that the catalog gave.
+func (p *Partition) Awaiting(ctx context.Context, topic string) (map[*Program]int, error) {
+	return ask(ctx, p, func(c *core, reply func(map[*Program]int, error)) {
+		counts := map[*Program]int{}
+		for pattern, waits := range c.waits.topics {
+			if polity.MatchTopic(pattern, topic) {
+				for w := range waits {
+					counts[w.program]++
+				}
+			}
+		}
+		reply(counts, nil)
 	})
 }

@@ -196,6 +196,7 @@ func (w *waiting) feed(o *owner) {
 	e := w.event([]string{"t.a", "t.b", "other"}[w.rng.IntN(3)])
 	if w.rng.IntN(4) > 0 || len(w.stream) == 0 {
 		e.seq = uint64(len(w.stream)*2 + 1) // the stream holds other things, too
+		e.version = int(e.seq % 3)          // of the seed's choices none is needed for it
 		w.stream = append(w.stream, e)
 	}
 	taken := o.core.waits.taken
@@ -222,7 +223,7 @@ func (w *waiting) checkStream() {
 		if r.kind != recPublished || r.place == 0 {
 			return
 		}
-		if n == len(w.stream) || w.stream[n].seq != r.place || w.stream[n].id != r.id {
+		if n == len(w.stream) || w.stream[n].seq != r.place || w.stream[n].id != r.id || w.stream[n].version != r.version {
 			w.fail("commit %d has event %s at position %d, which is not the next one", commit, r.id, r.place)
 		}
 		n++

@@ -87,6 +87,7 @@ func (w *world) sleepOrWake() {
 		w.spool.full = !w.spool.full
 	case n < 60 && !w.writing:
 		before := len(c.trees)
+		c.retryAt = 0
 		c.retire()
 		w.stats.retired += before - len(c.trees)
 	case n == 60:

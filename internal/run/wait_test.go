@@ -88,7 +88,7 @@ func TestSignals(t *testing.T) {
 			{"no match", rootID(2), "go", "1", `{"n":1}`, ""},
 			{"match", rootID(2), "go", "2", `{"n":2,"m":3}`, ""},
 		} {
-			if got := kindOf(n.Signal(ctx, say.run, say.name, say.id, json.RawMessage(say.say))); got != say.want {
+			if got := kindOf(n.Signal(ctx, say.run, say.name, say.id, 0, json.RawMessage(say.say))); got != say.want {
 				t.Errorf("%s: %q, want %q", say.what, got, say.want)
 			}
 		}
@@ -100,24 +100,24 @@ func TestSignals(t *testing.T) {
 		if o := endOf(t, n, rootID(5)); o.Status != polity.StatusFailed || !strings.Contains(o.Fault.Text, `topic "Orders"`) {
 			t.Errorf("%+v %v", o, o.Fault)
 		}
-		if err := n.Signal(ctx, rootID(0), "go", "2", json.RawMessage(`1`)); !errors.Is(err, fault.Conflict) {
+		if err := n.Signal(ctx, rootID(0), "go", "2", 0, json.RawMessage(`1`)); !errors.Is(err, fault.Conflict) {
 			t.Errorf("to a run that has ended: %v", err)
 		}
 		for i := 1; i < signalsMax; i++ {
-			if err := n.Signal(ctx, rootID(1), "on", fmt.Sprint("more", i), json.RawMessage(`1`)); err != nil {
+			if err := n.Signal(ctx, rootID(1), "on", fmt.Sprint("more", i), 0, json.RawMessage(`1`)); err != nil {
 				t.Fatal(i, err)
 			}
 		}
 		n.close(t)
 		n = openNode(t, dir, bus.SyncOS, Config{Catalog: waiters(), Do: noop})
 		defer n.close(t)
-		if err := n.Signal(ctx, rootID(1), "on", "1", json.RawMessage(`1`)); err != nil {
+		if err := n.Signal(ctx, rootID(1), "on", "1", 0, json.RawMessage(`1`)); err != nil {
 			t.Errorf("one that is there, after a restart: %v", err)
 		}
-		if err := n.Signal(ctx, rootID(1), "on", "too many", json.RawMessage(`1`)); !errors.Is(err, fault.Full) {
+		if err := n.Signal(ctx, rootID(1), "on", "too many", 0, json.RawMessage(`1`)); !errors.Is(err, fault.Full) {
 			t.Errorf("one too many: %v", err)
 		}
-		if err := n.Signal(ctx, rootID(1), "go", "at last", json.RawMessage(`"gone"`)); err != nil {
+		if err := n.Signal(ctx, rootID(1), "go", "at last", 0, json.RawMessage(`"gone"`)); err != nil {
 			t.Errorf("one that is awaited needs no room: %v", err)
 		}
 		if o := endOf(t, n, rootID(1)); string(o.Output) != `"gone"` {
@@ -168,7 +168,7 @@ func (n *node) publish(ctx context.Context, topic, id string, data json.RawMessa
 		return err
 	}
 	taken := make(chan error, 1)
-	n.Deliver(at+1, topic, id, "", nonNil(data), func(err error) { taken <- err })
+	n.Deliver(polity.Published{Seq: at + 1, Topic: topic, ID: id, Data: nonNil(data)}, "", func(err error) { taken <- err })
 	return <-taken
 }
 
@@ -212,6 +212,92 @@ func TestManyAwaitOneEvent(t *testing.T) {
 	})
 }
 
+// versioned are waiters that read version 2 of events, and may not await what is secret.
+type versioned struct{ programs }
+
+func (v versioned) Program(d Digest, agent string) (*Program, error) {
+	p, err := v.programs.Program(d, agent)
+	if err != nil {
+		return nil, err
+	}
+	read := func(name string, version int, data json.RawMessage) (json.RawMessage, error) {
+		if version > 2 {
+			return nil, fault.Invalid.New("version %d is newer than 2", version)
+		}
+		return fmt.Appendf(nil, `{"of":%q,"version":%d,"was":%s}`, name, version, data), nil
+	}
+	p.Event, p.Told = read, read
+	p.Topic = func(pattern string) error {
+		if strings.HasPrefix(pattern, "secret") {
+			return fault.Denied.New("not for %s", agent)
+		}
+		return nil
+	}
+	return p, nil
+}
+
+// TestEventsAreReadByVersion has events of several versions, and signals, read as an agent reads them: also by those who get an event after a restart, when
+// only the log knows its version, and by those that were asleep.
+func TestEventsAreReadByVersion(t *testing.T) {
+	const many = 200
+	bubble(t, func(t *testing.T) {
+		catalog := versioned{waiters()}
+		catalog.deciders["secret"] = awaiting(polity.Await("w", polity.Awaited{Topic: "secret.things"}, 0))
+		dir, ctx := t.TempDir(), context.Background()
+		n := openNode(t, dir, bus.SyncOS, Config{Catalog: catalog, Do: noop})
+		publish := func(id string, version int, data string) {
+			t.Helper()
+			at, err := n.Taken(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			taken := make(chan error, 1)
+			n.Deliver(polity.Published{Seq: at + 1, Topic: "orders.placed", ID: id, Version: version, Data: json.RawMessage(data)}, "", func(err error) { taken <- err })
+			if err := <-taken; err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range many {
+			mustOpen(t, n, rootID(i), "order", longWall())
+		}
+		time.Sleep(time.Hour) // they sleep
+		long := strings.Repeat("x", polity.EventMax/2)
+		publish("first", 1, fmt.Sprintf("%q", long))
+		n.close(t)
+		n = openNode(t, dir, bus.SyncOS, Config{Catalog: catalog, Do: noop})
+		defer func() { n.close(t) }()
+		for i := range many {
+			if o := endOf(t, n, rootID(i)); string(o.Output) != fmt.Sprintf(`{"of":"orders.placed","version":1,"was":%q}`, long) {
+				t.Fatalf("run %d: %.80s %v", i, o.Output, o.Fault)
+			}
+		}
+		mustOpen(t, n, rootID(many), "order", longWall())
+		publish("newer", 3, `1`)
+		if o := endOf(t, n, rootID(many)); string(o.Output) != `"invalid"` {
+			t.Errorf("an event that is not understood: %s", o.Output)
+		}
+		mustOpen(t, n, rootID(many+1), "order", longWall())
+		publish("large", 2, fmt.Sprintf("%q", strings.Repeat("x", polity.EventMax-2)))
+		if o := endOf(t, n, rootID(many+1)); string(o.Output) != `"invalid"` {
+			t.Errorf("an event that grew too large: %.80s", o.Output)
+		}
+		mustOpen(t, n, rootID(many+2), "secret", longWall())
+		if o := endOf(t, n, rootID(many+2)); string(o.Output) != `"denied"` {
+			t.Errorf("what it may not await: %s", o.Output)
+		}
+		mustOpen(t, n, rootID(many+3), "go", longWall())
+		if err := n.Signal(ctx, rootID(many+3), "go", "1", 3, json.RawMessage(`1`)); !errors.Is(err, fault.Invalid) {
+			t.Errorf("a signal that is not understood: %v", err)
+		}
+		if err := n.Signal(ctx, rootID(many+3), "go", "1", 1, json.RawMessage(`1`)); err != nil {
+			t.Fatal(err)
+		}
+		if o := endOf(t, n, rootID(many+3)); string(o.Output) != `{"of":"go","version":1,"was":1}` {
+			t.Errorf("a signal of version 1: %s", o.Output)
+		}
+	})
+}
+
 // TestPause pauses a run in the middle of a call that takes an hour: it ends and is kept, nothing new begins, also after a restart, and the
 // time of the pause is not the run's.
 func TestPause(t *testing.T) {
@@ -232,7 +318,7 @@ func TestPause(t *testing.T) {
 			}
 		}
 		time.Sleep(3 * time.Hour)
-		if err := n.Signal(ctx, rootID(1), "go", "1", json.RawMessage(`"while paused"`)); err != nil {
+		if err := n.Signal(ctx, rootID(1), "go", "1", 0, json.RawMessage(`"while paused"`)); err != nil {
 			t.Errorf("a signal to a paused run: %v", err)
 		}
 		if ended := d.list(&d.ended); !slices.Equal(ended, []string{"#a"}) || !slices.Equal(d.list(&d.began), ended) {
@@ -342,7 +428,7 @@ func TestArrival(t *testing.T) {
 		if err := n.Pause(ctx, rootID(1), ""); !errors.Is(err, fault.Conflict) {
 			t.Errorf("pause one that has not begun: %v", err)
 		}
-		if err := n.Signal(ctx, rootID(1), "go", "1", json.RawMessage(`"early"`)); err != nil {
+		if err := n.Signal(ctx, rootID(1), "go", "1", 0, json.RawMessage(`"early"`)); err != nil {
 			t.Errorf("a signal to one that has not begun: %v", err)
 		}
 		s, err := n.Find(ctx, rootID(1))
@@ -352,7 +438,7 @@ func TestArrival(t *testing.T) {
 		n.close(t)
 		n = openNode(t, dir, bus.SyncOS, Config{Catalog: waiters(), Do: noop})
 		defer n.close(t)
-		if err := n.Signal(ctx, rootID(0), "go", "1", json.RawMessage(`"first"`)); err != nil {
+		if err := n.Signal(ctx, rootID(0), "go", "1", 0, json.RawMessage(`"first"`)); err != nil {
 			t.Fatal(err)
 		}
 		for i, want := range []string{`"first"`, `"early"`} {

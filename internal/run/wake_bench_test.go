@@ -51,7 +51,7 @@ func BenchmarkWake(b *testing.B) {
 				for i := range b.N {
 					id := open(i)
 					began := time.Now()
-					if err := n.Signal(b.Context(), id, "go", "1", json.RawMessage(`{"n":2}`)); err != nil {
+					if err := n.Signal(b.Context(), id, "go", "1", 0, json.RawMessage(`{"n":2}`)); err != nil {
 						b.Fatal(err)
 					}
 					if o, err := n.Wait(b.Context(), id); err != nil || o.Status != polity.StatusCompleted {

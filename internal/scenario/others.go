@@ -102,7 +102,10 @@ func (o *others) watch(organization string, release engine.Digest, on manifest.O
 func (o *others) read(ctx context.Context, pattern string, after uint64, wait time.Duration) (list []environ.Published, next uint64, err error) {
 	a, err := o.e.Topics(ctx, polity.TopicsRequest{Read: &polity.TopicRead{Topic: pattern, After: after, Wait: wait}})
 	for _, e := range a.Events {
-		list = append(list, environ.Published(e))
+		if e.Unread != nil {
+			return nil, 0, e.Unread
+		}
+		list = append(list, environ.Published{Topic: e.Topic, ID: e.ID, Data: e.Data, At: e.At, Seq: e.Seq})
 	}
 	return list, a.Next, err
 }

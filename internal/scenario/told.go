@@ -75,9 +75,9 @@ func (t *Told) do(ctx context.Context, e *engine.Engine, to *polity.Waiting, id 
 	case err != nil:
 		return fault.Invalid.New("told: data: %w", err)
 	case t.Signal != "":
-		return e.Signal(ctx, to.Run, t.Signal, id, data)
+		return e.Signal(ctx, to.Run, t.Signal, id, 0, data)
 	case t.Topic != "":
-		return e.Publish(ctx, t.Topic, id, data)
+		return e.Publish(ctx, t.Topic, id, 0, data)
 	}
 	c.ahead.Add(int64(t.Skip))
 	e.Wake()

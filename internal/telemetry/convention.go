@@ -61,6 +61,20 @@ const (
 	metricEffects      = "polity.effects"
 	metricCommits      = "polity.log.commits"
 	metricEvents       = "polity.log.events"
+	metricCommitTime   = "polity.log.commit.duration"
+	metricCommitSize   = "polity.log.commit.records"
+	metricStalls       = "polity.log.stalls"
+	metricQueue        = "polity.queue.length"
+	metricAwake        = "polity.runs.awake"
+	metricAsleep       = "polity.runs.asleep"
+	metricStopped      = "polity.runs.stopped"
+	metricInFlight     = "polity.effects.in_flight"
+	metricCheckpoint   = "polity.checkpoint.behind"
+	metricViewBehind   = "polity.view.behind"
+	metricViewLag      = "polity.view.lag"
+	metricModelWaiting = "polity.models.waiting"
+	metricDiskFree     = "polity.disk.free"
+	metricReady        = "polity.ready"
 	metricLag          = "polity.telemetry.lag"
 	metricExported     = "polity.telemetry.spans.exported"
 	metricFailures     = "polity.telemetry.export.failures"
@@ -69,6 +83,8 @@ const (
 // The buckets that the conventions advise, in seconds and in tokens.
 var (
 	secondBuckets = []float64{0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92}
+	commitBuckets = []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5}
+	recordBuckets = []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048}
 	tokenBuckets  = []float64{1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864}
 )
 

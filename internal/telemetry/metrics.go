@@ -20,6 +20,8 @@ type metrics struct {
 	cost               metric.Float64Counter
 	runTime, toolTime  metric.Float64Histogram
 	chatTime           metric.Float64Histogram
+	commitTime         metric.Float64Histogram
+	commitSize         metric.Int64Histogram
 	tokens             metric.Int64Histogram
 	live               metric.Int64Gauge
 	lag                metric.Float64Gauge
@@ -38,7 +40,12 @@ func newMetrics(m metric.Meter) (*metrics, error) {
 	all.runTime = b.histogram(metricRunDuration, "s", "From a run's opening to its end", secondBuckets)
 	all.toolTime = b.histogram(metricToolDuration, "s", "From asking for a tool to its result", secondBuckets)
 	all.chatTime = b.histogram(metricChatDuration, "s", "From asking a model to its answer", secondBuckets)
+	all.commitTime = b.histogram(metricCommitTime, "s", "From sending a commit to its acknowledgement", commitBuckets)
 	var err error
+	if all.commitSize, err = m.Int64Histogram(metricCommitSize, metric.WithUnit("{record}"), metric.WithDescription("Records of one commit"),
+		metric.WithExplicitBucketBoundaries(recordBuckets...)); b.err == nil {
+		b.err = err
+	}
 	if all.cost, err = m.Float64Counter(metricCost, metric.WithUnit("USD"), metric.WithDescription("What models cost")); b.err == nil {
 		b.err = err
 	}
@@ -75,6 +82,60 @@ func (b *builder) histogram(name, unit, text string, buckets []float64) metric.F
 		b.err = err
 	}
 	return h
+}
+
+// gauge is a figure that is asked for when the page is, or an export is made.
+type gauge struct {
+	name, unit, text string
+	of               func(*Gauges) float64
+}
+
+func gaugesOf() []gauge {
+	return []gauge{
+		{metricQueue, "{input}", "Inputs that wait for the partition's loop", func(g *Gauges) float64 { return float64(g.Queue) }},
+		{metricAwake, "{run}", "Runs in memory, with those below roots", func(g *Gauges) float64 { return float64(g.Awake) }},
+		{metricAsleep, "{run}", "Root runs that only wait, and are in no memory", func(g *Gauges) float64 { return float64(g.Asleep) }},
+		{metricStopped, "{run}", "Root runs that are stopped, as their code decides otherwise than it did", func(g *Gauges) float64 { return float64(g.Stopped) }},
+		{metricInFlight, "{effect}", "Effects that were begun and have not ended", func(g *Gauges) float64 { return float64(g.Effects) }},
+		{metricCheckpoint, "{commit}", "Commits since the last checkpoint, which the next start folds", func(g *Gauges) float64 { return float64(g.Checkpoint) }},
+		{metricViewBehind, "{commit}", "Commits that the view does not tell of yet; 0 while nobody asked for it", func(g *Gauges) float64 { return float64(g.ViewBehind) }},
+		{metricViewLag, "s", "How old what the view tells of is; 0 where nothing is missing in it", func(g *Gauges) float64 { return g.ViewLag.Seconds() }},
+		{metricModelWaiting, "{request}", "Questions to models that wait for the limits of their providers", func(g *Gauges) float64 { return float64(g.ModelsWaiting) }},
+		{metricDiskFree, "By", "What is free for the state folder", func(g *Gauges) float64 { return float64(g.DiskFree) }},
+		{metricReady, "", "Whether a new run would be admitted", func(g *Gauges) float64 {
+			if g.Ready {
+				return 1
+			}
+			return 0
+		}},
+	}
+}
+
+// watch has the figures of gauges asked for once whenever they are wanted, all together.
+func watch(m metric.Meter, ask func() Gauges) error {
+	list := gaugesOf()
+	observed := make([]metric.Observable, 0, len(list)+1)
+	instruments := make([]metric.Float64ObservableGauge, len(list))
+	for i, g := range list {
+		var err error
+		if instruments[i], err = m.Float64ObservableGauge(g.name, metric.WithUnit(g.unit), metric.WithDescription(g.text)); err != nil {
+			return err
+		}
+		observed = append(observed, instruments[i])
+	}
+	stalls, err := m.Int64ObservableCounter(metricStalls, metric.WithUnit("{stall}"), metric.WithDescription("Times that the store took nothing and was started anew"))
+	if err != nil {
+		return err
+	}
+	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		now := ask()
+		for i, g := range list {
+			o.ObserveFloat64(instruments[i], g.of(&now))
+		}
+		o.ObserveInt64(stalls, int64(now.Stalls))
+		return nil
+	}, append(observed, stalls)...)
+	return err
 }
 
 // commit counts one commit.

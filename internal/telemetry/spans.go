@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"time"
@@ -10,11 +9,12 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/trace"
+	otrace "go.opentelemetry.io/otel/trace"
 
 	"polity.run"
 	"polity.run/fault"
 	"polity.run/internal/run"
+	"polity.run/trace"
 )
 
 // contentMax is how much of an output is put on a span where content is wanted, in bytes.
@@ -34,11 +34,12 @@ type live struct {
 	agent   string
 	skill   string
 	release run.Digest
+	caller  trace.Context // of a root: whose trace it continues
 }
 
 // projector makes spans of what the log tells. It remembers the runs that have not ended, and nothing else.
 type projector struct {
-	tracer   trace.Tracer
+	tracer   otrace.Tracer
 	describe func(release run.Digest, verb, agent, to string) Subject
 	data     func(*run.Fact) (json.RawMessage, error) // nil: no content
 	runs     map[polity.RunID]live
@@ -47,8 +48,8 @@ type projector struct {
 
 // ids carries the IDs of the next span to the SDK, which would draw lots for them.
 type ids struct {
-	trace trace.TraceID
-	span  trace.SpanID
+	trace otrace.TraceID
+	span  otrace.SpanID
 }
 
 type idsKey struct{}
@@ -58,50 +59,68 @@ type fixedIDs struct{}
 
 var _ sdk.IDGenerator = fixedIDs{}
 
-func (fixedIDs) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
+func (fixedIDs) NewIDs(ctx context.Context) (otrace.TraceID, otrace.SpanID) {
 	i, _ := ctx.Value(idsKey{}).(ids)
 	return i.trace, i.span
 }
 
-func (fixedIDs) NewSpanID(ctx context.Context, _ trace.TraceID) trace.SpanID {
+func (fixedIDs) NewSpanID(ctx context.Context, _ otrace.TraceID) otrace.SpanID {
 	i, _ := ctx.Value(idsKey{}).(ids)
 	return i.span
 }
 
-// TraceOf is the trace that a run's spans belong to. It follows from the root's ID alone: the same run is the same trace after every crash, and
-// told twice it is told of the same spans.
-func TraceOf(id polity.RunID) trace.TraceID {
-	sum := sha256.Sum256([]byte("trace " + id.Root()))
-	return trace.TraceID(sum[:16])
-}
-
-// SpanOf is the span of a run, or with a command's key that of the step.
-func SpanOf(id polity.RunID, key string) trace.SpanID {
-	sum := sha256.Sum256([]byte("span " + string(id) + "#" + key))
-	return trace.SpanID(sum[:8])
-}
-
 // span makes a span that has already ended.
-func (p *projector) span(id polity.RunID, key string, parent trace.SpanID, name string, kind trace.SpanKind, from, to time.Time, f *fault.Error, attrs []attribute.KeyValue) {
-	i := ids{TraceOf(id), SpanOf(id, key)}
+func (p *projector) span(id polity.RunID, key string, name string, kind otrace.SpanKind, from, to time.Time, f *fault.Error, attrs []attribute.KeyValue) {
+	parent := p.parent(id, key)
+	i := ids{otrace.TraceID(parent.Trace), otrace.SpanID(run.SpanOf(id, key))}
 	ctx := context.WithValue(context.Background(), idsKey{}, i)
-	if parent.IsValid() {
-		ctx = trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{
-			TraceID: i.trace, SpanID: parent, TraceFlags: trace.FlagsSampled,
+	if parent.Valid() {
+		// The state is the caller's own affair: it has a limit of its own here, and was checked when it came.
+		state, err := otrace.ParseTraceState(parent.State)
+		if err != nil {
+			state = otrace.TraceState{}
+		}
+		ctx = otrace.ContextWithSpanContext(ctx, otrace.NewSpanContext(otrace.SpanContextConfig{
+			TraceID: i.trace, SpanID: otrace.SpanID(parent.Span), TraceFlags: otrace.FlagsSampled, TraceState: state, Remote: parent == p.runs[id].caller,
 		}))
 	}
 	if f != nil {
 		attrs = append(attrs, errorType(f))
 	}
-	_, s := p.tracer.Start(ctx, name, trace.WithTimestamp(from), trace.WithSpanKind(kind), trace.WithAttributes(attrs...))
+	_, s := p.tracer.Start(ctx, name, otrace.WithTimestamp(from), otrace.WithSpanKind(kind), otrace.WithAttributes(attrs...))
 	if f != nil {
 		s.SetStatus(codes.Error, f.Text)
 	}
-	s.End(trace.WithTimestamp(to))
+	s.End(otrace.WithTimestamp(to))
+}
+
+// parent is the span that a run's or a step's span is part of, with its trace; without a span at the root of a trace.
+func (p *projector) parent(id polity.RunID, key string) trace.Context {
+	caller := p.runs[id.Root()].caller
+	c := trace.Context{Trace: caller.Trace, State: caller.State, Flags: trace.Sampled}
+	if !caller.Valid() {
+		c.Trace = run.TraceOf(id)
+	}
+	switch up := id.Parent(); {
+	case key != "":
+		c.Span = run.SpanOf(id, "")
+	case up != "":
+		c.Span = run.SpanOf(up, "")
+	case caller.Valid():
+		return caller
+	}
+	return c
+}
+
+// unwatched says that a run's caller records nothing, and wants nothing recorded.
+func (p *projector) unwatched(id polity.RunID) bool {
+	caller := p.runs[id.Root()].caller
+	return caller.Valid() && !caller.Sampled()
 }
 
 // fact takes one fact. Spans are made if tell is true; otherwise it only remembers.
 func (p *projector) fact(f *run.Fact, tell bool) {
+	tell = tell && !p.unwatched(f.Run)
 	switch f.Kind {
 	case "opened":
 		p.open(f)
@@ -125,7 +144,7 @@ func (p *projector) open(f *run.Fact) {
 	if _, ok := p.runs[f.Run]; !ok && f.Run.Parent() == "" {
 		p.roots++
 	}
-	r := live{at: f.At, commit: f.Commit, agent: f.Agent, skill: f.Skill, release: f.Release}
+	r := live{at: f.At, commit: f.Commit, agent: f.Agent, skill: f.Skill, release: f.Release, caller: f.Caller}
 	if r.release == (run.Digest{}) {
 		r.release = p.runs[f.Run.Root()].release
 	}
@@ -149,10 +168,6 @@ func (p *projector) oldest(none uint64) uint64 {
 }
 
 func (p *projector) run(f *run.Fact, r live) {
-	var parent trace.SpanID
-	if up := f.Run.Parent(); up != "" {
-		parent = SpanOf(up, "")
-	}
 	op, name := opAgent, attrAgent
 	if p.describe(r.release, "ask", "", r.agent).Kind == "org" {
 		op, name = opWorkflow, attrWorkflow
@@ -165,7 +180,7 @@ func (p *projector) run(f *run.Fact, r live) {
 		attrs = append(attrs, attrSkill.String(r.skill))
 	}
 	attrs = p.content(append(attrs, usage(f.Usage)...), attrPayload, f)
-	p.span(f.Run, "", parent, op+" "+r.agent, trace.SpanKindInternal, r.at, f.At, f.Kept(), attrs)
+	p.span(f.Run, "", op+" "+r.agent, otrace.SpanKindInternal, r.at, f.At, f.Kept(), attrs)
 }
 
 func (p *projector) step(f *run.Fact) {
@@ -178,7 +193,7 @@ func (p *projector) step(f *run.Fact) {
 	owner := p.runs[f.Run]
 	about := p.describe(owner.release, e.Verb, owner.agent, e.To)
 	var name string
-	kind, content := trace.SpanKindClient, attrPayload
+	kind, content := otrace.SpanKindClient, attrPayload
 	switch e.Verb {
 	case "think":
 		name = opChat + " " + model(about, e.To)
@@ -188,14 +203,14 @@ func (p *projector) step(f *run.Fact) {
 			attrs = append(attrs, attrProvider.String(about.Provider))
 		}
 	case "call":
-		name, kind, content = opTool+" "+e.To, trace.SpanKindInternal, attrToolResult
+		name, kind, content = opTool+" "+e.To, otrace.SpanKindInternal, attrToolResult
 		attrs = append(attrs, attrOperation.String(opTool), attrTool.String(e.To), attrToolCall.String(e.Key), attrAgent.String(owner.agent))
 	default:
 		name = opAgent + " " + e.To
 		attrs = append(attrs, attrOperation.String(opAgent), attrAgent.String(e.To))
 	}
 	attrs = p.content(append(attrs, usage(f.Usage)...), content, f)
-	p.span(f.Run, key, SpanOf(f.Run, ""), name, kind, e.Since, f.At, f.Kept(), attrs)
+	p.span(f.Run, key, name, kind, e.Since, f.At, f.Kept(), attrs)
 }
 
 func model(about Subject, to string) string {

@@ -42,12 +42,13 @@ import (
 )
 
 const (
-	batchMax    = 512              // spans of one export
-	flushEvery  = time.Second      // spans that wait are exported after this
-	retryFirst  = time.Second      // between two tries of an export that failed; doubled up to
-	retryMax    = time.Minute      //
-	exportMax   = 30 * time.Second // one try
-	closeMax    = 3 * time.Second  // for what still waits when the node stops
+	pace        = 250 * time.Millisecond // between two readings of the log
+	batchMax    = 512                    // spans of one export
+	flushEvery  = time.Second            // spans that wait are exported after this
+	retryFirst  = time.Second            // between two tries of an export that failed; doubled up to
+	retryMax    = time.Minute            //
+	exportMax   = 30 * time.Second       // one try
+	closeMax    = 3 * time.Second        // for what still waits when the node stops
 	scopeName   = "polity.run"
 	serviceName = "polity"
 )
@@ -56,6 +57,7 @@ const (
 type Source interface {
 	Feed(ctx context.Context, from uint64, each func(*run.Commit) error) error
 	Tip() uint64
+	Measure(func(took time.Duration, records int))
 	Data(*run.Fact) (json.RawMessage, error)
 }
 
@@ -65,8 +67,20 @@ type Config struct {
 	Position string
 	// Describe says what a release knows of the target of a verb; the zero Subject for nothing. It is called from one goroutine.
 	Describe func(release run.Digest, verb, agent, to string) Subject
-	Version  string // of the program
-	Log      *slog.Logger
+	// Gauges returns figures of the node as they are now; nil for none. It is called from any goroutine.
+	Gauges  func() Gauges
+	Version string // of the program
+	Log     *slog.Logger
+}
+
+// Gauges are figures of a node at a moment, which no log tells.
+type Gauges struct {
+	run.Gauges
+	ViewBehind    uint64
+	ViewLag       time.Duration
+	ModelsWaiting int
+	DiskFree      uint64 // bytes
+	Ready         bool
 }
 
 // Telemetry projects one log.
@@ -88,16 +102,18 @@ type Telemetry struct {
 
 // Wanted says whether the environment asks for exports, by the variables that OpenTelemetry's specification names.
 func Wanted() bool {
-	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
-		return false
-	}
-	return tracesWanted() || metricsWanted()
+	return TracesWanted() || metricsWanted()
 }
 
-func tracesWanted() bool  { return endpoint("TRACES") && os.Getenv("OTEL_TRACES_EXPORTER") != "none" }
+// TracesWanted says whether it asks for exports of traces.
+func TracesWanted() bool { return endpoint("TRACES") && os.Getenv("OTEL_TRACES_EXPORTER") != "none" }
+
 func metricsWanted() bool { return endpoint("METRICS") && os.Getenv("OTEL_METRICS_EXPORTER") != "none" }
 
 func endpoint(signal string) bool {
+	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
+		return false
+	}
 	return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_"+signal+"_ENDPOINT") != ""
 }
 
@@ -113,7 +129,7 @@ func Open(ctx context.Context, cfg Config, export bool) (*Telemetry, error) {
 	if err != nil {
 		return nil, fault.Invalid.New("telemetry: resource: %w", err)
 	}
-	if export && tracesWanted() {
+	if export && TracesWanted() {
 		if protocol := os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"); protocol != "" && protocol != "http/protobuf" {
 			return nil, fault.Invalid.New("telemetry: OTEL_EXPORTER_OTLP_PROTOCOL=%s: this program speaks http/protobuf", protocol)
 		}
@@ -149,7 +165,11 @@ func (t *Telemetry) openMeters(ctx context.Context, res *resource.Resource, expo
 	}
 	t.meters = metric.NewMeterProvider(options...)
 	t.scrape = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
-	t.metrics, err = newMetrics(t.meters.Meter(scopeName))
+	meter := t.meters.Meter(scopeName)
+	t.metrics, err = newMetrics(meter)
+	if err == nil && t.cfg.Gauges != nil {
+		err = watch(meter, t.cfg.Gauges)
+	}
 	if err != nil {
 		return fault.Internal.New("telemetry: metrics: %w", err)
 	}
@@ -167,6 +187,10 @@ func (t *Telemetry) Run(ctx context.Context, s Source) error {
 	if strings.EqualFold(os.Getenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"), "true") {
 		t.project.data = s.Data
 	}
+	s.Measure(func(took time.Duration, records int) {
+		t.metrics.commitTime.Record(ctx, took.Seconds())
+		t.metrics.commitSize.Record(ctx, int64(records))
+	})
 	at, err := t.position()
 	if err != nil {
 		return err
@@ -184,7 +208,17 @@ func (t *Telemetry) Run(ctx context.Context, s Source) error {
 	defer cancel()
 	var flusher sync.WaitGroup
 	flusher.Go(func() { t.flushSometimes(ctx) })
-	err = s.Feed(ctx, at.from, func(c *run.Commit) error { return t.commit(ctx, c) })
+	until := uint64(0)
+	err = s.Feed(ctx, at.from, func(c *run.Commit) error {
+		if err := t.commit(ctx, c); err != nil {
+			return err
+		}
+		if c.Seq >= until {
+			rest(ctx)
+			until = s.Tip()
+		}
+		return nil
+	})
 	stopped := ctx.Err() != nil
 	cancel()
 	flusher.Wait()
@@ -202,6 +236,14 @@ func (t *Telemetry) Run(ctx context.Context, s Source) error {
 		return nil
 	}
 	return err
+}
+
+// rest leaves the log alone for a moment, so that it is read in few large pieces: to begin reading costs its writer more than what is read.
+func rest(ctx context.Context) {
+	select {
+	case <-time.After(pace):
+	case <-ctx.Done():
+	}
 }
 
 // catchUp projects what the log has by now.

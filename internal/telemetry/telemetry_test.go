@@ -35,6 +35,7 @@ func (s story) Feed(ctx context.Context, from uint64, each func(*run.Commit) err
 	return ctx.Err()
 }
 
+func (s story) Measure(func(time.Duration, int))      {}
 func (s story) Tip() uint64                           { return uint64(len(s)) }
 func (story) Data(*run.Fact) (json.RawMessage, error) { return json.RawMessage(`{"secret":1}`), nil }
 func describe(run.Digest, string, string, string) Subject {
@@ -62,10 +63,12 @@ func told() story {
 // page projects the story, and returns the page of metrics.
 func page(t *testing.T) string {
 	t.Helper()
-	tel, err := Open(t.Context(), Config{Describe: describe}, false)
+	tel, err := Open(t.Context(), Config{Describe: describe, Gauges: func() Gauges { return Gauges{Ready: true, DiskFree: 1 << 30} }}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
+	tel.metrics.commitTime.Record(t.Context(), 0.001)
+	tel.metrics.commitSize.Record(t.Context(), 3)
 	for i := range told() {
 		c := told()[i]
 		if err := tel.commit(t.Context(), &c); err != nil {

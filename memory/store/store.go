@@ -277,7 +277,7 @@ func (s *Store) embed(ctx context.Context, entries []*entry, embedder memory.Emb
 		case err != nil && part[0].Kind == memory.Passage:
 			return total, err
 		case err != nil:
-			s.log.Warn("memory: remembered without a vector", "error", err)
+			s.log.WarnContext(ctx, "memory: remembered without a vector", "error", err)
 			return total, nil
 		}
 		for i, e := range part {
@@ -328,7 +328,7 @@ func (s *Store) search(ctx context.Context, names []string, q memory.Query, embe
 		var err error
 		vectors, usage, err = embedder.Embed(ctx, []string{q.Text})
 		if err != nil { // words find it too
-			s.log.Warn("memory: searched by words alone", "error", err)
+			s.log.WarnContext(ctx, "memory: searched by words alone", "error", err)
 		} else {
 			meant = unit(vectors[0])
 		}

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -33,9 +34,14 @@ const (
 
 // Shared is what models with the same address and key have in common: their limits. It is safe for concurrent use.
 type Shared struct {
+	waiting atomic.Int64 // requests
+
 	mu     sync.Mutex
 	limits map[string]*limit
 }
+
+// Waiting returns how many requests wait for the limits of their providers now.
+func (s *Shared) Waiting() int { return int(s.waiting.Load()) }
 
 // NewShared returns limits of which nothing is used.
 func NewShared() *Shared { return &Shared{limits: map[string]*limit{}} }
@@ -44,6 +50,7 @@ func NewShared() *Shared { return &Shared{limits: map[string]*limit{}} }
 type limit struct {
 	perMinute *rate.Limiter // nil for no limit
 	atOnce    chan struct{}
+	waiting   *atomic.Int64
 }
 
 // of returns the limit of a spec's provider. The first spec that names an address and a key sets it; a later one only lowers the rate.
@@ -57,7 +64,7 @@ func (s *Shared) of(spec model.Spec) *limit {
 		if n == 0 {
 			n = model.AtOnceDefault
 		}
-		l = &limit{atOnce: make(chan struct{}, n)}
+		l = &limit{atOnce: make(chan struct{}, n), waiting: &s.waiting}
 		s.limits[key] = l
 	}
 	if spec.PerMinute > 0 {
@@ -73,6 +80,8 @@ func (s *Shared) of(spec model.Spec) *limit {
 }
 
 func (l *limit) enter(ctx context.Context, name string) error {
+	l.waiting.Add(1)
+	defer l.waiting.Add(-1)
 	if l.perMinute != nil {
 		if err := l.perMinute.Wait(ctx); err != nil {
 			if ctx.Err() != nil {

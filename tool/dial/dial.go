@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"polity.run/fault"
+	"polity.run/trace"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 
 // Client returns a client that connects to public addresses only, or with private also to this machine and its networks, and only to
 // the hosts of allow, as in api.example.com (any port of http and https) or 127.0.0.1:8080; an empty list allows all. What is not allowed is
-// fault.Denied. It uses no proxy, and headers that hold secrets do not follow a redirect to another host.
+// fault.Denied. Requests say where in a trace their context is. It uses no proxy, and headers that hold secrets do not follow a redirect to another host.
 func Client(private bool, allow []string) *http.Client {
 	d := &net.Dialer{Timeout: connectMax, Control: func(_, address string, _ syscall.RawConn) error {
 		return checkAddress(private, address)
@@ -74,6 +75,7 @@ func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if len(g.allow) > 0 && !Allowed(g.allow, r.URL) {
 		return nil, fault.Denied.New("host %.100q is not among those that are allowed: %s", r.URL.Host, strings.Join(g.allow, ", "))
 	}
+	r = trace.Request(r)
 	if r.Context().Value(onceKey{}) != nil {
 		return g.once.RoundTrip(r)
 	}

@@ -29,6 +29,7 @@ import (
 	"polity.run/fault"
 	"polity.run/tool"
 	"polity.run/tool/dial"
+	"polity.run/trace"
 )
 
 // Limits.
@@ -347,7 +348,9 @@ func (r *remote) Call(ctx context.Context, c tool.Call) (json.RawMessage, error)
 	if len(input) == 0 {
 		input = json.RawMessage("{}")
 	}
-	out, err := session.CallTool(ctx, &sdk.CallToolParams{Meta: sdk.Meta{keyMeta: c.Key}, Name: r.spec.Remote, Arguments: input})
+	meta := sdk.Meta{keyMeta: c.Key}
+	trace.From(ctx).Each(func(name, value string) { meta[name] = value }) // as SEP-414 of the protocol says
+	out, err := session.CallTool(ctx, &sdk.CallToolParams{Meta: meta, Name: r.spec.Remote, Arguments: input})
 	if err != nil {
 		err = r.server.lost(ctx, err)
 		if errors.Is(err, fault.Unavailable) {

@@ -25,6 +25,7 @@ import (
 	"polity.run/internal/sandbox"
 	"polity.run/schema"
 	"polity.run/tool"
+	"polity.run/trace"
 )
 
 // Limits.
@@ -205,7 +206,7 @@ func (c *command) Call(ctx context.Context, call tool.Call) (out json.RawMessage
 	if len(fields(c.args)) == 0 {
 		run.Stdin = call.Input
 	}
-	if run.Env, err = c.environ(call); err != nil {
+	if run.Env, err = c.environ(ctx, call); err != nil {
 		return nil, err
 	}
 	if run.Home, err = os.MkdirTemp("", "polity-tool-"); err != nil {
@@ -224,8 +225,8 @@ func (c *command) Call(ctx context.Context, call tool.Call) (out json.RawMessage
 }
 
 // environ returns the variables of a program.
-func (c *command) environ(call tool.Call) ([]string, error) {
-	env := []string{"POLITY_KEY=" + call.Key, "POLITY_FOLDER=" + call.Folder}
+func (c *command) environ(ctx context.Context, call tool.Call) ([]string, error) {
+	env := append([]string{"POLITY_KEY=" + call.Key, "POLITY_FOLDER=" + call.Folder}, trace.From(ctx).Environ()...)
 	for _, pair := range c.env {
 		if strings.Contains(pair, "=") {
 			env = append(env, pair)

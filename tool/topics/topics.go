@@ -15,8 +15,8 @@ import (
 
 const version = "1"
 
-// Publish publishes an event of a run on the node that a call is made on.
-type Publish func(ctx context.Context, by polity.RunID, topic, id string, data json.RawMessage) error
+// Publish publishes an event, for a call, on the node that it is made on. The event's ID is the call's key.
+type Publish func(ctx context.Context, c tool.Call, e Event) error
 
 // Event is the input of topics.publish.
 type Event struct {
@@ -38,7 +38,7 @@ func Tools(publish Publish) ([]tool.Tool, error) {
 		if publish == nil {
 			return Published{}, fault.Unavailable.New("tool topics.publish: nobody can be told outside of a node")
 		}
-		return Published{c.Key}, publish(ctx, c.Run, in.Topic, c.Key, in.Data)
+		return Published{c.Key}, publish(ctx, c, in)
 	})
 	return []tool.Tool{t}, err
 }

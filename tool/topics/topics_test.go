@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"testing"
 
-	"polity.run"
 	"polity.run/fault"
 	"polity.run/tool"
 	"polity.run/tool/tooltest"
@@ -16,8 +15,8 @@ import (
 
 func TestPublish(t *testing.T) {
 	var said []string
-	tools, err := topics.Tools(func(_ context.Context, by polity.RunID, topic, id string, data json.RawMessage) error {
-		said = append(said, fmt.Sprintf("%s %s %s %s", by, topic, id, data))
+	tools, err := topics.Tools(func(_ context.Context, c tool.Call, e topics.Event) error {
+		said = append(said, fmt.Sprintf("%s %s %s %s", c.Run, e.Topic, c.Key, e.Data))
 		return nil
 	})
 	if err != nil {

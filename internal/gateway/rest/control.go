@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/hex"
 	"net/http"
 	"path/filepath"
 
@@ -44,6 +45,29 @@ func install(e *engine.Engine, r *agent.Release, files map[string][]byte) (engin
 		return engine.Digest{}, fault.Invalid.New("rest: there are files, and no release that pins them")
 	}
 	return engine.Digest{}, nil
+}
+
+func (s *Server) install(w http.ResponseWriter, r *http.Request) {
+	var q client.Install
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	answer, err := Install(s.engine, q)
+	if err != nil {
+		s.refuse(w, s.cause(err))
+		return
+	}
+	s.answer(w, http.StatusOK, answer)
+}
+
+// Install does what a client asks for on an engine.
+func Install(e *engine.Engine, q client.Install) (client.Installed, error) {
+	if q.Release == nil {
+		return client.Installed{}, fault.Invalid.New("install: there is no release")
+	}
+	d, err := e.Install(q.Release, q.Files)
+	return client.Installed{Digest: hex.EncodeToString(d[:])}, err
 }
 
 func (s *Server) fork(w http.ResponseWriter, r *http.Request) {

@@ -10,6 +10,7 @@ import (
 
 	"polity.run/client"
 	"polity.run/fault"
+	"polity.run/trace"
 )
 
 // statusClientClosed is what others answer too if the one who asked has gone away.
@@ -58,8 +59,20 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, BodyMax)
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, s.placed(r))
 	})
+}
+
+// placed returns a request whose context says where in a trace its caller is.
+func (s *Server) placed(r *http.Request) *http.Request {
+	c, err := trace.FromHeader(r.Header)
+	if err != nil {
+		s.log.Debug("rest: a caller's trace is not continued", "error", err)
+	}
+	if !c.Valid() {
+		return r
+	}
+	return r.WithContext(trace.With(r.Context(), c))
 }
 
 // health answers 200 to /livez while the process answers at all, and to /readyz while a new run would be admitted; else 503.

@@ -32,6 +32,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/runs/{id}/signal", s.signal)
 	mux.HandleFunc("POST /v1/topics/ask", s.topics)
 	mux.HandleFunc("POST /v1/topics", s.publish)
+	mux.HandleFunc("POST /v1/releases", s.install)
 	mux.HandleFunc("POST /v1/runs/{id}/replay", s.replay)
 	mux.HandleFunc("POST /v1/runs/{id}/fork", s.fork)
 	mux.HandleFunc("POST /v1/runs/{id}/export", s.export)
@@ -174,8 +175,7 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 // asks for it.
 func (s *Server) serve(run polity.RunID) {
 	s.started.run(func() {
-		_, err := s.engine.Wait(s.ctx, run)
-		s.log.Debug("rest: a run that was started here ended", "run", run, "error", err)
+		_, _ = s.engine.Wait(s.ctx, run) // the log of the program tells of it already
 	})
 }
 

@@ -35,16 +35,16 @@ func TestWaiting(t *testing.T) {
 		"undeclared": fault.Invalid, "another schema": fault.Invalid, "no run": fault.NotFound, "no topic": fault.Invalid, "no position": "",
 	}
 	for what, err := range map[string]error{
-		"undeclared":     w.client.Signal(ctx, id, "payed", "1", nil),
-		"another schema": w.client.Signal(ctx, id, "paid", "1", json.RawMessage(`1`)),
-		"no run":         w.client.Signal(ctx, "0-x", "paid", "1", json.RawMessage(`{"amount":1}`)),
-		"no topic":       w.client.Publish(ctx, "Warehouse", "1", nil),
+		"undeclared":     w.client.Signal(ctx, id, "payed", "1", 0, nil),
+		"another schema": w.client.Signal(ctx, id, "paid", "1", 0, json.RawMessage(`1`)),
+		"no run":         w.client.Signal(ctx, "0-x", "paid", "1", 0, json.RawMessage(`{"amount":1}`)),
+		"no topic":       w.client.Publish(ctx, "Warehouse", "1", 0, nil),
 	} {
 		if !errors.Is(err, kinds[what]) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if err := errors.Join(w.client.Pause(ctx, id, "why not"), w.client.Signal(ctx, id, "paid", "1", json.RawMessage(`{"amount":1}`))); err != nil {
+	if err := errors.Join(w.client.Pause(ctx, id, "why not"), w.client.Signal(ctx, id, "paid", "1", 0, json.RawMessage(`{"amount":1}`))); err != nil {
 		t.Fatal(err)
 	}
 	s, err := w.client.Find(ctx, id)
@@ -62,7 +62,7 @@ func TestWaiting(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := w.client.Publish(ctx, "warehouse.packed", "1", json.RawMessage(`{"shelf":"B"}`)); err != nil {
+	if err := w.client.Publish(ctx, "warehouse.packed", "1", 0, json.RawMessage(`{"shelf":"B"}`)); err != nil {
 		t.Fatal(err)
 	}
 	if o, err := w.client.Wait(ctx, id); err != nil || string(o.Output) != `"B"` {
