@@ -336,7 +336,7 @@ func (c *core) publish(e *event, answer func(error)) {
 		return
 	}
 	if c.vault.ready(e.key) != nil {
-		e = &event{name: e.name, id: e.id, seq: e.seq}
+		e = &event{name: e.name, id: e.id, seq: e.seq, version: e.version}
 	}
 	switch before, err := c.waits.events.before(e.topicID(), e.hash()); {
 	case err != nil:

@@ -27,7 +27,7 @@ func BenchmarkEnded(b *testing.B) {
 
 func benchEnded(b *testing.B, registered bool, runs int) {
 	m := newMemory(b, programs{deciders: map[string]polity.Decider{"quick": endsAtOnce{}}})
-	m.core.spool = &simSpool{}
+	m.core.spool, m.core.decided = &simSpool{}, nil
 	if registered {
 		m.core.register = newRegister(scratch(b.TempDir()))
 		defer func() {
