@@ -7,7 +7,7 @@ type Lookup struct {
 	Of LookupOf `json:"of"`
 	// Filter is in the language of the guide's page on asking questions. Which fields there are depends on what is asked for.
 	Filter string `json:"filter,omitempty"`
-	// Run is whose steps are asked for, with LookupSteps; a root includes everything below it.
+	// Run is whose steps or events are asked for, with LookupSteps and LookupEvents; a root includes everything below it.
 	Run RunID `json:"run,omitempty"`
 	// By is what costs are added up by: agent (the default), model, tool, skill or day.
 	By string `json:"by,omitempty"`
@@ -35,7 +35,8 @@ const (
 	LookupTexts  LookupOf = "texts" // inputs, outputs and faults with the words of the filter
 	LookupCosts  LookupOf = "costs"
 	LookupAgents LookupOf = "agents"
-	LookupView   LookupOf = "view" // nothing but how far the view is
+	LookupEvents LookupOf = "events" // signals that runs were told, and events published on topics
+	LookupView   LookupOf = "view"   // nothing but how far the view is
 )
 
 // The limits of a lookup.
@@ -53,6 +54,7 @@ type Found struct {
 	Texts  []TextRow  `json:"texts,omitempty"`
 	Costs  []CostRow  `json:"costs,omitempty"`
 	Agents []AgentRow `json:"agents,omitempty"`
+	Events []EventRow `json:"events,omitempty"`
 	Next   string     `json:"next,omitempty"` // of the page after this one; "" if there is none
 	View   ViewState  `json:"view"`
 }
@@ -83,6 +85,24 @@ type StepRow struct {
 	// Person says that it was a person who was asked; Decision what they decided, if it was an approval.
 	Person   bool      `json:"person,omitempty"`
 	Decision *Decision `json:"decision,omitempty"`
+	// Asked says that it was in doubt, and that its destination said how it ended.
+	Asked bool `json:"asked,omitempty"`
+	// Verdict, By and Found are what was found out, by whom and when, after it had ended as unknown; the last finding counts.
+	Verdict Verdict   `json:"verdict,omitempty"`
+	By      string    `json:"by,omitempty"`
+	Found   time.Time `json:"found,omitzero"`
+}
+
+// EventRow is a signal that a run was told, or an event that was published on a topic.
+type EventRow struct {
+	At   time.Time `json:"at"`
+	Kind string    `json:"kind"` // signal or topic
+	Name string    `json:"name"` // of the signal or topic
+	ID   string    `json:"id"`   // the sender's
+	// Run is who was told a signal, or whose call published an event; "" for one that came from outside.
+	Run   RunID  `json:"run,omitempty"`
+	Agent string `json:"agent,omitempty"` // whose run that is
+	Place uint64 `json:"place,omitempty"` // of an event in the stream of topics; 0 in older logs
 }
 
 // TextRow is a text in which something was found.
@@ -127,6 +147,22 @@ type ViewState struct {
 	Lag      Duration  `json:"lag"`    // the age of what it tells last, if it is behind
 	Schema   int       `json:"schema"`
 	Bytes    int64     `json:"bytes"`
+	Place    string    `json:"place,omitempty"` // the file, or the schema of a server
 	// Problem says why it does not go on, if it does not.
 	Problem string `json:"problem,omitempty"`
+}
+
+// ViewCheck is what a comparison of a view with one that is made anew from the log found.
+type ViewCheck struct {
+	Place    string       `json:"place"`    // the file, or the schema of a server
+	Position uint64       `json:"position"` // the commit up to which both tell
+	Tables   []TableCheck `json:"tables"`
+	Damage   []Damage     `json:"damage,omitempty"` // of each table the first row that differs
+}
+
+// TableCheck is what there is of one table.
+type TableCheck struct {
+	Name   string `json:"name"`
+	Rows   int64  `json:"rows"`
+	Digest string `json:"digest"` // hex: SHA-256 of its rows in order
 }

@@ -18,6 +18,22 @@ func (c *Client) Lookup(ctx context.Context, q polity.Lookup) (polity.Found, err
 	return found, err
 }
 
+// VerifyView has the node compare its view with one that is made anew from the log; tell, if not nil, is told of the progress. It returns fault.NotFound
+// if there is no view; damage is no error.
+func (c *Client) VerifyView(ctx context.Context, tell func(polity.Progress)) (polity.ViewCheck, error) {
+	var found polity.ViewCheck
+	err := c.lines(ctx, http.MethodPost, "/v1/view/verify", struct{}{}, func(l Line) error {
+		switch {
+		case l.View != nil:
+			found = *l.View
+		case l.Progress != nil && tell != nil:
+			tell(*l.Progress)
+		}
+		return nil
+	})
+	return found, err
+}
+
 // RebuildView throws the node's view away, which begins at once to make it again.
 func (c *Client) RebuildView(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/v1/view/rebuild", struct{}{}, nil)

@@ -75,8 +75,10 @@ type Line struct {
 	polity.Notice
 	Progress *polity.Progress `json:"progress,omitempty"`
 	Backup   *polity.Backup   `json:"backup,omitempty"` // with End: what was written
-	End      bool             `json:"end,omitempty"`
-	Error    *fault.Error     `json:"error,omitempty"` // with End: why there is no more
+	// View, with End, is what a comparison of the view found.
+	View  *polity.ViewCheck `json:"view,omitempty"`
+	End   bool              `json:"end,omitempty"`
+	Error *fault.Error      `json:"error,omitempty"` // with End: why there is no more
 }
 
 // Failure is every answer that is an error.

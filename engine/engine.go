@@ -66,6 +66,9 @@ type Config struct {
 	Park bool
 	// View has the node's view made from the start on; else it is when somebody asks for something of it.
 	View bool
+	// ViewDSN is the PostgreSQL database that the view lies in, as in postgres://user@host/database; "" for a file in the state folder. The node has a
+	// schema of its own there, unless the DSN names one with search_path, and goes on while the server cannot be reached.
+	ViewDSN string
 	// Now is the clock of runs, for tests that do not wait for what takes days; default time.Now. When it jumps forward, call Wake.
 	Now func() time.Time
 	// Whole reads the whole log before it serves, and uses no checkpoint: every run that has not ended is held against the code of now, and every
@@ -211,7 +214,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if err := e.topics.resume(ctx, e.state); err != nil {
 		return err
 	}
-	e.views.log = cfg.Log
+	e.views.log, e.views.dsn = cfg.Log, cfg.ViewDSN
 	e.figures.cfg = e.telemetry(cfg)
 	if cfg.View {
 		if _, err := e.view(); err != nil {

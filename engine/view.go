@@ -16,6 +16,7 @@ import (
 // views holds the node's view from when it is first asked for.
 type views struct {
 	log *slog.Logger
+	dsn string
 
 	mu     sync.Mutex
 	view   *view.View
@@ -35,7 +36,7 @@ func (e *Engine) view() (*view.View, error) {
 	if v.view != nil {
 		return v.view, nil
 	}
-	opened, err := view.Open(view.Config{Dir: filepath.Join(e.state, "view"), Log: e.part, Person: e.catalog.person, Logger: v.log})
+	opened, err := view.Open(e.viewConfig())
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +47,10 @@ func (e *Engine) view() (*view.View, error) {
 		opened.Run(ctx)
 	}()
 	return opened, nil
+}
+
+func (e *Engine) viewConfig() view.Config {
+	return view.Config{Dir: filepath.Join(e.state, "view"), DSN: e.views.dsn, Log: e.part, Person: e.catalog.person, Logger: e.views.log}
 }
 
 // close ends the view. Questions that come later are refused.
@@ -80,7 +85,7 @@ func (e *Engine) Lookup(ctx context.Context, q polity.Lookup) (polity.Found, err
 	if err != nil {
 		return polity.Found{}, err
 	}
-	var live view.Live
+	live := view.Live{Current: e.part.Current}
 	stopped, err := e.part.Stopped(ctx)
 	if err != nil {
 		return polity.Found{}, err
@@ -134,4 +139,10 @@ func (e *Engine) RebuildView(ctx context.Context) error {
 		return err
 	}
 	return v.Rebuild(ctx)
+}
+
+// VerifyView compares the view, as it is now, with one that is made anew from the log, row by row. It takes as long as a rebuild, and changes nothing:
+// RebuildView is what mends a view. tell, if not nil, is told of the progress. It returns fault.NotFound if there is no view; damage is no error.
+func (e *Engine) VerifyView(ctx context.Context, tell func(polity.Progress)) (polity.ViewCheck, error) {
+	return view.Verify(ctx, e.viewConfig(), tell)
 }

@@ -20,6 +20,7 @@ import (
 // ViewConfig says what is measured of the view.
 type ViewConfig struct {
 	Dir      string // folder on the disk to measure; "" for the temporary folder
+	DSN      string // of a PostgreSQL database; "" for a file
 	Runs     int
 	Rounds   int // how often each question is asked
 	Progress func(text string)
@@ -52,7 +53,7 @@ func View(ctx context.Context, cfg ViewConfig) (out ViewResult, err error) {
 	}
 	defer func() { err = first(err, os.RemoveAll(dir)) }()
 	log := &tale{runs: cfg.Runs, began: time.Now().Add(-30 * 24 * time.Hour)}
-	v, err := view.Open(view.Config{Dir: filepath.Join(dir, "view"), Log: log})
+	v, err := view.Open(view.Config{Dir: filepath.Join(dir, "view"), DSN: cfg.DSN, Log: log})
 	if err != nil {
 		return out, err
 	}
@@ -106,6 +107,11 @@ var questions = []struct {
 	{"agent:desk-7 status:cancelled cost>0.19", polity.Lookup{Of: polity.LookupRuns, Filter: "agent:desk-7 status:cancelled cost>0.19"}},
 	{"cost>0.5 (none)", polity.Lookup{Of: polity.LookupRuns, Filter: "cost>0.5"}},
 	{"cost>0.19 tokens>=1000", polity.Lookup{Of: polity.LookupRuns, Filter: "cost>0.19 tokens>=1000"}},
+	{"team:desk-7 status:failed", polity.Lookup{Of: polity.LookupRuns, Filter: "team:desk-7 status:failed"}},
+	{"started<-15d (from the middle)", polity.Lookup{Of: polity.LookupRuns, Filter: "started<-15d"}},
+	{"paused:yes (none)", polity.Lookup{Of: polity.LookupRuns, Filter: "paused:yes"}},
+	{"conversation:ada (none)", polity.Lookup{Of: polity.LookupRuns, Filter: "conversation:ada"}},
+	{"steps open:yes (none)", polity.Lookup{Of: polity.LookupSteps, Filter: "open:yes"}},
 	{"started>-1h", polity.Lookup{Of: polity.LookupRuns, Filter: "started>-1h"}},
 	{"dearest", polity.Lookup{Of: polity.LookupRuns, Sort: "-cost"}},
 	{"dearest of agent:desk-7", polity.Lookup{Of: polity.LookupRuns, Filter: "agent:desk-7", Sort: "-cost"}},

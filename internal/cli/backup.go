@@ -30,15 +30,25 @@ serve the folder meanwhile.
 Of a backup, the same things as they stand in the file. What is printed as its digest stands for
 all of it.
 
+With --view it compares the view instead, from which lists and searches are answered, with one that is made
+anew from the log: its tables and indexes, and each row. "polity view rebuild" mends it.
+
 The exit code is 1 if something is damaged.`
 
 func (a *app) newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify [BACKUP]", Short: "Check that a state folder, or a backup, is whole", Long: verifyStateHelp,
-		Example: "  polity verify\n  polity verify --state /var/lib/polity -o json\n  polity verify monday.backup", Args: args(cobra.MaximumNArgs(1)),
+		Example: "  polity verify\n  polity verify --view\n  polity verify --state /var/lib/polity -o json\n  polity verify monday.backup", Args: args(cobra.MaximumNArgs(1)),
 	}
 	output := outputFlag(cmd, "text", "text", "json")
+	ofView := cmd.Flags().Bool("view", false, "compare the view with the log")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *ofView {
+			if len(args) > 0 {
+				return usagef("--view is of a state folder: a backup holds no view")
+			}
+			return a.verifyView(cmd.Context(), output.value)
+		}
 		ctx, done := a.interruptible(cmd.Context())
 		defer done()
 		if len(args) > 0 {
@@ -60,6 +70,43 @@ func (a *app) newVerify() *cobra.Command {
 		return a.printIntegrity(found, dir, time.Since(began), output.value)
 	}
 	return cmd
+}
+
+// verifyView has the node that serves the state folder compare its view with the log.
+func (a *app) verifyView(ctx context.Context, form string) error {
+	return a.with(ctx, func(ctx context.Context, n node) error {
+		began := time.Now()
+		found, err := n.VerifyView(ctx, a.progress())
+		if err != nil {
+			return err
+		}
+		if form == "json" {
+			err = a.writeJSON(found)
+		} else {
+			err = a.outf("%s", viewCheckText(found, time.Since(began)))
+		}
+		if n := len(found.Damage); err == nil && n > 0 {
+			err = fault.Damaged.New("the view: %s; mend it with: polity view rebuild", count(n, "damage"))
+		}
+		return err
+	})
+}
+
+func viewCheckText(found polity.ViewCheck, took time.Duration) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: compared with the log up to commit %d in %s\n", clean(found.Place), found.Position, short(took))
+	var rows [][]string
+	for _, t := range found.Tables {
+		rows = append(rows, []string{t.Name, count(int(t.Rows), "row"), t.Digest[:min(len(t.Digest), 16)]})
+	}
+	b.WriteString(table(rows))
+	for _, d := range found.Damage {
+		writeDamage(&b, d)
+	}
+	if len(found.Damage) > 0 {
+		b.WriteString("fix    make it again from the log: polity view rebuild\n")
+	}
+	return b.String()
 }
 
 func (a *app) printIntegrity(found polity.Integrity, dir string, took time.Duration, form string) error {

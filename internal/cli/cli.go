@@ -39,6 +39,7 @@ type app struct {
 	signals chan os.Signal
 
 	state         string
+	dsn           string                        // of the view; "" for a file
 	wrap          func(model.Model) model.Model // around every model; nil for none. The node is then this process's own
 	sync          choice
 	level, format choice // of the log
@@ -105,6 +106,8 @@ func (a *app) root() *cobra.Command {
 	a.format = choice{value: "text", allowed: []string{"text", "json"}}
 	flags.Var(&a.format, "log-format", "how it is written (default $POLITY_LOG_FORMAT or text)")
 	root.PersistentPreRunE = a.fromEnviron
+	flags.StringVar(&a.dsn, "view-dsn", os.Getenv("POLITY_VIEW_DSN"), "PostgreSQL database to keep the view in, as postgres://user@host/database (default $POLITY_VIEW_DSN, or a file in the state folder)")
+	flags.Lookup("view-dsn").DefValue = "" // which may have a password in it
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(a.newHelp())
 	root.AddCommand(
@@ -112,6 +115,7 @@ func (a *app) root() *cobra.Command {
 		a.newRun(),
 		a.newRuns(),
 		a.newSearch(),
+		a.newEvents(),
 		a.newCosts(),
 		a.newAgents(),
 		a.newApprovals(),

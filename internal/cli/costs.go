@@ -114,7 +114,7 @@ func (a *app) newViewStatus() *cobra.Command {
 
 func (a *app) printView(v polity.ViewState) error {
 	rows := [][]string{{"position", readSoFar(v)}, {"behind", count(int(v.Behind), "commit")}, {"lag", seconds(time.Duration(v.Lag))},
-		{"size", fmt.Sprintf("%.1f MiB", float64(v.Bytes)/(1<<20))}, {"schema", fmt.Sprint(v.Schema)}}
+		{"size", fmt.Sprintf("%.1f MiB", float64(v.Bytes)/(1<<20))}, {"schema", fmt.Sprint(v.Schema)}, {"place", clean(v.Place)}}
 	if v.Problem != "" {
 		rows = append(rows, []string{"problem", clean(v.Problem)})
 	}

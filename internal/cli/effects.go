@@ -133,7 +133,7 @@ func (a *app) newEffectsList() *cobra.Command {
 		}
 		want.status = status.value
 		return a.with(cmd.Context(), func(ctx context.Context, n node) error {
-			list, more, err := effects(ctx, n, want)
+			list, more, err := a.effects(ctx, n, want)
 			if err != nil {
 				return err
 			}
@@ -158,36 +158,70 @@ type wanted struct {
 }
 
 // effects lists what is asked for, and says whether there is more.
-func effects(ctx context.Context, n node, want wanted) (list []*effect, more bool, err error) {
-	all, err := n.List(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	part := polity.RunID("")
-	if want.run != "" {
-		s, id, err := find(ctx, n, want.run)
-		if err != nil {
-			return nil, false, err
-		}
-		all, part = []polity.Summary{s}, id
-	}
+func (a *app) effects(ctx context.Context, n node, want wanted) (list []*effect, more bool, err error) {
 	list = []*effect{}
-	for i := len(all) - 1; i >= 0; i-- {
-		of, err := effectsOf(ctx, n, all[i].ID)
-		if err != nil {
-			return nil, false, err
-		}
+	part := polity.RunID("")
+	add := func(root polity.RunID) (full bool, err error) {
+		of, err := effectsOf(ctx, n, root)
 		for _, e := range of {
 			if want.status != "" && e.Status != want.status || want.open && !e.open() || part != "" && e.Run != part && !strings.HasPrefix(string(e.Run), string(part)+"/") {
 				continue
 			}
-			if want.limit > 0 && len(list) == want.limit {
-				return list, true, nil
+			if more = want.limit > 0 && len(list) == want.limit; more {
+				return true, nil
 			}
 			list = append(list, e)
 		}
+		return false, err
 	}
-	return list, false, nil
+	switch {
+	case want.run != "":
+		s, id, err := find(ctx, n, want.run)
+		if err != nil {
+			return nil, false, err
+		}
+		part = id
+		_, err = add(s.ID)
+		return list, more, err
+	case want.open || want.status != "":
+		return list, more, a.eachRoot(ctx, n, want, add)
+	}
+	all, err := n.List(ctx)
+	for i := len(all) - 1; i >= 0 && err == nil && !more; i-- {
+		_, err = add(all[i].ID)
+	}
+	return list, more, err
+}
+
+// eachRoot asks the view which runs have such effects, from the newest effect on, and gives each run once, until there are enough.
+func (a *app) eachRoot(ctx context.Context, n node, want wanted, add func(polity.RunID) (bool, error)) error {
+	q := polity.Lookup{Of: polity.LookupSteps, Limit: polity.LookupLimitMax}
+	if want.status != "" {
+		q.Filter = "status:" + want.status
+	}
+	if want.open {
+		q.Filter += " open:yes"
+	}
+	seen := map[polity.RunID]bool{}
+	for {
+		found, err := a.lookup(ctx, n, q, waitElse)
+		if err != nil {
+			return err
+		}
+		for _, s := range found.Steps {
+			root := s.Run.Root()
+			if s.Class == "" || seen[root] { // without a class it was no effect
+				continue
+			}
+			seen[root] = true
+			if full, err := add(root); err != nil || full {
+				return err
+			}
+		}
+		if q.After = found.Next; q.After == "" {
+			return nil
+		}
+	}
 }
 
 func (a *app) printEffects(list []*effect) error {

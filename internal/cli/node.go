@@ -54,6 +54,7 @@ type node interface {
 	Import(ctx context.Context, path string) (polity.Archive, error)
 	Lookup(ctx context.Context, q polity.Lookup) (polity.Found, error)
 	RebuildView(ctx context.Context) error
+	VerifyView(ctx context.Context, tell func(polity.Progress)) (polity.ViewCheck, error)
 	Backup(ctx context.Context, path string, tell func(polity.Progress)) (polity.Backup, error)
 	Close() error
 }
@@ -152,7 +153,7 @@ func (a *app) connect(ctx context.Context) (node, error) {
 	step := time.NewTicker(connectStep)
 	defer step.Stop()
 	for {
-		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Log: a.logger(), Wrap: a.wrap, Telemetry: true, Version: programVersion()})
+		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Log: a.logger(), Wrap: a.wrap, Telemetry: true, Version: programVersion(), ViewDSN: a.dsn})
 		if busy == nil {
 			return &local{Engine: e}, nil
 		}

@@ -51,7 +51,7 @@ func (a *app) newEffectsReconcile() *cobra.Command {
 			return err
 		}
 		return a.with(cmd.Context(), func(ctx context.Context, n node) error {
-			list, err := r.list(ctx, n)
+			list, err := a.doubtful(ctx, n, r)
 			if err != nil {
 				return err
 			}
@@ -79,11 +79,11 @@ func (r *reconciling) check() error {
 	return nil
 }
 
-// list are the effects that are looked at: the one with the key, or all that are unknown still.
-func (r *reconciling) list(ctx context.Context, n node) ([]*effect, error) {
+// doubtful are the effects that are looked at: the one with the key, or all that are unknown still.
+func (a *app) doubtful(ctx context.Context, n node, r *reconciling) ([]*effect, error) {
 	if r.key == "" {
 		r.want.open = true
-		list, _, err := effects(ctx, n, r.want)
+		list, _, err := a.effects(ctx, n, r.want)
 		return list, err
 	}
 	run, found, err := effectsWithKey(ctx, n, r.key)

@@ -50,6 +50,48 @@ func (a *app) newSearch() *cobra.Command {
 	return cmd
 }
 
+const eventsHelp = `List what came from outside while runs were at work: the signals that they were told, and the events that were published on topics; the newest first,
+and of one run in their order.
+
+FILTER is in the language of "polity runs list", with the fields:
+
+`
+
+func (a *app) newEvents() *cobra.Command {
+	q := polity.Lookup{Of: polity.LookupEvents}
+	cmd := &cobra.Command{
+		Use: "events [FILTER...]", Short: "List the signals that runs were told, and the events on topics", Args: args(cobra.ArbitraryArgs),
+		Long:    eventsHelp + fieldsHelp(polity.LookupEvents),
+		Example: "  polity events\n  polity events kind:topic 'name:orders.*' 'at>-1h'\n  polity events --run k3j2 -o json",
+	}
+	run := cmd.Flags().String("run", "", "only those that this run, or one below it, was told or published")
+	flags := lookupFlags(cmd, "events")
+	output := outputFlag(cmd, "text", "text", "json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		q.Filter = strings.Join(args, " ")
+		if err := a.named(cmd.Context(), *run, &q); err != nil {
+			return err
+		}
+		list := []polity.EventRow{}
+		if err := a.pages(cmd.Context(), q, flags, func(f polity.Found) int { list = append(list, f.Events...); return len(list) }); err != nil {
+			return err
+		}
+		if output.value == "json" {
+			return a.writeJSON(map[string]any{"events": list})
+		}
+		if len(list) == 0 {
+			a.screen.say("note: there are no such events")
+			return nil
+		}
+		rows := [][]string{{"AT", "KIND", "NAME", "RUN", "AGENT", "ID"}}
+		for _, e := range list {
+			rows = append(rows, []string{moment(e.At), e.Kind, clean(e.Name), clean(string(e.Run)), clean(e.Agent), clean(e.ID)})
+		}
+		return a.out([]byte(table(rows)))
+	}
+	return cmd
+}
+
 func (a *app) newRunsSteps() *cobra.Command {
 	q := polity.Lookup{Of: polity.LookupSteps}
 	cmd := &cobra.Command{

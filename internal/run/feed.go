@@ -51,6 +51,11 @@ type Fact struct {
 	Ended   time.Time      // imported
 	Fork    *polity.ForkOf // forked
 	Caller  trace.Context  // opened, at a root: where in a trace it was asked for; zero for nowhere
+	ID      string         // signalled, published: the sender's
+	Place   uint64         // published: in the stream of topics
+	// Conversation is the key of what an opened root is part of; "" for none.
+	Conversation string
+	Gently       bool // cancel: the run may undo first what it did
 
 	payload payload
 }
@@ -239,7 +244,8 @@ func (c *core) imports(rec *record, each func(f *frame, r *record) error) error 
 func (p *Partition) factOf(r *record, at time.Time, seq uint64) Fact {
 	f := Fact{
 		Notice: noticeOf(r, at, seq), Release: r.release, Skill: r.skill, From: r.from, Folder: r.folder,
-		Opened: r.opened, Ended: r.ended, Caller: r.caller, Sealed: r.sealed(), payload: r.data,
+		Opened: r.opened, Ended: r.ended, Caller: r.caller, ID: r.id, Place: r.place, Conversation: r.conversation, Gently: r.gently,
+		Sealed: r.sealed(), payload: r.data,
 	}
 	p.vault.show(&f.Notice, r)
 	switch r.kind {

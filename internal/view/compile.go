@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"time"
+	"unicode"
 
 	"polity.run"
 	"polity.run/fault"
@@ -16,11 +17,17 @@ type column struct {
 	// sql is the expression that is compared; or, with a '@', a condition in which '@' stands for the comparison.
 	sql    string
 	verb   string // of the steps whose destination is compared, in place of sql
+	told   string // the kind of what was told whose name is compared, in place of sql
 	perDay bool   // a moment means its day
 	// each are the conditions of a Choice, in the order of its choices, where that is not a number that is compared: such a condition can be
 	// answered from an index of those rows alone.
 	each []string
 }
+
+var yesNo = []string{"no", "yes"}
+
+// waitingField is the field of which only the kernel knows.
+const waitingField = "waiting"
 
 func statuses() []string {
 	var words []string
@@ -47,12 +54,20 @@ var (
 		{Field: filter.Field{Name: "id", Doc: "its ID"}, sql: "r.id"},
 		{Field: filter.Field{Name: "release", Doc: "hex digest of what it was opened with"}, sql: "(SELECT digest FROM releases WHERE num = r.release)"},
 		{Field: filter.Field{Name: "fork", Doc: "of which run it is a fork"}, sql: "r.fork_run"},
+		{Field: filter.Field{Name: "conversation", Doc: "the key of the conversation that it is part of"}, sql: "r.conversation"},
+		{Field: filter.Field{Name: "paused", Kind: filter.Choice, Choices: yesNo, Doc: "whether it is paused"}, each: []string{"r.paused IS NULL", "r.paused IS NOT NULL"}},
+		{Field: filter.Field{Name: "undoing", Kind: filter.Choice, Choices: yesNo, Doc: "whether it was cancelled and has not ended: it undoes what it did"},
+			each: []string{"r.stopping IS NULL", "r.stopping IS NOT NULL"}},
+		{Field: filter.Field{Name: waitingField, Doc: "what it waits for now, as signal, \"signal paid\", topic or time"}},
+		{Field: filter.Field{Name: "signal", Doc: "a signal that it, or a run below it, was told"}, told: "0"},
+		{Field: filter.Field{Name: "published", Doc: "a topic on which it, or a run below it, published"}, told: "1"},
 		{Field: filter.Field{Name: "tool", Doc: "a tool that it, or a run below it, called"}, verb: "call"},
 		{Field: filter.Field{Name: "model", Doc: "a model that it, or a run below it, asked"}, verb: "think"},
 		{Field: filter.Field{Name: "with", Doc: "an agent whose run stands below it"}, sql: "r.num IN (SELECT root FROM runs b WHERE b.depth > 0 AND b.agent @)"},
 	}
 	stepColumns = []column{
 		{Field: filter.Field{Name: "agent", Doc: "whose run did it"}, sql: "r.agent"},
+		{Field: filter.Field{Name: "command", Doc: "its name in the run, as undo.*"}, sql: "s.name"},
 		{Field: filter.Field{Name: "verb", Doc: "ask, call, think or sleep"}, sql: "s.verb"},
 		{Field: filter.Field{Name: "to", Doc: "the agent, tool or model"}, sql: "s.dest"},
 		{Field: filter.Field{Name: "class", Doc: "none, idempotent, keyed or external"}, sql: "s.class"},
@@ -63,16 +78,26 @@ var (
 		{Field: filter.Field{Name: "took", Kind: filter.Span, Doc: "from being decided to its result"}, sql: "(s.ended - s.since)"},
 		{Field: filter.Field{Name: "cost", Kind: filter.Money, Doc: "US dollars"}, sql: "s.cost"},
 		{Field: filter.Field{Name: "tokens", Kind: filter.Number, Doc: "of input and output"}, sql: "(s.input_tokens + s.output_tokens)"},
-		{Field: filter.Field{Name: "person", Kind: filter.Choice, Choices: []string{"no", "yes"}, Doc: "whether a person was asked"}, each: []string{"s.person = 0", "s.person = 1"}},
-		{Field: filter.Field{Name: "decided", Kind: filter.Choice, Choices: []string{"no", "yes"}, Doc: "whether it was an approval, and somebody decided"},
+		{Field: filter.Field{Name: "person", Kind: filter.Choice, Choices: yesNo, Doc: "whether a person was asked"}, each: []string{"s.person = 0", "s.person = 1"}},
+		{Field: filter.Field{Name: "decided", Kind: filter.Choice, Choices: yesNo, Doc: "whether it was an approval, and somebody decided"},
 			each: []string{"s.decision IS NULL", "s.decision IS NOT NULL"}},
+		{Field: filter.Field{Name: "open", Kind: filter.Choice, Choices: yesNo, Doc: "whether it ended as unknown, and nothing was found out since"},
+			each: []string{"NOT (s.status = 3 AND s.verdict IS NULL)", "(s.status = 3 AND s.verdict IS NULL)"}},
+		{Field: filter.Field{Name: "verdict", Doc: "what was found out since: done, not_done or undone"}, sql: "s.verdict"},
 	}
 	textColumns = []column{
 		{Field: filter.Field{Name: "agent", Doc: "whose run it is"}, sql: "r.agent"},
-		{Field: filter.Field{Name: "part", Kind: filter.Choice, Choices: partNames, Doc: "an input, or an output or fault"}, sql: "t.part"},
+		{Field: filter.Field{Name: "part", Kind: filter.Choice, Choices: partNames, Doc: "an input, an output or fault, the data of a signal or of a published event"}, sql: "t.part"},
 		{Field: filter.Field{Name: "status", Kind: filter.Choice, Choices: statuses(), Doc: "where its run stands"}, sql: "r.status"},
 		{Field: filter.Field{Name: "started", Kind: filter.Moment, Doc: "when its run was opened"}, sql: "r.opened"},
 		{Field: filter.Field{Name: "at", Kind: filter.Moment, Doc: "when it was said"}, sql: "t.at"},
+	}
+	eventColumns = []column{
+		{Field: filter.Field{Name: "kind", Kind: filter.Choice, Choices: toldKinds, Doc: "a signal, or an event on a topic"}, sql: "e.kind"},
+		{Field: filter.Field{Name: "name", Doc: "of the signal or topic, as orders.*"}, sql: "e.name"},
+		{Field: filter.Field{Name: "id", Doc: "the sender's"}, sql: "e.id"},
+		{Field: filter.Field{Name: "agent", Doc: "whose run was told, or published"}, sql: "r.agent"},
+		{Field: filter.Field{Name: "at", Kind: filter.Moment, Doc: "when it came"}, sql: "e.at"},
 	}
 	// What was used is kept by day, so a time means the days from, or up to, the one in which it is, in UTC.
 	usedColumns = []column{
@@ -95,6 +120,8 @@ func columnsOf(of polity.LookupOf) []column {
 		return stepColumns
 	case polity.LookupTexts:
 		return textColumns
+	case polity.LookupEvents:
+		return eventColumns
 	case polity.LookupCosts:
 		return usedColumns
 	default:
@@ -123,7 +150,7 @@ func (w *where) add(sql string, args ...any) {
 
 func (w *where) String() string {
 	if len(w.parts) == 0 {
-		return "1"
+		return "TRUE"
 	}
 	return strings.Join(w.parts, " AND ")
 }
@@ -131,7 +158,8 @@ func (w *where) String() string {
 // compiler makes conditions of a filter.
 type compiler struct {
 	columns []column
-	words   string   // the condition of a word, with '@' for the place of what is searched; "" if words are not searched here
+	dialect *dialect
+	words   string   // the condition of a word; "" if words are not searched here
 	root    string   // the number of the run that is listed, as a step s has it
 	stopped []string // IDs of the runs that are stopped: the log says running
 	// many says whether a query has as many rows as it takes to make a list by looking at runs one by one.
@@ -146,7 +174,7 @@ func (c *compiler) filter(w *where, f filter.Filter) error {
 			return err
 		}
 		if t.Negated {
-			sql = "NOT ifnull(" + sql + ", 0)"
+			sql = "(" + sql + ") IS NOT TRUE"
 		}
 		w.add(sql, args...)
 	}
@@ -158,7 +186,7 @@ func (c *compiler) term(t filter.Term) (string, []any, error) {
 		if c.words == "" {
 			return "", nil, fault.Invalid.New("filter: %q: words are not searched here; write FIELD:VALUE", t.Values[0].Text)
 		}
-		return c.words, []any{phrase(t.Values[0].Text)}, nil
+		return c.words, []any{c.dialect.phrase(t.Values[0].Text)}, nil
 	}
 	var col *column
 	for i := range c.columns {
@@ -170,14 +198,18 @@ func (c *compiler) term(t filter.Term) (string, []any, error) {
 		return c.status(t)
 	}
 	sql, args := compare(col, t)
-	if col.verb != "" {
+	switch {
+	case col.verb != "":
 		var err error
 		if sql, args, err = c.did(col, t); err != nil {
 			return "", nil, err
 		}
+	case col.told != "":
+		sql, args = compare(&column{Field: col.Field, sql: "e.name"}, t)
+		sql = "r.num IN (SELECT " + strings.Replace(c.root, "s.", "e.", 1) + " FROM told e WHERE e.kind = " + col.told + " AND " + sql + ")"
 	}
 	if t.Op == filter.Not {
-		sql = "ifnull(NOT (" + sql + "), 1)"
+		sql = "(" + sql + ") IS NOT TRUE"
 	}
 	return sql, args, nil
 }
@@ -188,7 +220,11 @@ func (c *compiler) did(col *column, t filter.Term) (string, []any, error) {
 	did := " WHERE s.verb = '" + col.verb + "' AND " + to
 	many, err := c.many("SELECT 1 FROM steps s"+did, args)
 	if many { // by the run, as the index by what was done has too many
-		return "EXISTS (SELECT 1 FROM steps s INDEXED BY steps_root" + did + " AND s.root = r.root AND " + c.root + " = r.num)", args, err
+		from := " FROM steps s"
+		if c.dialect.index != "" {
+			from += c.dialect.index + "steps_root"
+		}
+		return "EXISTS (SELECT 1" + from + did + " AND s.root = r.root AND " + c.root + " = r.num)", args, err
 	}
 	return "r.num IN (SELECT " + c.root + " FROM steps s" + did + ")", args, err
 }
@@ -226,25 +262,21 @@ func compare(col *column, t filter.Term) (string, []any) {
 		return expression(" " + string(t.Op) + " ?"), values
 	case beginnings:
 		var parts []string
-		for i, v := range t.Values {
-			values[i] = glob(v)
-			parts = append(parts, expression(" GLOB ?"))
+		var bounds []any
+		for _, v := range t.Values {
+			parts = append(parts, expression(" BETWEEN ? AND ?"))
+			last := v.Text
+			if v.Prefix {
+				last += string(unicode.MaxRune)
+			}
+			bounds = append(bounds, v.Text, last)
 		}
-		return "(" + strings.Join(parts, " OR ") + ")", values
+		return "(" + strings.Join(parts, " OR ") + ")", bounds
 	case len(values) == 1:
 		return expression(" = ?"), values
 	default:
 		return expression(" IN (?" + strings.Repeat(", ?", len(values)-1) + ")"), values
 	}
-}
-
-// glob is a name, or the beginning of one, as SQLite's pattern.
-func glob(v filter.Value) string {
-	s := strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(v.Text)
-	if v.Prefix {
-		s += "*"
-	}
-	return s
 }
 
 // status compares statuses. That a run is stopped is not in the log, but known by who serves it.
@@ -253,7 +285,7 @@ func (c *compiler) status(t filter.Term) (string, []any, error) {
 	if err != nil {
 		return "", nil, fault.Internal.New("view: %w", err)
 	}
-	const stopped = "r.id IN (SELECT value FROM json_each(?))"
+	stopped := "r.id IN " + c.dialect.list
 	var parts []string
 	var args []any
 	for _, v := range t.Values {
@@ -272,6 +304,3 @@ func (c *compiler) status(t filter.Term) (string, []any, error) {
 	}
 	return sql, args, nil
 }
-
-// phrase is a text as the full-text search wants it: as one phrase, whatever stands in it.
-func phrase(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` }

@@ -1,8 +1,6 @@
 package view
 
 import (
-	"database/sql"
-	"fmt"
 	"strings"
 	"testing"
 )
@@ -10,51 +8,39 @@ import (
 // Content is everything that a view holds but where it stands: a line each row, and the words of the full-text index by their places.
 func Content(t testing.TB, v *View) []string {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+v.path())
+	conn, done, err := v.store.snapshot(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	db.SetMaxOpenConns(1)
-	defer db.Close()
-	var all []string
-	for _, table := range []string{"releases", "runs", "steps", "texts", "used", "ended"} {
-		all = append(all, dump(t, db, "SELECT '"+table+"', * FROM "+table)...)
-	}
-	if _, err := db.Exec("CREATE VIRTUAL TABLE IF NOT EXISTS temp.places USING fts5vocab(main, words, instance)"); err != nil {
-		t.Fatal(err)
-	}
-	all = append(all, dump(t, db, "SELECT 'word', * FROM temp.places")...)
-	return append(all, dump(t, db, "SELECT 'numbers', runs, steps, texts FROM position")...)
-}
-
-func dump(t testing.TB, db *sql.DB, query string) []string {
-	t.Helper()
-	rows, err := db.Query(query)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	names, err := rows.Columns()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []string
-	for rows.Next() {
-		values := make([]any, len(names))
-		for i := range values {
-			values[i] = new(any)
+	defer func() {
+		if err := done(); err != nil {
+			t.Error(err)
 		}
-		if err := rows.Scan(values...); err != nil {
+	}()
+	var all []string
+	dump := func(name, query string) {
+		c, err := openCursor(t.Context(), conn, query)
+		if err != nil {
 			t.Fatal(err)
 		}
-		var b strings.Builder
-		for _, v := range values {
-			fmt.Fprintf(&b, "%v|", *v.(*any))
+		defer c.rows.Close()
+		for {
+			more, err := c.next(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !more {
+				return
+			}
+			all = append(all, name+"|"+strings.Join(c.line(), "|")+"|")
 		}
-		all = append(all, b.String())
 	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
+	for _, one := range rowsOf {
+		dump(one.table, "SELECT * FROM "+one.table+" ORDER BY "+one.order)
 	}
+	if places := v.store.words().places; places != "" {
+		dump("word", places)
+	}
+	dump("numbers", "SELECT runs, steps, texts, told FROM position")
 	return all
 }

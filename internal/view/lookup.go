@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +21,8 @@ import (
 // Live is what the log does not tell and whoever serves the runs knows.
 type Live struct {
 	Stopped []string // IDs of the runs that are stopped
+	// Current returns the summaries of root runs as they are now, of those that there are. It is asked for what waits.
+	Current func(ctx context.Context, roots []polity.RunID) (map[polity.RunID]polity.Summary, error)
 }
 
 // Lookup answers a question. It waits as long as the question says until the view tells of everything that it asks for; then it answers with
@@ -36,11 +40,15 @@ func (v *View) Lookup(ctx context.Context, q polity.Lookup, live Live) (polity.F
 	defer cancel()
 	v.swap.RLock()
 	defer v.swap.RUnlock()
-	if v.read == nil {
+	if v.closed {
 		return polity.Found{}, fault.Unavailable.New("view: it is closed")
 	}
+	one.db = v.store.reader()
 	var found polity.Found
 	found.View = v.State() // before the answer is read: it tells of this much at least
+	if q.Of != polity.LookupView && one.db == nil {
+		return polity.Found{}, fault.Unavailable.New("view: there is none now: %s", found.View.Problem)
+	}
 	switch q.Of {
 	case polity.LookupRuns:
 		err = one.runs(ctx, &found)
@@ -48,25 +56,18 @@ func (v *View) Lookup(ctx context.Context, q polity.Lookup, live Live) (polity.F
 		err = one.steps(ctx, &found)
 	case polity.LookupTexts:
 		err = one.texts(ctx, &found)
+	case polity.LookupEvents:
+		err = one.events(ctx, &found)
 	case polity.LookupCosts:
 		err = one.costs(ctx, &found)
 	case polity.LookupAgents:
 		err = one.agents(ctx, &found)
 	}
-	if err = dbFaultOf(err); errors.Is(err, errOther) {
+	if err = v.store.fault(err); errors.Is(err, errOther) {
 		v.throw()
 		err = fault.Unavailable.New("the view is damaged and is made again; ask again: %s", err)
 	}
 	return found, err
-}
-
-// dbFaultOf keeps what is a fault already.
-func dbFaultOf(err error) error {
-	var f *fault.Error
-	if err == nil || errors.As(err, &f) {
-		return err
-	}
-	return dbFault(err)
 }
 
 // catchUp waits for the commit that a question names.
@@ -87,7 +88,9 @@ type question struct {
 	v     *View
 	q     *polity.Lookup
 	f     filter.Filter
+	waits []filter.Term // those of the filter that only the kernel can tell
 	live  Live
+	db    *sql.DB
 	after []any // of the page before: the value it was sorted by, and the number
 }
 
@@ -96,16 +99,17 @@ var sorts = map[string]string{"started": "opened", "ended": "ended", "cost": "co
 
 // groups are what costs are added up by.
 var groups = map[string]struct{ sql, where string }{
-	"agent": {"CASE u.verb WHEN 'ask' THEN u.dest ELSE u.agent END", "1"},
+	"agent": {"CASE u.verb WHEN 'ask' THEN u.dest ELSE u.agent END", "TRUE"},
 	"model": {"u.dest", "u.verb = 'think'"},
 	"tool":  {"u.dest", "u.verb = 'call'"},
-	"skill": {"u.skill", "1"},
-	"day":   {"date(u.day * 86400, 'unixepoch')", "1"},
+	"skill": {"u.skill", "TRUE"},
+	"day":   {"u.day", "TRUE"},
 }
 
 // question checks a lookup and fills in what is left out.
 func (v *View) question(q *polity.Lookup, live Live) (*question, error) {
-	of := []string{string(polity.LookupRuns), string(polity.LookupSteps), string(polity.LookupTexts), string(polity.LookupCosts), string(polity.LookupAgents), string(polity.LookupView)}
+	of := []string{string(polity.LookupRuns), string(polity.LookupSteps), string(polity.LookupTexts), string(polity.LookupCosts), string(polity.LookupAgents), string(polity.LookupEvents),
+		string(polity.LookupView)}
 	if !slices.Contains(of, string(q.Of)) {
 		return nil, fault.Invalid.New("lookup: %q cannot be asked for; want %s", string(q.Of), strings.Join(of, ", "))
 	}
@@ -137,13 +141,17 @@ func (v *View) question(q *polity.Lookup, live Live) (*question, error) {
 	}
 	var err error
 	one.f, err = filter.Parse(q.Filter, fields(columns), time.Now())
+	one.f.Terms, one.waits = apart(one.f.Terms)
+	if err == nil && len(one.waits) > 0 && live.Current == nil {
+		err = fault.Unavailable.New("lookup: nobody here knows what runs wait for")
+	}
 	return one, err
 }
 
 // where makes the conditions of the filter.
 func (o *question) where(ctx context.Context, words, root string) (*where, error) {
 	w := &where{}
-	c := compiler{columns: columnsOf(o.q.Of), words: words, root: root, stopped: o.live.Stopped}
+	c := compiler{columns: columnsOf(o.q.Of), dialect: o.v.store.words(), words: words, root: root, stopped: o.live.Stopped}
 	c.many = func(query string, args []any) (bool, error) { return o.many(ctx, query, args) }
 	return w, c.filter(w, o.f)
 }
@@ -154,26 +162,53 @@ const fewMax = 20_000
 // many says whether a query has more rows than that.
 func (o *question) many(ctx context.Context, query string, args []any) (bool, error) {
 	var n int
-	err := o.v.read.QueryRowContext(ctx, "SELECT count(*) FROM ("+query+" LIMIT ?)", append(slices.Clone(args), o.v.few)...).Scan(&n)
+	err := o.db.QueryRowContext(ctx, o.v.store.words().number("SELECT count(*) FROM ("+query+" LIMIT ?) few"), append(slices.Clone(args), o.v.few)...).Scan(&n)
 	return n == o.v.few, err
 }
 
 // rare returns the index of the first term that fits few runs of all, or "". The database cannot know that of a range.
 func (o *question) rare(ctx context.Context) (string, error) {
-	if o.q.All {
-		return "", nil // the indexes are of roots
+	if o.q.All || o.v.store.words().index == "" {
+		return "", nil // the indexes are of roots; PostgreSQL can know it
 	}
 	for _, t := range o.f.Terms {
-		key := sorts[t.Field]
-		if t.Negated || t.Op != filter.Above && t.Op != filter.AtLeast || key == "" || key == "opened" || t.Values[0].Number <= 0 {
+		if !ofEnded(t) {
 			continue
 		}
+		key := sorts[t.Field]
 		many, err := o.many(ctx, "SELECT 1 FROM runs WHERE depth = 0 AND ended IS NOT NULL AND "+key+" "+string(t.Op)+" ?", []any{t.Values[0].Number})
 		if err != nil || !many {
 			return "runs_" + key, err
 		}
 	}
 	return "", nil
+}
+
+// inOrder returns the index that has runs in the order that is asked for, if the only term fits so many that some are found soon by going through them
+// all, or "". The database would gather and sort what fits.
+func (o *question) inOrder(ctx context.Context, key string) (string, error) {
+	if key == "opened" || o.q.All || o.v.store.words().index == "" || len(o.f.Terms) != 1 {
+		return "", nil
+	}
+	t := o.f.Terms[0]
+	if t.Negated || t.Op != filter.Is || t.Field != "agent" && t.Field != "status" {
+		return "", nil
+	}
+	w, err := o.where(ctx, "", "")
+	if err != nil {
+		return "", err
+	}
+	many, err := o.many(ctx, "SELECT 1 FROM runs r WHERE r.depth = 0 AND "+w.String(), w.args)
+	if !many {
+		return "", err
+	}
+	return "runs_" + key, err
+}
+
+// ofEnded says whether a term can only hold of runs that have ended: more than nothing of what it asks for is known then.
+func ofEnded(t filter.Term) bool {
+	key := sorts[t.Field]
+	return !t.Negated && (t.Op == filter.Above || t.Op == filter.AtLeast) && key != "" && key != "opened" && t.Values[0].Number > 0
 }
 
 // --- pages
@@ -221,7 +256,7 @@ func (o *question) next(value, num int64) (string, error) {
 
 // rows asks, and gives each row until there are as many as were asked for. It says whether there are more.
 func (o *question) rows(ctx context.Context, text string, args []any, each func(*sql.Rows) error) (more bool, err error) {
-	rows, err := o.v.read.QueryContext(ctx, text, args...)
+	rows, err := o.db.QueryContext(ctx, o.v.store.words().number(text), args...)
 	if err != nil {
 		return false, err
 	}
@@ -242,40 +277,15 @@ func (o *question) rows(ctx context.Context, text string, args []any, each func(
 const runSelect = `SELECT r.num, r.id, r.agent, r.skill, r.team, r.status, r.opened, r.ended, r.turns, r.input_tokens, r.output_tokens, r.cost, r.fault_kind, r.fault, r.fork_run, r.fork_event, `
 
 func (o *question) runs(ctx context.Context, found *polity.Found) error {
-	match, root := "SELECT t.root FROM texts t WHERE t.num IN (SELECT rowid FROM words WHERE words MATCH ?)", "s.root"
-	if o.q.All {
-		match, root = strings.Replace(match, "t.root", "t.run", 1), "s.run"
+	if len(o.waits) > 0 {
+		return o.waiting(ctx, found)
 	}
-	w, err := o.where(ctx, "r.num IN ("+match+")", root)
+	text, args, err := o.runsQuery(ctx)
 	if err != nil {
 		return err
 	}
-	if !o.q.All {
-		w.add("r.depth = 0")
-	}
-	sort := o.sort()
-	key, order, than := "r."+sorts[strings.TrimPrefix(sort, "-")], "ASC", ">"
-	if strings.HasPrefix(sort, "-") {
-		order, than = "DESC", "<"
-	}
-	if key != "r.opened" {
-		w.add("r.ended IS NOT NULL") // one that goes on has no place in that order yet
-	}
-	if o.after != nil {
-		w.add("("+key+", r.num) "+than+" (?, ?)", o.after...)
-	}
-	from := " FROM runs r"
-	rare, err := o.rare(ctx)
-	if err != nil {
-		return err
-	}
-	if rare != "" && "r."+strings.TrimPrefix(rare, "runs_") != key {
-		from += " INDEXED BY " + rare
-		w.add("r.ended IS NOT NULL") // as more than nothing of it can only be known then
-	}
-	text := runSelect + key + from + " WHERE " + w.String() + " ORDER BY " + key + " " + order + ", r.num " + order + " LIMIT ?"
 	var num, value int64
-	more, err := o.rows(ctx, text, append(w.args, o.q.Limit+1), func(rows *sql.Rows) error {
+	more, err := o.rows(ctx, text, append(args, o.q.Limit+1), func(rows *sql.Rows) error {
 		var one polity.RunRow
 		num, value, err = scanRun(rows, &one)
 		found.Runs = append(found.Runs, one)
@@ -285,6 +295,47 @@ func (o *question) runs(ctx context.Context, found *polity.Found) error {
 		found.Next, err = o.next(value, num)
 	}
 	return err
+}
+
+// runsQuery asks for runs that fit the filter and more, with the limit as its last value.
+func (o *question) runsQuery(ctx context.Context, more ...string) (text string, args []any, err error) {
+	words := o.v.store.words().words
+	match, root := "SELECT t.root FROM texts t WHERE "+words, "s.root"
+	if o.q.All {
+		match, root = "SELECT t.run FROM texts t WHERE "+words, "s.run"
+	}
+	w, err := o.where(ctx, "r.num IN ("+match+")", root)
+	if err != nil {
+		return "", nil, err
+	}
+	w.parts = append(w.parts, more...)
+	if !o.q.All {
+		w.add("r.depth = 0")
+	}
+	sort := o.sort()
+	key, order, than := "r."+sorts[strings.TrimPrefix(sort, "-")], "ASC", ">"
+	if strings.HasPrefix(sort, "-") {
+		order, than = "DESC", "<"
+	}
+	if key != "r.opened" || slices.ContainsFunc(o.f.Terms, ofEnded) {
+		w.add("r.ended IS NOT NULL") // one that goes on has no place in that order yet; and the indexes are of these
+	}
+	if o.after != nil {
+		w.add("("+key+", r.num) "+than+" (?, ?)", o.after...)
+	}
+	from := " FROM runs r"
+	rare, err := o.rare(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	if rare != "" && "r."+strings.TrimPrefix(rare, "runs_") != key {
+		from += o.v.store.words().index + rare
+	} else if index, err := o.inOrder(ctx, strings.TrimPrefix(key, "r.")); err != nil {
+		return "", nil, err
+	} else if index != "" {
+		from += o.v.store.words().index + index
+	}
+	return runSelect + key + from + " WHERE " + w.String() + " ORDER BY " + key + " " + order + ", r.num " + order + " LIMIT ?", w.args, nil
 }
 
 func scanRun(rows *sql.Rows, r *polity.RunRow) (num, value int64, err error) {
@@ -307,25 +358,17 @@ func scanRun(rows *sql.Rows, r *polity.RunRow) (num, value int64, err error) {
 // --- steps
 
 func (o *question) steps(ctx context.Context, found *polity.Found) error {
-	w, err := o.where(ctx, "s.num IN (SELECT st.num FROM texts t JOIN steps st ON st.root = t.root AND st.run = t.run AND st.name = t.step WHERE t.num IN (SELECT rowid FROM words WHERE words MATCH ?))", "")
+	w, err := o.where(ctx, "s.num IN (SELECT st.num FROM texts t JOIN steps st ON st.root = t.root AND st.run = t.run AND st.name = t.step WHERE "+o.v.store.words().words+")", "")
 	if err != nil {
 		return err
 	}
-	if o.q.Run != "" {
-		// The tree's steps are found by its root, and those of a part of it by what its runs' IDs begin with.
-		w.add("s.root = (SELECT root FROM runs WHERE id = ?)", string(o.q.Run))
-		if o.q.Run.Parent() != "" {
-			w.add("(r.id = ? OR substr(r.id, 1, ?) = ?)", string(o.q.Run), len(o.q.Run)+1, string(o.q.Run)+"/")
-		}
-	}
-	order, than := "DESC", "<" // the newest first; of one run in their order
-	if o.q.Run != "" {
-		order, than = "ASC", ">"
-	}
+	o.below(w, "s.root")
+	order, than := o.newest()
 	if o.after != nil {
 		w.add("s.num "+than+" ?", o.after[1])
 	}
-	text := `SELECT s.num, r.id, s.name, r.agent, s.verb, s.dest, s.class, s.status, s.since, s.began, s.ended, s.turns, s.input_tokens, s.output_tokens, s.cost, s.fault, s.taken, s.person, s.decision
+	text := `SELECT s.num, r.id, s.name, r.agent, s.verb, s.dest, s.class, s.status, s.since, s.began, s.ended, s.turns, s.input_tokens, s.output_tokens, s.cost, s.fault, s.taken, s.person, s.decision,
+		s.asked, s.verdict, s.found_by, s.found
 		FROM steps s JOIN runs r ON r.num = s.run WHERE ` + w.String() + ` ORDER BY s.num ` + order + ` LIMIT ?`
 	var num int64
 	more, err := o.rows(ctx, text, append(w.args, o.q.Limit+1), func(rows *sql.Rows) error {
@@ -342,20 +385,41 @@ func (o *question) steps(ctx context.Context, found *polity.Found) error {
 
 func scanStep(rows *sql.Rows, s *polity.StepRow) (num int64, err error) {
 	var status int
-	var since, began, ended sql.NullInt64
-	var text, decision sql.NullString
+	var since, began, ended, found sql.NullInt64
+	var text, decision, verdict, by sql.NullString
 	u := &s.Usage
 	if err := rows.Scan(&num, &s.Run, &s.Command, &s.Agent, &s.Verb, &s.To, &s.Class, &status, &since, &began, &ended, &u.Turns, &u.InputTokens, &u.OutputTokens,
-		&u.MicroUSD, &text, &s.Taken, &s.Person, &decision); err != nil {
+		&u.MicroUSD, &text, &s.Taken, &s.Person, &decision, &s.Asked, &verdict, &by, &found); err != nil {
 		return 0, err
 	}
 	s.Status, s.Fault = stepStates[status], text.String
 	s.Since, s.Began, s.Ended = timeOf(since.Int64), timeOf(began.Int64), timeOf(ended.Int64)
+	s.Verdict, s.By, s.Found = polity.Verdict(verdict.String), by.String, timeOf(found.Int64)
 	if decision.Valid {
 		s.Decision = &polity.Decision{}
 		err = json.Unmarshal([]byte(decision.String), s.Decision)
 	}
 	return num, err
+}
+
+// below adds that rows are of the run that is asked for, or of those below it.
+func (o *question) below(w *where, root string) {
+	if o.q.Run == "" {
+		return
+	}
+	// The tree's rows are found by its root, and those of a part of it by what its runs' IDs begin with.
+	w.add(root+" = (SELECT root FROM runs WHERE id = ?)", string(o.q.Run))
+	if o.q.Run.Parent() != "" {
+		w.add("(r.id = ? OR substr(r.id, 1, ?) = ?)", string(o.q.Run), len(o.q.Run)+1, string(o.q.Run)+"/")
+	}
+}
+
+// newest is the order of what is listed by its number: the newest first, and of one run as it came.
+func (o *question) newest() (order, than string) {
+	if o.q.Run != "" {
+		return "ASC", ">"
+	}
+	return "DESC", "<"
 }
 
 // --- texts
@@ -377,7 +441,7 @@ func (o *question) texts(ctx context.Context, found *polity.Found) error {
 	if len(words) == 0 {
 		return fault.Invalid.New("lookup: texts are asked for by a word, or a \"phrase\" in quotes")
 	}
-	w, err := o.where(ctx, "t.num IN (SELECT rowid FROM words WHERE words MATCH ?)", "")
+	w, err := o.where(ctx, o.v.store.words().words, "")
 	if err != nil {
 		return err
 	}
@@ -415,7 +479,7 @@ func (v *View) excerpt(ctx context.Context, id polity.RunID, p place, words []st
 	}
 	for i := range c.Facts {
 		f := &c.Facts[i]
-		if f.Run != id || !p.is(f) {
+		if f.Run != id && f.Kind != "published" || !p.is(f) {
 			continue
 		}
 		data, err := v.cfg.Log.Data(f)
@@ -430,6 +494,10 @@ func (v *View) excerpt(ctx context.Context, id polity.RunID, p place, words []st
 // is says whether a fact brought the text.
 func (p place) is(f *run.Fact) bool {
 	switch {
+	case p.part == partSignal:
+		return f.Kind == "signalled" && f.ID == p.step
+	case p.part == partEvent:
+		return f.Kind == "published" && f.ID == p.step
 	case p.step != "":
 		return f.Kind == "result" && polity.CommandKey(f.Name, f.Attempt) == p.step
 	case p.part == partInput:
@@ -437,6 +505,36 @@ func (p place) is(f *run.Fact) bool {
 	default:
 		return f.Kind == "finished"
 	}
+}
+
+// --- events
+
+func (o *question) events(ctx context.Context, found *polity.Found) error {
+	w, err := o.where(ctx, "", "")
+	if err != nil {
+		return err
+	}
+	o.below(w, "e.root")
+	order, than := o.newest()
+	if o.after != nil {
+		w.add("e.num "+than+" ?", o.after[1])
+	}
+	text := "SELECT e.num, e.at, e.kind, e.name, e.id, e.place, coalesce(r.id, ''), coalesce(r.agent, '') FROM told e LEFT JOIN runs r ON r.num = e.run WHERE " +
+		w.String() + " ORDER BY e.num " + order + " LIMIT ?"
+	var num int64
+	more, err := o.rows(ctx, text, append(w.args, o.q.Limit+1), func(rows *sql.Rows) error {
+		var e polity.EventRow
+		var at int64
+		var kind int
+		err := rows.Scan(&num, &at, &kind, &e.Name, &e.ID, &e.Place, &e.Run, &e.Agent)
+		e.At, e.Kind = timeOf(at), toldKinds[kind]
+		found.Events = append(found.Events, e)
+		return err
+	})
+	if err == nil && more {
+		found.Next, err = o.next(0, num)
+	}
+	return err
 }
 
 // --- sums
@@ -453,9 +551,9 @@ func (o *question) costs(ctx context.Context, found *polity.Found) error {
 	from := "used u"
 	if o.q.Run != "" {
 		// What one run used is added up from its steps, with those that a fork took over left out.
-		from = `(SELECT s.ended / 86400000000000 AS day, r.agent, r.skill, s.verb, s.dest, 1 AS calls, s.fault IS NOT NULL AS failed, s.ended - s.since AS time,
+		from = `(SELECT s.ended / 86400000000000 AS day, r.agent, r.skill, s.verb, s.dest, 1 AS calls, CASE WHEN s.fault IS NULL THEN 0 ELSE 1 END AS failed, s.ended - s.since AS time,
 			s.turns, s.input_tokens, s.output_tokens, s.cost FROM steps s JOIN runs r ON r.num = s.run
-			WHERE s.root = (SELECT root FROM runs WHERE id = ?) AND s.class <> '' AND s.ended IS NOT NULL AND NOT s.taken) u`
+			WHERE s.root = (SELECT root FROM runs WHERE id = ?) AND s.class <> '' AND s.ended IS NOT NULL AND s.taken = 0) u`
 	}
 	group := groups[by]
 	w.add(group.where)
@@ -467,32 +565,46 @@ func (o *question) costs(ctx context.Context, found *polity.Found) error {
 	if by == "day" {
 		order = "1 DESC"
 	}
-	text := "SELECT " + group.sql + ", sum(u.calls), sum(u.failed), sum(u.time), sum(u.turns), sum(u.input_tokens), sum(u.output_tokens), sum(u.cost) FROM " +
+	text := "SELECT " + group.sql + sums("u.calls", "u.failed", "u.time", "u.turns", "u.input_tokens", "u.output_tokens", "u.cost") + " FROM " +
 		from + " WHERE " + w.String() + " GROUP BY 1 ORDER BY " + order + " LIMIT ?"
 	_, err = o.rows(ctx, text, append(args, o.q.Limit+1), func(rows *sql.Rows) error {
 		var c polity.CostRow
 		u := &c.Usage
 		err := rows.Scan(&c.By, &c.Calls, &c.Failed, &c.Time, &u.Turns, &u.InputTokens, &u.OutputTokens, &u.MicroUSD)
+		if day, no := strconv.ParseInt(c.By, 10, 64); by == "day" && no == nil {
+			c.By = time.Unix(day*24*60*60, 0).UTC().Format(time.DateOnly)
+		}
 		found.Costs = append(found.Costs, c)
 		return err
 	})
 	return err
 }
 
+// sums are columns added up, as whole numbers, each behind a comma.
+func sums(columns ...string) string {
+	var b strings.Builder
+	for _, c := range columns {
+		b.WriteString(", CAST(coalesce(sum(" + c + "), 0) AS BIGINT)")
+	}
+	return b.String()
+}
+
 func (o *question) agents(ctx context.Context, found *polity.Found) error {
-	const text = `
-		WITH names AS (SELECT agent FROM ended UNION SELECT CASE verb WHEN 'ask' THEN dest ELSE agent END FROM used),
-		e AS (SELECT agent, sum(runs) AS runs, sum(time) AS time, sum(runs * (status = 1)) AS completed, sum(runs * (status = 2)) AS exhausted,
-			sum(runs * (status = 3)) AS failed, sum(runs * (status = 4)) AS cancelled FROM ended GROUP BY agent),
-		u AS (SELECT CASE verb WHEN 'ask' THEN dest ELSE agent END AS agent, sum(calls) AS calls, sum(failed) AS errors, sum(turns) AS turns,
-			sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost) AS cost FROM used GROUP BY 1)
-		SELECT n.agent, ifnull(e.runs, 0), ifnull(e.completed, 0), ifnull(e.exhausted, 0), ifnull(e.failed, 0), ifnull(e.cancelled, 0), ifnull(e.time / e.runs, 0),
-			ifnull(u.calls, 0), ifnull(u.errors, 0), ifnull(u.turns, 0), ifnull(u.input_tokens, 0), ifnull(u.output_tokens, 0), ifnull(u.cost, 0)
-		FROM names n LEFT JOIN e ON e.agent = n.agent LEFT JOIN u ON u.agent = n.agent ORDER BY n.agent LIMIT ?`
+	var of [5]string // runs that ended with a status
+	for i := range of {
+		of[i] = fmt.Sprintf("CASE WHEN status = %d THEN runs ELSE 0 END", i)
+	}
+	text := `
+		WITH a AS (
+			SELECT agent, status, runs, time, 0 AS calls, 0 AS failed, 0 AS turns, 0 AS input_tokens, 0 AS output_tokens, 0 AS cost FROM ended
+			UNION ALL
+			SELECT CASE verb WHEN 'ask' THEN dest ELSE agent END, -1, 0, 0, calls, failed, turns, input_tokens, output_tokens, cost FROM used
+		) SELECT agent` + sums("runs", of[1], of[2], of[3], of[4], "time", "calls", "failed", "turns", "input_tokens", "output_tokens", "cost") + ` FROM a GROUP BY agent ORDER BY agent LIMIT ?`
 	_, err := o.rows(ctx, text, []any{o.q.Limit + 1}, func(rows *sql.Rows) error {
 		var a polity.AgentRow
 		u := &a.Usage
 		err := rows.Scan(&a.Agent, &a.Runs, &a.Completed, &a.Exhausted, &a.Failed, &a.Cancelled, &a.Mean, &a.Calls, &a.Errors, &u.Turns, &u.InputTokens, &u.OutputTokens, &u.MicroUSD)
+		a.Mean /= polity.Duration(max(a.Runs, 1))
 		found.Agents = append(found.Agents, a)
 		return err
 	})

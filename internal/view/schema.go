@@ -1,13 +1,13 @@
 package view
 
 // Schema is the version of what is stored. A view of another version is thrown away and made again.
-const Schema = 1
+const Schema = 2
 
-// tables are what a view is made of. Numbers are given in the order of the log, so that a view that is made again is the same.
-// Times are nanoseconds since 1970, costs are millionths of a US dollar.
+// tables are what a view is made of, in SQLite's words; PostgreSQL's are made of them. Numbers are given in the order of the log, so that a view that
+// is made again is the same. Times are nanoseconds since 1970, costs are millionths of a US dollar.
 const tables = `
-CREATE TABLE position (seq INTEGER NOT NULL, head TEXT NOT NULL, at INTEGER NOT NULL, runs INTEGER NOT NULL, steps INTEGER NOT NULL, texts INTEGER NOT NULL);
-INSERT INTO position VALUES (0, '', 0, 0, 0, 0);
+CREATE TABLE position (seq INTEGER NOT NULL, head TEXT NOT NULL, at INTEGER NOT NULL, runs INTEGER NOT NULL, steps INTEGER NOT NULL, texts INTEGER NOT NULL, told INTEGER NOT NULL);
+INSERT INTO position VALUES (0, '', 0, 0, 0, 0, 0);
 
 CREATE TABLE releases (num INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE);
 
@@ -21,7 +21,8 @@ CREATE TABLE runs (
 	opened INTEGER NOT NULL, ended INTEGER, took INTEGER,
 	turns INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, tokens INTEGER NOT NULL, cost INTEGER NOT NULL,
 	fault_kind TEXT, fault TEXT,
-	fork_run TEXT, fork_event INTEGER
+	fork_run TEXT, fork_event INTEGER,
+	conversation TEXT, paused INTEGER, stopping INTEGER
 );
 CREATE UNIQUE INDEX runs_id ON runs (id);
 CREATE INDEX runs_root ON runs (root) WHERE depth > 0;
@@ -32,6 +33,9 @@ CREATE INDEX runs_cost ON runs (cost, num) WHERE depth = 0 AND ended IS NOT NULL
 CREATE INDEX runs_tokens ON runs (tokens, num) WHERE depth = 0 AND ended IS NOT NULL;
 CREATE INDEX runs_took ON runs (took, num) WHERE depth = 0 AND ended IS NOT NULL;
 CREATE INDEX runs_ended ON runs (ended, num) WHERE depth = 0 AND ended IS NOT NULL;
+CREATE INDEX runs_conversation ON runs (conversation, opened, num) WHERE conversation IS NOT NULL;
+CREATE INDEX runs_paused ON runs (opened, num) WHERE paused IS NOT NULL;
+CREATE INDEX runs_stopping ON runs (opened, num) WHERE stopping IS NOT NULL;
 
 CREATE TABLE steps (
 	num INTEGER PRIMARY KEY,
@@ -42,16 +46,25 @@ CREATE TABLE steps (
 	since INTEGER, began INTEGER, ended INTEGER,
 	turns INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost INTEGER NOT NULL,
 	fault TEXT,
-	taken INTEGER NOT NULL, person INTEGER NOT NULL, decision TEXT
+	taken INTEGER NOT NULL, person INTEGER NOT NULL, decision TEXT,
+	asked INTEGER NOT NULL, verdict TEXT, found_by TEXT, found INTEGER
 );
 CREATE INDEX steps_root ON steps (root);
 CREATE INDEX steps_dest ON steps (dest, verb, num);
 CREATE INDEX steps_status ON steps (status, num) WHERE status <> 1;
 CREATE INDEX steps_person ON steps (num) WHERE person = 1;
 CREATE INDEX steps_decided ON steps (num) WHERE decision IS NOT NULL;
+CREATE INDEX steps_open ON steps (num) WHERE status = 3 AND verdict IS NULL;
+CREATE INDEX steps_found ON steps (num) WHERE verdict IS NOT NULL;
+
+CREATE TABLE told (
+	num INTEGER PRIMARY KEY, kind INTEGER NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL,
+	run INTEGER NOT NULL, root INTEGER NOT NULL, at INTEGER NOT NULL, place INTEGER NOT NULL
+);
+CREATE INDEX told_name ON told (name, num);
+CREATE INDEX told_root ON told (root) WHERE root > 0;
 
 CREATE TABLE texts (num INTEGER PRIMARY KEY, run INTEGER NOT NULL, root INTEGER NOT NULL, step TEXT NOT NULL, part INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL);
-CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0, tokenize="unicode61 remove_diacritics 2");
 
 CREATE TABLE used (
 	day INTEGER NOT NULL, agent TEXT NOT NULL, skill TEXT NOT NULL, verb TEXT NOT NULL, dest TEXT NOT NULL,
@@ -73,6 +86,11 @@ CREATE VIEW messages AS
 	SELECT s.since, r.agent, s.dest, '', r.id, s.name, s.status, s.ended, s.root FROM steps s JOIN runs r ON r.num = s.run WHERE s.verb = 'ask';
 `
 
+// rowsOf are the tables, each with the columns that its rows are in order by.
+var rowsOf = []struct{ table, order string }{
+	{"releases", "num"}, {"runs", "num"}, {"steps", "num"}, {"told", "num"}, {"texts", "num"}, {"used", "day, agent, skill, verb, dest"}, {"ended", "day, agent, status"},
+}
+
 // The states of a step, as they are stored. See StepRow.Status.
 const (
 	stepBegan = iota
@@ -87,6 +105,16 @@ var stepStates = []string{"began", "done", "failed", "unknown"}
 const (
 	partInput = iota
 	partOutput
+	partSignal
+	partEvent
 )
 
-var partNames = []string{"input", "output"}
+var partNames = []string{"input", "output", "signal", "event"}
+
+// What is told, as it is stored.
+const (
+	toldSignal = iota
+	toldTopic
+)
+
+var toldKinds = []string{"signal", "topic"}

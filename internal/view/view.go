@@ -14,15 +14,10 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
-
-	"modernc.org/sqlite"
 
 	"polity.run"
 	"polity.run/fault"
@@ -30,15 +25,18 @@ import (
 )
 
 const (
-	fileName   = "view.db"
-	readersMax = 4                      // questions that are answered at once
-	batchMax   = 5000                   // facts in one transaction
-	pace       = 200 * time.Millisecond // between two transactions while nobody waits
-	yieldShare = 3                      // while nobody waits it rests for so many times as long as it worked
-	yieldMax   = 2 * time.Second
-	retryFirst = 100 * time.Millisecond // before the log is read again after something went wrong
-	retryMax   = 10 * time.Second
-	answerMax  = 30 * time.Second // one question
+	batchMax = 10_000      // facts in one transaction
+	pace     = time.Second // between two transactions while nobody waits
+	// While nobody waits and the kernel is at work, the view rests for so many times as long as it worked: it falls behind. Once it is behind by lagSoft
+	// it takes up to half of a core.
+	yieldShare  = 12
+	yieldMax    = 10 * time.Second
+	lagSoft     = time.Minute
+	calm        = 50 * time.Millisecond // with fewer than calmCommits in this time the kernel has little to do
+	calmCommits = 5
+	retryFirst  = 100 * time.Millisecond // before the log is read again after something went wrong
+	retryMax    = 10 * time.Second
+	answerMax   = 30 * time.Second // one question
 )
 
 // Log is what a view is made from. *run.Partition is one.
@@ -52,6 +50,9 @@ type Log interface {
 // Config says where a view is and what it is made from.
 type Config struct {
 	Dir string // the view's own folder, which is made if it is not there
+	// DSN is the PostgreSQL database that the view lies in, as in postgres://user@host/database; "" for a file in Dir. Each node has a schema of its
+	// own there, which is named for the node unless the DSN names one with search_path. A server that cannot be reached is no error: it is tried again.
+	DSN string
 	Log Log
 	// Person says whether an agent of a release is a person. It has to say the same whenever it is asked.
 	Person func(release run.Digest, agent string) bool
@@ -63,9 +64,9 @@ type View struct {
 	cfg Config
 	few int // fewMax; tests have less
 
-	swap   sync.RWMutex // held for writing while the files are replaced
-	write  *sql.DB      // one connection
-	read   *sql.DB
+	swap   sync.RWMutex // held for writing while the store is replaced
+	store  store
+	closed bool
 	single sync.Mutex // held by Run
 
 	mu      sync.Mutex
@@ -80,102 +81,79 @@ type View struct {
 
 // position is how far the log is told of.
 type position struct {
-	seq                uint64
-	head               string // hash of the commit there
-	at                 time.Time
-	runs, steps, texts int64 // the last numbers that were given
+	seq                      uint64
+	head                     string // hash of the commit there
+	at                       time.Time
+	runs, steps, texts, told int64 // the last numbers that were given
 }
 
 // Open opens a view, or makes an empty one. It reads nothing of the log yet. It returns fault.Denied if the folder cannot be
-// written and fault.Full if there is no room. Close it.
+// written, fault.Full if there is no room, and fault.Invalid for a bad DSN. Close it.
 func Open(cfg Config) (*View, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	s, err := openStore(cfg)
+	if err != nil {
+		return nil, err
+	}
+	v := &View{cfg: cfg, few: fewMax, store: s, moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
+	err = v.first()
+	if errors.Is(err, errOther) {
+		cfg.Logger.Warn("the view is made again", "why", err)
+		if err = s.drop(context.Background()); err == nil {
+			err = v.first()
+		}
+	}
+	if cfg.DSN != "" && (errors.Is(err, fault.Unavailable) || errors.Is(err, fault.Timeout) || errors.Is(err, fault.Conflict) || errors.Is(err, fault.Denied)) {
+		v.fail(err) // the node does without it until Run finds the server
+		err = nil
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return v, nil
+}
+
+// openStore makes the folder, and returns the store that a configuration names.
+func openStore(cfg Config) (store, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fault.Denied.New("view: %w", err)
 	}
-	v := &View{cfg: cfg, few: fewMax, moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
-	err := v.open()
-	if errors.Is(err, fault.Damaged) {
-		cfg.Logger.Warn("the view is made again", "why", err)
-		err = v.replace()
+	if cfg.DSN != "" {
+		return openServer(cfg.DSN, cfg.Dir)
 	}
+	return openFile(cfg.Dir), nil
+}
+
+// first makes the tables where there are none, and reads the position.
+func (v *View) first() error {
+	s, err := v.store.session(context.Background())
 	if err != nil {
-		return nil, errors.Join(err, v.shut())
+		return err
 	}
-	return v, nil
+	err = v.load(s)
+	return errors.Join(err, v.store.fault(s.close()))
 }
 
 // Close closes the view. Run has to have ended.
 func (v *View) Close() error {
 	v.swap.Lock()
 	defer v.swap.Unlock()
-	return v.shut()
-}
-
-func (v *View) shut() error {
-	var errs []error
-	for _, db := range []*sql.DB{v.read, v.write} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
-	}
-	v.read, v.write = nil, nil
-	return errors.Join(errs...)
-}
-
-func (v *View) path() string { return filepath.Join(v.cfg.Dir, fileName) }
-
-// open opens the file. It returns fault.Damaged if it is none, or one of another version.
-func (v *View) open() error {
-	// Synced once in a while: a power cut loses the last transactions as a whole, and the log is read again from before them.
-	const common = "?_pragma=busy_timeout(10000)&_pragma=cache_size(-32000)"
-	var err error
-	if v.write, err = sql.Open("sqlite", "file:"+v.path()+common+"&_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=wal_autocheckpoint(4000)"); err != nil {
-		return dbFault(err)
-	}
-	v.write.SetMaxOpenConns(1)
-	if v.read, err = sql.Open("sqlite", "file:"+v.path()+common+"&_pragma=query_only(1)"); err != nil {
-		return dbFault(err)
-	}
-	v.read.SetMaxOpenConns(readersMax)
-	v.read.SetMaxIdleConns(readersMax)
-	var version int
-	if err := v.write.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
-		return dbFault(err)
-	}
-	if version == 0 {
-		if err := v.create(); err != nil {
-			return err
-		}
-	} else if version != Schema {
-		return fault.Damaged.New("view: %s is of version %d, and this program makes %d", v.path(), version, Schema)
-	}
-	return v.load()
-}
-
-func (v *View) create() error {
-	tx, err := v.write.Begin()
-	if err != nil {
-		return dbFault(err)
-	}
-	if _, err = tx.Exec(tables); err == nil {
-		_, err = tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", Schema))
-	}
-	if err != nil {
-		return errors.Join(dbFault(err), tx.Rollback())
-	}
-	return dbFault(tx.Commit())
+	v.closed = true
+	return v.store.close()
 }
 
 // load reads the position.
-func (v *View) load() error {
+func (v *View) load(s session) error {
 	var p position
 	var at int64
-	err := v.write.QueryRow("SELECT seq, head, at, runs, steps, texts FROM position").Scan(&p.seq, &p.head, &at, &p.runs, &p.steps, &p.texts)
+	err := s.one("SELECT seq, head, at, runs, steps, texts, told FROM position", nil, &p.seq, &p.head, &at, &p.runs, &p.steps, &p.texts, &p.told)
+	if errors.Is(err, sql.ErrNoRows) {
+		return fault.Damaged.New("%w: %s has no position", errOther, v.store.place())
+	}
 	if err != nil {
-		return dbFault(err)
+		return v.store.fault(err)
 	}
 	p.at = timeOf(at)
 	v.move(p)
@@ -188,19 +166,6 @@ func (v *View) move(p position) {
 	v.at = p
 	close(v.moved)
 	v.moved = make(chan struct{})
-}
-
-// replace throws the files away and begins with empty ones. Nobody else uses them, or v.swap is held.
-func (v *View) replace() error {
-	if err := v.shut(); err != nil {
-		return dbFault(err)
-	}
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(v.path() + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fault.Denied.New("view: %w", err)
-		}
-	}
-	return v.open()
 }
 
 // Rebuild has Run throw the view away and make it again. It returns when it is empty; WaitFor waits for more. It returns fault.Conflict
@@ -238,19 +203,16 @@ func (v *View) Run(ctx context.Context) {
 	defer v.single.Unlock()
 	for wait := retryFirst; ctx.Err() == nil; wait = min(2*wait, retryMax) {
 		before := v.position().seq
-		err := errOther // as when the files could not be replaced before
-		if v.write != nil {
-			err = v.follow(v.begin(ctx))
-		}
+		err := v.follow(v.begin(ctx))
 		if ctx.Err() != nil {
 			return
 		}
 		if done := v.thrown(); done != nil {
-			err = v.swapped()
+			err = v.replace(ctx)
 			done <- err
 		} else if errors.Is(err, errOther) {
 			v.cfg.Logger.Warn("the view is made again", "why", err)
-			err = v.swapped()
+			err = v.replace(ctx)
 		}
 		v.fail(err)
 		if err == nil || v.position().seq != before {
@@ -290,11 +252,14 @@ func (v *View) thrown() chan error {
 	return done
 }
 
-// swapped replaces the files while nobody reads them.
-func (v *View) swapped() error {
+// replace throws the view away while nobody reads it, and makes an empty one.
+func (v *View) replace(ctx context.Context) error {
 	v.swap.Lock()
 	defer v.swap.Unlock()
-	return v.replace()
+	if err := v.store.drop(ctx); err != nil {
+		return err
+	}
+	return v.first()
 }
 
 // fail remembers why the view does not go on; nil for nothing.
@@ -307,33 +272,41 @@ func (v *View) fail(err error) {
 	v.problem = err
 }
 
+// goesOn forgets why the view did not go on.
+func (v *View) goesOn() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.problem = nil
+}
+
 func (v *View) position() position {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.at
 }
 
-// errOther says that the files do not belong to the log, or are not whole.
+// errOther says that the store does not belong to the log, or is not whole.
 var errOther = fault.Damaged.New("view: it was not made from this log, or is not whole")
 
 // follow reads the log from where the view is.
 func (v *View) follow(ctx context.Context) error {
-	at := v.position()
-	if at.seq > 0 {
-		c, err := v.cfg.Log.Commit(ctx, at.seq)
-		switch {
-		case errors.Is(err, fault.NotFound), err == nil && c.Head != at.head:
-			return errOther
-		case err != nil:
-			return err
-		}
-	}
-	conn, err := v.write.Conn(ctx)
+	s, err := v.store.session(ctx)
 	if err != nil {
-		return dbFault(err)
+		return err
 	}
-	w := newWriter(v, conn, at)
+	w := newWriter(v.cfg, v.store, s)
 	defer w.close()
+	if err := v.load(s); err != nil { // whether a transaction counted whose answer was lost, the store knows
+		return err
+	}
+	at := v.position()
+	if err := v.ours(ctx, at); err != nil {
+		return err
+	}
+	w.at = at
+	if at.seq >= v.cfg.Log.Tip() {
+		v.goesOn()
+	}
 	return v.cfg.Log.Feed(ctx, at.seq+1, func(c *run.Commit) error {
 		if err := w.commit(c); err != nil {
 			return err
@@ -341,33 +314,57 @@ func (v *View) follow(ctx context.Context) error {
 		if w.facts < batchMax && (c.Seq < v.cfg.Log.Tip() || v.rest(ctx, w, c.Seq)) {
 			return nil
 		}
-		err := w.flush()
-		if err == nil {
-			v.yield(ctx, time.Since(w.first))
+		if err := w.flush(); err != nil {
+			return err
 		}
-		return err
+		v.move(w.at)
+		v.goesOn()
+		v.yield(ctx, time.Since(w.first), c.At)
+		return nil
 	})
 }
 
-// yield leaves the machine to the runs for a while, in proportion to the time that was worked, unless somebody waits for the view.
-func (v *View) yield(ctx context.Context, worked time.Duration) {
-	v.mu.Lock()
-	waits := v.wanted > v.at.seq
-	v.mu.Unlock()
-	if !waits {
-		v.sleep(ctx, min(yieldShare*worked, yieldMax))
+// ours returns errOther if the log does not have the commit that a view tells of last.
+func (v *View) ours(ctx context.Context, at position) error {
+	if at.seq == 0 {
+		return nil
+	}
+	c, err := v.cfg.Log.Commit(ctx, at.seq)
+	if errors.Is(err, fault.NotFound) || err == nil && c.Head != at.head {
+		return errOther
+	}
+	return err
+}
+
+// yield leaves the machine to the runs for a while, in proportion to the time that was worked: until somebody waits for the view, or the kernel has
+// little to do. The further the view is behind, the shorter it is.
+func (v *View) yield(ctx context.Context, worked time.Duration, told time.Time) {
+	share := time.Duration(yieldShare)
+	if time.Since(told) > lagSoft {
+		share = 1
+	}
+	for left := min(share*worked, yieldMax); left > 0 && ctx.Err() == nil; left -= calm {
+		tip := v.cfg.Log.Tip()
+		if v.isWanted(tip) {
+			return
+		}
+		if hurried := v.sleep(ctx, min(left, calm)); !hurried && v.cfg.Log.Tip()-tip < calmCommits {
+			return
+		}
 	}
 }
 
-// sleep waits, until somebody is in a hurry.
-func (v *View) sleep(ctx context.Context, d time.Duration) {
+// sleep waits. It says whether it ended because somebody is in a hurry.
+func (v *View) sleep(ctx context.Context, d time.Duration) (hurry bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-v.hurry:
+		return true
 	case <-ctx.Done():
 	}
+	return false
 }
 
 // rest waits a little at the end of the log, unless somebody waits for what it tells or nothing was written for a while. It says whether there is more
@@ -424,39 +421,15 @@ func (v *View) State() polity.ViewState {
 	if s.Behind > 0 && !s.At.IsZero() {
 		s.Lag = polity.Duration(max(0, time.Since(s.At)).Round(time.Millisecond))
 	}
-	for _, suffix := range []string{"", "-wal"} {
-		if info, err := os.Stat(v.path() + suffix); err == nil {
-			s.Bytes += info.Size()
-		}
-	}
+	s.Bytes, s.Place = v.store.size(), v.store.place()
 	return s
 }
 
-// dbFault gives an error of the database its kind.
-func dbFault(err error) error {
-	var e *sqlite.Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, context.DeadlineExceeded):
-		return fault.Timeout.New("view: %w", err)
-	case errors.Is(err, context.Canceled):
-		return fault.Cancelled.New("view: %w", err)
-	case errors.As(err, &e) && (e.Code()&0xff == codeCorrupt || e.Code()&0xff == codeNotDB || strings.Contains(err.Error(), "no such table")):
-		return fault.Damaged.New("%w: %s", errOther, err)
-	case errors.As(err, &e) && e.Code()&0xff == codeFull:
-		return fault.Full.New("view: %w", err)
-	default:
-		return fault.Unavailable.New("view: %w", err)
-	}
+// isFault says whether an error has its kind already.
+func isFault(err error) bool {
+	var f *fault.Error
+	return errors.As(err, &f)
 }
-
-// Codes of SQLite's results.
-const (
-	codeCorrupt = 11
-	codeFull    = 13
-	codeNotDB   = 26
-)
 
 func timeOf(nano int64) time.Time {
 	if nano == 0 {

@@ -64,6 +64,30 @@ var reviewer = decideFunc(func(n int, e polity.Event) []polity.Command {
 	}
 })
 
+// clerk waits for a signal and an event, and then does what nobody knows of whether it was done.
+var clerk = decideFunc(func(n int, e polity.Event) []polity.Command {
+	switch {
+	case e.Kind == polity.Stopping:
+		undo := polity.Await("undo.paid", polity.Awaited{Signal: "undone"}, 0)
+		undo.Undo = true
+		return []polity.Command{undo}
+	case e.Name == "placed" && e.Fault != nil: // it was stopped meanwhile
+		return nil
+	case e.Name == "undo.paid":
+		return []polity.Command{polity.Fail(fault.Of(fault.Cancelled.New("undone")))}
+	case e.Fault != nil && e.Fault.Kind != fault.Unknown:
+		return []polity.Command{polity.Fail(e.Fault)}
+	case n == 0:
+		return []polity.Command{polity.Await("paid", polity.Awaited{Signal: "paid"}, 0)}
+	case n == 1:
+		return []polity.Command{polity.Await("placed", polity.Awaited{Topic: "orders.*"}, 0)}
+	case n == 2:
+		return []polity.Command{polity.Call("lost", "mail.lost", json.RawMessage(`{}`))}
+	default:
+		return []polity.Command{polity.Finish(json.RawMessage(`"filed"`))}
+	}
+})
+
 // world is a catalog.
 type world struct{}
 
@@ -75,13 +99,15 @@ func (world) Program(_ run.Digest, agent string) (*run.Program, error) {
 		return &run.Program{Decider: reviewer}, nil
 	case "boss":
 		return &run.Program{Work: run.Work{Class: polity.EffectIdempotent}}, nil
+	case "clerk":
+		return &run.Program{Decider: undoer{clerk}, Signal: func(string, json.RawMessage) error { return nil }}, nil
 	default:
 		return nil, fault.NotFound.New("no agent %q", agent)
 	}
 }
 
 func (world) Work(_ run.Digest, _ string, _ polity.Verb, to string) (run.Work, error) {
-	if to == "mail.send" {
+	if strings.HasPrefix(to, "mail.") {
 		return run.Work{Class: polity.EffectExternal}, nil
 	}
 	return run.Work{Class: polity.EffectNone}, nil
@@ -97,6 +123,8 @@ func do(_ context.Context, e *run.Effect) (json.RawMessage, polity.Usage, error)
 			return nil, polity.Usage{}, fault.Failed.New("the zebra tool broke")
 		}
 		return json.RawMessage(`"` + strings.Repeat(strings.Repeat("x", 999)+" ", 40) + `padding needle"`), polity.Usage{}, nil
+	case "mail.lost":
+		return nil, polity.Usage{}, fault.Unknown.New("no answer")
 	case "boss":
 		return json.RawMessage(`{"approve":true,"hash":"abc","reason":"as agreed"}`), polity.Usage{}, nil
 	default:
@@ -134,9 +162,9 @@ func openLog(t testing.TB, dir string) *run.Partition {
 }
 
 // openView opens a view that follows a log until the returned function is called.
-func openView(t testing.TB, dir string, p Log) (*View, func()) {
+func openView(t testing.TB, dsn, dir string, p Log) (*View, func()) {
 	t.Helper()
-	v, err := Open(Config{Dir: dir, Log: p, Person: func(_ run.Digest, agent string) bool { return agent == "boss" }})
+	v, err := Open(Config{Dir: dir, DSN: dsn, Log: p, Person: func(_ run.Digest, agent string) bool { return agent == "boss" }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,16 +217,66 @@ func ask(t testing.TB, v *View, q polity.Lookup) polity.Found {
 	return found
 }
 
+// undoer undoes what it did when it is to stop.
+type undoer struct{ decideFunc }
+
+func (undoer) Stops(any) bool { return true }
+
+// office does what is told of with more than steps: clerks 2000 to 2003, of which one has ended, one waits for a signal and is paused, one for an event,
+// and one undoes what it did.
+func office(t testing.TB, p *run.Partition) {
+	t.Helper()
+	ctx := context.Background()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 4 {
+		must(p.Open(ctx, run.Request{ID: rootID(2000 + i), Agent: "clerk", Skill: "file", Input: json.RawMessage(`{"order":17}`), Conversation: []string{"", "ada", "", "bob"}[i]}))
+	}
+	must(p.Signal(ctx, rootID(2000), "paid", "bank-1", json.RawMessage(`{"by":"walrus"}`)))
+	must(p.Signal(ctx, rootID(2002), "paid", "bank-2", json.RawMessage(`{"by":"otter"}`)))
+	must(p.Signal(ctx, rootID(2003), "paid", "bank-3", json.RawMessage(`{"by":"otter"}`)))
+	must(p.Pause(ctx, rootID(2002), "lunch"))
+	must(p.Resume(ctx, rootID(2002)))
+	deliver := func(place uint64, topic, id string) {
+		taken := make(chan error, 1)
+		if !p.Deliver(place, topic, id, "", json.RawMessage(`{"what":"a giraffe"}`), func(err error) { taken <- err }) {
+			t.Fatal("the partition has ended")
+		}
+		must(<-taken)
+	}
+	must(p.Pause(ctx, rootID(2002), "no events yet"))
+	must(p.Resume(ctx, rootID(2002)))
+	must(p.Cancel(ctx, rootID(2003), "no more"))
+	deliver(1, "lights.out", "from outside")
+	deliver(2, "orders.placed", string(rootID(2001))+"#tell")
+	for _, id := range []polity.RunID{rootID(2000), rootID(2002)} {
+		if _, err := p.Wait(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(p.Pause(ctx, rootID(2001), "lunch"))
+	must(p.Reconcile(ctx, rootID(2000), "lost", 1, polity.Finding{Verdict: polity.VerdictDone, By: "ada", Reason: "the bank says so"}))
+}
+
 // TestSameFromZero follows a log while it grows, being stopped in between at any time, and wants what that made to be what one reading from
 // the first commit makes: also with forks, with texts in blobs, and after the log was opened anew.
-func TestSameFromZero(t *testing.T) {
+func TestSameFromZero(t *testing.T) { each(t, checkSameFromZero) }
+
+func checkSameFromZero(t *testing.T, dsn string) {
 	dir := t.TempDir()
 	p := openLog(t, dir)
 	random := rand.New(rand.NewPCG(1, 2))
 	live := filepath.Join(dir, "live")
 	for i := range 12 {
-		_, stop := openView(t, live, p)
+		_, stop := openView(t, dsn, live, p)
 		runs(t, p, 10*i, 10*i+10)
+		if i == 5 {
+			office(t, p)
+		}
 		time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond) // it is stopped at one place or another; nothing depends on where
 		stop()
 	}
@@ -210,14 +288,14 @@ func TestSameFromZero(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	v, stop := openView(t, live, p)
+	v, stop := openView(t, dsn, live, p)
 	defer stop()
 	caughtUp(t, v, p)
-	fresh, stopFresh := openView(t, filepath.Join(dir, "fresh"), p)
+	fresh, stopFresh := openView(t, dsn, filepath.Join(dir, "fresh"), p)
 	defer stopFresh()
 	caughtUp(t, fresh, p)
 	grown, once := Content(t, v), Content(t, fresh)
-	if len(once) < 120*10 || !slices.ContainsFunc(once, func(l string) bool { return strings.HasPrefix(l, "word|needle|") }) {
+	if len(once) < 120*10 || !slices.ContainsFunc(once, func(l string) bool { return strings.Contains(l, "needle") }) {
 		t.Fatalf("only %d lines", len(once))
 	}
 	if d := cmp.Diff(once, grown); d != "" {
@@ -233,33 +311,43 @@ func TestSameFromZero(t *testing.T) {
 }
 
 // TestThrownAway wants a view that cannot be used to be made again by itself.
-func TestThrownAway(t *testing.T) {
+func TestThrownAway(t *testing.T) { each(t, checkThrownAway) }
+
+func checkThrownAway(t *testing.T, dsn string) {
 	one, two := openLog(t, t.TempDir()), openLog(t, t.TempDir())
 	runs(t, one, 0, 10)
 	runs(t, two, 0, 3)
-	tests := map[string]func(t *testing.T, path string){
-		"other version": func(t *testing.T, path string) { change(t, path, "PRAGMA user_version = 99") },
-		"no database": func(t *testing.T, path string) {
-			if err := os.WriteFile(path, []byte(strings.Repeat("hello ", 1000)), 0o600); err != nil {
-				t.Fatal(err)
+	tests := map[string]func(t *testing.T, dir string){
+		"a table is gone": func(t *testing.T, dir string) { change(t, dsn, dir, "DROP TABLE position") },
+		"other log":       func(*testing.T, string) {},
+		"log goes back":   func(t *testing.T, dir string) { change(t, dsn, dir, "UPDATE position SET seq = seq + 1000") },
+		"other version": func(t *testing.T, dir string) {
+			if dsn == "" {
+				change(t, dsn, dir, "PRAGMA user_version = 99")
+			} else {
+				change(t, dsn, dir, "UPDATE polity_view SET version = 99")
 			}
 		},
-		"a table is gone": func(t *testing.T, path string) { change(t, path, "DROP TABLE position") },
-		"other log":       func(*testing.T, string) {},
-		"log goes back":   func(t *testing.T, path string) { change(t, path, "UPDATE position SET seq = seq + 1000") },
 	}
-	fresh, stop := openView(t, t.TempDir(), two)
+	if dsn == "" {
+		tests["no database"] = func(t *testing.T, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, fileName), []byte(strings.Repeat("hello ", 1000)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fresh, stop := openView(t, dsn, t.TempDir(), two)
 	caughtUp(t, fresh, two)
 	want := Content(t, fresh)
 	stop()
 	for name, harm := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			v, stop := openView(t, dir, one)
+			v, stop := openView(t, dsn, dir, one)
 			caughtUp(t, v, one)
 			stop()
-			harm(t, filepath.Join(dir, fileName))
-			v, stop = openView(t, dir, two)
+			harm(t, dir)
+			v, stop = openView(t, dsn, dir, two)
 			defer stop()
 			for v.State().Position != two.Tip() { // its position of before may be larger
 				time.Sleep(time.Millisecond)
@@ -271,16 +359,23 @@ func TestThrownAway(t *testing.T) {
 	}
 }
 
-func change(t *testing.T, path, statement string) {
+// change does something to the tables of a view that nobody follows.
+func change(t *testing.T, dsn, dir, statement string) {
 	t.Helper()
-	v := &View{cfg: Config{Dir: filepath.Dir(path)}, moved: make(chan struct{})}
-	if err := v.open(); err != nil {
+	s, err := openStore(Config{Dir: dir, DSN: dsn})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.write.Exec(statement); err != nil {
+	one, err := s.session(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v.shut(); err != nil {
+	if dsn != "" {
+		err = s.(*server).each(t.Context(), statement)
+	} else {
+		err = one.put(statement)
+	}
+	if err := errors.Join(err, one.close(), s.close()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -297,15 +392,17 @@ func ids(list []polity.RunRow) string {
 // numbers are the numbers of root IDs.
 var numbers = sync.OnceValue(func() map[polity.RunID]int {
 	all := map[polity.RunID]int{}
-	for i := range 2000 {
+	for i := range 2010 {
 		all[rootID(i)] = i
 	}
 	return all
 })
 
-func TestLookupRuns(t *testing.T) {
+func TestLookupRuns(t *testing.T) { each(t, checkLookupRuns) }
+
+func checkLookupRuns(t *testing.T, dsn string) {
 	p := openLog(t, t.TempDir())
-	v, stop := openView(t, t.TempDir(), p)
+	v, stop := openView(t, dsn, t.TempDir(), p)
 	defer stop()
 	runs(t, p, 0, 7)
 	if err := p.Fork(t.Context(), run.Fork{ID: rootID(1000), Origin: rootID(1), Event: 3}); err != nil {
@@ -394,9 +491,11 @@ func TestLookupRuns(t *testing.T) {
 }
 
 // TestPages wants the pages of a list, put together, to be the list, whatever it is sorted by.
-func TestPages(t *testing.T) {
+func TestPages(t *testing.T) { each(t, checkPages) }
+
+func checkPages(t *testing.T, dsn string) {
 	p := openLog(t, t.TempDir())
-	v, stop := openView(t, t.TempDir(), p)
+	v, stop := openView(t, dsn, t.TempDir(), p)
 	defer stop()
 	runs(t, p, 0, 23)
 	for _, sort := range []string{"", "started", "-started", "ended", "-ended", "cost", "-cost", "tokens", "-tokens", "took", "-took"} {
@@ -439,9 +538,11 @@ func TestPages(t *testing.T) {
 	}
 }
 
-func TestLookupRest(t *testing.T) {
+func TestLookupRest(t *testing.T) { each(t, checkLookupRest) }
+
+func checkLookupRest(t *testing.T, dsn string) {
 	p := openLog(t, t.TempDir())
-	v, stop := openView(t, t.TempDir(), p)
+	v, stop := openView(t, dsn, t.TempDir(), p)
 	defer stop()
 	runs(t, p, 0, 5)
 	if err := p.Fork(t.Context(), run.Fork{ID: rootID(1000), Origin: rootID(1), Event: 5, Effects: true}); err != nil {
@@ -524,9 +625,113 @@ func TestLookupRest(t *testing.T) {
 	}
 }
 
-func TestLookupRefuses(t *testing.T) {
+func TestOffice(t *testing.T) { each(t, checkOffice) }
+
+func checkOffice(t *testing.T, dsn string) {
 	p := openLog(t, t.TempDir())
-	v, stop := openView(t, t.TempDir(), p)
+	v, stop := openView(t, dsn, t.TempDir(), p)
+	defer stop()
+	office(t, p)
+	live := Live{Current: p.Current}
+	for _, tt := range []struct{ filter, want string }{
+		{"paused:yes", "2001"},
+		{"paused:no", "2003 2002 2000"},
+		{"status:running", "2003 2001"},
+		{"undoing:yes", "2003"},
+		{"conversation:ada", "2001"},
+		{"conversation:*", "2003 2001"},
+		{"conversation!=ada", "2003 2002 2000"},
+		{"signal:paid", "2003 2002 2000"},
+		{"-signal:pa*", "2001"},
+		{"published:orders.*", "2001"},
+		{"published:lights.out", ""},
+		{"waiting:signal", "2003 2001"},
+		{`waiting:"signal paid"`, "2001"},
+		{"waiting:sig", ""},
+		{"waiting:sig*", "2003 2001"},
+		{"waiting:topic", ""},
+		{"-waiting:signal status:running", ""},
+		{"waiting!=topic", "2003 2001"},
+		{"waiting:signal conversation:bob", "2003"},
+		{"walrus", "2000"},
+		{"giraffe", "2002 2001 2000"}, // two were told, and one published
+	} {
+		found, err := v.Lookup(t.Context(), polity.Lookup{Of: polity.LookupRuns, Filter: tt.filter}, live)
+		if got := ids(found.Runs); err != nil || got != tt.want {
+			t.Errorf("%q: %s, %v; want %s", tt.filter, got, err, tt.want)
+		}
+	}
+	var pages []string
+	for q := (polity.Lookup{Of: polity.LookupRuns, Filter: "waiting:signal", Limit: 1}); ; {
+		found, err := v.Lookup(t.Context(), q, live)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, ids(found.Runs))
+		if q.After = found.Next; q.After == "" {
+			break
+		}
+	}
+	if got := strings.Join(pages, ", "); got != "2003, 2001" && got != "2003, 2001, " {
+		t.Errorf("pages: %s", got)
+	}
+	if _, err := v.Lookup(t.Context(), polity.Lookup{Of: polity.LookupRuns, Filter: "waiting:signal"}, Live{}); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("nobody knows: %v", err)
+	}
+	steps := func(filter string) string {
+		var all []string
+		for _, s := range ask(t, v, polity.Lookup{Of: polity.LookupSteps, Filter: filter}).Steps {
+			all = append(all, fmt.Sprintf("%d#%s %s %s %s", numbers()[s.Run], s.Command, s.Status, s.Verdict, s.By))
+		}
+		return strings.Join(all, ", ")
+	}
+	for filter, want := range map[string]string{
+		"status:unknown":          "2002#lost unknown  , 2000#lost unknown done ada",
+		"open:yes":                "2002#lost unknown  ",
+		"verdict:done":            "2000#lost unknown done ada",
+		"command:lo*":             "2002#lost unknown  , 2000#lost unknown done ada",
+		"open:no to:mail.*":       "2000#lost unknown done ada",
+		"verdict!=done to:mail.*": "2002#lost unknown  ",
+	} {
+		if got := steps(filter); got != want {
+			t.Errorf("%q: %s", filter, got)
+		}
+	}
+	events := func(q polity.Lookup) string {
+		var all []string
+		q.Of = polity.LookupEvents
+		for _, e := range ask(t, v, q).Events {
+			all = append(all, fmt.Sprintf("%s %s %d %d", e.Kind, e.Name, numbers()[e.Run], e.Place))
+		}
+		return strings.Join(all, ", ")
+	}
+	for _, tt := range []struct {
+		q    polity.Lookup
+		want string
+	}{
+		{polity.Lookup{}, "topic orders.placed 2001 2, topic lights.out 0 1, signal paid 2003 0, signal paid 2002 0, signal paid 2000 0"},
+		{polity.Lookup{Filter: "kind:topic agent:clerk"}, "topic orders.placed 2001 2"},
+		{polity.Lookup{Filter: "name:paid id:bank-2"}, "signal paid 2002 0"},
+		{polity.Lookup{Filter: "at>-1h", Run: rootID(2000)}, "signal paid 2000 0"},
+	} {
+		if got := events(tt.q); got != tt.want {
+			t.Errorf("%+v: %s", tt.q, got)
+		}
+	}
+	texts := ask(t, v, polity.Lookup{Of: polity.LookupTexts, Filter: "giraffe part:event"}).Texts
+	if len(texts) != 1 || texts[0].Excerpt != "a giraffe" {
+		t.Errorf("%+v", texts)
+	}
+	if texts = ask(t, v, polity.Lookup{Of: polity.LookupTexts, Filter: "walrus part:signal"}).Texts; len(texts) != 1 || texts[0].Excerpt != "walrus" {
+		t.Errorf("%+v", texts)
+	}
+}
+
+func TestLookupRefuses(t *testing.T) { each(t, checkLookupRefuses) }
+
+func checkLookupRefuses(t *testing.T, dsn string) {
+	p := openLog(t, t.TempDir())
+	v, stop := openView(t, dsn, t.TempDir(), p)
 	defer stop()
 	for _, q := range []polity.Lookup{
 		{}, {Of: "rums"}, {Of: polity.LookupRuns, Limit: -1}, {Of: polity.LookupRuns, Limit: 1001}, {Of: polity.LookupRuns, Sort: "agent"},
@@ -541,10 +746,12 @@ func TestLookupRefuses(t *testing.T) {
 }
 
 // TestBehind wants an answer that does not wait for ever to say what it lacks.
-func TestBehind(t *testing.T) {
+func TestBehind(t *testing.T) { each(t, checkBehind) }
+
+func checkBehind(t *testing.T, dsn string) {
 	p := openLog(t, t.TempDir())
 	runs(t, p, 0, 3)
-	v, err := Open(Config{Dir: t.TempDir(), Log: p}) // and nobody runs it
+	v, err := Open(Config{Dir: t.TempDir(), DSN: dsn, Log: p}) // and nobody runs it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -561,15 +768,17 @@ func TestBehind(t *testing.T) {
 }
 
 // TestDamageWhileAsked wants a view that turns out to be damaged when it is asked to be made again.
-func TestDamageWhileAsked(t *testing.T) {
+func TestDamageWhileAsked(t *testing.T) { each(t, checkDamageWhileAsked) }
+
+func checkDamageWhileAsked(t *testing.T, dsn string) {
 	p := openLog(t, t.TempDir())
 	runs(t, p, 0, 5)
 	dir := t.TempDir()
-	v, stop := openView(t, dir, p)
+	v, stop := openView(t, dsn, dir, p)
 	caughtUp(t, v, p)
 	stop()
-	change(t, filepath.Join(dir, fileName), "DROP TABLE used")
-	v, stop = openView(t, dir, p)
+	change(t, dsn, dir, "DROP TABLE used")
+	v, stop = openView(t, dsn, dir, p)
 	defer stop()
 	q := polity.Lookup{Of: polity.LookupCosts, Wait: polity.LookupWaitMax}
 	if _, err := v.Lookup(t.Context(), q, Live{}); !errors.Is(err, fault.Unavailable) {

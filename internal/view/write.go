@@ -2,7 +2,6 @@ package view
 
 import (
 	"cmp"
-	"context"
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
@@ -23,9 +22,9 @@ const knownMax = 100_000
 
 // writer turns commits into rows. It gathers them in memory, each row once however often it changed, and flush writes them with the position.
 type writer struct {
-	v       *View
-	conn    *sql.Conn
-	ready   map[string]*sql.Stmt // statements of conn
+	cfg     Config
+	store   store
+	s       session
 	at      position
 	facts   int       // since the last flush
 	first   time.Time // when the first of them came
@@ -33,12 +32,14 @@ type writer struct {
 
 	known    map[polity.RunID]*runRow
 	open     map[string]*stepRow // began and not ended, by run and command
+	doubts   map[string]*stepRow // ended as unknown since the last flush
 	releases map[run.Digest]int64
 
 	newReleases []release
 	runs        []*runRow // changed
 	steps       []*stepRow
 	texts       []textRow
+	told        []toldRow
 	gone        []int64 // roots that were deleted
 	used        map[usedKey]*used
 	ended       map[endedKey]*used
@@ -59,6 +60,8 @@ type runRow struct {
 	usage                             polity.Usage
 	fault                             *fault.Error
 	fork                              *polity.ForkOf
+	conversation                      string
+	paused, stopping                  time.Time
 	stored, changed                   bool
 }
 
@@ -72,6 +75,9 @@ type stepRow struct {
 	fault               *fault.Error
 	taken, person       bool
 	decision            string
+	asked               bool
+	finding             *polity.Finding
+	found               time.Time
 	key                 string
 	stored, changed     bool
 }
@@ -83,6 +89,15 @@ type textRow struct {
 	seq            uint64
 	at             time.Time
 	text           string
+}
+
+type toldRow struct {
+	num       int64
+	kind      int
+	name, id  string
+	run, root int64
+	at        time.Time
+	place     uint64
 }
 
 type usedKey struct {
@@ -102,19 +117,18 @@ type used struct {
 	usage     polity.Usage
 }
 
-func newWriter(v *View, conn *sql.Conn, at position) *writer {
+func newWriter(cfg Config, store store, s session) *writer {
 	return &writer{
-		v: v, conn: conn, ready: map[string]*sql.Stmt{}, at: at, known: map[polity.RunID]*runRow{}, open: map[string]*stepRow{}, releases: map[run.Digest]int64{},
+		cfg: cfg, store: store, s: s, known: map[polity.RunID]*runRow{}, open: map[string]*stepRow{}, doubts: map[string]*stepRow{}, releases: map[run.Digest]int64{},
 		used: map[usedKey]*used{}, ended: map[endedKey]*used{},
 	}
 }
 
-// close gives up what was prepared. What was written is committed.
+// close gives up what was gathered. What was written is committed.
 func (w *writer) close() {
-	for _, s := range w.ready {
-		_ = s.Close()
+	if err := w.s.close(); err != nil { // of a server that is gone, say
+		w.cfg.Logger.Debug("the view's connection", "error", err)
 	}
-	_ = w.conn.Close()
 }
 
 // --- what commits tell
@@ -138,9 +152,11 @@ func (w *writer) fact(f *run.Fact) error {
 	switch f.Kind {
 	case "opened", "imported", "forked":
 		return w.opened(f)
+	case "published":
+		return w.published(f)
 	case "deleted":
 		return w.deleted(f)
-	case "began", "result", "finished":
+	case "began", "result", "finished", "reconciled", "signalled", "paused", "resumed", "cancel":
 	default:
 		return nil
 	}
@@ -149,17 +165,69 @@ func (w *writer) fact(f *run.Fact) error {
 		return err
 	}
 	if r == nil { // what a fork took over could not be read, and nothing else goes on below it
-		w.v.cfg.Logger.Warn("the log tells of a run that the view was not told of", "run", f.Run, "commit", f.Commit)
+		w.cfg.Logger.Warn("the log tells of a run that the view was not told of", "run", f.Run, "commit", f.Commit)
 		return nil
 	}
 	switch f.Kind {
 	case "began":
-		return w.began(r, f)
+		w.began(r, f)
 	case "result":
 		return w.result(r, f)
-	default:
+	case "reconciled":
+		return w.reconciled(r, f)
+	case "signalled":
+		w.tell(f, toldSignal, r)
+		return w.text(r, f.ID, partSignal, f)
+	case "paused", "resumed", "cancel":
+		w.standing(r, f)
+	case "finished":
 		return w.finished(r, f)
 	}
+	return nil
+}
+
+// standing takes that a run is paused, goes on, or is to end.
+func (w *writer) standing(r *runRow, f *run.Fact) {
+	paused, stopping := r.paused, r.stopping
+	switch {
+	case !r.ended.IsZero():
+	case f.Kind == "paused":
+		r.paused = f.At
+	default: // one that is to end goes on until then
+		r.paused = time.Time{}
+	}
+	if f.Kind == "cancel" && f.Gently && r.ended.IsZero() && stopping.IsZero() {
+		r.stopping = f.At
+	}
+	if r.paused != paused || r.stopping != stopping {
+		w.change(r)
+	}
+}
+
+// published takes an event on a topic. One that a run's call published has the call's key for its ID.
+func (w *writer) published(f *run.Fact) error {
+	var r *runRow
+	if id, _, ok := strings.Cut(f.ID, "#"); ok {
+		var err error
+		if r, err = w.run(polity.RunID(id)); err != nil {
+			return err
+		}
+	}
+	w.tell(f, toldTopic, r)
+	if r == nil {
+		return nil
+	}
+	return w.text(r, f.ID, partEvent, f)
+}
+
+// tell adds something that was told; r may be nil.
+func (w *writer) tell(f *run.Fact, kind int, r *runRow) {
+	w.at.told++
+	t := toldRow{num: w.at.told, kind: kind, name: f.To, id: f.ID, at: f.At, place: f.Place}
+	if r != nil {
+		t.run, t.root = r.num, r.root
+	}
+	w.told = append(w.told, t)
 }
 
 func (w *writer) opened(f *run.Fact) error {
@@ -170,7 +238,7 @@ func (w *writer) opened(f *run.Fact) error {
 			return err
 		}
 	}
-	r.skill = cmp.Or(r.skill, f.Skill)
+	r.skill, r.conversation = cmp.Or(r.skill, f.Skill), cmp.Or(r.conversation, f.Conversation)
 	switch f.Kind {
 	case "imported":
 		r.opened, r.ended, r.usage = f.Opened, f.Ended, f.Usage
@@ -213,11 +281,10 @@ func (w *writer) newRun(f *run.Fact) (*runRow, error) {
 	return r, err
 }
 
-func (w *writer) began(r *runRow, f *run.Fact) error {
+func (w *writer) began(r *runRow, f *run.Fact) {
 	s := w.newStep(r, f)
 	s.began = f.At
 	w.open[s.key] = s
-	return nil
 }
 
 func (w *writer) newStep(r *runRow, f *run.Fact) *stepRow {
@@ -226,7 +293,7 @@ func (w *writer) newStep(r *runRow, f *run.Fact) *stepRow {
 	s := &stepRow{num: w.at.steps, run: r.num, root: r.root, name: name, taken: f.Taken, key: string(r.id) + "#" + name, changed: true}
 	if e := f.Effect; e != nil {
 		s.verb, s.dest, s.class, s.since = e.Verb, e.To, string(e.Class), e.Since
-		s.person = e.Verb == polity.DoAsk.String() && w.v.cfg.Person != nil && w.v.cfg.Person(r.digest, e.To)
+		s.person = e.Verb == polity.DoAsk.String() && w.cfg.Person != nil && w.cfg.Person(r.digest, e.To)
 	}
 	w.steps = append(w.steps, s)
 	return s
@@ -239,11 +306,9 @@ func (w *writer) result(r *runRow, f *run.Fact) error {
 	}
 	if s == nil {
 		s = w.newStep(r, f)
-	} else if !s.changed {
-		s.changed = true
-		w.steps = append(w.steps, s)
 	}
-	s.ended, s.usage, s.fault = f.At, f.Usage, f.Kept()
+	w.changeStep(s)
+	s.ended, s.usage, s.fault, s.asked = f.At, f.Usage, f.Kept(), f.Asked
 	switch {
 	case f.Fault == nil && f.Effect == nil && f.DataSize() == 0:
 		s.verb, s.status = polity.DoSleep.String(), stepDone // of all that is no effect only a sleep ends well and without a result
@@ -251,6 +316,7 @@ func (w *writer) result(r *runRow, f *run.Fact) error {
 		s.status = stepDone
 	case f.Fault.Kind == fault.Unknown:
 		s.status = stepUnknown
+		w.doubts[s.key] = s
 	default:
 		s.status = stepFailed
 	}
@@ -279,7 +345,22 @@ func (w *writer) begun(r *runRow, f *run.Fact) (*stepRow, error) {
 	if !r.stored {
 		return nil, nil
 	}
-	return w.readStep(r, name)
+	return w.readStep(r, name, "ended IS NULL")
+}
+
+// reconciled takes what was found out about a step that ended as unknown.
+func (w *writer) reconciled(r *runRow, f *run.Fact) error {
+	name := polity.CommandKey(f.Name, f.Attempt)
+	s := w.doubts[string(r.id)+"#"+name]
+	if s == nil {
+		var err error
+		if s, err = w.readStep(r, name, "status = 3"); err != nil || s == nil {
+			return err
+		}
+	}
+	w.changeStep(s)
+	s.finding, s.found = f.Finding, f.At
+	return nil
 }
 
 // decision is what a person decided, as JSON; "" if it was no approval.
@@ -321,7 +402,7 @@ func (w *writer) count(r *runRow, s *stepRow) {
 func dayOf(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
 
 func (w *writer) finished(r *runRow, f *run.Fact) error {
-	r.ended, r.usage, r.fault = f.At, f.Usage, f.Kept()
+	r.ended, r.usage, r.fault, r.paused, r.stopping = f.At, f.Usage, f.Kept(), time.Time{}, time.Time{}
 	if err := r.status.UnmarshalText([]byte(f.Status)); err != nil {
 		return err
 	}
@@ -359,12 +440,12 @@ func (w *writer) text(r *runRow, step string, part int, f *run.Fact) error {
 
 // data reads a fact's payload. One that is gone is no reason to stop: the run and what it used are told of all the same.
 func (w *writer) data(f *run.Fact) ([]byte, error) {
-	data, err := w.v.cfg.Log.Data(f)
+	data, err := w.cfg.Log.Data(f)
 	if errors.Is(err, fault.Erased) {
 		return nil, nil
 	}
 	if errors.Is(err, fault.NotFound) || errors.Is(err, fault.Damaged) {
-		w.v.cfg.Logger.Warn("a text cannot be searched", "run", f.Run, "commit", f.Commit, "error", err)
+		w.cfg.Logger.Warn("a text cannot be searched", "run", f.Run, "commit", f.Commit, "error", err)
 		return nil, nil
 	}
 	return data, err
@@ -377,6 +458,13 @@ func (w *writer) change(r *runRow) {
 	}
 }
 
+func (w *writer) changeStep(s *stepRow) {
+	if !s.changed {
+		s.changed = true
+		w.steps = append(w.steps, s)
+	}
+}
+
 // --- rows that are there
 
 // run returns a run's row, or nil if there is none.
@@ -386,33 +474,43 @@ func (w *writer) run(id polity.RunID) (*runRow, error) {
 	}
 	r := &runRow{id: id, stored: true}
 	var opened int64
+	var ended, paused, stopping sql.NullInt64
 	var digest string
-	err := w.query(`SELECT r.num, r.root, r.parent, r.depth, r.release, r.agent, r.skill, r.team, r.status, r.opened, d.digest FROM runs r JOIN releases d ON d.num = r.release WHERE r.id = ?`,
-		[]any{string(id)}, &r.num, &r.root, &r.parent, &r.depth, &r.release, &r.agent, &r.skill, &r.team, &r.status, &opened, &digest)
+	err := w.s.one(`SELECT r.num, r.root, r.parent, r.depth, r.release, r.agent, r.skill, r.team, r.status, r.opened, r.ended, r.paused, r.stopping, d.digest
+		FROM runs r JOIN releases d ON d.num = r.release WHERE r.id = ?`,
+		[]any{string(id)}, &r.num, &r.root, &r.parent, &r.depth, &r.release, &r.agent, &r.skill, &r.team, &r.status, &opened, &ended, &paused, &stopping, &digest)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, dbFault(err)
+		return nil, w.store.fault(err)
 	}
-	r.opened = timeOf(opened)
+	r.opened, r.ended, r.paused, r.stopping = timeOf(opened), timeOf(ended.Int64), timeOf(paused.Int64), timeOf(stopping.Int64)
 	if _, err := hex.Decode(r.digest[:], []byte(digest)); err != nil {
-		return nil, fault.Damaged.New("view: release %q", digest)
+		return nil, fault.Damaged.New("%w: release %q", errOther, digest)
 	}
 	w.known[id] = r
 	return r, nil
 }
 
-func (w *writer) readStep(r *runRow, name string) (*stepRow, error) {
+// readStep returns the step of a name that is as a condition says, or nil.
+func (w *writer) readStep(r *runRow, name, which string) (*stepRow, error) {
 	s := &stepRow{run: r.num, root: r.root, name: name, key: string(r.id) + "#" + name, stored: true}
-	var since, began int64
-	err := w.query(`SELECT num, verb, dest, class, since, began, taken, person FROM steps WHERE root = ? AND run = ? AND name = ? AND ended IS NULL`,
-		[]any{r.root, r.num, name}, &s.num, &s.verb, &s.dest, &s.class, &since, &began, &s.taken, &s.person)
+	var since, began, ended sql.NullInt64
+	var text, decision sql.NullString
+	u := &s.usage
+	err := w.s.one(`SELECT num, verb, dest, class, status, since, began, ended, turns, input_tokens, output_tokens, cost, fault, taken, person, decision, asked
+		FROM steps WHERE root = ? AND run = ? AND name = ? AND `+which+` ORDER BY num DESC LIMIT 1`,
+		[]any{r.root, r.num, name}, &s.num, &s.verb, &s.dest, &s.class, &s.status, &since, &began, &ended, &u.Turns, &u.InputTokens, &u.OutputTokens, &u.MicroUSD,
+		&text, &s.taken, &s.person, &decision, &s.asked)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
-	s.since, s.began = timeOf(since), timeOf(began)
-	return s, dbFault(err)
+	s.since, s.began, s.ended, s.decision = timeOf(since.Int64), timeOf(began.Int64), timeOf(ended.Int64), decision.String
+	if text.Valid {
+		s.fault = &fault.Error{Text: text.String} // nobody asks for its kind
+	}
+	return s, w.store.fault(err)
 }
 
 func (w *writer) release(d run.Digest) (int64, error) {
@@ -421,64 +519,32 @@ func (w *writer) release(d run.Digest) (int64, error) {
 	}
 	digest := hex.EncodeToString(d[:])
 	var n int64
-	err := w.query("SELECT num FROM releases WHERE digest = ?", []any{digest}, &n)
+	err := w.s.one("SELECT num FROM releases WHERE digest = ?", []any{digest}, &n)
 	if errors.Is(err, sql.ErrNoRows) {
-		if err = w.query("SELECT coalesce(max(num), 0) FROM releases", nil, &n); err == nil {
+		if err = w.s.one("SELECT coalesce(max(num), 0) FROM releases", nil, &n); err == nil {
 			n += int64(len(w.newReleases)) + 1
 			w.newReleases = append(w.newReleases, release{n, digest})
 		}
 	}
 	w.releases[d] = n
-	return n, dbFault(err)
-}
-
-// prepared is a statement, which is prepared once.
-func (w *writer) prepared(text string) (*sql.Stmt, error) {
-	s := w.ready[text]
-	if s == nil {
-		var err error
-		if s, err = w.conn.PrepareContext(context.Background(), text); err != nil {
-			return nil, err
-		}
-		w.ready[text] = s
-	}
-	return s, nil
-}
-
-// query asks for one row, and reads it. Rows that are gathered are not there yet.
-func (w *writer) query(text string, args []any, into ...any) error {
-	s, err := w.prepared(text)
-	if err != nil {
-		return err
-	}
-	return s.QueryRow(args...).Scan(into...)
-}
-
-// put runs a statement.
-func (w *writer) put(text string, args ...any) error {
-	s, err := w.prepared(text)
-	if err == nil {
-		_, err = s.Exec(args...)
-	}
-	return err
+	return n, w.store.fault(err)
 }
 
 // --- writing
 
 // flush writes everything that was gathered, and the position, as one. It is not interrupted: it takes a fraction of a second.
 func (w *writer) flush() error {
-	if err := w.put("BEGIN IMMEDIATE"); err != nil {
-		return dbFault(err)
+	if err := w.s.begin(); err != nil {
+		return w.store.fault(err)
 	}
 	err := w.rows()
 	if err == nil {
-		err = w.put("COMMIT")
+		err = w.s.commit()
 	}
 	if err != nil {
-		return errors.Join(dbFault(err), dbFault(w.put("ROLLBACK")))
+		return errors.Join(w.store.fault(err), w.store.fault(w.s.rollback()))
 	}
 	w.reset()
-	w.v.move(w.at)
 	return nil
 }
 
@@ -499,30 +565,35 @@ func (w *writer) reset() {
 	if len(w.open) > knownMax {
 		clear(w.open)
 	}
+	clear(w.doubts)
 	clear(w.used)
 	clear(w.ended)
 	if len(w.gone) > 0 { // a run of them may still be known
 		clear(w.known)
 		clear(w.open)
 	}
-	w.newReleases, w.runs, w.steps, w.texts, w.gone = w.newReleases[:0], w.runs[:0], w.steps[:0], w.texts[:0], w.gone[:0]
+	w.newReleases, w.runs, w.steps, w.texts, w.told, w.gone = w.newReleases[:0], w.runs[:0], w.steps[:0], w.texts[:0], w.told[:0], w.gone[:0]
 	w.facts, w.flushed = 0, time.Now()
 }
 
 func (w *writer) rows() error {
-	for _, write := range []func() error{w.putReleases, w.putRuns, w.putSteps, w.putTexts, w.putUsed, w.putEnded, w.dropGone} {
+	puts := []func() error{
+		w.putReleases, w.putRuns, w.putSteps, w.putTold, func() error { return w.s.insertTexts(w.texts) }, w.putUsed, w.putEnded, w.dropGone,
+	}
+	for _, write := range puts {
 		if err := write(); err != nil {
 			return err
 		}
 	}
-	return w.put("UPDATE position SET seq = ?, head = ?, at = ?, runs = ?, steps = ?, texts = ?", int64(w.at.seq), w.at.head, w.at.at.UnixNano(), w.at.runs, w.at.steps, w.at.texts)
+	return w.s.put("UPDATE position SET seq = ?, head = ?, at = ?, runs = ?, steps = ?, texts = ?, told = ?",
+		int64(w.at.seq), w.at.head, w.at.at.UnixNano(), w.at.runs, w.at.steps, w.at.texts, w.at.told)
 }
 
 // dropGone removes the rows of what was deleted, which has no texts, being enciphered. It comes last: some rows may have been put in the same transaction.
 func (w *writer) dropGone() error {
 	for _, root := range w.gone {
-		for _, from := range []string{"steps WHERE root = ?", "runs WHERE root = ? AND depth > 0", "runs WHERE num = ?"} {
-			if err := w.put("DELETE FROM "+from, root); err != nil {
+		for _, from := range []string{"steps WHERE root = ?", "told WHERE root = ?", "runs WHERE root = ? AND depth > 0", "runs WHERE num = ?"} {
+			if err := w.s.put("DELETE FROM "+from, root); err != nil {
 				return err
 			}
 		}
@@ -531,39 +602,39 @@ func (w *writer) dropGone() error {
 }
 
 func (w *writer) putReleases() error {
-	for _, r := range w.newReleases {
-		if err := w.put("INSERT INTO releases VALUES (?, ?)", r.num, r.digest); err != nil {
-			return err
-		}
+	rows := make([][]any, len(w.newReleases))
+	for i, r := range w.newReleases {
+		rows[i] = []any{r.num, r.digest}
 	}
-	return nil
+	return w.s.insert("releases", rows)
 }
 
 func (w *writer) putRuns() error {
+	var rows [][]any
 	for _, r := range w.runs {
 		u := r.usage
 		var took, forkRun, forkEvent any
 		if !r.ended.IsZero() {
 			took = int64(r.ended.Sub(r.opened))
 		}
-		if r.fork != nil {
-			forkRun, forkEvent = string(r.fork.Run), r.fork.Event
-		}
 		kind, text := faultColumns(r.fault)
-		var err error
 		if r.stored {
-			err = w.put(`UPDATE runs SET skill = ?, status = ?, opened = ?, ended = ?, took = ?, turns = ?, input_tokens = ?, output_tokens = ?, tokens = ?, cost = ?, fault_kind = ?, fault = ?
-				WHERE num = ?`, r.skill, int(r.status), nano(r.opened), nano(r.ended), took, u.Turns, u.InputTokens, u.OutputTokens, u.Tokens(), u.MicroUSD, kind, text, r.num)
-		} else {
-			err = w.put(`INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-				r.num, string(r.id), r.root, r.parent, r.depth, r.release, r.agent, r.skill, r.team, int(r.status), nano(r.opened), nano(r.ended), took,
-				u.Turns, u.InputTokens, u.OutputTokens, u.Tokens(), u.MicroUSD, kind, text, forkRun, forkEvent)
+			if err := w.s.put(`UPDATE runs SET skill = ?, status = ?, opened = ?, ended = ?, took = ?, turns = ?, input_tokens = ?, output_tokens = ?, tokens = ?, cost = ?,
+				fault_kind = ?, fault = ?, paused = ?, stopping = ? WHERE num = ?`, r.skill, int64(r.status), nano(r.opened), nano(r.ended), took,
+				u.Turns, u.InputTokens, u.OutputTokens, u.Tokens(), u.MicroUSD, kind, text, nano(r.paused), nano(r.stopping), r.num); err != nil {
+				return err
+			}
+			continue
 		}
-		if err != nil {
-			return err
+		if r.fork != nil {
+			forkRun, forkEvent = string(r.fork.Run), int64(r.fork.Event)
 		}
+		rows = append(rows, []any{
+			r.num, string(r.id), r.root, r.parent, r.depth, r.release, r.agent, r.skill, r.team, int64(r.status), nano(r.opened), nano(r.ended), took,
+			u.Turns, u.InputTokens, u.OutputTokens, u.Tokens(), u.MicroUSD, kind, text, forkRun, forkEvent, null(r.conversation), nano(r.paused), nano(r.stopping),
+		})
 	}
-	return nil
+	return w.s.insert("runs", rows)
 }
 
 func faultColumns(f *fault.Error) (kind, text any) {
@@ -581,40 +652,58 @@ func nano(t time.Time) any {
 	return t.UnixNano()
 }
 
-func (w *writer) putSteps() error {
-	for _, s := range w.steps {
-		_, text := faultColumns(s.fault)
-		var decision any
-		if s.decision != "" {
-			decision = s.decision
-		}
-		u := s.usage
-		var err error
-		if s.stored {
-			err = w.put("UPDATE steps SET status = ?, ended = ?, turns = ?, input_tokens = ?, output_tokens = ?, cost = ?, fault = ?, decision = ? WHERE num = ?",
-				s.status, nano(s.ended), u.Turns, u.InputTokens, u.OutputTokens, u.MicroUSD, text, decision, s.num)
-		} else {
-			err = w.put("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-				s.num, s.run, s.root, s.name, s.verb, s.dest, s.class, s.status, nano(s.since), nano(s.began), nano(s.ended),
-				u.Turns, u.InputTokens, u.OutputTokens, u.MicroUSD, text, s.taken, s.person, decision)
-		}
-		if err != nil {
-			return err
-		}
+// null is a text as it is stored where "" is none.
+func null(text string) any {
+	if text == "" {
+		return nil
 	}
-	return nil
+	return text
 }
 
-func (w *writer) putTexts() error {
-	for _, t := range w.texts {
-		if err := w.put("INSERT INTO texts VALUES (?, ?, ?, ?, ?, ?, ?)", t.num, t.run, t.root, t.step, t.part, int64(t.seq), t.at.UnixNano()); err != nil {
-			return err
-		}
-		if err := w.put("INSERT INTO words (rowid, text) VALUES (?, ?)", t.num, t.text); err != nil {
-			return err
-		}
+// bit is a truth as it is stored.
+func bit(b bool) int64 {
+	if b {
+		return 1
 	}
-	return nil
+	return 0
+}
+
+func (w *writer) putSteps() error {
+	var rows [][]any
+	for _, s := range w.steps {
+		_, text := faultColumns(s.fault)
+		u := s.usage
+		var verdict, by any
+		if f := s.finding; f != nil {
+			verdict, by = string(f.Verdict), null(f.By)
+		}
+		if s.stored {
+			if err := w.s.put(`UPDATE steps SET status = ?, ended = ?, turns = ?, input_tokens = ?, output_tokens = ?, cost = ?, fault = ?, decision = ?,
+				asked = ?, verdict = ?, found_by = ?, found = ? WHERE num = ?`,
+				int64(s.status), nano(s.ended), u.Turns, u.InputTokens, u.OutputTokens, u.MicroUSD, text, null(s.decision), bit(s.asked), verdict, by, nano(s.found), s.num); err != nil {
+				return err
+			}
+			continue
+		}
+		rows = append(rows, []any{
+			s.num, s.run, s.root, s.name, s.verb, s.dest, s.class, int64(s.status), nano(s.since), nano(s.began), nano(s.ended),
+			u.Turns, u.InputTokens, u.OutputTokens, u.MicroUSD, text, bit(s.taken), bit(s.person), null(s.decision), bit(s.asked), verdict, by, nano(s.found),
+		})
+	}
+	return w.s.insert("steps", rows)
+}
+
+func (w *writer) putTold() error {
+	rows := make([][]any, len(w.told))
+	for i, t := range w.told {
+		rows[i] = []any{t.num, int64(t.kind), t.name, t.id, t.run, t.root, t.at.UnixNano(), int64(t.place)}
+	}
+	return w.s.insert("told", rows)
+}
+
+// columns are a text's columns, without its words.
+func (t *textRow) columns() []any {
+	return []any{t.num, t.run, t.root, t.step, int64(t.part), int64(t.seq), t.at.UnixNano()}
 }
 
 func (w *writer) putUsed() error {
@@ -623,9 +712,9 @@ func (w *writer) putUsed() error {
 	})
 	for _, k := range keys {
 		u := w.used[k]
-		if err := w.put(`INSERT INTO used VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,
-			failed = failed + excluded.failed, time = time + excluded.time, turns = turns + excluded.turns, input_tokens = input_tokens + excluded.input_tokens,
-			output_tokens = output_tokens + excluded.output_tokens, cost = cost + excluded.cost`,
+		if err := w.s.put(`INSERT INTO used VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, agent, skill, verb, dest) DO UPDATE SET
+			calls = used.calls + excluded.calls, failed = used.failed + excluded.failed, time = used.time + excluded.time, turns = used.turns + excluded.turns,
+			input_tokens = used.input_tokens + excluded.input_tokens, output_tokens = used.output_tokens + excluded.output_tokens, cost = used.cost + excluded.cost`,
 			k.day, k.agent, k.skill, k.verb, k.dest, u.n, u.failed, int64(u.time), u.usage.Turns, u.usage.InputTokens, u.usage.OutputTokens, u.usage.MicroUSD); err != nil {
 			return err
 		}
@@ -639,8 +728,8 @@ func (w *writer) putEnded() error {
 	})
 	for _, k := range keys {
 		u := w.ended[k]
-		if err := w.put("INSERT INTO ended VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET runs = runs + excluded.runs, time = time + excluded.time",
-			k.day, k.agent, int(k.status), u.n, int64(u.time)); err != nil {
+		if err := w.s.put("INSERT INTO ended VALUES (?, ?, ?, ?, ?) ON CONFLICT (day, agent, status) DO UPDATE SET runs = ended.runs + excluded.runs, time = ended.time + excluded.time",
+			k.day, k.agent, int64(k.status), u.n, int64(u.time)); err != nil {
 			return err
 		}
 	}

@@ -111,22 +111,27 @@ func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
+	s.long(w, func(tell func(polity.Progress)) (client.Line, error) {
+		made, err := s.engine.Backup(r.Context(), path, tell)
+		return client.Line{Backup: &made}, err
+	})
+}
+
+// long does what takes long, and says meanwhile how far it is; then what it came to, or why not.
+func (s *Server) long(w http.ResponseWriter, do func(tell func(polity.Progress)) (client.Line, error)) {
 	out := newStream(w)
 	defer out.close()
-	end := client.Line{End: true}
-	made, err := s.engine.Backup(r.Context(), path, func(p polity.Progress) {
-		if err := out.write(client.Line{Progress: &p}); err != nil {
+	write := func(l client.Line) {
+		if err := out.write(l); err != nil {
 			s.log.Debug("rest: the one who asked has gone away", "error", err)
 		}
-	})
+	}
+	end, err := do(func(p polity.Progress) { write(client.Line{Progress: &p}) })
 	if err != nil {
-		end.Error = fault.Of(s.cause(err))
-	} else {
-		end.Backup = &made
+		end = client.Line{Error: fault.Of(s.cause(err))}
 	}
-	if err := out.write(end); err != nil {
-		s.log.Debug("rest: the one who asked has gone away", "error", err)
-	}
+	end.End = true
+	write(end)
 }
 
 // filePath is the absolute path in a request's body.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"polity.run"
+	"polity.run/client"
 	"polity.run/fault"
 )
 
@@ -24,6 +25,18 @@ func (s *Server) lookup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.answer(w, http.StatusOK, found)
+}
+
+// verifyView compares the view with the log, and says meanwhile how far it is.
+func (s *Server) verifyView(w http.ResponseWriter, r *http.Request) {
+	if err := read(r.Body, &struct{}{}); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	s.long(w, func(tell func(polity.Progress)) (client.Line, error) {
+		found, err := s.engine.VerifyView(r.Context(), tell)
+		return client.Line{View: &found}, err
+	})
 }
 
 func (s *Server) rebuildView(w http.ResponseWriter, r *http.Request) {

@@ -48,6 +48,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/coordinate", s.coordinate)
 	mux.HandleFunc("POST /v1/lookup", s.lookup)
 	mux.HandleFunc("POST /v1/view/rebuild", s.rebuildView)
+	mux.HandleFunc("POST /v1/view/verify", s.verifyView)
 	mux.HandleFunc("POST /v1/schemas", s.schemas)
 	mux.HandleFunc("POST /v1/reconcile", s.reconcile)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
