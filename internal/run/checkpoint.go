@@ -233,16 +233,23 @@ type checkpoint struct {
 	erased   []string // keys
 	index    map[polity.RunID]*tree
 	agents   map[string]string // each name once
+
+	register   *register // nil: trees has all
+	registered uint64    // trees that are only there
 }
 
 // readCheckpoint reads a checkpoint. It returns fault.Damaged for one that is not whole, and fault.Invalid for a format that this program does
 // not know.
-func readCheckpoint(from io.Reader) (*checkpoint, error) {
+func readCheckpoint(from io.Reader) (*checkpoint, error) { return readCheckpointInto(from, nil) }
+
+// readCheckpointInto is readCheckpoint with an empty register, which takes the trees that have ended instead of the memory, if it is not nil. It is no use
+// after an error.
+func readCheckpointInto(from io.Reader, register *register) (*checkpoint, error) {
 	r := &blockReader{from: bufio.NewReaderSize(from, 1<<20), sum: sha256.New()}
 	if line := r.bytes(len(checkpointLine)); r.err == nil && string(line) != checkpointLine {
 		return nil, fault.Invalid.New("run: checkpoint of an unknown format (%.30q)", line)
 	}
-	p := &checkpoint{agents: map[string]string{}, index: map[polity.RunID]*tree{}}
+	p := &checkpoint{agents: map[string]string{}, index: map[polity.RunID]*tree{}, register: register}
 	p.header(&reader{b: r.block()}, r)
 	for r.err == nil {
 		block := r.block()
@@ -262,7 +269,7 @@ func readCheckpoint(from io.Reader) (*checkpoint, error) {
 		return nil, fault.Damaged.New("run: checkpoint: it is not what was written")
 	}
 	p.size = r.size
-	if _, err := r.from.ReadByte(); err != io.EOF || told != uint64(len(p.trees)) {
+	if _, err := r.from.ReadByte(); err != io.EOF || told != uint64(len(p.trees))+p.registered {
 		return nil, fault.Damaged.New("run: checkpoint: it does not end where it should")
 	}
 	return p, nil
@@ -314,12 +321,33 @@ func (p *checkpoint) tree(b *reader, r *blockReader) {
 		t.hold = &reason
 	}
 	ended := flags&flagEnded != 0
-	if b.bad || len(b.b) > 0 || t.id == "" || t.id.Parent() != "" || t.first == 0 || t.first > t.last || p.index[t.id] != nil || ended != t.summary.Status.Final() {
+	if b.bad || len(b.b) > 0 || t.id == "" || t.id.Parent() != "" || t.first == 0 || t.first > t.last || p.has(t.id) || ended != t.summary.Status.Final() {
 		r.fail(fault.Damaged.New("tree %d does not make sense", len(p.trees)+1))
+		return
+	}
+	if p.retire(t) {
 		return
 	}
 	p.trees = append(p.trees, t)
 	p.index[t.id] = t
+}
+
+// has says that a tree was read already.
+func (p *checkpoint) has(id polity.RunID) bool {
+	if p.register == nil || p.index[id] != nil {
+		return p.index[id] != nil
+	}
+	t, err := p.register.find(id)
+	return t != nil || err != nil
+}
+
+// retire gives a tree that has ended to the register, if there is one and it takes it.
+func (p *checkpoint) retire(t *tree) bool {
+	if p.register == nil || !t.retirable() || t.last > p.seq || p.register.put(t) != nil {
+		return false
+	}
+	p.registered++
+	return true
 }
 
 // destroyed reads the keys that the log told to be destroyed.
@@ -422,17 +450,15 @@ func (r *blockReader) block() []byte {
 func (c *core) restore(p *checkpoint) {
 	c.seq, c.head, c.at, c.now, c.lastAt = p.seq, p.head, p.at, p.at, p.at
 	c.downtime, c.claims = p.downtime, p.claims
-	c.trees = map[polity.RunID]*tree{}
+	c.trees, c.roots = p.index, p.trees
+	if p.register != nil {
+		c.register = p.register
+	}
 	c.skips = map[*tree]uint64{}
 	for _, key := range p.erased {
 		c.vault.erase(key, p.seq)
 	}
 	for _, t := range p.trees {
-		if c.register != nil && t.retirable() && t.last <= p.seq && c.register.put(t) == nil {
-			continue
-		}
-		c.trees[t.id] = t
-		c.roots = append(c.roots, t)
 		if t.over() {
 			c.depart(t)
 		}

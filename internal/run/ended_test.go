@@ -97,12 +97,11 @@ func TestEndedRunChanges(t *testing.T) {
 			c.revive(rootID(i))
 		}
 	}
-	p, err := readCheckpoint(bytes.NewReader(withSum(k.end(b))))
+	p, err := readCheckpointInto(bytes.NewReader(withSum(k.end(b))), newRegister(func() (registerFile, error) { return &memoryFile{}, nil }))
 	if err != nil {
 		t.Fatal(err)
 	}
 	again := newCore(m, napCatalog, epochOfMemory)
-	again.register = newRegister(func() (registerFile, error) { return &memoryFile{}, nil })
 	again.restore(p)
 	gone.gone = true
 	c.retire()

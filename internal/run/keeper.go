@@ -141,14 +141,23 @@ func (p *Partition) recall(ctx context.Context, path string, last uint64) (*chec
 	if err != nil {
 		return nil, fault.Unavailable.New("run: checkpoint: %w", err)
 	}
-	cp, err := readCheckpoint(f)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, err
+	g := newRegister(scratch(p.cfg.Dormant))
+	cp, err := readCheckpointInto(f, g)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = p.fits(ctx, cp, last)
 	}
+	if err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	return cp, nil
+}
+
+// fits holds a checkpoint against the log.
+func (p *Partition) fits(ctx context.Context, cp *checkpoint, last uint64) error {
 	if cp.seq > last {
-		return nil, fault.Damaged.New("run: checkpoint: it is of commit %d, and the log ends with commit %d", cp.seq, last)
+		return fault.Damaged.New("run: checkpoint: it is of commit %d, and the log ends with commit %d", cp.seq, last)
 	}
-	return cp, p.holds(ctx, cp.seq, cp.head)
+	return p.holds(ctx, cp.seq, cp.head)
 }
 
 // holds returns fault.Damaged if the log has another commit at a position.

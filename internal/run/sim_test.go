@@ -239,8 +239,7 @@ func (w *world) claim() {
 	binary.BigEndian.PutUint64(epoch[:], w.rng.Uint64())
 	o.core = newCore(o, w.catalog, epoch)
 	o.core.vault = w.vault()
-	o.core.spool, o.core.register = &w.spool, newRegister(func() (registerFile, error) { return &memoryFile{w: w}, nil })
-	o.core.register.gather = w.rng.IntN(1000)
+	o.core.spool, o.core.register = &w.spool, w.register()
 	o.core.awakeMax = w.rng.IntN(20) // runs, while the log is folded
 	if w.rng.IntN(2) == 0 {
 		o.core.soft = 100 + w.rng.IntN(900) // packs end in the middle of what follows from an input

@@ -186,7 +186,7 @@ func (w *world) restore(c *core) {
 		data = slices.Clone(data)
 		data[w.rng.IntN(len(data))] ^= 1 << w.rng.IntN(8)
 	}
-	p, err := readCheckpoint(bytes.NewReader(data))
+	p, err := readCheckpointInto(bytes.NewReader(data), w.register())
 	if err != nil {
 		w.logf("checkpoint: %v", err)
 		return
@@ -196,6 +196,13 @@ func (w *world) restore(c *core) {
 	}
 	w.stats.restored++
 	c.restore(p)
+}
+
+// register makes an empty one, which gathers little before it writes.
+func (w *world) register() *register {
+	g := newRegister(func() (registerFile, error) { return &memoryFile{w: w}, nil })
+	g.gather = w.rng.IntN(1000)
+	return g
 }
 
 // memoryFile is a register's file that cannot be written while the spool cannot.
