@@ -71,6 +71,9 @@ type Config struct {
 	ViewDSN string
 	// Now is the clock of runs, for tests that do not wait for what takes days; default time.Now. When it jumps forward, call Wake.
 	Now func() time.Time
+	// CheckpointEvery is how many bytes of log there are between two checkpoints, which a start reads in place of the log; default 32 MiB, or as many as the
+	// last one had if that is more.
+	CheckpointEvery uint64
 	// Whole reads the whole log before it serves, and uses no checkpoint: every run that has not ended is held against the code of now, and every
 	// commit against the one before it. Otherwise both is done later: a run when it is woken, the log behind the checkpoint while the node serves.
 	Whole bool
@@ -204,7 +207,8 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
 		Catalog: e.catalog, Blobs: e.blobs, Keys: e.keys, Do: e.catalog.do, Ask: e.catalog.asked, Restart: e.bus.Restart, Anchor: filepath.Join(e.state, "anchor"),
-		Dormant: filepath.Join(e.state, "dormant"), Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log, Exported: cfg.Telemetry && telemetry.TracesWanted(),
+		Dormant: filepath.Join(e.state, "dormant"), CheckpointEvery: cfg.CheckpointEvery, Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log,
+		Exported: cfg.Telemetry && telemetry.TracesWanted(),
 	})
 	if err != nil {
 		return err

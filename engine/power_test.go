@@ -31,9 +31,10 @@ var (
 
 const (
 	powerWriters = 8
-	powerImage   = "256M"
+	powerImage   = "8G"                 // of which next to nothing is used: topics want room for what they may hold
 	powerState   = "POLITY_POWER_STATE" // set for the process that loses its power
 	powerSync    = "POLITY_POWER_SYNC"
+	powerWaits   = "POLITY_POWER_WAITS" // its runs wait, and it writes a checkpoint every few commits
 )
 
 // TestPowerCut cuts the power under a node that opens and ends runs as fast as it can. The node's state lies on a file system in a file. The node is
@@ -48,14 +49,14 @@ func TestPowerCut(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*powerSeed, 5))
 	var cuts, opened, ended int
 	for i := range *powerCuts {
-		acked, lost := powerCut(t, engine.SyncDisk, time.Duration(300+rng.IntN(2500))*time.Millisecond)
+		acked, lost := powerCut(t, engine.SyncDisk, time.Duration(300+rng.IntN(2500))*time.Millisecond, missing)
 		cuts, opened, ended = cuts+1, opened+len(acked.opened), ended+len(acked.ended)
 		if len(lost) > 0 {
 			t.Fatalf("cut %d (seed %d): %d of %d acknowledged runs are lost, as %s", i+1, *powerSeed, len(lost), len(acked.opened), lost[0])
 		}
 	}
 	t.Logf("%d power cuts; %d runs opened and %d ended were acknowledged; 0 lost", cuts, opened, ended)
-	acked, lost := powerCut(t, engine.SyncOS, 1500*time.Millisecond)
+	acked, lost := powerCut(t, engine.SyncOS, 1500*time.Millisecond, missing)
 	t.Logf("left to the operating system: %d of %d acknowledged runs lost", len(lost), len(acked.opened))
 	if len(lost) == 0 {
 		t.Error("nothing is lost without syncing either: this test shows nothing")
@@ -68,8 +69,10 @@ type acknowledged struct {
 	ended  map[polity.RunID]string // the output
 }
 
-// powerCut lets a node work for a while, cuts its power, and returns what it had acknowledged, and what of that is lost.
-func powerCut(t *testing.T, sync engine.Sync, after time.Duration) (acknowledged, []polity.RunID) {
+// powerCut lets a node work for a while, cuts its power, and returns what it had acknowledged, and what of that is lost, as lost finds on the state that is left.
+func powerCut(
+	t *testing.T, sync engine.Sync, after time.Duration, lost func(*testing.T, string, acknowledged) []polity.RunID, env ...string,
+) (acknowledged, []polity.RunID) {
 	t.Helper()
 	dir, err := os.MkdirTemp(*powerDir, "cut-")
 	if err != nil {
@@ -82,6 +85,7 @@ func powerCut(t *testing.T, sync engine.Sync, after time.Duration) (acknowledged
 	at := mount(t, disk, filepath.Join(dir, "at"))
 	worker := exec.Command(os.Args[0], "-test.run", "^TestPowerWorker$", "-test.v")
 	worker.Env = append(os.Environ(), powerState+"="+filepath.Join(at, "state"), powerSync+"="+string(sync))
+	worker.Env = append(worker.Env, env...)
 	out, err := worker.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +114,7 @@ func powerCut(t *testing.T, sync engine.Sync, after time.Duration) (acknowledged
 	shell(t, "umount", at)
 	again := mount(t, copied, filepath.Join(dir, "again"))
 	defer shell(t, "umount", again)
-	return acked, missing(t, filepath.Join(again, "state"), acked)
+	return acked, lost(t, filepath.Join(again, "state"), acked)
 }
 
 func mount(t *testing.T, image, at string) string {
@@ -194,6 +198,10 @@ func TestPowerWorker(t *testing.T) {
 	state := os.Getenv(powerState)
 	if state == "" {
 		t.Skip("is started by TestPowerCut")
+	}
+	if os.Getenv(powerWaits) != "" {
+		waitForPower(t, state)
+		return
 	}
 	e, err := engine.Open(t.Context(), engine.Config{State: state, Sync: engine.Sync(os.Getenv(powerSync)), Agents: []*agent.Agent{function(t, "1", double)}})
 	if err != nil {

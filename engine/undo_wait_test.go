@@ -54,11 +54,11 @@ func TestUndoingWaits(t *testing.T) {
 	stop(t, e)
 	e = start()
 	waits(t, e, id, "undo.word")
-	if err := e.Signal(t.Context(), id, "word", "s1", json.RawMessage(`"please"`)); err != nil {
+	if err := e.Signal(t.Context(), id, "word", "s1", 0, json.RawMessage(`"please"`)); err != nil {
 		t.Fatal(err)
 	}
 	waits(t, e, id, "undo.event")
-	if err := e.Publish(t.Context(), "refunds.made", "e1", json.RawMessage(`{"word":"please"}`)); err != nil {
+	if err := e.Publish(t.Context(), "refunds.made", "e1", 0, json.RawMessage(`{"word":"please"}`)); err != nil {
 		t.Fatal(err)
 	}
 	o, err := e.Wait(t.Context(), id)

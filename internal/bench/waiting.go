@@ -31,10 +31,21 @@ const (
 	wakeSpread  = 10 * time.Second    // over which they are spread
 	burstsMade  = 5
 	burstsApart = 2 * time.Second
+	callsApart  = 10 * time.Millisecond // at most, one after the other
+	wakeTopic   = "bench.wake"
+	wakeSignal  = "wake"
 )
 
-// Waiters is what many runs cost that wait for their time.
+// What runs can wait for.
+const (
+	OnTimers  = "timers"
+	OnSignals = "signals"
+	OnEvents  = "events" // each for one with its own key, all on one topic
+)
+
+// Waiters is what many runs cost that wait.
 type Waiters struct {
+	On     string        `json:"on"`
 	Runs   int           `json:"runs"`
 	Steps  int           `json:"steps"` // each did before it waited
 	Opened time.Duration `json:"open_ns"`
@@ -43,9 +54,10 @@ type Waiters struct {
 	RSS    float64       `json:"rss_bytes"`      // of the whole process, while all wait
 	RSSMax float64       `json:"rss_peak_bytes"` // until then
 	Disk   float64       `json:"dormant_bytes_per_run"`
+	Point  float64       `json:"checkpoint_bytes_per_run"` // of Disk
 	Log    float64       `json:"store_bytes_per_run"`
 	Wakes  []Wakes       `json:"wakes"`
-	Close  time.Duration `json:"close_ns"`
+	Close  time.Duration `json:"close_ns"`    // with the checkpoint
 	Start  Started       `json:"start"`       // with the checkpoint that was written then
 	Whole  Started       `json:"start_whole"` // without it
 }
@@ -56,9 +68,9 @@ type Started struct {
 	CPU  time.Duration `json:"cpu_ns"` // of the whole process
 }
 
-// Wakes is how long it took from the time a run waited for to its next decision being acknowledged.
+// Wakes is how long it took from the time that a run waited for, or from the call that sent what it waited for, to its next decision being acknowledged.
 type Wakes struct {
-	At    int           `json:"at_once"` // how many are due at the same time
+	At    int           `json:"at_once"` // how many are woken at the same time: by one event, or by a signal each
 	Count int           `json:"count"`
 	P50   time.Duration `json:"p50_ns"`
 	P95   time.Duration `json:"p95_ns"`
@@ -66,16 +78,16 @@ type Wakes struct {
 	Most  time.Duration `json:"most_ns"`
 }
 
-// WaitingForTime measures runs that do some steps and then wait for days: what they cost, how long it takes from its time to a run's next
+// WaitingOn measures runs that do some steps and then wait for days: what they cost, how long it takes from what they wait for to a run's next
 // decision, and how long a node takes to start with them. spread is how many runs are woken one after the other, and bursts how many at once.
-func WaitingForTime(ctx context.Context, cfg Config, runs, steps, spread int, bursts []int) (w Waiters, err error) {
+func WaitingOn(ctx context.Context, cfg Config, on string, runs, steps, spread int, bursts []int) (w Waiters, err error) {
 	cfg = cfg.or()
 	dir, remove, err := cfg.folder()
 	if err != nil {
 		return w, err
 	}
 	defer func() { err = first(err, remove()) }()
-	n := &napping{cfg: cfg, state: filepath.Join(dir, "state"), sync: cfg.Sync[0]}
+	n := &napping{cfg: cfg, on: on, state: filepath.Join(dir, "state"), sync: cfg.Sync[0]}
 	if err := n.open(ctx, false); err != nil {
 		return w, err
 	}
@@ -84,7 +96,7 @@ func WaitingForTime(ctx context.Context, cfg Config, runs, steps, spread int, bu
 			err = first(err, n.e.Close())
 		}
 	}()
-	w = Waiters{Runs: runs, Steps: steps}
+	w = Waiters{On: on, Runs: runs, Steps: steps}
 	before := heapNow()
 	if err := n.crowd(ctx, &w); err != nil {
 		return w, err
@@ -98,9 +110,10 @@ func WaitingForTime(ctx context.Context, cfg Config, runs, steps, spread int, bu
 	return w, n.starts(ctx, &w)
 }
 
-// napping is a node with runs that wait for their time.
+// napping is a node with runs that wait.
 type napping struct {
 	cfg   Config
+	on    string
 	state string
 	sync  engine.Sync
 	e     *engine.Engine
@@ -111,11 +124,31 @@ type napping struct {
 // nap is what a run of the agent sleeper is asked for.
 type nap struct {
 	Steps int       `json:"steps,omitempty"`
-	Until time.Time `json:"until"`
+	On    string    `json:"on,omitempty"`
+	Key   string    `json:"key,omitempty"` // of the event
+	Until time.Time `json:"until"`         // in a signal and in an event: when it was sent
 }
 
-// sleeper does its steps, waits until its time, and says so.
+// sleeper does its steps, waits, and says when it was to be woken.
 type sleeper struct{}
+
+// wait is the command that waits.
+func (n *nap) wait(now time.Time) (polity.Command, error) {
+	on := polity.Awaited{Signal: wakeSignal}
+	switch n.On {
+	case OnTimers:
+		return polity.Sleep("nap", n.Until.Sub(now)), nil
+	case OnEvents:
+		match, err := json.Marshal(struct {
+			Key string `json:"key"`
+		}{n.Key})
+		if err != nil {
+			return polity.Command{}, fault.Internal.New("sleeper: %w", err)
+		}
+		on = polity.Awaited{Topic: wakeTopic, Match: match}
+	}
+	return polity.Await("nap", on, 0), nil
+}
 
 type asleep struct {
 	nap  nap
@@ -139,11 +172,18 @@ func (sleeper) Decide(state any, e polity.Event) (any, []polity.Command) {
 	case s.done < s.nap.Steps:
 		return s, []polity.Command{polity.Ask("step."+strconv.Itoa(s.done), "noop", "", e.Data)}
 	case s.done == s.nap.Steps:
-		return s, []polity.Command{polity.Sleep("nap", s.nap.Until.Sub(e.At))}
-	case s.done == s.nap.Steps+1:
-		due, err := json.Marshal(s.nap)
+		wait, err := s.nap.wait(e.At)
 		if err != nil {
-			return s, []polity.Command{polity.Fail(fault.Of(fault.Internal.New("sleeper: %w", err)))}
+			return s, []polity.Command{polity.Fail(fault.Of(err))}
+		}
+		return s, []polity.Command{wait}
+	case s.done == s.nap.Steps+1:
+		due := e.Data
+		if s.nap.On == OnTimers {
+			var err error
+			if due, err = json.Marshal(s.nap); err != nil {
+				return s, []polity.Command{polity.Fail(fault.Of(fault.Internal.New("sleeper: %w", err)))}
+			}
 		}
 		return s, []polity.Command{polity.Ask("woken", "clock", "", due)}
 	default:
@@ -158,7 +198,7 @@ func (n *napping) open(ctx context.Context, whole bool) (err error) {
 		}
 	}
 	n.e, err = engine.Open(ctx, engine.Config{State: n.state, Sync: n.sync, Whole: whole, Agents: []*agent.Agent{
-		{Name: "sleeper", Version: "1", Skills: []polity.Skill{{Name: "sleep"}}, Decider: sleeper{}},
+		{Name: "sleeper", Version: "1", Skills: []polity.Skill{{Name: "sleep"}}, Decider: sleeper{}, Signals: map[string]json.RawMessage{wakeSignal: nil}},
 		does("noop", func(_ context.Context, m polity.Message) (json.RawMessage, error) {
 			return json.RawMessage(`{"ok":true}`), nil
 		}),
@@ -214,12 +254,19 @@ func (n *napping) crowd(ctx context.Context, w *Waiters) error {
 	begin := time.Now()
 	until := begin.Add(napFor)
 	err := n.many(ctx, w.Runs, func(i int) error {
-		_, err := n.start(ctx, fmt.Sprintf("nap %d", i), nap{w.Steps, until})
+		_, err := n.start(ctx, fmt.Sprintf("nap %d", i), nap{w.Steps, n.on, strconv.Itoa(i), until})
 		return err
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = n.quiet(ctx)
 	}
+	w.Opened = time.Since(begin)
+	w.Rate = float64(w.Runs) / w.Opened.Seconds()
+	return err
+}
+
+// quiet waits until nothing goes on any more.
+func (n *napping) quiet(ctx context.Context) error {
 	for quiet := 0; quiet < 3 && ctx.Err() == nil; quiet++ { // their steps go on
 		before := cpuTime()
 		time.Sleep(200 * time.Millisecond)
@@ -227,13 +274,14 @@ func (n *napping) crowd(ctx context.Context, w *Waiters) error {
 			quiet = -1
 		}
 	}
-	w.Opened = time.Since(begin)
-	w.Rate = float64(w.Runs) / w.Opened.Seconds()
 	return ctx.Err()
 }
 
 // wakes has runs woken while the crowd sleeps.
 func (n *napping) wakes(ctx context.Context, w *Waiters, spread int, bursts []int) error {
+	if n.on != OnTimers {
+		return n.calls(ctx, w, spread, bursts)
+	}
 	n.cfg.Progress(fmt.Sprintf("waking %d runs, one after the other", spread))
 	begin := time.Now().Add(napMin + time.Duration(spread)*100*time.Microsecond)
 	if err := n.wake(ctx, w, 1, spread, func(i int) time.Time { return begin.Add(wakeSpread * time.Duration(i) / time.Duration(spread)) }); err != nil {
@@ -252,9 +300,67 @@ func (n *napping) wakes(ctx context.Context, w *Waiters, spread int, bursts []in
 func (n *napping) wake(ctx context.Context, w *Waiters, at, count int, until func(i int) time.Time) error {
 	n.late = nil
 	err := n.many(ctx, count, func(i int) error {
-		_, err := n.start(ctx, fmt.Sprintf("wake %d of %d at once", i, at), nap{0, until(i)})
+		_, err := n.start(ctx, fmt.Sprintf("wake %d of %d at once", i, at), nap{0, OnTimers, "", until(i)})
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return n.woke(ctx, w, at, count)
+}
+
+// calls has runs woken by signals or events while the crowd sleeps.
+func (n *napping) calls(ctx context.Context, w *Waiters, spread int, bursts []int) error {
+	n.cfg.Progress(fmt.Sprintf("waking %d runs, one after the other", spread))
+	if err := n.called(ctx, w, 1, spread, min(wakeSpread/time.Duration(spread), callsApart)); err != nil {
+		return err
+	}
+	for _, at := range bursts {
+		n.cfg.Progress(fmt.Sprintf("waking %d runs at once", at))
+		if err := n.called(ctx, w, at, burstsMade, burstsApart); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// called opens runs, and wakes at of them at once, so many times, apart from each other.
+func (n *napping) called(ctx context.Context, w *Waiters, at, times int, apart time.Duration) error {
+	n.late = nil
+	ids := make([]polity.RunID, at*times)
+	key := func(time int) string { return fmt.Sprintf("%d at once, %d", at, time) }
+	err := n.many(ctx, len(ids), func(i int) (err error) {
+		ids[i], err = n.start(ctx, fmt.Sprintf("call %d of %d at once", i, at), nap{0, n.on, key(i / at), time.Time{}})
+		return err
+	})
+	if err == nil {
+		err = n.quiet(ctx)
+	}
+	begin := time.Now()
+	for i := 0; i < times && err == nil; i++ {
+		time.Sleep(time.Until(begin.Add(apart * time.Duration(i))))
+		err = n.call(ctx, key(i), ids[i*at:(i+1)*at])
+	}
+	if err != nil {
+		return err
+	}
+	return n.woke(ctx, w, at, len(ids))
+}
+
+// call wakes those that wait for a key, or each of them by a signal.
+func (n *napping) call(ctx context.Context, key string, ids []polity.RunID) error {
+	data, err := json.Marshal(nap{Key: key, Until: time.Now()})
+	if err != nil {
+		return fault.Internal.New("bench: %w", err)
+	}
+	if n.on == OnEvents {
+		return n.e.Publish(ctx, wakeTopic, key, 0, data)
+	}
+	return n.many(ctx, len(ids), func(i int) error { return n.e.Signal(ctx, ids[i], wakeSignal, key, 0, data) })
+}
+
+// woke waits until so many have woken, and notes how late they were.
+func (n *napping) woke(ctx context.Context, w *Waiters, at, count int) (err error) {
 	var all []time.Duration
 	for err == nil && len(all) < count {
 		select {
@@ -291,7 +397,7 @@ func (n *napping) starts(ctx context.Context, w *Waiters) error {
 		if err := n.open(ctx, whole); err != nil {
 			return Started{}, err
 		}
-		id, err := n.start(ctx, fmt.Sprintf("ready %t", whole), nap{Until: begin})
+		id, err := n.start(ctx, fmt.Sprintf("ready %t", whole), nap{On: OnTimers, Until: begin})
 		if err == nil {
 			_, err = n.e.Wait(ctx, id)
 		}
@@ -302,6 +408,13 @@ func (n *napping) starts(ctx context.Context, w *Waiters) error {
 		return err
 	}
 	w.Disk = size(filepath.Join(n.state, "dormant")) / float64(w.Runs)
+	points, err := filepath.Glob(filepath.Join(n.state, "dormant", "checkpoint-*"))
+	if err != nil {
+		return fault.Internal.New("bench: %w", err)
+	}
+	for _, p := range points {
+		w.Point = max(w.Point, size(p)/float64(w.Runs))
+	}
 	if w.Start, err = start(false); err != nil {
 		return err
 	}

@@ -27,14 +27,13 @@ import (
 
 // Limits of the embedded server.
 const (
-	payloadMax   = 8 << 20          // bytes of one message; logs assume 1 MiB, the rest is head-room
-	readyMax     = 30 * time.Second // the server must answer within this after a start
-	requestMax   = 5 * time.Second  // one management request
-	domain       = "polity"         // set from day one, so that the store can join a cluster as a leaf
-	engineUser   = "engine"
-	engineAcct   = "ENGINE"
-	dupWindow    = 200 * time.Millisecond
-	fetchPending = 4096 // messages buffered while a log is read
+	payloadMax = 8 << 20          // bytes of one message; logs assume 1 MiB, the rest is head-room
+	readyMax   = 30 * time.Second // the server must answer within this after a start
+	requestMax = 5 * time.Second  // one management request
+	domain     = "polity"         // set from day one, so that the store can join a cluster as a leaf
+	engineUser = "engine"
+	engineAcct = "ENGINE"
+	dupWindow  = 200 * time.Millisecond
 )
 
 // Sync says when a write is safe.

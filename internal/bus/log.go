@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -60,7 +59,7 @@ func (b *Bus) Log(ctx context.Context, name string, acked func(Ack)) (*Log, erro
 	_, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: "LOG_" + name, Subjects: []string{l.subject},
 		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
-		Duplicates: dupWindow, DenyDelete: true, AllowDirect: false,
+		Duplicates: dupWindow, DenyDelete: true, AllowDirect: true,
 	})
 	if err != nil {
 		return nil, fault.Unavailable.New("bus: open log %s: %w", name, err)
@@ -161,16 +160,16 @@ func parseAck(m *nats.Msg) (uint64, error) {
 
 // Last returns the log's last message, as its leader has it, or the zero Entry if the log is empty.
 func (l *Log) Last(ctx context.Context) (Entry, error) {
-	return l.get(ctx, `{"last_by_subj":"`+l.subject+`"}`)
+	return l.get(ctx, `{"last_by_subj":"`+l.subject+`"}`, requestMax)
 }
 
 // Get returns the message at a position, or the zero Entry if there is none.
 func (l *Log) Get(ctx context.Context, seq uint64) (Entry, error) {
-	return l.get(ctx, `{"seq":`+strconv.FormatUint(seq, 10)+`}`)
+	return l.get(ctx, `{"seq":`+strconv.FormatUint(seq, 10)+`}`, readTries*requestMax) // a busy disk may take so long
 }
 
-func (l *Log) get(ctx context.Context, query string) (Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestMax)
+func (l *Log) get(ctx context.Context, query string, most time.Duration) (Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	m, err := l.b.nc.RequestWithContext(ctx, "$JS."+domain+".API.STREAM.MSG.GET.LOG_"+l.name, []byte(query))
 	if err != nil {
@@ -199,85 +198,129 @@ func (l *Log) get(ctx context.Context, query string) (Entry, error) {
 	}
 }
 
+// The bounds of what is under way while a log is read.
+const (
+	readBatch  = 4096      // messages that are asked for at once
+	readBytes  = 512 << 10 // likewise; the last message may go beyond. While it is read, no append is written, so it is little
+	readPieces = 4         // batches that wait for a slow reader
+	readTries  = 6         // of one batch, of requestMax each
+)
+
 // Read gives each message from position from up to and including to, in order, to each, which stops the
-// reading by returning an error. A message that is missing in between is fault.Damaged.
+// reading by returning an error. A message that is missing in between is fault.Damaged. What is under way is asked for in batches, so it is bounded however slow each is, and
+// nothing can be dropped. It returns fault.Unavailable if the store does not answer in half a minute.
 func (l *Log) Read(ctx context.Context, from, to uint64, each func(Entry) error) error {
 	if from > to {
 		return nil
 	}
-	js, err := l.b.nc.JetStream(nats.Domain(domain))
-	if err != nil {
-		return fault.Unavailable.New("bus: read %s: %w", l.name, err)
-	}
-	sub, err := js.SubscribeSync(l.subject, nats.OrderedConsumer(), nats.StartSequence(from), nats.BindStream("LOG_"+l.name))
-	if err != nil {
-		return fault.Unavailable.New("bus: read %s: %w", l.name, err)
-	}
-	// A reader that is slow is waited for: the server's flow control bounds what is under way. With a limit here as well, messages beyond it would
-	// be dropped, and the reading begun again and again.
-	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return fault.Unavailable.New("bus: read %s: %w", l.name, err)
-	}
-	defer func() {
-		// Nothing is lost when the end of the reading is not heard: the consumer ends by itself.
-		_ = sub.Unsubscribe()
+	ctx, cancel := context.WithCancel(ctx)
+	batches := make(chan batch, readPieces)
+	go func() {
+		defer close(batches)
+		for next := from; next <= to; {
+			b := l.batch(ctx, next, to)
+			next += uint64(len(b.list))
+			select {
+			case batches <- b:
+			case <-ctx.Done():
+				return
+			}
+			if b.err != nil {
+				return
+			}
+		}
 	}()
-	// One context serves all messages; its clock runs only while one is awaited.
-	wait, cancel := context.WithCancel(ctx)
-	clock := time.AfterFunc(requestMax, cancel)
-	defer func() { clock.Stop(); cancel() }()
-	for next := from; next <= to; next++ {
-		clock.Reset(requestMax)
-		m, err := sub.NextMsgWithContext(wait)
-		if err != nil {
-			return l.unread(ctx, next, err)
+	defer func() {
+		cancel()
+		for range batches { // until the goroutine has ended
 		}
-		if !clock.Stop() {
-			return l.unread(ctx, next, context.DeadlineExceeded) // it came in the very moment
+	}()
+	for b := range batches {
+		for _, e := range b.list {
+			if err := each(e); err != nil {
+				return err
+			}
 		}
-		seq, err := sequence(m.Reply)
-		if err != nil {
-			return err
+		if b.err != nil {
+			return b.err
 		}
-		if seq != next {
-			return fault.Damaged.New("bus: read %s: message %d is missing: the next one is %d", l.name, next, seq)
-		}
-		if err := each(Entry{seq, m.Data}); err != nil {
-			return err
-		}
+	}
+	if err := ctx.Err(); err != nil {
+		return fault.Cancelled.New("bus: read %s: %w", l.name, err)
 	}
 	return nil
 }
 
-// unread explains why a message could not be read.
-func (l *Log) unread(ctx context.Context, seq uint64, err error) error {
-	if ctx.Err() != nil {
-		return fault.Cancelled.New("bus: read %s: %w", l.name, ctx.Err())
-	}
-	return fault.Damaged.New("bus: read %s: message %d did not come within %s: %w", l.name, seq, requestMax, err)
+// batch is what comes next, up to an error.
+type batch struct {
+	list []Entry
+	err  error
 }
 
-// sequence takes the stream position from an acknowledgement subject,
-// $JS.ACK.[<domain>.<account hash>.]<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>[.<token>].
-func sequence(reply string) (uint64, error) {
-	at := 5
-	if strings.Count(reply, ".") >= 10 {
-		at = 7
-	}
-	rest := reply
-	for range at {
-		_, after, ok := strings.Cut(rest, ".")
-		if !ok {
-			return 0, fault.Internal.New("bus: read: subject %q holds no position", reply)
+// batch asks for messages from a position on, and asks again if they do not come, as when the disk is busy with other things.
+func (l *Log) batch(ctx context.Context, next, to uint64) (b batch) {
+	for range readTries {
+		sub, err := l.b.nc.SubscribeSync(l.b.nc.NewInbox()) // what comes too late goes nowhere
+		if err != nil {
+			return batch{err: fault.Unavailable.New("bus: read %s: %w", l.name, err)}
 		}
-		rest = after
+		b = l.ask(ctx, sub, next, to)
+		_ = sub.Unsubscribe() // nothing is lost if it is not heard
+		if !errors.Is(b.err, fault.Timeout) {
+			return b
+		}
 	}
-	token, _, _ := strings.Cut(rest, ".")
-	seq, err := strconv.ParseUint(token, 10, 64)
-	if err != nil {
-		return 0, fault.Internal.New("bus: read: subject %q holds no position: %w", reply, err)
+	b.err = fault.Unavailable.New("bus: read %s: %d times: %w", l.name, readTries, b.err)
+	return b
+}
+
+// ask asks for messages once, and returns those that come up to the end of the batch. They come without headers, which would cost more than they do: that none
+// is missing their number tells, with the position of the last one.
+func (l *Log) ask(ctx context.Context, sub *nats.Subscription, next, to uint64) (b batch) {
+	query := fmt.Sprintf(`{"seq":%d,"batch":%d,"max_bytes":%d,"no_hdr":true}`, next, min(to-next+1, readBatch), readBytes)
+	if err := l.b.nc.PublishRequest("$JS."+domain+".API.DIRECT.GET.LOG_"+l.name, sub.Subject, []byte(query)); err != nil {
+		return batch{err: fault.Unavailable.New("bus: read %s: %w", l.name, err)}
 	}
-	return seq, nil
+	wait, cancel := context.WithTimeout(ctx, requestMax)
+	defer cancel()
+	for {
+		m, err := sub.NextMsgWithContext(wait)
+		switch {
+		case ctx.Err() != nil:
+			return batch{err: fault.Cancelled.New("bus: read %s: %w", l.name, ctx.Err())}
+		case errors.Is(err, context.DeadlineExceeded):
+			return batch{err: fault.Timeout.New("message %d did not come within %s", next+uint64(len(b.list)), requestMax)}
+		case err != nil:
+			return batch{err: fault.Unavailable.New("bus: read %s: message %d: %w", l.name, next+uint64(len(b.list)), err)}
+		case m.Header == nil:
+			b.list = append(b.list, Entry{next + uint64(len(b.list)), m.Data})
+			continue
+		}
+		switch status := m.Header.Get("Status"); {
+		case status == "404", status == "204" && len(b.list) == 0:
+			return batch{err: fault.Damaged.New("bus: read %s: message %d is missing: the log ends before it", l.name, next)}
+		case status != "204":
+			return batch{err: fault.Unavailable.New("bus: read %s: %s %s", l.name, status, m.Header.Get("Description"))}
+		case m.Header.Get(jetstream.LastSequenceHeader) != strconv.FormatUint(b.list[len(b.list)-1].Seq, 10):
+			return l.singly(ctx, next, to)
+		}
+		return b
+	}
+}
+
+// singly reads what comes before a message that is missing.
+func (l *Log) singly(ctx context.Context, next, to uint64) (b batch) {
+	for ; next <= to && b.err == nil; next++ {
+		var e Entry
+		switch e, b.err = l.Get(ctx, next); {
+		case b.err != nil:
+		case e.Seq != next:
+			b.err = fault.Damaged.New("bus: read %s: message %d is missing", l.name, next)
+		default:
+			b.list = append(b.list, e)
+		}
+	}
+	return b
 }
 
 // Size returns the number of messages and bytes that the log holds.

@@ -17,23 +17,25 @@ import (
 
 const benchWaitingHelp = `Measure what many runs cost that wait at the same time.
 
-With --on effect they all wait for an effect of two seconds. With --on timers they do --steps, wait for days, and are put to sleep: then
-runs beside them are woken, one after the other and in bursts, and the node is started again with and without its checkpoint.`
+With --on effect they all wait for an effect of two seconds. With --on timers, signals or events they do --steps, wait for days, and are put to
+sleep: then runs beside them are woken, one after the other and in bursts, and the node is started again with and without its checkpoint. All events are on
+one topic: each of the crowd waits for one with its own key, and one event wakes a whole burst.`
 
 func (a *app) newBenchWaiting() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "waiting", Short: "Many runs that wait, for an effect of two seconds or for their time", Long: benchWaitingHelp, Args: args(cobra.NoArgs),
+		Use: "waiting", Short: "Many runs that wait, for an effect of two seconds, their time, a signal or an event", Long: benchWaitingHelp, Args: args(cobra.NoArgs),
 		Example: "  polity bench waiting\n  polity bench waiting --runs 100000 -o json\n  polity bench waiting --on timers --runs 100000 --steps 9\n" +
-			"  polity bench waiting --on timers --runs 1000000 --spread 10000 --bursts 1000,10000",
+			"  polity bench waiting --on timers --runs 1000000 --spread 10000 --bursts 1000,10000\n" +
+			"  polity bench waiting --on events --runs 1000000",
 	}
 	output := outputFlag(cmd, "text", "text", "json")
-	on := &choice{value: "effect", allowed: []string{"effect", "timers"}}
-	cmd.Flags().Var(on, "on", "what they wait for: effect or timers")
+	on := &choice{value: "effect", allowed: []string{"effect", bench.OnTimers, bench.OnSignals, bench.OnEvents}}
+	cmd.Flags().Var(on, "on", "what they wait for: effect, timers, signals or events")
 	dir := cmd.Flags().String("dir", "", "folder on the disk to measure (default the temporary folder)")
 	runs := cmd.Flags().Int("runs", 10_000, "how many")
-	steps := cmd.Flags().Int("steps", 0, "with timers: what each does before it waits")
-	spread := cmd.Flags().Int("spread", 10_000, "with timers: how many are woken one after the other, over ten seconds")
-	bursts := cmd.Flags().IntSlice("bursts", []int{100, 1000}, "with timers: how many are woken at once")
+	steps := cmd.Flags().Int("steps", 0, "but with effect: what each does before it waits")
+	spread := cmd.Flags().Int("spread", 10_000, "but with effect: how many are woken one after the other, over ten seconds")
+	bursts := cmd.Flags().IntSlice("bursts", []int{100, 1000}, "but with effect: how many are woken at once")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *runs < 1 || *runs > bench.WaitingMax {
 			return usagef("--runs: %d: want 1 to %d", *runs, bench.WaitingMax)
@@ -52,8 +54,8 @@ func (a *app) newBenchWaiting() *cobra.Command {
 		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		if on.value == "timers" {
-			w, err := bench.WaitingForTime(ctx, cfg, *runs, *steps, *spread, *bursts)
+		if on.value != "effect" {
+			w, err := bench.WaitingOn(ctx, cfg, on.value, *runs, *steps, *spread, *bursts)
 			return a.measured(w, err, output.value, func() error { return a.waiters(&w) })
 		}
 		w, err := bench.Waiting(ctx, cfg, *runs)
@@ -81,13 +83,13 @@ func (a *app) waited(w *bench.Waited) error {
 
 func (a *app) waiters(w *bench.Waiters) error {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%d runs that wait after %d steps: opened in %s (%.0f/s); %.0f bytes of heap a run, %.0f MB resident (%.0f at most)\n",
-		w.Runs, w.Steps, short(w.Opened), w.Rate, w.Heap, w.RSS/1e6, w.RSSMax/1e6)
-	fmt.Fprintf(&text, "on the disk: %.0f bytes of log a run, and %.0f of trails and checkpoint\n", w.Log, w.Disk)
+	fmt.Fprintf(&text, "%d runs that wait (%s) after %d steps: opened in %s (%.0f/s); %.0f bytes of heap a run, %.0f MB resident (%.0f at most)\n",
+		w.Runs, w.On, w.Steps, short(w.Opened), w.Rate, w.Heap, w.RSS/1e6, w.RSSMax/1e6)
+	fmt.Fprintf(&text, "on the disk: %.0f bytes of log a run, and %.0f of trails and checkpoint (%.0f)\n", w.Log, w.Disk, w.Point)
 	fmt.Fprintf(&text, "stopped in %s; started in %s with the checkpoint (processor time %s), in %s without (%s)\n\n",
 		short(w.Close), short(w.Start.Took), short(w.Start.CPU), short(w.Whole.Took), short(w.Whole.CPU))
 	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "due at once\twoken\tp50\tp95\tp99\tmost\t")
+	fmt.Fprintln(t, "woken at once\twoken\tp50\tp95\tp99\tmost\t")
 	for _, k := range w.Wakes {
 		fmt.Fprintf(t, "%d\t%d\t%s\t%s\t%s\t%s\t\n", k.At, k.Count, short(k.P50), short(k.P95), short(k.P99), short(k.Most))
 	}

@@ -20,15 +20,12 @@ import (
 // tree is stopped, and the others go on.
 func (c *core) apply(rec *record, seq uint64) {
 	c.lastAt = c.recordTime()
-	if !c.bare() {
-		c.laden = seq
-	}
 	if rec.kind == recClaim {
 		return
 	}
 	switch rec.kind {
 	case recPublished:
-		c.published(rec)
+		c.published(rec, seq)
 		return
 	case recImported:
 		c.imported(rec, seq)
@@ -170,6 +167,9 @@ func (c *core) stop(t *tree, f *fault.Error) {
 		c.drop(t.root)
 	}
 	t.root = nil
+	for len(t.waits) > 0 { // it slept
+		c.unwait(t.waits[0])
+	}
 	c.leave(t)
 	for _, ended := range t.ended {
 		ended(polity.Outcome{}, f)
@@ -192,8 +192,8 @@ func (c *core) drop(r *run) {
 		if p.child != nil {
 			c.drop(p.child)
 		}
-		if p.cmd.Do == polity.DoAwait {
-			c.waits.drop(p)
+		if p.wait != nil {
+			c.unwait(p.wait)
 		}
 		if p.started && !p.done {
 			c.host.stop(p)
@@ -201,7 +201,6 @@ func (c *core) drop(r *run) {
 		p.done = true
 	}
 	r.pending = nil
-	delete(c.waits.signals, r.id)
 }
 
 // --- opening
@@ -435,7 +434,7 @@ func (c *core) pend(r *run, cmd *polity.Command) error {
 		p.due = ends(cmd, c.lastAt)
 	}
 	if cmd.Do == polity.DoAwait {
-		c.waits.await(p)
+		c.await(p)
 	}
 	c.tell(r.tree, p.startedNotice(c.lastAt, 0))
 	if c.live && !r.tree.held() {
@@ -585,8 +584,8 @@ func (c *core) gotResult(r *run, rec *record) {
 	}
 	r.remove(p)
 	r.book(p, rec.usage)
-	if p.cmd.Do == polity.DoAwait {
-		c.waits.drop(p)
+	if p.wait != nil {
+		c.unwait(p.wait)
 	}
 	if !c.live { // then nobody else knows it
 		c.used = p
@@ -638,13 +637,12 @@ func (c *core) stopPending(p *pending, why *fault.Error) {
 	if p.why != nil || p.refused != nil {
 		return
 	}
-	if p.cmd.Do == polity.DoAwait {
-		w := c.waits.of(p)
+	if w := p.wait; w != nil {
 		if w.got != nil {
 			c.deliverEvent(w) // it ends by itself
 			return
 		}
-		c.waits.unlist(w)
+		c.shut(w)
 	}
 	p.why = why
 	if c.live && !p.run.tree.idle {
@@ -710,7 +708,6 @@ func (c *core) finished(r *run, rec *record) {
 	}
 	c.tell(r.tree, polity.Notice{Kind: "finished", Run: r.id, Status: rec.status.String(), Fault: rec.fault, Usage: rec.usage})
 	delete(c.runs, r.id)
-	delete(c.waits.signals, r.id)
 	output := r.closing.Output
 	if rec.data.data == nil && rec.data.size == 0 {
 		output = nil // it was refused

@@ -2,7 +2,6 @@ package run
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
@@ -53,169 +52,210 @@ func (e *event) check(checkName func(string) error) error {
 	return nil
 }
 
-// known remembers the IDs of the last events, and what they said.
+// known remembers the IDs of the last events, and what they said. The zero value knows none.
 type known struct {
-	said map[string]requestHash
-	ring []string // the oldest is at next, once it is full
-	next int
+	said  map[string]said
+	list  []noted // in order; longer than the window while some of it is not acknowledged
+	count uint64  // of all that were noted
 }
 
-// before says whether an event was there already. One with its ID that says something else is fault.Conflict; what was erased is taken for the same.
-func (k *known) before(id string, said requestHash) (bool, error) {
+type said struct {
+	hash   requestHash
+	number uint64 // in the order of coming
+}
+
+// noted is one of the IDs.
+type noted struct {
+	id    string
+	seq   uint64 // the commit that told of it
+	taken uint64 // waits.taken since then
+	key   string // that its data is enciphered with; "" for none
+}
+
+// before says whether an event was there already, among the last ones. One with its ID that says something else is fault.Conflict; what was erased
+// is taken for the same.
+func (k *known) before(id string, hash requestHash, window int) (bool, error) {
 	earlier, ok := k.said[id]
-	if none := (requestHash{}); ok && earlier != said && earlier != none && said != none {
+	none := requestHash{}
+	switch {
+	case !ok || k.count-earlier.number > uint64(window):
+		return false, nil
+	case earlier.hash != hash && earlier.hash != none && hash != none:
 		return true, fault.Conflict.New("id %q came before with something else", id)
 	}
-	return ok, nil
+	return true, nil
 }
 
-func (k *known) note(id string, said requestHash, most int) {
+// note adds an event. What is before the window is kept until those that pushed it out are acknowledged: a checkpoint may have to tell of it.
+func (k *known) note(n noted, hash requestHash, window int, acknowledged uint64) {
 	if k.said == nil {
-		k.said = map[string]requestHash{}
+		k.said = map[string]said{}
 	}
-	if len(k.ring) < most {
-		k.ring = append(k.ring, id)
-	} else {
-		delete(k.said, k.ring[k.next])
-		k.ring[k.next] = id
-		k.next = (k.next + 1) % most
+	k.said[n.id] = said{hash, k.count}
+	k.list = append(k.list, n)
+	k.count++
+	for len(k.list) > window && k.list[window].seq <= acknowledged {
+		first := k.list[0].id
+		if k.said[first].number == k.count-uint64(len(k.list)) {
+			delete(k.said, first)
+		}
+		k.list = k.list[1:]
 	}
-	k.said[id] = said
 }
 
-// waits is the index of what runs wait for. It names runs and commands as text and holds what their results are made of, so
-// that it needs none of their states.
+// at returns those that were known at an acknowledged commit.
+func (k *known) at(seq uint64, window int) []noted {
+	n := len(k.list)
+	for n > 0 && k.list[n-1].seq > seq {
+		n--
+	}
+	return k.list[max(0, n-window):n]
+}
+
+// waits is what the runs of a partition wait for. Each tree has its own list of that, in memory while it sleeps too, and what is awaited on topics
+// is found here as well. A wait holds what its result is made of, so that the tree sleeps until that is written.
 type waits struct {
-	count   uint64
-	byKey   map[string]*wait // by EffectKey; until the result is in the log
-	topics  map[string]map[*wait]struct{}
-	signals map[polity.RunID]*mailbox
-	events  known  // that were published
-	taken   uint64 // position in the stream of topics up to which they are in the log
-	owed    []*wait
+	topics map[string]*shelf // by topic
+	wild   map[string]*shelf // by pattern that stands for more than one
+	events known             // that were published
+	taken  uint64            // position in the stream of topics up to which they are in the log
+	owed   []*wait
 }
 
-// wait is a command that waits for an event.
+// wait is a command that waits for an event, until its result is in the log.
 type wait struct {
+	tree    *tree
 	run     polity.RunID
 	name    string
 	attempt int
 	request requestHash
-	program *Program // the run's
 	on      *polity.Awaited
-	number  uint64 // in the order of awaiting
-	got     *event // what came; its result is not in the log yet
-	sent    bool   // the result is on its way into the log
+	program *Program // the run's; nil until the tree is awake, after a start from a checkpoint
+	since   int64    // in nanoseconds since 1970, as due
+	due     int64    // 0 for never
+
+	from   uint64 // the commit that told of it
+	closed uint64 // the commit since which no event comes to it any more; 0 while one may
+	got    *event // what came; its result is not in the log yet
+	gotIn  uint64 // the commit that told of that
+	sent   bool   // the result is on its way into the log
+	gone   bool   // it is no longer waited for
+	slot   int32  // in tree.waits
+
+	key        string // on its shelf; see shelf
+	next, prev *wait
 }
 
-func (w *wait) key() string { return polity.EffectKey(w.run, w.name, w.attempt) }
+func (w *wait) id() string { return polity.EffectKey(w.run, w.name, w.attempt) }
 
-// mailbox is what a run was told.
+// open says that an event may still come to it.
+func (w *wait) open() bool { return w.got == nil && w.closed == 0 && !w.gone }
+
+func (w *wait) wants(e *event) bool { return w.on.Signal == e.name && w.on.Matches(e.data) }
+
+// mailbox is what a run was told and has not awaited yet. It follows from the run's own log, and sleeps with it.
 type mailbox struct {
-	waits []*wait // for a signal, in the order of awaiting
 	kept  []*event
 	bytes int // of kept
 	ids   known
 }
 
 // await notes what a command waits for. A signal that came before is its own at once.
-func (ws *waits) await(p *pending) {
+func (c *core) await(p *pending) {
+	t := p.run.tree
 	w := &wait{
-		run: p.run.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request, program: p.run.program, on: p.cmd.Await, number: ws.count,
+		tree: t, run: p.run.id, name: p.cmd.Name, attempt: p.cmd.Attempt, request: p.request, on: p.cmd.Await, from: t.last,
+		since: p.since.UnixNano(), program: p.run.program,
 	}
-	ws.count++
-	if ws.byKey == nil {
-		ws.byKey, ws.topics = map[string]*wait{}, map[string]map[*wait]struct{}{}
-	}
-	ws.byKey[w.key()] = w
-	if topic := w.on.Topic; topic != "" {
-		if ws.topics[topic] == nil {
-			ws.topics[topic] = map[*wait]struct{}{}
-		}
-		ws.topics[topic][w] = struct{}{}
+	p.wait = w
+	t.expect(w)
+	if w.on.Topic != "" {
+		c.waits.list(w)
 		return
 	}
-	box := ws.mailbox(w.run)
-	i := slices.IndexFunc(box.kept, func(e *event) bool { return w.wants(e) })
-	if i < 0 {
-		box.waits = append(box.waits, w)
+	box := p.run.box
+	if box == nil {
 		return
 	}
-	w.got = box.kept[i]
-	box.kept = slices.Delete(box.kept, i, i+1)
-	box.bytes -= len(w.got.data)
-}
-
-func (w *wait) wants(e *event) bool { return w.on.Signal == e.name && w.on.Matches(e.data) }
-
-func (ws *waits) mailbox(run polity.RunID) *mailbox {
-	if ws.signals == nil {
-		ws.signals = map[polity.RunID]*mailbox{}
+	if i := slices.IndexFunc(box.kept, w.wants); i >= 0 {
+		w.got, w.gotIn = box.kept[i], t.last
+		box.kept = slices.Delete(box.kept, i, i+1)
+		box.bytes -= len(w.got.data)
 	}
-	box := ws.signals[run]
-	if box == nil {
-		box = &mailbox{}
-		ws.signals[run] = box
+}
+
+func (t *tree) expect(w *wait) {
+	w.tree, w.slot = t, int32(len(t.waits))
+	t.waits = append(t.waits, w)
+}
+
+// shut lets no further event come to a wait.
+func (c *core) shut(w *wait) {
+	c.waits.unlist(w)
+	if w.got == nil && w.closed == 0 {
+		w.closed = w.tree.last
 	}
-	return box
 }
 
-// of returns what a command waits for; nil if it waits no more.
-func (ws *waits) of(p *pending) *wait {
-	return ws.byKey[polity.EffectKey(p.run.id, p.cmd.Name, p.cmd.Attempt)]
+// unwait forgets a wait: its result is in the log, or its tree is given up.
+func (c *core) unwait(w *wait) {
+	if w.gone {
+		return
+	}
+	c.waits.unlist(w)
+	w.gone = true
+	t := w.tree
+	last := t.waits[len(t.waits)-1]
+	t.waits[w.slot], last.slot = last, w.slot
+	t.waits[len(t.waits)-1] = nil
+	if t.waits = t.waits[:len(t.waits)-1]; len(t.waits) == 0 {
+		t.waits = nil
+	}
+	if c.live && c.gather != nil {
+		c.gather.gone = append(c.gather.gone, w)
+	}
 }
 
-// unlist lets no further event come to a wait.
-func (ws *waits) unlist(w *wait) {
-	if topic := w.on.Topic; topic != "" {
-		delete(ws.topics[topic], w)
-		if len(ws.topics[topic]) == 0 {
-			delete(ws.topics, topic)
+// reclaim gives the commands of a tree that was folded again the waits that it had while it slept: they know what has come to it, which its own log
+// does not tell. Of a command that is another one than it was, what came is nothing.
+func (c *core) reclaim(t *tree) {
+	slept := map[string]*wait{}
+	for _, w := range t.waits {
+		slept[w.id()] = w
+	}
+	for _, r := range c.aside.runs {
+		for _, p := range r.pending {
+			if p.wait == nil {
+				continue
+			}
+			w := slept[p.wait.id()]
+			if w != nil && w.request == p.request {
+				delete(slept, w.id())
+				if p.wait, w.program = w, r.program; w.got != nil {
+					p.why = nil // what came first has won
+				}
+				continue
+			}
+			w = p.wait
+			c.aside.waits.unlist(w)
+			if t.expect(w); w.on.Topic != "" && w.open() {
+				c.waits.list(w)
+			}
 		}
-	} else if box := ws.signals[w.run]; box != nil {
-		box.waits = slices.DeleteFunc(box.waits, func(o *wait) bool { return o == w })
+	}
+	for _, w := range slept {
+		c.unwait(w)
 	}
 }
 
-// drop forgets a command that waited.
-func (ws *waits) drop(p *pending) {
-	if w := ws.of(p); w != nil {
-		ws.unlist(w)
-		delete(ws.byKey, w.key())
-	}
-}
-
-// taker returns the first wait of a run that a signal is for, or nil.
-func (box *mailbox) taker(e *event) *wait {
-	if box == nil {
-		return nil
-	}
-	for _, w := range box.waits {
-		if w.wants(e) {
+// taker returns the first command of a run that waits for a signal, or nil.
+func (r *run) taker(e *event) *wait {
+	for _, p := range r.pending {
+		if w := p.wait; w != nil && w.open() && w.wants(e) {
 			return w
 		}
 	}
 	return nil
-}
-
-// awaiting returns who waits for an event on a topic, in the order of awaiting.
-func (ws *waits) awaiting(e *event) []*wait {
-	var list []*wait
-	add := func(pattern string) {
-		for w := range ws.topics[pattern] {
-			if w.on.Matches(e.data) {
-				list = append(list, w)
-			}
-		}
-	}
-	add(e.name)
-	for pattern := range ws.topics {
-		if pattern != e.name && polity.MatchTopic(pattern, e.name) {
-			add(pattern)
-		}
-	}
-	slices.SortFunc(list, func(a, b *wait) int { return cmp.Compare(a.number, b.number) })
-	return list
 }
 
 // --- what comes
@@ -230,9 +270,8 @@ func (c *core) signal(id polity.RunID, e *event, answer func(error)) {
 		c.decline(err, answer)
 		return
 	}
-	box := c.waits.signals[id]
-	if box != nil {
-		before, err := box.ids.before(e.id, e.hash())
+	if box := r.box; box != nil {
+		before, err := box.ids.before(e.id, e.hash(), signalIDsMax)
 		switch {
 		case err != nil:
 			c.decline(fault.Conflict.New("run: signal %s to %s: %w", e.name, id, err), answer)
@@ -240,7 +279,7 @@ func (c *core) signal(id polity.RunID, e *event, answer func(error)) {
 		case before:
 			c.answer(answer)
 			return
-		case box.taker(e) != nil:
+		case r.taker(e) != nil:
 		case len(box.kept) >= signalsMax || box.bytes+len(e.data) > signalBytesMax:
 			c.decline(fault.Full.New("run: %s has %d signals (%d bytes) that it has not awaited yet; the most is %d (%d bytes). "+
 				"Nothing was kept: send it again when the run has taken some", id, len(box.kept), box.bytes, signalsMax, signalBytesMax), answer)
@@ -312,16 +351,18 @@ func (c *core) signalled(r *run, rec *record) {
 		c.stop(r.tree, fault.Of(err))
 		return
 	}
-	e := &event{name: rec.name, id: rec.id, data: bytes.Clone(data)} // the record is used again
-	box := c.waits.mailbox(r.id)
-	box.ids.note(e.id, e.hash(), signalIDsMax)
+	e := &event{name: rec.name, id: rec.id, key: r.tree.key, data: bytes.Clone(data)} // the record is used again
+	if r.box == nil {
+		r.box = &mailbox{}
+	}
+	r.box.ids.note(noted{id: e.id}, e.hash(), signalIDsMax, 0)
 	c.tell(r.tree, polity.Notice{Kind: "signalled", Run: r.id, To: e.name})
-	if w := box.taker(e); w != nil {
-		c.got(w, e)
+	if w := r.taker(e); w != nil {
+		c.got(w, e, r.tree.last)
 		return
 	}
-	box.kept = append(box.kept, e)
-	box.bytes += len(e.data)
+	r.box.kept = append(r.box.kept, e)
+	r.box.bytes += len(e.data)
 }
 
 // publish gives everyone who waits for it an event of the stream of topics. Its position is in the same commit, so one that is given again
@@ -338,7 +379,7 @@ func (c *core) publish(e *event, answer func(error)) {
 	if c.vault.ready(e.key) != nil {
 		e = &event{name: e.name, id: e.id, seq: e.seq, version: e.version}
 	}
-	switch before, err := c.waits.events.before(e.topicID(), e.hash()); {
+	switch before, err := c.waits.events.before(e.topicID(), e.hash(), eventIDsMax); {
 	case err != nil:
 		c.decline(fault.Conflict.New("run: event on %s: %w", e.name, err), answer)
 		return
@@ -350,9 +391,9 @@ func (c *core) publish(e *event, answer func(error)) {
 
 func (e *event) topicID() string { return e.name + " " + e.id }
 
-func (c *core) published(rec *record) {
+func (c *core) published(rec *record, seq uint64) {
 	c.waits.taken = max(c.waits.taken, rec.place)
-	e := &event{name: rec.name, id: rec.id, version: rec.version}
+	e := &event{name: rec.name, id: rec.id, version: rec.version, key: rec.data.key}
 	if c.vault.ready(rec.data.key) == nil {
 		data, err := c.read(rec.data)
 		if err != nil {
@@ -361,26 +402,27 @@ func (c *core) published(rec *record) {
 		}
 		e.data = bytes.Clone(data)
 	}
-	c.waits.events.note(e.topicID(), e.hash(), eventIDsMax)
+	c.waits.events.note(noted{e.topicID(), seq, c.waits.taken, e.key}, e.hash(), eventIDsMax, c.seq)
 	if e.data == nil {
 		return
 	}
 	for _, w := range c.waits.awaiting(e) {
-		c.got(w, e)
+		if seq > c.skips[w.tree] {
+			c.got(w, e, seq)
+		}
 	}
 }
 
 // got gives a wait its event. From then on its result follows from the state, whatever becomes of its time.
-func (c *core) got(w *wait, e *event) {
+func (c *core) got(w *wait, e *event, seq uint64) {
 	c.waits.unlist(w)
-	w.got = e
+	w.got, w.gotIn = e, seq
 	c.deliverEvent(w)
 }
 
 // deliverEvent queues the result of a wait, unless its run is left alone now: then that is done when it goes on.
 func (c *core) deliverEvent(w *wait) {
-	t := c.trees[w.run.Root()]
-	if c.live && !t.held() && w.got != nil && !w.sent {
+	if c.live && !w.tree.held() && w.got != nil && !w.sent {
 		w.sent = true
 		c.waits.owed = append(c.waits.owed, w)
 	}
@@ -391,8 +433,10 @@ func (c *core) pay() {
 	n := 0
 	for n < len(c.waits.owed) && !c.full() {
 		w := c.waits.owed[n]
+		c.waits.owed[n] = nil
 		n++
-		if c.waits.byKey[w.key()] == w { // else its run was given up
+		c.wake(w.tree)
+		if !w.gone { // else its run was given up, or its code waits for something else by now
 			c.write(c.given(w))
 		}
 	}
@@ -403,12 +447,13 @@ func (c *core) pay() {
 
 // given is the result of a wait whose event came: its data as the run's agent reads it. What it reads is asked here and not when a log is folded, so
 // that the log says what the run was told, whatever is registered later.
-func (*core) given(w *wait) *record {
+func (c *core) given(w *wait) *record {
 	rec := &record{kind: recResult, run: w.run, name: w.name, attempt: w.attempt, request: w.request, data: payload{data: w.got.data}}
-	if w.on.Topic == "" || w.program.Event == nil { // a signal was read at the door
+	program := c.runs[w.run].program              // its tree is awake
+	if w.on.Topic == "" || program.Event == nil { // a signal was read at the door
 		return rec
 	}
-	data, err := w.program.Event(w.got.name, w.got.version, w.got.data)
+	data, err := program.Event(w.got.name, w.got.version, w.got.data)
 	if err == nil && len(data) > polity.EventMax {
 		err = fault.Invalid.New("%d bytes as it is read; the most is %d", len(data), polity.EventMax)
 	}
@@ -423,13 +468,13 @@ func (*core) given(w *wait) *record {
 // routeAwait begins to wait: what came already is the result.
 func (c *core) routeAwait(p *pending) {
 	if err := p.run.program.awaits(p.cmd.Await); err != nil {
-		c.waits.drop(p)
+		c.unwait(p.wait)
 		p.refused = fault.Of(err)
 		c.enqueue(p.result(result{fault: p.refused, usage: polity.Usage{Turns: 1}}))
 		return
 	}
-	if w := c.waits.of(p); w.got != nil {
-		c.deliverEvent(w)
+	if p.wait.got != nil {
+		c.deliverEvent(p.wait)
 		return
 	}
 	if !p.due.IsZero() {
@@ -455,8 +500,7 @@ func (c *core) timeUp(p *pending) {
 		c.write(p.result(result{}))
 		return
 	}
-	if w := c.waits.of(p); w != nil && w.got == nil {
-		c.waits.unlist(w)
+	if w := p.wait; w.open() {
 		c.write(p.result(result{fault: fault.Of(fault.Timeout.New("%s did not come by %s", w.on, p.due.UTC().Format(time.RFC3339)))}))
 	}
 }
@@ -482,12 +526,31 @@ func (c *core) waiting(r *run, list []polity.Waiting) []polity.Waiting {
 		case p.child != nil:
 			list = c.waiting(p.child, list)
 		case p.why != nil, p.refused != nil:
-		case p.cmd.Do == polity.DoAwait && c.waits.of(p).got != nil: // no more
+		case p.wait != nil && p.wait.got != nil: // no more
 		case p.cmd.Do == polity.DoSleep:
 			list = append(list, polity.Waiting{Run: r.id, Name: p.key, For: "time", Since: p.since, Until: p.due})
 		case p.cmd.Do == polity.DoAwait:
 			list = append(list, polity.Waiting{Run: r.id, Name: p.key, For: p.cmd.Await.String(), Since: p.since, Until: p.due})
 		}
 	}
+	return list
+}
+
+// waitingAsleep is what a sleeping tree waits for: of times only the next one, and only if that is all.
+func (t *tree) waitingAsleep() (list []polity.Waiting) {
+	for _, w := range t.waits {
+		if !w.open() || len(list) == polity.WaitingMax {
+			continue
+		}
+		one := polity.Waiting{Run: w.run, Name: polity.CommandKey(w.name, w.attempt), For: w.on.String(), Since: timeAt(w.since)}
+		if w.due != 0 {
+			one.Until = timeAt(w.due)
+		}
+		list = append(list, one)
+	}
+	if len(list) == 0 && t.due != 0 && !t.undone {
+		return []polity.Waiting{{Run: t.id, For: "time", Since: t.summary.Opened, Until: timeAt(t.due)}}
+	}
+	slices.SortStableFunc(list, func(a, b polity.Waiting) int { return a.Since.Compare(b.Since) })
 	return list
 }

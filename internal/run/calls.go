@@ -247,10 +247,10 @@ func (c *core) current(t *tree) polity.Summary {
 	if t.root != nil {
 		s.Usage = t.root.usage
 		s.Waiting = c.waiting(t.root, nil)
-	} else if t.asleep && !t.undone && t.due != 0 && len(s.Waiting) == 0 {
-		s.Waiting = []polity.Waiting{{Run: t.id, For: "time", Since: s.Opened, Until: timeAt(t.due)}}
+	} else if t.asleep {
+		s.Waiting = t.waitingAsleep()
 	}
-	if t.root != nil && t.queued {
+	if t.queued && (t.root != nil || t.asleep) {
 		s.Waiting = []polity.Waiting{{Run: t.id, For: "the runs before it in conversation " + strconv.Quote(t.talk.key), Since: s.Opened}}
 	}
 	return s

@@ -52,7 +52,12 @@ func (c *core) join(t *tree, rec *record) {
 		return
 	}
 	t.summary.Conversation = rec.conversation
-	t.talk = conversation{rec.agent, rec.conversation}
+	c.talk(t)
+}
+
+// talk makes a run the last of the conversation that its summary tells of.
+func (c *core) talk(t *tree) {
+	t.talk = conversation{t.summary.Agent, t.summary.Conversation}
 	if c.talks == nil {
 		c.talks = map[conversation][]*tree{}
 	}
@@ -72,17 +77,20 @@ func (c *core) leave(t *tree) {
 		return
 	}
 	c.talks[t.talk] = list
-	if next := list[0]; i == 0 && !next.idle {
-		c.take(next)
+	if i == 0 && !list[0].idle {
+		c.take(list[0])
 	}
 }
 
 // take lets a queued run begin if it is its turn.
 func (c *core) take(t *tree) {
-	if !t.queued || t.root == nil || t.root.closing != nil {
+	if list := c.talks[t.talk]; !t.queued || len(list) > 0 && list[0] != t {
 		return
 	}
-	if list := c.talks[t.talk]; len(list) == 0 || list[0] == t {
+	switch {
+	case t.asleep && c.live:
+		c.wake(t) // and then it is here again
+	case t.root != nil && t.root.closing == nil:
 		c.enqueue(&record{kind: recResumed, run: t.id})
 	}
 }

@@ -85,7 +85,6 @@ type core struct {
 	halted map[polity.RunID]*tree // those that are stopped
 	waits  waits
 	talks  map[conversation][]*tree // that have not ended, in the order of opening
-	laden  uint64                   // the last commit before which there was something that no checkpoint tells of
 
 	seq      uint64    // of the last acknowledged commit
 	head     hash      // its hash
@@ -132,7 +131,8 @@ type core struct {
 
 	// awakeMax is how many runs are in memory while a log is folded; foldAwakeMax but for tests.
 	awakeMax int
-	skips    map[*tree]uint64
+	halting  []*tree          // that a checkpoint says are stopped
+	skips    map[*tree]uint64 // up to which commit a checkpoint told of a tree, while the log behind it is folded
 
 	// noted is told of the lines of a commit that was acknowledged; nil if nobody reads them.
 	noted func([]logged)
@@ -171,6 +171,8 @@ type tree struct {
 	ended      []func(polity.Outcome, error) // who waits for the end
 	watch      []*watcher
 
+	waits []*wait // what it waits for of signals and topics, while it sleeps too
+
 	trail     *trail        // what is in no segment yet; nil for nothing
 	place     place         // of the last segment
 	reach     uint64        // the last commit that is in it
@@ -206,6 +208,7 @@ type run struct {
 	state    any
 	pending  []*pending
 	names    []string // keys of all commands so far
+	box      *mailbox // nil before it was told anything
 	ledger   *ledger
 	usage    polity.Usage
 	opened   time.Time
@@ -240,6 +243,7 @@ type pending struct {
 	child   *run
 	since   time.Time // when it was decided
 	due     time.Time // of a sleep or a wait; zero for never
+	wait    *wait     // of an await
 	work    Work
 	lost    *fault.Error // asking: what is its result if its destination does not know
 	routed  bool
@@ -273,6 +277,7 @@ type pack struct {
 	sent    time.Time // when it was sent first, if somebody measures
 	logged  []logged  // of the program's log
 	trees   []*tree   // that it tells of
+	gone    []*wait   // that are waited for no longer once it is acknowledged
 }
 
 type notice struct {
@@ -366,8 +371,14 @@ func (c *core) settle() {
 		}
 		c.pay()
 		c.todo = append(c.todo[:0], c.todo[n:]...)
-		if c.gather == nil || c.dead != nil {
+		if c.dead != nil {
 			return
+		}
+		if c.gather == nil {
+			if len(c.todo) == 0 {
+				return
+			}
+			continue // a run that was woken to be paid has something to do
 		}
 		g := c.gather
 		if c.flight != nil {
@@ -469,8 +480,9 @@ func (p *pack) reset() {
 	clear(p.notices)
 	clear(p.logged)
 	clear(p.trees)
+	clear(p.gone)
 	p.starts, p.stops, p.answers, p.ends = p.starts[:0], p.stops[:0], p.answers[:0], p.ends[:0]
-	p.notices, p.logged, p.trees = p.notices[:0], p.logged[:0], p.trees[:0]
+	p.notices, p.logged, p.trees, p.gone = p.notices[:0], p.logged[:0], p.trees[:0], p.gone[:0]
 }
 
 // inDoubt tells that the append with the token was refused, or that nothing was heard of it in time. Only

@@ -2,7 +2,6 @@ package run
 
 import (
 	"container/heap"
-	"slices"
 	"sort"
 	"time"
 
@@ -60,7 +59,7 @@ func (r *run) idle(partition time.Duration) (due int64, busy *pending, ok bool) 
 // rest puts a tree to sleep if it only waits, and long enough, and all that it did is acknowledged.
 func (c *core) rest(t *tree) {
 	r := t.root
-	if r == nil || c.spool == nil || t.last > c.seq || t.records > sleepRecords || t.held() || t.queued {
+	if r == nil || c.spool == nil || t.last > c.seq || t.records > sleepRecords || t.held() {
 		return
 	}
 	if r.busy != nil && !r.busy.done && !r.busy.waits() && (r.busy.child == nil || r.busy.why != nil) {
@@ -82,21 +81,10 @@ func (c *core) sleep(t *tree) bool {
 		return false
 	}
 	t.summary.Usage = t.root.usage
-	t.summary.Waiting = nil
-	if t.root.awaits() { // of a time alone the alarm tells enough
-		t.summary.Waiting = c.waiting(t.root, nil)
-	}
 	c.lose(t.root)
-	t.root, t.asleep = nil, true
+	t.root, t.asleep, t.input = nil, true, payload{}
 	c.asleep++
 	return true
-}
-
-// awaits says that a run or one below it waits for something that is told.
-func (r *run) awaits() bool {
-	return slices.ContainsFunc(r.pending, func(p *pending) bool {
-		return p.cmd.Do == polity.DoAwait || p.child != nil && p.child.awaits()
-	})
 }
 
 // doze puts a tree to sleep that nobody works on, whatever it waits for.
@@ -166,6 +154,9 @@ func (c *core) lose(r *run) {
 		if p.child != nil {
 			c.lose(p.child)
 		}
+		if p.wait != nil && !p.due.IsZero() {
+			p.wait.due = p.due.UnixNano()
+		}
 	}
 	r.pending = nil
 }
@@ -176,7 +167,7 @@ func (c *core) wake(t *tree) {
 	if !t.asleep {
 		return
 	}
-	t.asleep, t.undone, t.summary.Waiting = false, false, nil
+	t.asleep, t.undone = false, false
 	c.asleep--
 	fresh, err := c.remember(t)
 	if err != nil {
@@ -189,6 +180,7 @@ func (c *core) wake(t *tree) {
 	}
 	t.root, t.salt = fresh.root, fresh.salt
 	t.paused, t.pausedDown, t.queued, t.input, t.from = fresh.paused, fresh.pausedDown, fresh.queued, fresh.input, fresh.from
+	c.reclaim(t)
 	for id, r := range c.aside.runs {
 		r.tree = t
 		c.runs[id] = r

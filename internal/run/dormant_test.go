@@ -255,29 +255,11 @@ func cold(t *testing.T, cfg Config, l memLog) (state string, folded int, said st
 	if err := p.fold(t.Context(), uint64(len(l)), anchor{}); err != nil {
 		t.Fatal(err)
 	}
-	var b strings.Builder
-	all, err := p.core.all()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tr := range all {
-		p.core.wake(tr)
-		fmt.Fprintf(&b, "fork of %s: %v, simulates %t, log %v\n", tr.origin, tr.summary.Fork, tr.simulates, tr.log)
-		fmt.Fprintf(&b, "%s %s first %d last %d, of %s %x\n", tr.id, tr.summary.Status, tr.first, tr.last, tr.summary.Agent, tr.request)
-		fmt.Fprintf(&b, "opened %s ended %s\n", tr.summary.Opened, tr.summary.Ended)
-		switch {
-		case tr.root != nil:
-			b.WriteString(describe(tr.root))
-		case tr.stopped != nil:
-			fmt.Fprintln(&b, tr.stopped)
-		default:
-			fmt.Fprintf(&b, "used %+v\n", tr.summary.Usage)
-		}
-	}
+	state = portrait(p.core)
 	if err := p.shut(); err != nil {
 		t.Fatal(err)
 	}
-	return b.String(), folded, text.String()
+	return state, folded, text.String()
 }
 
 // folder is what the files of a folder hold.
@@ -397,7 +379,7 @@ func TestDamageOfTheCache(t *testing.T) {
 		return b
 	}
 	for i := range saved[point] {
-		if _, err := readCheckpoint(bytes.NewReader(flipped(saved[point], i))); err == nil {
+		if _, err := readCheckpoint(bytes.NewReader(flipped(saved[point], i)), newVault(nil)); err == nil {
 			t.Fatalf("byte %d of the checkpoint is another one, and it is read", i)
 		}
 	}
@@ -601,11 +583,16 @@ func TestAlarmsHoldNoRuns(t *testing.T) {
 }
 
 func FuzzCheckpoint(f *testing.F) {
-	m := newMemory(f, napCatalog)
+	catalog := waiters()
+	for name, d := range napCatalog.deciders {
+		catalog.deciders[name] = d
+	}
+	m := newMemory(f, catalog)
 	m.core.spool = &simSpool{}
-	for i, agent := range []string{"five", "napper", "parent"} {
+	for i, agent := range []string{"five", "napper", "parent", "order", "go", "match"} {
 		m.begin(i, agent, polity.Bounds{})
 	}
+	m.core.publish(&event{name: "orders.x", id: "1", data: json.RawMessage(`{"n":1}`)}, func(error) {})
 	m.core.settle()
 	m.acknowledge()
 	k, b := m.core.newCapture(1)
@@ -617,14 +604,14 @@ func FuzzCheckpoint(f *testing.F) {
 	f.Add(k.end(b))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		sum := sha256.Sum256(data)
-		p, err := readCheckpoint(bytes.NewReader(append(slices.Clone(data), sum[:]...)))
+		p, err := readCheckpoint(bytes.NewReader(append(slices.Clone(data), sum[:]...)), newVault(nil))
 		if err != nil {
 			if k := fault.Of(err).Kind; k != fault.Damaged && k != fault.Invalid {
 				t.Errorf("%v", err)
 			}
 			return
 		}
-		c := newCore(m, napCatalog, [8]byte{})
+		c := newCore(m, catalog, [8]byte{})
 		c.spool = &simSpool{}
 		c.restore(p)
 		again, b := c.newCapture(p.oldest)
@@ -634,7 +621,7 @@ func FuzzCheckpoint(f *testing.F) {
 			}
 		}
 		if !bytes.Equal(again.end(b), data) && len(c.skips) == 0 {
-			q, err := readCheckpoint(bytes.NewReader(withSum(again.end(b))))
+			q, err := readCheckpoint(bytes.NewReader(withSum(again.end(b))), newVault(nil))
 			if err != nil || len(q.trees) > len(p.trees) {
 				t.Errorf("what was read is written as something else: %v", err)
 			}

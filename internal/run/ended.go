@@ -93,7 +93,7 @@ func (g *register) put(t *tree) error {
 	g.buf = append(g.buf, make([]byte, 8)...)
 	g.buf = binary.BigEndian.AppendUint64(g.buf, g.index[id])
 	g.buf = binary.BigEndian.AppendUint64(g.buf, g.keys[key])
-	g.buf = t.appendTo(g.buf, t.last)
+	g.buf = t.appendTo(g.buf, t.last, t.last)
 	e := g.buf[start:]
 	binary.BigEndian.PutUint32(e[4:], uint32(len(e)-registerHead))
 	binary.BigEndian.PutUint32(e, crc32.Checksum(e[4:], castagnoli))
@@ -163,7 +163,7 @@ func (g *register) entry(place uint64) (registered, error) {
 		return registered{}, fault.Damaged.New("run: register of ended runs: the entry at %d is not what was written", place)
 	}
 	e := registered{block: b[registerHead:], before: binary.BigEndian.Uint64(b[8:]), beside: binary.BigEndian.Uint64(b[16:])}
-	p, r := checkpoint{agents: g.agents, index: map[polity.RunID]*tree{}}, blockReader{}
+	p, r := checkpoint{seq: numberMax, agents: g.agents, index: map[polity.RunID]*tree{}}, blockReader{}
 	if p.tree(&reader{b: e.block}, &r); r.err != nil {
 		return registered{}, fault.Damaged.New("run: register of ended runs: %w", r.err)
 	}

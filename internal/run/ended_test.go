@@ -59,7 +59,7 @@ func TestEndedRunsLeaveTheMemory(t *testing.T) {
 		t.Fatal(len(got), err)
 	}
 	for i := range want {
-		if got[i].id != want[i].id || !bytes.Equal(got[i].appendTo(nil, got[i].last), want[i].appendTo(nil, want[i].last)) {
+		if got[i].id != want[i].id || !bytes.Equal(got[i].appendTo(nil, got[i].last, got[i].last), want[i].appendTo(nil, want[i].last, want[i].last)) {
 			t.Fatalf("%d: %+v, and the log tells %+v", i, got[i].summary, want[i].summary)
 		}
 	}
@@ -97,7 +97,7 @@ func TestEndedRunChanges(t *testing.T) {
 			c.revive(rootID(i))
 		}
 	}
-	p, err := readCheckpointInto(bytes.NewReader(withSum(k.end(b))), newRegister(func() (registerFile, error) { return &memoryFile{}, nil }))
+	p, err := readCheckpointInto(bytes.NewReader(withSum(k.end(b))), m.core.vault, newRegister(func() (registerFile, error) { return &memoryFile{}, nil }))
 	if err != nil {
 		t.Fatal(err)
 	}

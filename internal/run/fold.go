@@ -62,6 +62,7 @@ func (c *core) serve() {
 		case t.asleep:
 			t.idle = false
 			c.alarm(t, t.due)
+			c.take(t)
 		}
 		c.rest(t)
 	}
@@ -92,9 +93,9 @@ func (c *core) resume(r *run, doomed bool) {
 			c.doubt(p)
 		case p.why != nil:
 			c.enqueue(p.result(result{usage: p.spentAtMost(), fault: p.why}))
-		case p.cmd.Do == polity.DoAwait && c.waits.of(p).got != nil:
+		case p.wait != nil && p.wait.got != nil:
 			p.routed = true
-			c.deliverEvent(c.waits.of(p))
+			c.deliverEvent(p.wait)
 		case doomed && !p.cmd.Undo: // what undoes goes on
 		default:
 			if err := c.again(p); err != nil {

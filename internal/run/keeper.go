@@ -27,7 +27,7 @@ const (
 	checkpointPrefix = "checkpoint-"
 	checkpointsKept  = 2
 
-	checkpointEvery = 32 << 20 // bytes of log between two checkpoints, or as many as the last one had if that is more
+	checkpointEvery = 32 << 20 // bytes of log between two checkpoints: see Config.CheckpointEvery
 	checkpointClose = 1 << 20  // bytes of log for which one is written at the end, or an eighth of the last one
 	captureStep     = 1000     // trees that are told of between two turns of the loop
 	capturePieces   = 4        // pieces that wait to be written
@@ -107,7 +107,7 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 	}
 	for _, seq := range all {
 		if len(k.kept) == 0 {
-			cp, err := p.recall(ctx, k.path(seq), last)
+			cp, err := p.recall(ctx, k.path(seq), seq, last)
 			if errors.Is(err, fault.Cancelled) {
 				return err
 			}
@@ -132,19 +132,27 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 	}
 	k.oldest = max(oldest, 1)
 	p.keeper, p.core.spool = k, partitionSpool{k.spool, p}
+	if id := p.core.repaired(); id != "" {
+		p.cfg.Log.Warn("a checkpoint is not used: a run that was stopped goes on, and what it missed only the log tells; the start takes longer", "run", id)
+		err := p.shut()
+		p.cfg.Whole, p.keeper = true, nil
+		p.core.abandon()
+		p.begin(p.core.epoch)
+		return errors.Join(err, p.keep(ctx, last))
+	}
 	return nil
 }
 
-// recall reads a checkpoint, and holds it against the log.
-func (p *Partition) recall(ctx context.Context, path string, last uint64) (*checkpoint, error) {
+// recall reads the checkpoint of a commit, and holds it against the log.
+func (p *Partition) recall(ctx context.Context, path string, seq, last uint64) (*checkpoint, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fault.Unavailable.New("run: checkpoint: %w", err)
 	}
 	g := newRegister(scratch(p.cfg.Dormant))
-	cp, err := readCheckpointInto(f, g)
+	cp, err := readCheckpointInto(f, p.vault, g)
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = p.fits(ctx, cp, last)
+		err = p.fits(ctx, cp, seq, last)
 	}
 	if err != nil {
 		return nil, errors.Join(err, g.close())
@@ -152,8 +160,11 @@ func (p *Partition) recall(ctx context.Context, path string, last uint64) (*chec
 	return cp, nil
 }
 
-// fits holds a checkpoint against the log.
-func (p *Partition) fits(ctx context.Context, cp *checkpoint, last uint64) error {
+// fits holds a checkpoint against its name and the log.
+func (p *Partition) fits(ctx context.Context, cp *checkpoint, seq, last uint64) error {
+	if cp.seq != seq {
+		return fault.Damaged.New("run: checkpoint: it is of commit %d, and its name says %d", cp.seq, seq)
+	}
 	if cp.seq > last {
 		return fault.Damaged.New("run: checkpoint: it is of commit %d, and the log ends with commit %d", cp.seq, last)
 	}
@@ -221,14 +232,22 @@ func (p *Partition) tend() {
 			k.writing.alone = true
 		}
 		p.nudge()
-	case k.logged >= max(checkpointEvery, k.size) && p.core.plain():
+	case k.logged >= p.every(k):
 		p.startCheckpoint()
-	case k.wasteful() && p.core.plain():
+	case k.wasteful():
 		if k.spool.begin() == nil {
 			k.sweeping, k.swept = true, 0
 			p.nudge()
 		}
 	}
+}
+
+// every is how many bytes of log there are before the next checkpoint.
+func (p *Partition) every(k *keeper) uint64 {
+	if p.cfg.CheckpointEvery > 0 {
+		return p.cfg.CheckpointEvery
+	}
+	return max(checkpointEvery, k.size)
 }
 
 // wasteful says that the spool is worth being written anew.
@@ -275,11 +294,6 @@ func (p *Partition) feed() {
 		return // the writer wakes the loop
 	}
 	piece, err := w.capture.more(nil, captureStep)
-	if !p.core.plain() { // since it was begun
-		close(w.pieces)
-		w.capture = nil
-		return
-	}
 	if err == nil && w.capture.done() {
 		piece = w.capture.end(piece)
 		err = p.keeper.spool.flush()
@@ -374,7 +388,7 @@ func (p *Partition) last() error {
 		<-w.ended
 		k.wrote(w, p.cfg.Log)
 	}
-	if p.Err() == nil && p.core.seq > 0 && k.logged >= max(checkpointClose, k.size/8) && p.core.plain() {
+	if p.Err() == nil && p.core.seq > 0 && k.logged >= max(checkpointClose, k.size/8) {
 		p.startCheckpoint()
 		w := k.writing
 		for w.capture != nil {

@@ -71,6 +71,8 @@ type Config struct {
 	// Dormant is the folder for what waiting runs leave there, and for checkpoints; "" keeps all runs in memory, and folds the whole log at each start.
 	// Everything in it can be removed while nobody serves the log.
 	Dormant string
+	// CheckpointEvery is how many bytes of log there are between two checkpoints; default 32 MiB, or as many as the last one had if that is more.
+	CheckpointEvery uint64
 	// Whole folds the whole log though there is a checkpoint.
 	Whole bool
 	// Park leaves unfinished runs that are found in the log alone until they are opened again.
@@ -182,12 +184,8 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 		return nil, fault.Internal.New("run: open: %w", err)
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.core = newCore(p, cfg.Catalog, epoch)
 	p.vault = newVault(cfg.Keys)
-	p.core.vault = p.vault
-	p.core.parks = cfg.Park
-	p.core.noted = p.logs()
-	p.core.flows = p.flows
+	p.begin(epoch)
 	if err := p.seize(ctx, epoch); err != nil {
 		p.cancel()
 		return nil, errors.Join(err, p.shut())
@@ -206,6 +204,15 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 		go p.keepAnchor()
 	}
 	return p, nil
+}
+
+// begin makes a core that knows nothing.
+func (p *Partition) begin(epoch [8]byte) {
+	p.core = newCore(p, p.cfg.Catalog, epoch)
+	p.core.vault = p.vault
+	p.core.parks = p.cfg.Park
+	p.core.noted = p.logs()
+	p.core.flows = p.flows
 }
 
 // seize makes the log this owner's, and folds it.
@@ -294,7 +301,9 @@ func (p *Partition) fold(ctx context.Context, last uint64, known anchor) error {
 	var f frame
 	sound := p.core.seq // up to a checkpoint
 	if known.seq > 0 && known.seq <= sound {
-		if err := p.holds(ctx, known.seq, known.head); err != nil {
+		if err := p.holds(ctx, known.seq, known.head); errors.Is(err, fault.Unavailable) {
+			return fault.Unavailable.New("run: open: commit %d, which %s remembers: %w", known.seq, p.cfg.Anchor, err)
+		} else if err != nil {
 			return fault.Of(err).Kind.New("run: open: %w, and %s remembers it: the log was replaced, or its end is gone and was written anew", err, p.cfg.Anchor)
 		}
 	}

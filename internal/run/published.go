@@ -20,7 +20,7 @@ func (p *Partition) Admit(ctx context.Context, topic, id string, data json.RawMe
 		return false, err
 	}
 	return ask(ctx, p, func(c *core, reply func(bool, error)) {
-		before, err := c.waits.events.before(e.topicID(), e.hash())
+		before, err := c.waits.events.before(e.topicID(), e.hash(), eventIDsMax)
 		if err != nil {
 			err = fault.Conflict.New("run: event on %s: %w", topic, err)
 		}
@@ -82,14 +82,16 @@ func (p *Partition) Taken(ctx context.Context) (uint64, error) {
 }
 
 // Awaiting returns the programs of the runs that wait for an event on a topic now, and how many waits each has. Programs are those that the catalog gave.
+// After a start from a checkpoint it wakes those that sleep, once.
 func (p *Partition) Awaiting(ctx context.Context, topic string) (map[*Program]int, error) {
 	return ask(ctx, p, func(c *core, reply func(map[*Program]int, error)) {
 		counts := map[*Program]int{}
-		for pattern, waits := range c.waits.topics {
-			if polity.MatchTopic(pattern, topic) {
-				for w := range waits {
-					counts[w.program]++
-				}
+		for _, w := range c.waits.on(topic) {
+			if w.program == nil {
+				c.wake(w.tree)
+			}
+			if w.program != nil && !w.gone {
+				counts[w.program]++
 			}
 		}
 		reply(counts, nil)

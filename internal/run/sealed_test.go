@@ -56,6 +56,9 @@ func (k *simKeys) Open(key string, sealed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(sealed) < a.NonceSize() {
+		return nil, fault.Damaged.New("what was sealed is cut")
+	}
 	return a.Open(nil, sealed[:a.NonceSize()], sealed[a.NonceSize():], nil)
 }
 
@@ -291,7 +294,7 @@ func TestCheckpointOfSealedAndHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	b = k.end(b)
-	p, err := readCheckpoint(bytes.NewReader(withSum(b)))
+	p, err := readCheckpoint(bytes.NewReader(withSum(b)), newVault(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +309,7 @@ func TestCheckpointOfSealedAndHeld(t *testing.T) {
 	for at := len(b) - 8 - keys*24; at < len(b)-8; at += 97 { // within the keys
 		bad := bytes.Clone(b)
 		bad[at] ^= 0x80
-		if p, err := readCheckpoint(bytes.NewReader(withSum(bad))); err == nil && len(p.erased) > keys || err != nil && !errors.Is(err, fault.Damaged) {
+		if p, err := readCheckpoint(bytes.NewReader(withSum(bad)), newVault(nil)); err == nil && len(p.erased) > keys || err != nil && !errors.Is(err, fault.Damaged) {
 			t.Fatalf("byte %d: %v", at, err)
 		}
 	}

@@ -46,6 +46,7 @@ type world struct {
 	done    map[string]int // effect key -> how often it was really done
 	dest    destination
 	stats   simStats
+	told    map[string]int // what was there when a checkpoint was compared with the log
 
 	catalog programs
 	forks   map[polity.RunID]bool // roots that are forks, as the log tells
@@ -60,7 +61,7 @@ type world struct {
 type simStats struct {
 	crashes, takeovers, lostRequests, lostAcks, duplicates, resent, mine, fenced, refusedAsOld, rejected int
 	lostAnswers, asked, foundDone, begunAgain, unknown                                                   int
-	slept, woken, reread, damaged, checkpoints, restored, retired                                        int
+	slept, woken, reread, damaged, checkpoints, restored, compared, retired                              int
 }
 
 type memEntry struct {
@@ -631,10 +632,11 @@ func TestSimulatedKernel(t *testing.T) {
 		sum.damaged += s.damaged
 		sum.checkpoints += s.checkpoints
 		sum.restored += s.restored
+		sum.compared += s.compared
 		sum.retired += s.retired
 	}
 	t.Logf("%d seeds: %+v", *simSeeds, sum)
-	if sum.slept == 0 || sum.woken == 0 || sum.reread == 0 || sum.damaged == 0 || sum.checkpoints == 0 || sum.restored == 0 || sum.retired == 0 {
+	if sum.slept == 0 || sum.woken == 0 || sum.reread == 0 || sum.damaged == 0 || sum.checkpoints == 0 || sum.restored == 0 || sum.compared == 0 || sum.retired == 0 {
 		t.Errorf("trees do not sleep, wake and come back in every way: %+v", sum)
 	}
 	if sum.crashes == 0 || sum.takeovers == 0 || sum.resent == 0 || sum.mine == 0 || sum.fenced == 0 ||
@@ -659,7 +661,7 @@ func simulate(t *testing.T, seed uint64, print bool) simStats {
 func newWorld(t *testing.T, seed uint64, print bool, catalog programs) *world {
 	w := &world{
 		t: t, seed: seed, print: print, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_800_000_000, 0),
-		blobs: map[Digest]json.RawMessage{}, done: map[string]int{}, forks: map[polity.RunID]bool{}, catalog: catalog, bounds: simBounds,
+		blobs: map[Digest]json.RawMessage{}, done: map[string]int{}, told: map[string]int{}, forks: map[polity.RunID]bool{}, catalog: catalog, bounds: simBounds,
 		dest: destination{closed: map[string]int{}, dumb: seed%2 == 0},
 	}
 	w.spool.w = w
@@ -769,7 +771,7 @@ func (w *world) checkEnded() {
 		if got == nil {
 			w.fail("%s is forgotten", want.id)
 		}
-		if got.over() && want.over() && !bytes.Equal(got.appendTo(nil, got.last), want.appendTo(nil, want.last)) {
+		if got.over() && want.over() && !bytes.Equal(got.appendTo(nil, got.last, got.last), want.appendTo(nil, want.last, want.last)) {
 			w.fail("%s ended as %+v, and the log tells %+v", want.id, got.summary, want.summary)
 		}
 	}

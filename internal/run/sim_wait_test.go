@@ -39,16 +39,27 @@ var waitCatalog = programs{
 // waitStats counts what must have happened in the seeds together.
 type waitStats struct {
 	signalled, kept, again, streamed, fedAgain, published, many, paused, resumed, queued, overtaken, rejected, forked, imported, timeouts int
+
+	told map[string]int // see checkpointed
 }
 
 func (s *waitStats) missing() []string {
-	var list []string
+	list := missingIn(s.told, "awaiting", "pattern", "match", "came", "mailbox", "known", "queue", "conversation", "pause", "doubt")
 	for name, n := range map[string]int{
 		"signalled": s.signalled, "kept": s.kept, "again": s.again, "streamed": s.streamed, "fedAgain": s.fedAgain, "published": s.published, "many": s.many, "paused": s.paused, "resumed": s.resumed,
 		"queued": s.queued, "overtaken": s.overtaken, "rejected": s.rejected, "forked": s.forked, "imported": s.imported, "timeouts": s.timeouts,
 	} {
 		if n == 0 {
 			list = append(list, name)
+		}
+	}
+	return list
+}
+
+func missingIn(told map[string]int, names ...string) (list []string) {
+	for _, name := range names {
+		if told[name] == 0 {
+			list = append(list, "a checkpoint with "+name)
 		}
 	}
 	return list
@@ -71,7 +82,7 @@ type sentEvent struct {
 }
 
 func TestSimulatedWaiting(t *testing.T) {
-	var sum waitStats
+	sum := waitStats{told: map[string]int{}}
 	if *simSeed != 0 {
 		simulateWaiting(t, *simSeed, true, &sum)
 		return
@@ -100,6 +111,9 @@ func simulateWaiting(t *testing.T, seed uint64, print bool, sum *waitStats) {
 	w.extra = w.something
 	w.live()
 	sum.rejected += w.stats.rejected
+	for name, n := range w.told {
+		sum.told[name] += n
+	}
 	w.checkEvents()
 	w.checkStream()
 	w.checkPauses()
@@ -366,9 +380,13 @@ func (w *waiting) checkEvents() {
 	if err := foldLog(c, w.log); err != nil {
 		w.fail("%v", err)
 	}
-	if n := len(c.waits.byKey) + len(c.waits.topics) + len(c.waits.signals) + len(c.talks); n > 0 {
-		w.fail("all runs have ended, and %d waits, %d topics, %d mailboxes and %d conversations are left",
-			len(c.waits.byKey), len(c.waits.topics), len(c.waits.signals), len(c.talks))
+	left := 0
+	for _, t := range c.roots {
+		left += len(t.waits)
+	}
+	if n := left + len(c.waits.topics) + len(c.waits.wild) + len(c.talks); n > 0 {
+		w.fail("all runs have ended, and %d waits, %d topics, %d patterns and %d conversations are left",
+			left, len(c.waits.topics), len(c.waits.wild), len(c.talks))
 	}
 }
 

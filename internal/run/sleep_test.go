@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -99,7 +100,7 @@ func (w *world) sleepOrWake() {
 
 // putToSleep puts a tree to sleep that only waits, however short.
 func (w *world) putToSleep(c *core, t *tree) {
-	if t.root == nil || t.last > c.seq || t.held() || t.queued {
+	if t.root == nil || t.last > c.seq || t.held() {
 		return
 	}
 	due, _, ok := t.root.idle(c.downtime)
@@ -128,15 +129,36 @@ func (w *world) putToSleep(c *core, t *tree) {
 	}
 }
 
+var pointers = regexp.MustCompile(`0x[0-9a-f]+`)
+
+// stateText is what can be compared of a decider's state: not where it is in memory, and nothing of a coroutine, which may be there or not.
+func stateText(state any) string {
+	if text := fmt.Sprintf("%T", state); strings.HasPrefix(text, "*script.") {
+		return text
+	}
+	return pointers.ReplaceAllString(fmt.Sprintf("%+v", state), "0x")
+}
+
 // describe says everything that matters of a run and those below it.
 func describe(r *run) string {
 	var b strings.Builder
 	l := r.ledger
-	fmt.Fprintf(&b, "%s %s of %s: %+v; %d names, used %+v, opened %s, excused %s, bound %v %s %d\n",
-		r.id, r.agent, r.tree.id, r.state, len(r.names), r.usage, r.opened.UTC(), r.downtime, r.bound, r.boundBy, r.refusals)
+	fmt.Fprintf(&b, "%s %s of %s: %s; %d names, used %+v, opened %s, excused %s, bound %v %s %d\n",
+		r.id, r.agent, r.tree.id, stateText(r.state), len(r.names), r.usage, r.opened.UTC(), r.downtime, r.bound, r.boundBy, r.refusals)
 	fmt.Fprintf(&b, "  ledger of %s: %+v, used %+v, held %+v, %d retries, %t\n", l.owner.id, l.limit, l.used, l.held, l.retries, l.expired)
+	fmt.Fprintf(&b, "  will end as %+v, was told to as %+v; killed %t, undoing %t, finishing %t\n", r.closing, r.stopping, r.killed, r.undoing, r.finishing)
+	if r.box != nil {
+		fmt.Fprintf(&b, "  %d bytes for it, signals %v\n", r.box.bytes, r.box.ids)
+		for _, e := range r.box.kept {
+			fmt.Fprintf(&b, "  %s %s %s\n", e.name, e.id, e.data)
+		}
+	}
 	for _, p := range r.pending {
-		fmt.Fprintf(&b, "  %s %x held %+v, since %s, due %s, refused %v, why %v\n", p.key, p.request, p.held, p.since.UTC(), p.due.UTC(), p.refused, p.why)
+		fmt.Fprintf(&b, "  %s %x held %+v, since %s, due %s, refused %v, why %v, began %t %d times, foreign %t\n",
+			p.key, p.request, p.held, p.since.UTC(), p.due.UTC(), p.refused, p.why, p.began, p.begins, p.foreign)
+		if w := p.wait; w != nil {
+			fmt.Fprintf(&b, "    waits for %s since commit %d, closed %d, %s\n", w.on, w.from, w.closed, w.came())
+		}
 		if p.run != r || r.tree.root == nil {
 			fmt.Fprintf(&b, "  which is of another run\n")
 		}
@@ -147,9 +169,132 @@ func describe(r *run) string {
 	return b.String()
 }
 
+func (w *wait) came() string {
+	if w.got == nil {
+		return "nothing came"
+	}
+	how := "signalled"
+	if w.on.Topic != "" {
+		how = "published"
+	}
+	return fmt.Sprintf("%s %s %s came, %s in commit %d", w.got.name, w.got.id, w.got.data, how, w.gotIn)
+}
+
+// portrait says everything that a kernel which has folded a log knows by it, and wakes all that sleeps.
+func portrait(c *core) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d commits up to %x at %s; downtime %s %v\n", c.seq, c.head, c.at.UTC(), c.downtime, c.claims)
+	fmt.Fprintf(&b, "taken %d\n", c.waits.taken)
+	for _, n := range c.waits.events.at(c.seq, eventIDsMax) {
+		fmt.Fprintf(&b, "known %s %x\n", n.id, c.waits.events.said[n.id].hash)
+	}
+	all, err := c.all()
+	if err != nil {
+		panic(err)
+	}
+	for _, t := range all {
+		fmt.Fprintf(&b, "%s %s first %d last %d end %d, of %s %x, parked %t\n", t.id, t.summary.Status, t.first, t.last, t.end, t.summary.Agent, t.request, t.parked)
+		fmt.Fprintf(&b, "opened %s ended %s; fork of %s: %v, simulates %t, log %v\n", t.summary.Opened.UTC(), t.summary.Ended.UTC(), t.origin, t.summary.Fork, t.simulates, t.log)
+		waiting := slices.Clone(t.waits)
+		slices.SortFunc(waiting, func(a, b *wait) int { return strings.Compare(a.id(), b.id()) })
+		for _, w := range waiting {
+			fmt.Fprintf(&b, "  %s %x, waits for %s since commit %d, closed %d, %s\n", w.id(), w.request, w.on, w.from, w.closed, w.came())
+		}
+		c.wake(t)
+		switch {
+		case t.root != nil:
+			fmt.Fprintf(&b, "paused %s with downtime %s, queued %t, talks %v, asked %s by %q\n", t.paused.UTC(), t.pausedDown, t.queued, t.talk, t.input.data, t.from)
+			b.WriteString(describe(t.root))
+		case t.stopped != nil:
+			fmt.Fprintln(&b, t.stopped)
+		default:
+			fmt.Fprintf(&b, "used %+v\n", t.summary.Usage)
+		}
+	}
+	var found []string
+	for _, shelves := range []map[string]*shelf{c.waits.topics, c.waits.wild} {
+		for topic, s := range shelves {
+			list := func(key string, w *wait) {
+				for ; w != nil; w = w.next {
+					found = append(found, fmt.Sprintf("listed %s for %s (%t)\n", w.id(), topic, key != ""))
+				}
+			}
+			list("", s.all)
+			for key, w := range s.keyed {
+				list(key, w)
+			}
+		}
+	}
+	for talk, list := range c.talks {
+		line := fmt.Sprintf("conversation %s:", talk)
+		for _, t := range list {
+			line += " " + string(t.id)
+		}
+		found = append(found, line+"\n")
+	}
+	for id := range c.halted {
+		found = append(found, fmt.Sprintf("halted %s\n", id))
+	}
+	slices.Sort(found)
+	return b.String() + strings.Join(found, "")
+}
+
+// difference is the first line in which two texts differ; "" for none.
+func difference(got, want string) string {
+	a, b := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range max(len(a), len(b)) {
+		switch {
+		case i >= len(a):
+			return "the end, want " + b[i]
+		case i >= len(b):
+			return a[i] + ", want the end"
+		case a[i] != b[i]:
+			return fmt.Sprintf("line %d:\n%s\nwant\n%s", i+1, a[i], b[i])
+		}
+	}
+	return ""
+}
+
+// compare wants a start by a checkpoint and what is behind it to know what a start by the whole log does.
+func (w *world) compare(point []byte) {
+	whole := newCore(&owner{w: w, alive: true}, w.catalog, [8]byte{})
+	part := newCore(&owner{w: w, alive: true}, w.catalog, [8]byte{})
+	whole.vault, part.vault = w.vault(), w.vault()
+	part.spool, part.awakeMax = &w.spool, w.rng.IntN(20)
+	p, err := readCheckpointInto(bytes.NewReader(point), part.vault, w.register())
+	if err != nil {
+		w.fail("%v", err)
+	}
+	part.restore(p)
+	if id := part.repaired(); id != "" {
+		w.fail("%s was stopped", id)
+	}
+	for _, c := range []*core{whole, part} {
+		if err := foldFrom(c, w.log); err != nil {
+			w.fail("fold: %v", err)
+		}
+	}
+	text := portrait(whole)
+	if d := difference(portrait(part), text); d != "" {
+		w.fail("from the checkpoint of commit %d the state at %d is another one: %s", p.seq, len(w.log), d)
+	}
+	w.stats.compared++
+	for what, sign := range checkpointed {
+		if strings.Contains(text, sign) {
+			w.told[what]++
+		}
+	}
+}
+
+// checkpointed is what must have been there when checkpoints were compared with the log.
+var checkpointed = map[string]string{
+	"awaiting": " for t.a (", "pattern": " for t.* (", "match": " for > (", "came": " came, published in commit", "mailbox": "bytes for it", "known": "known t.a",
+	"queue": "queued true", "pause": "paused 20", "conversation": "conversation ", "stopping": "told to as &{", "doubt": "began true",
+}
+
 // checkpoint writes a checkpoint in pieces. Between them the world goes on; what becomes of its owner then becomes of it.
 func (w *world) checkpoint(c *core) {
-	if c.seq == 0 || w.writing || !c.plain() {
+	if c.seq == 0 || w.writing {
 		return
 	}
 	w.writing = true
@@ -160,20 +305,22 @@ func (w *world) checkpoint(c *core) {
 		if b, err = k.more(b, 1+w.rng.IntN(3)); err != nil {
 			return // the spool is full
 		}
-		for range w.rng.IntN(4) {
+		steps := w.rng.IntN(4)
+		if w.rng.IntN(3) == 0 {
+			steps = w.rng.IntN(60)
+		}
+		for range steps {
 			w.step()
 		}
 		if c.dead != nil {
 			return
 		}
 	}
-	if !c.plain() {
-		return
-	}
 	b = k.end(b)
 	sum := sha256.Sum256(b)
 	w.points = append(w.points, append(b, sum[:]...))
 	w.stats.checkpoints++
+	w.compare(w.points[len(w.points)-1])
 }
 
 // restore gives a new owner a checkpoint, if there is one that is sound.
@@ -186,7 +333,7 @@ func (w *world) restore(c *core) {
 		data = slices.Clone(data)
 		data[w.rng.IntN(len(data))] ^= 1 << w.rng.IntN(8)
 	}
-	p, err := readCheckpointInto(bytes.NewReader(data), w.register())
+	p, err := readCheckpointInto(bytes.NewReader(data), c.vault, w.register())
 	if err != nil {
 		w.logf("checkpoint: %v", err)
 		return
@@ -196,6 +343,7 @@ func (w *world) restore(c *core) {
 	}
 	w.stats.restored++
 	c.restore(p)
+	w.compare(data)
 }
 
 // register makes an empty one, which gathers little before it writes.

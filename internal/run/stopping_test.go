@@ -151,6 +151,7 @@ func TestSimulatedUndoing(t *testing.T) {
 		seeds = []uint64{*simSeed}
 	}
 	var sum undoStats
+	told := map[string]int{}
 	for _, seed := range seeds {
 		w := newWorld(t, seed, *simSeed != 0, catalog)
 		w.answers = func(e *simEffect) json.RawMessage { return json.RawMessage(fmt.Sprintf(`{"did":%q}`, e.p.cmd.Name)) }
@@ -161,10 +162,16 @@ func TestSimulatedUndoing(t *testing.T) {
 		}
 		w.live()
 		w.checkUndone(&sum)
+		for name, n := range w.told {
+			told[name] += n
+		}
 	}
 	t.Logf("%d seeds: %+v", len(seeds), sum)
 	if *simSeed == 0 && (sum.Stopped == 0 || sum.Undone == 0 || sum.Left == 0 || sum.Killed == 0 || sum.Reserve == 0) {
 		t.Errorf("something never happened: %+v", sum)
+	}
+	if missing := missingIn(told, "stopping", "doubt"); *simSeed == 0 && len(missing) > 0 {
+		t.Errorf("never happened: %v", missing)
 	}
 }
 

@@ -236,14 +236,14 @@ func office(t testing.TB, p *run.Partition) {
 	for i := range 4 {
 		must(p.Open(ctx, run.Request{ID: rootID(2000 + i), Agent: "clerk", Skill: "file", Input: json.RawMessage(`{"order":17}`), Conversation: []string{"", "ada", "", "bob"}[i]}))
 	}
-	must(p.Signal(ctx, rootID(2000), "paid", "bank-1", json.RawMessage(`{"by":"walrus"}`)))
-	must(p.Signal(ctx, rootID(2002), "paid", "bank-2", json.RawMessage(`{"by":"otter"}`)))
-	must(p.Signal(ctx, rootID(2003), "paid", "bank-3", json.RawMessage(`{"by":"otter"}`)))
+	must(p.Signal(ctx, rootID(2000), "paid", "bank-1", 0, json.RawMessage(`{"by":"walrus"}`)))
+	must(p.Signal(ctx, rootID(2002), "paid", "bank-2", 0, json.RawMessage(`{"by":"otter"}`)))
+	must(p.Signal(ctx, rootID(2003), "paid", "bank-3", 0, json.RawMessage(`{"by":"otter"}`)))
 	must(p.Pause(ctx, rootID(2002), "lunch"))
 	must(p.Resume(ctx, rootID(2002)))
 	deliver := func(place uint64, topic, id string) {
 		taken := make(chan error, 1)
-		if !p.Deliver(place, topic, id, "", json.RawMessage(`{"what":"a giraffe"}`), func(err error) { taken <- err }) {
+		if !p.Deliver(polity.Published{Topic: topic, ID: id, Data: json.RawMessage(`{"what":"a giraffe"}`), Seq: place}, "", func(err error) { taken <- err }) {
 			t.Fatal("the partition has ended")
 		}
 		must(<-taken)
