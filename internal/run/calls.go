@@ -48,7 +48,7 @@ func (p *Partition) Run(ctx context.Context, r Request) (polity.Outcome, error) 
 	if err != nil {
 		return polity.Outcome{}, err
 	}
-	if err, _ := p.stall(); err != nil {
+	if _, err := p.stall(); err != nil {
 		return polity.Outcome{}, err
 	}
 	ended := make(chan ending, 2) // opening and end may both fail, and neither may block the loop
@@ -174,7 +174,7 @@ func (p *Partition) Ready() error {
 		return p.gone()
 	default:
 	}
-	if err, _ := p.stall(); err != nil {
+	if _, err := p.stall(); err != nil {
 		return err
 	}
 	return p.room()
@@ -417,7 +417,7 @@ func ask[T any](ctx context.Context, p *Partition, f func(c *core, reply func(T,
 	}
 	done := make(chan answer, 1)
 	var none T
-	if err, _ := p.stall(); err != nil {
+	if _, err := p.stall(); err != nil {
 		return none, err
 	}
 	in := input{do: func(c *core) { f(c, func(v T, err error) { done <- answer{v, err} }) }, refuse: func(err error) { done <- answer{none, err} }}

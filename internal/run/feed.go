@@ -70,7 +70,7 @@ func (p *Partition) Feed(ctx context.Context, from uint64, each func(*Commit) er
 	for next := max(from, 1); ; {
 		to := min(p.Tip(), next+feedChunk-1)
 		if to >= next {
-			was, stalls := p.stall()
+			stalls, was := p.stall()
 			var stop error
 			err := p.commits(ctx, next, to, func(c *Commit) error {
 				if stop = each(c); stop == nil {
@@ -78,7 +78,7 @@ func (p *Partition) Feed(ctx context.Context, from uint64, each func(*Commit) er
 				}
 				return stop
 			})
-			switch why, now := p.stall(); {
+			switch now, why := p.stall(); {
 			case err == nil:
 			case stop == nil && (was != nil || why != nil || now != stalls) && p.sleep(feedAgain): // the store is, or was, started anew
 			default:

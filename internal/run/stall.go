@@ -152,11 +152,11 @@ func (p *Partition) flows() {
 	p.stalled = nil
 }
 
-// stall returns why the store takes nothing now, or nil, and how often it took nothing so far.
-func (p *Partition) stall() (why error, times uint64) {
+// stall returns how often the store took nothing so far, and why it takes nothing now, or nil.
+func (p *Partition) stall() (times uint64, why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stalled, p.stalls
+	return p.stalls, p.stalled
 }
 
 // freeNow returns the bytes that are free for the store.
