@@ -227,7 +227,7 @@ func (p *Partition) stopRun(ctx context.Context, id polity.RunID, reason string,
 	return p.call(ctx, func(c *core, done func(error)) { c.cancelRun(id, reason, gently, done) })
 }
 
-// List returns all root runs in the order of opening.
+// List returns all root runs in the order of opening; those that one commit opened by their IDs.
 func (p *Partition) List(ctx context.Context) ([]polity.Summary, error) {
 	return ask(ctx, p, func(c *core, reply func([]polity.Summary, error)) {
 		trees, damage := c.all()

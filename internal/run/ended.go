@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"hash/maphash"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -68,7 +69,13 @@ func scratch(dir string) func() (registerFile, error) {
 
 type scratchFile struct{ *os.File }
 
-func (f scratchFile) Close() error { return errors.Join(f.File.Close(), os.Remove(f.Name())) }
+func (f scratchFile) Close() error {
+	err := os.Remove(f.Name())
+	if errors.Is(err, fs.ErrNotExist) { // another owner has taken the folder
+		err = nil
+	}
+	return errors.Join(f.File.Close(), err)
+}
 
 // end is the place of the next entry.
 func (g *register) end() uint64 { return g.written + uint64(len(g.buf)) }
