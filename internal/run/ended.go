@@ -175,6 +175,7 @@ func (g *register) entry(place uint64) (registered, error) {
 		return registered{}, fault.Damaged.New("run: register of ended runs: %w", r.err)
 	}
 	e.tree = p.trees[0]
+	e.tree.left = true
 	return e, nil
 }
 
@@ -237,16 +238,19 @@ func (c *core) tree(id polity.RunID) *tree {
 // revive is tree for what is going to change: it is in memory again then, until what changes it is acknowledged.
 func (c *core) revive(id polity.RunID) *tree {
 	t := c.tree(id)
-	if t == nil || c.trees[id] != nil {
-		return t
+	if t == nil {
+		return nil
 	}
 	if c.gather != nil {
 		t.stays = c.gather.seq
 	}
+	if !t.left {
+		return t
+	}
 	if c.doubles == nil {
 		c.doubles = map[polity.RunID]bool{}
 	}
-	c.trees[id], c.doubles[id] = t, true
+	c.trees[id], c.doubles[id], t.left = t, true, false
 	c.roots = append(c.roots, t)
 	c.depart(t)
 	return t

@@ -81,6 +81,12 @@ func TestEndedRunChanges(t *testing.T) {
 	change(&record{kind: recHeld, run: rootID(4), reason: "dispute"})
 	change(&record{kind: recHeld, run: rootID(5), reason: "dispute"})
 	change(&record{kind: recReleased, run: rootID(5)})
+	c.revive(rootID(7)) // it has not left yet when it is held
+	change(&record{kind: recHeld, run: rootID(7), reason: "dispute"})
+	if c.tree(rootID(7)).hold == nil {
+		t.Error("a hold is lost")
+	}
+	change(&record{kind: recReleased, run: rootID(7)})
 	gone := &watcher{}
 	c.revive(rootID(6)).watch = []*watcher{gone}
 	c.retire()
