@@ -25,6 +25,7 @@ import (
 const (
 	registerHead  = 24
 	registerWrite = 1 << 20 // bytes that are gathered before they are written
+	registerRead  = 256     // bytes that are read at once: most entries have fewer
 	leftMin       = 1 << 10 // trees that have left, before the list of those that have not is made anew
 	registerRetry = 1000    // commits before a file that could not be written is tried again
 )
@@ -129,6 +130,15 @@ func (g *register) last(id polity.RunID) (*tree, uint64, error) {
 	return nil, 0, nil
 }
 
+// newest says that no entry of a tree came after the one at a place.
+func (g *register) newest(id polity.RunID, place uint64) (bool, error) {
+	if g.index[g.print(string(id))] == place {
+		return true, nil
+	}
+	_, last, err := g.last(id)
+	return last == place, err
+}
+
 // sealed gives the trees that are enciphered with a key, the last one that ended first, until give returns false.
 func (g *register) sealed(key string, give func(registered) bool) error {
 	for place := g.keys[g.print(key)]; place != 0; {
@@ -137,7 +147,7 @@ func (g *register) sealed(key string, give func(registered) bool) error {
 			return err
 		}
 		if e.tree.key == key {
-			if _, newest, err := g.last(e.tree.id); err != nil || newest == place && !give(e) {
+			if newest, err := g.newest(e.tree.id, place); err != nil || newest && !give(e) {
 				return err
 			}
 		}
@@ -154,18 +164,25 @@ type registered struct {
 }
 
 func (g *register) entry(place uint64) (registered, error) {
-	b := make([]byte, registerHead, 256)
-	if err := g.read(b, place); err != nil {
-		return registered{}, err
+	end := g.end()
+	if place < g.written { // an entry is written as a whole
+		end = g.written
 	}
-	size := binary.BigEndian.Uint32(b[4:])
-	if size > blockMax {
+	b := make([]byte, min(registerRead, end-min(place, end)))
+	if err := g.read(b, place); err != nil || len(b) < registerHead {
+		return registered{}, cmp.Or(err, error(fault.Damaged.New("run: register of ended runs: there is nothing at %d", place)))
+	}
+	size := uint64(registerHead) + uint64(binary.BigEndian.Uint32(b[4:]))
+	if size > registerHead+blockMax {
 		return registered{}, fault.Damaged.New("run: register of ended runs: an entry of %d bytes at %d", size, place)
 	}
-	b = append(b, make([]byte, size)...)
-	if err := g.read(b[registerHead:], place+registerHead); err != nil {
-		return registered{}, err
+	if have := uint64(len(b)); size > have {
+		b = append(b, make([]byte, size-have)...)
+		if err := g.read(b[have:], place+have); err != nil {
+			return registered{}, err
+		}
 	}
+	b = b[:size]
 	if crc32.Checksum(b[4:], castagnoli) != binary.BigEndian.Uint32(b) {
 		return registered{}, fault.Damaged.New("run: register of ended runs: the entry at %d is not what was written", place)
 	}
@@ -179,7 +196,7 @@ func (g *register) entry(place uint64) (registered, error) {
 	return e, nil
 }
 
-// read fills b with what begins at a place. An entry is written as a whole, so it is either in the file or not yet.
+// read fills b with what begins at a place, all of which is in the file or none.
 func (g *register) read(b []byte, place uint64) error {
 	if place >= g.written {
 		if n := place - g.written; n+uint64(len(b)) <= uint64(len(g.buf)) {
@@ -201,11 +218,11 @@ func (g *register) each(from, to uint64, give func(e registered) bool) (uint64, 
 		if err != nil {
 			return from, err
 		}
-		_, newest, err := g.last(e.tree.id)
+		newest, err := g.newest(e.tree.id, from)
 		if err != nil {
 			return from, err
 		}
-		ok := newest != from || give(e)
+		ok := !newest || give(e)
 		from += registerHead + uint64(len(e.block))
 		if !ok {
 			break

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"time"
 
 	"polity.run"
 )
@@ -62,6 +63,15 @@ func benchEnded(b *testing.B, registered bool, runs int) {
 		ask(i * 7919 % runs)
 	}
 	b.ReportMetric(float64(after-min(before, after))/float64(runs), "heap-B/run")
+	b.StopTimer()
+	began := time.Now()
+	k, _ := m.core.newCapture(1)
+	for !k.done() {
+		if _, err := k.more(nil, captureStep); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(time.Since(began).Nanoseconds())/float64(runs), "checkpoint-ns/run")
 	if registered {
 		b.ReportMetric(float64(m.core.register.end())/float64(runs), "disk-B/run")
 	}
