@@ -119,7 +119,7 @@ func (k *capture) done() bool { return k.entry >= k.until && k.next >= k.trees }
 // fromRegister appends at most n of the trees that the register holds, and returns how many are left of n.
 func (k *capture) fromRegister(b []byte, n int) ([]byte, int, error) {
 	next, err := k.core.register.each(k.entry, k.until, func(e registered) bool {
-		if !k.doubles[e.tree.id] {
+		if !k.doubles[e.id] {
 			k.told++
 			k.block = append(append(k.block[:0], blockTree), e.block...)
 			b = appendBlock(b, k.block)

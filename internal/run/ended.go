@@ -114,20 +114,23 @@ func (g *register) put(t *tree) error {
 
 // find returns a tree, which is the caller's, or nil if it is not there.
 func (g *register) find(id polity.RunID) (*tree, error) {
-	t, _, err := g.last(id)
-	return t, err
+	e, place, err := g.last(id)
+	if err != nil || place == 0 {
+		return nil, err
+	}
+	return g.decode(e)
 }
 
-// last returns the newest entry of a tree, and its place.
-func (g *register) last(id polity.RunID) (*tree, uint64, error) {
+// last returns the newest entry of a tree, and its place; zero for none.
+func (g *register) last(id polity.RunID) (registered, uint64, error) {
 	for place := g.index[g.print(string(id))]; place != 0; {
 		e, err := g.entry(place)
-		if err != nil || e.tree.id == id {
-			return e.tree, place, err
+		if err != nil || e.id == id {
+			return e, place, err
 		}
 		place = e.before
 	}
-	return nil, 0, nil
+	return registered{}, 0, nil
 }
 
 // newest says that no entry of a tree came after the one at a place.
@@ -139,17 +142,15 @@ func (g *register) newest(id polity.RunID, place uint64) (bool, error) {
 	return last == place, err
 }
 
-// sealed gives the trees that are enciphered with a key, the last one that ended first, until give returns false.
+// sealed gives the trees whose keys have the fingerprint of a key, the last one that ended first, until give returns false.
 func (g *register) sealed(key string, give func(registered) bool) error {
 	for place := g.keys[g.print(key)]; place != 0; {
 		e, err := g.entry(place)
 		if err != nil {
 			return err
 		}
-		if e.tree.key == key {
-			if newest, err := g.newest(e.tree.id, place); err != nil || newest && !give(e) {
-				return err
-			}
+		if newest, err := g.newest(e.id, place); err != nil || newest && !give(e) {
+			return err
 		}
 		place = e.beside
 	}
@@ -158,8 +159,8 @@ func (g *register) sealed(key string, give func(registered) bool) error {
 
 // registered is an entry of the register.
 type registered struct {
-	tree           *tree
-	block          []byte // it, as it is written
+	id             polity.RunID
+	block          []byte // the tree, as it is written
 	before, beside uint64
 }
 
@@ -186,14 +187,18 @@ func (g *register) entry(place uint64) (registered, error) {
 	if crc32.Checksum(b[4:], castagnoli) != binary.BigEndian.Uint32(b) {
 		return registered{}, fault.Damaged.New("run: register of ended runs: the entry at %d is not what was written", place)
 	}
-	e := registered{block: b[registerHead:], before: binary.BigEndian.Uint64(b[8:]), beside: binary.BigEndian.Uint64(b[16:])}
+	r := reader{b: b[registerHead:]}
+	return registered{id: polity.RunID(r.text()), block: b[registerHead:], before: binary.BigEndian.Uint64(b[8:]), beside: binary.BigEndian.Uint64(b[16:])}, nil
+}
+
+// decode returns the tree of an entry, which is the caller's.
+func (g *register) decode(e registered) (*tree, error) {
 	p, r := checkpoint{seq: numberMax, agents: g.agents, index: map[polity.RunID]*tree{}}, blockReader{}
 	if p.tree(&reader{b: e.block}, &r); r.err != nil {
-		return registered{}, fault.Damaged.New("run: register of ended runs: %w", r.err)
+		return nil, fault.Damaged.New("run: register of ended runs: %w", r.err)
 	}
-	e.tree = p.trees[0]
-	e.tree.left = true
-	return e, nil
+	p.trees[0].left = true
+	return p.trees[0], nil
 }
 
 // read fills b with what begins at a place, all of which is in the file or none.
@@ -218,7 +223,7 @@ func (g *register) each(from, to uint64, give func(e registered) bool) (uint64, 
 		if err != nil {
 			return from, err
 		}
-		newest, err := g.newest(e.tree.id, from)
+		newest, err := g.newest(e.id, from)
 		if err != nil {
 			return from, err
 		}
@@ -343,13 +348,18 @@ func (c *core) gathered(wanted func(*tree) bool, ended func(func(registered) boo
 		}
 	}
 	if c.register != nil {
+		var damage error
 		err := ended(func(e registered) bool {
-			if c.trees[e.tree.id] == nil {
-				all = append(all, e.tree)
+			if c.trees[e.id] != nil {
+				return true
 			}
-			return true
+			var t *tree
+			if t, damage = c.register.decode(e); damage == nil && wanted(t) {
+				all = append(all, t)
+			}
+			return damage == nil
 		})
-		if err != nil {
+		if err := cmp.Or(err, damage); err != nil {
 			return nil, err
 		}
 	}

@@ -145,10 +145,11 @@ func TestRegister(t *testing.T) {
 		}
 		seen := map[polity.RunID]bool{}
 		_, err := g.each(0, g.end(), func(e registered) bool {
-			if want[e.tree.id].last != e.tree.last || seen[e.tree.id] {
-				t.Errorf("seed %d: %s is given as of commit %d", seed, e.tree.id, e.tree.last)
+			got, err := g.decode(e)
+			if err != nil || want[e.id].last != got.last || seen[e.id] {
+				t.Errorf("seed %d: %s is given as %+v; %v", seed, e.id, got, err)
 			}
-			seen[e.tree.id] = true
+			seen[e.id] = true
 			return true
 		})
 		if err != nil || len(seen) != len(want) {
@@ -161,7 +162,12 @@ func TestRegister(t *testing.T) {
 					held++
 				}
 			}
-			if err := g.sealed(key, func(e registered) bool { held--; return want[e.tree.id].key == key }); err != nil || held != 0 {
+			if err := g.sealed(key, func(e registered) bool {
+				if want[e.id].key == key {
+					held--
+				}
+				return true
+			}); err != nil || held != 0 {
 				t.Errorf("seed %d: %d trees with %s too few; %v", seed, held, key, err)
 			}
 		}
