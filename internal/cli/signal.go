@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -72,9 +73,18 @@ func (a *app) sent(data, id string) (json.RawMessage, string, error) {
 		return json.RawMessage("null"), id, nil
 	}
 	text, err := a.inputText(data)
-	if err == nil && !json.Valid(text) {
-		text, err = json.Marshal(string(text))
+	if err != nil {
+		return nil, "", fault.Invalid.New("--data: %w", err)
 	}
+	var v any
+	err = json.Unmarshal(text, &v)
+	if err == nil {
+		return text, id, nil
+	}
+	if begins := bytes.TrimSpace(text); len(begins) > 0 && bytes.IndexByte([]byte(`{["`), begins[0]) >= 0 { // it was meant as JSON
+		return nil, "", fault.Invalid.New("--data is not JSON: %w; a text that begins so is written as a JSON string", err)
+	}
+	text, err = json.Marshal(string(text))
 	if err != nil {
 		return nil, "", fault.Invalid.New("--data: %w", err)
 	}
