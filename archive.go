@@ -118,3 +118,25 @@ type Retain struct {
 	DryRun    bool      `json:"dry_run,omitempty"`
 	Dir       string    `json:"dir,omitempty"` // where archives are expected to lie; "" for wherever they do
 }
+
+// Trim asks for the beginning of the log to be dropped, as far as nothing in it is needed.
+type Trim struct {
+	DryRun bool `json:"dry_run,omitempty"`
+	// WithoutArchive drops also runs that ended and are in no archive: what they did is gone for good.
+	WithoutArchive bool `json:"without_archive,omitempty"`
+}
+
+// Trimmed is what became of the beginning of the log.
+type Trimmed struct {
+	DryRun bool   `json:"dry_run,omitempty"` // nothing was done
+	First  uint64 `json:"first"`             // the commit that the log begins with, or would
+	Last   uint64 `json:"last"`              // and the last one
+	// Commits were dropped, or would be; Bytes is about how much of the log they are. Runs is how many runs that had ended they tell of, and Carried how many that
+	// have not: their past is kept beside the log.
+	Commits uint64 `json:"commits"`
+	Bytes   int64  `json:"bytes"`
+	Runs    int    `json:"runs"`
+	Carried int    `json:"carried"`
+	// Left are the first of the runs that are in the way of more.
+	Left []LeftRun `json:"left,omitempty"`
+}

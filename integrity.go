@@ -4,9 +4,11 @@ import "time"
 
 // Integrity is what a check of a whole state, or of a backup of one, found.
 type Integrity struct {
-	Commits   uint64    `json:"commits"` // that were read
-	Events    uint64    `json:"events"`  // in them
-	Bytes     uint64    `json:"bytes"`   // of them
+	Commits uint64 `json:"commits"` // that were read
+	// First is the first commit that the log has, if its beginning was dropped and a base stands for it; else 0.
+	First     uint64    `json:"first,omitempty"`
+	Events    uint64    `json:"events"` // in them
+	Bytes     uint64    `json:"bytes"`  // of them
 	At        time.Time `json:"at,omitzero"`
 	Head      string    `json:"head,omitempty"` // hex: the hash of the last sound commit; it stands for all before it
 	Sound     uint64    `json:"sound"`          // up to this commit the log is one chain
@@ -42,8 +44,9 @@ type Backup struct {
 	Format  string    `json:"format"`  // BackupFormat
 	Version int       `json:"version"` // BackupVersion
 	Made    time.Time `json:"made"`
-	Commit  uint64    `json:"commit"` // the last one that is in it
-	Head    string    `json:"head"`   // hex: its hash
+	First   uint64    `json:"first,omitempty"` // the first commit that is in it, with a base for what came before; 0 for the first of all
+	Commit  uint64    `json:"commit"`          // the last one that is in it
+	Head    string    `json:"head"`            // hex: its hash
 	Runs    int       `json:"runs"`
 	Live    int       `json:"live"` // of these have not ended
 	// Documents, Records, Events and Files count what it holds beside the log: documents, records of memories and facts, events on topics with dead
@@ -62,5 +65,5 @@ type Backup struct {
 // What a Backup calls itself.
 const (
 	BackupFormat  = "polity backup"
-	BackupVersion = 2 // 1 had no events
+	BackupVersion = 3 // 1 had no events; 2 is one whose log begins with the first commit of all
 )

@@ -22,6 +22,21 @@ func (c *Client) Retain(ctx context.Context, q polity.Retain, tell func(polity.P
 	return done, err
 }
 
+// Trim has the node drop the beginning of the log: see engine.Engine.Trim. tell, if not nil, is told of the progress.
+func (c *Client) Trim(ctx context.Context, q polity.Trim, tell func(polity.Progress)) (polity.Trimmed, error) {
+	var done polity.Trimmed
+	err := c.lines(ctx, http.MethodPost, "/v1/trim", q, func(l Line) error {
+		switch {
+		case l.Trimmed != nil:
+			done = *l.Trimmed
+		case l.Progress != nil && tell != nil:
+			tell(*l.Progress)
+		}
+		return nil
+	})
+	return done, err
+}
+
 // RestoreArchived has the node take over a run from a file of archived runs: see engine.Engine.RestoreArchived.
 func (c *Client) RestoreArchived(ctx context.Context, id polity.RunID, path string) (polity.Restored, error) {
 	var answer polity.Restored

@@ -34,7 +34,13 @@ func (c *Client) VerifyView(ctx context.Context, tell func(polity.Progress)) (po
 	return found, err
 }
 
-// RebuildView throws the node's view away, which begins at once to make it again.
-func (c *Client) RebuildView(ctx context.Context) error {
-	return c.call(ctx, http.MethodPost, "/v1/view/rebuild", struct{}{}, nil)
+// RebuildView throws the node's view away, which begins at once to make it again. If the beginning of the log was dropped it returns fault.Conflict, unless the view
+// shall be without what it alone has of that.
+func (c *Client) RebuildView(ctx context.Context, withoutDropped bool) error {
+	return c.call(ctx, http.MethodPost, "/v1/view/rebuild", Rebuild{WithoutDropped: withoutDropped}, nil)
+}
+
+// Rebuild asks for the view to be made again.
+type Rebuild struct {
+	WithoutDropped bool `json:"without_dropped,omitempty"`
 }

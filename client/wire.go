@@ -78,6 +78,7 @@ type Line struct {
 	// View, with End, is what a comparison of the view found.
 	View     *polity.ViewCheck `json:"view,omitempty"`
 	Retained *polity.Retained  `json:"retained,omitempty"` // with End: what became of old runs
+	Trimmed  *polity.Trimmed   `json:"trimmed,omitempty"`  // with End: what was dropped of the log
 	End      bool              `json:"end,omitempty"`
 	Error    *fault.Error      `json:"error,omitempty"` // with End: why there is no more
 }

@@ -69,6 +69,9 @@ type Config struct {
 	View bool
 	// Archive is the folder for archives of finished runs; default the folder archive in State. Other nodes must not use it.
 	Archive string
+	// KeepLog keeps the whole log, until Engine.Trim is called. Without it a node with Retain drops the log's beginning when much of it is only about runs that were
+	// archived or deleted.
+	KeepLog bool
 	// Retain has old runs archived or deleted as their releases say, some minutes after the start and then about once an hour. See Engine.Retain.
 	Retain bool
 	// ViewDSN is the PostgreSQL database that the view lies in, as in postgres://user@host/database; "" for a file in the state folder. The node has a
@@ -112,8 +115,10 @@ type Engine struct {
 	gate    *outside.Gate // nil without Config.Door
 	orgs    orgs
 	figures figures
-	old     *retainer
-	own     Digest // the release of Config.Agents
+
+	dropping sync.RWMutex // held while the log's beginning is dropped, and read-locked by who reads the state's files
+	old      *retainer
+	own      Digest // the release of Config.Agents
 	// contracts is nil until the store is open: what is installed before is looked at then.
 	contracts *contracts
 }
@@ -221,7 +226,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
 		Catalog: e.catalog, Blobs: e.blobs, Keys: e.keys, Do: e.catalog.do, Ask: e.catalog.asked, Restart: e.bus.Restart, Anchor: filepath.Join(e.state, "anchor"),
-		Dormant: filepath.Join(e.state, "dormant"), CheckpointEvery: cfg.CheckpointEvery, Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log,
+		Archived: e.old.store.FileOf, Dormant: filepath.Join(e.state, "dormant"), CheckpointEvery: cfg.CheckpointEvery, Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log,
 		Exported: cfg.Telemetry && telemetry.TracesWanted(),
 	})
 	if err != nil {

@@ -49,6 +49,8 @@ func (e *Engine) Backup(ctx context.Context, path string, tell func(polity.Progr
 	if err != nil {
 		return polity.Backup{}, err
 	}
+	e.dropping.RLock()
+	defer e.dropping.RUnlock()
 	return backupTo(ctx, path, s, reading(func() (*bus.Bus, error) { return e.bus, nil }), false, tell)
 }
 

@@ -44,11 +44,14 @@ type retainer struct {
 	now   func() time.Time
 	log   *slog.Logger
 	stop  context.CancelFunc // nil unless it does so by itself
-	ended chan struct{}
+	// keepLog says that the log is not trimmed by itself.
+	keepLog bool
+	ended   chan struct{}
 
 	mu      sync.Mutex // held while runs are looked at
 	rules   map[Digest]rule
-	settled *archive.Set // runs, each with the hour since 1970 before which there is nothing to be done with it
+	checked map[string]bool // files of archives, by path and digest: whether they are whole
+	settled *archive.Set    // runs, each with the hour since 1970 before which there is nothing to be done with it
 }
 
 // rule is what a release says of its old runs.
@@ -67,7 +70,7 @@ func newRetainer(state string, cfg Config) (*retainer, error) {
 	if err != nil {
 		return nil, fault.Invalid.New("engine: folder of archives: %w", err)
 	}
-	r := &retainer{store: archive.NewStore(dir), now: cfg.Now, log: cfg.Log, rules: map[Digest]rule{}, settled: &archive.Set{}}
+	r := &retainer{store: archive.NewStore(dir), now: cfg.Now, log: cfg.Log, rules: map[Digest]rule{}, settled: &archive.Set{}, checked: map[string]bool{}, keepLog: cfg.KeepLog}
 	if r.now == nil {
 		r.now = time.Now
 	}
@@ -116,6 +119,15 @@ func (r *retainer) alone(ctx context.Context, e *Engine) {
 	}
 	if err != nil && ctx.Err() == nil {
 		r.log.Error("engine: old runs are not archived", "error", err)
+	}
+	if err != nil || r.keepLog {
+		return
+	}
+	switch trimmed, err := e.trimAlone(ctx); {
+	case err != nil && ctx.Err() == nil:
+		r.log.Warn("engine: the beginning of the log is not dropped", "error", err)
+	case err == nil && trimmed.Commits > 0:
+		r.log.Info("engine: the beginning of the log was dropped", "commits", trimmed.Commits, "bytes", trimmed.Bytes, "first", trimmed.First)
 	}
 }
 
@@ -318,20 +330,30 @@ func (p *pass) count(org string) *polity.RetainedOrg {
 
 // ruleOf reads what the release of a run says. Runs come in the order of opening, so that a commit is read once for all that it opened.
 func (p *pass) ruleOf(ctx context.Context, r *run.Ended) (rule, error) {
-	if p.opened == nil || p.commit != r.First {
-		opened, err := p.e.part.Openings(ctx, r.First)
-		if err != nil {
-			return rule{}, err
-		}
-		p.commit, p.opened = r.First, opened
+	release, err := p.releaseOf(ctx, r)
+	if err != nil {
+		return rule{}, err
 	}
-	release := p.opened[r.Run]
 	known, found := p.e.old.rules[release]
 	if !found {
 		known = p.e.rule(release)
 		p.e.old.rules[release] = known
 	}
 	return known, nil
+}
+
+func (p *pass) releaseOf(ctx context.Context, r *run.Ended) (Digest, error) {
+	if r.Carried {
+		return p.e.part.ReleaseOf(ctx, r.Run)
+	}
+	if p.opened == nil || p.commit != r.First {
+		opened, err := p.e.part.Openings(ctx, r.First)
+		if err != nil {
+			return Digest{}, err
+		}
+		p.commit, p.opened = r.First, opened
+	}
+	return p.opened[r.Run], nil
 }
 
 func (e *Engine) rule(d Digest) rule {
@@ -416,8 +438,8 @@ func (e *Engine) RestoreArchived(ctx context.Context, id polity.RunID, path stri
 
 // restore takes over a run, and says whether it was here all the time.
 func (e *Engine) restore(ctx context.Context, f *archive.File, r polity.ArchivedRun) (bool, error) {
-	if _, err := e.part.Find(ctx, r.Run); err == nil || !errors.Is(err, fault.NotFound) {
-		return err == nil, err
+	if there, err := e.part.Readable(ctx, r.Run); there || err != nil {
+		return there, err
 	}
 	return false, f.Export(r, func(export io.Reader) error {
 		_, err := e.part.Import(ctx, export, pinned)

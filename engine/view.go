@@ -132,8 +132,16 @@ func (e *Engine) current(ctx context.Context, rows []polity.RunRow) error {
 // Position is the commit that was acknowledged last. A Lookup with it tells of everything that was answered before.
 func (e *Engine) Position() uint64 { return e.part.Tip() }
 
-// RebuildView throws the view away and begins to make it again.
-func (e *Engine) RebuildView(ctx context.Context) error {
+// RebuildView throws the view away and begins to make it again. If the beginning of the log was dropped the view has more of that than can be made again: steps,
+// texts and costs of runs that had ended. It returns fault.Conflict then, unless the view shall be without them.
+func (e *Engine) RebuildView(ctx context.Context, withoutDropped bool) error {
+	b, err := e.part.Base(ctx)
+	if err == nil && b.First > 1 && !withoutDropped {
+		err = fault.Conflict.New("view: the log begins with commit %d: steps, texts and costs of runs that had ended before are in the view alone, and would be lost; say --without-dropped to make it again without them", b.First)
+	}
+	if err != nil {
+		return err
+	}
 	v, err := e.view()
 	if err != nil {
 		return err
@@ -143,6 +151,14 @@ func (e *Engine) RebuildView(ctx context.Context) error {
 
 // VerifyView compares the view, as it is now, with one that is made anew from the log, row by row. It takes as long as a rebuild, and changes nothing:
 // RebuildView is what mends a view. tell, if not nil, is told of the progress. It returns fault.NotFound if there is no view; damage is no error.
+// It returns fault.Conflict if the beginning of the log was dropped: the view has more of that than there is to compare it with.
 func (e *Engine) VerifyView(ctx context.Context, tell func(polity.Progress)) (polity.ViewCheck, error) {
+	b, err := e.part.Base(ctx)
+	if err == nil && b.First > 1 {
+		err = fault.Conflict.New("view: the log begins with commit %d: there is nothing to compare with what the view has of before", b.First)
+	}
+	if err != nil {
+		return polity.ViewCheck{}, err
+	}
 	return view.Verify(ctx, e.viewConfig(), tell)
 }

@@ -73,6 +73,22 @@ func (s *Store) place(id polity.RunID) (polity.ArchiveFile, bool) {
 	return s.files[n], true
 }
 
+// FileOf names the file that a run is in; "" for none.
+func (s *Store) FileOf(id polity.RunID) string {
+	f, _ := s.place(id)
+	return f.Path
+}
+
+// File returns the file that Runs gives a number.
+func (s *Store) File(n uint32) (polity.ArchiveFile, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if int(n) >= len(s.files) {
+		return polity.ArchiveFile{}, false
+	}
+	return s.files[n], true
+}
+
 // Files lists the files, by organization and age. Those that are damaged say so.
 func (s *Store) Files() ([]polity.ArchiveFile, error) {
 	s.mu.Lock()

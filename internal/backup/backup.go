@@ -36,6 +36,7 @@ import (
 // A backup is a tar, compressed with zstd, of these in this order:
 //
 //	format               polity.BackupFormat and the version
+//	begins               the number of the first commit, if that is not 1: then there is a base among the documents
 //	log/00000001 ...     commits of the log, each with its length before it in four bytes
 //	documents/HEX ...    what the commits name, in the order in which they do
 //	NAME/00000001 ...    for each bucket: keys and values, each with its length before it
@@ -44,6 +45,7 @@ import (
 //	backup.json          a polity.Backup
 const (
 	formatEntry    = "format"
+	beginsEntry    = "begins"
 	logEntry       = "log"
 	documentsEntry = "documents"
 	watchEntry     = "watch"
@@ -131,9 +133,13 @@ var errEnough = errors.New("enough")
 // commits gives the commits of the log to the checker, and the sound ones to each, if it is not nil: with it the reading ends at the first
 // that is not.
 func (s *State) commits(ctx context.Context, c *run.Checker, t *teller, each func(data []byte) error) error {
-	var next uint64
+	first, err := s.first(ctx, c)
+	if err != nil {
+		return err
+	}
+	next := max(first, 1) - 1
 	var size int64
-	err := bus.Scan(ctx, s.Store, bus.LogStream(s.Log), func(r bus.Record) error {
+	err = bus.Scan(ctx, s.Store, bus.LogStream(s.Log), func(r bus.Record) error {
 		next++
 		if r.Damage == nil {
 			next = r.Seq
@@ -154,6 +160,24 @@ func (s *State) commits(ctx context.Context, c *run.Checker, t *teller, each fun
 		return nil // the anchor says whether there should be one
 	}
 	return err
+}
+
+// first has the checker begin with the log's first commit, if its beginning was dropped, and returns that; 0 if not.
+func (s *State) first(ctx context.Context, c *run.Checker) (uint64, error) {
+	first, err := bus.FirstOf(ctx, s.Store, bus.LogStream(s.Log))
+	if err != nil || first <= 1 {
+		return 0, err
+	}
+	err = bus.Scan(ctx, s.Store, bus.LogStream(s.Log), func(r bus.Record) error {
+		if r.Damage == nil {
+			c.Foresee(r.Data)
+		}
+		return nil
+	})
+	if err != nil || !c.Foreseen(first) {
+		return 0, err
+	}
+	return first, nil
 }
 
 // records reads the streams of memories, facts and events. What lies in them is read as it is written: that it makes sense is for those to
@@ -218,14 +242,30 @@ func Write(ctx context.Context, w io.Writer, s State, store Store, part bool, te
 }
 
 func (b *writer) state(ctx context.Context, s *State, store Store, part bool, t *teller) error {
-	if err := b.put(formatEntry, formatText(polity.BackupVersion)); err != nil {
+	c := run.NewChecker(s.Anchor, s.Pinned, t.documents)
+	begun := false
+	begin := func() error {
+		if begun {
+			return nil
+		}
+		begun = true
+		b.head.First = c.Found().First
+		if b.head.First == 0 {
+			b.head.Version = polity.BackupVersion - 1
+		}
+		err := b.put(formatEntry, formatText(b.head.Version))
+		if err == nil && b.head.First > 0 {
+			err = b.put(beginsEntry, fmt.Appendf(nil, "%d\n", b.head.First))
+		}
 		return err
 	}
-	c := run.NewChecker(s.Anchor, s.Pinned, t.documents)
 	if err := s.commits(ctx, c, t, func(data []byte) error {
 		b.piece(data)
-		return b.grown(logEntry)
+		return errors.Join(begin(), b.grown(logEntry))
 	}); err != nil {
+		return err
+	}
+	if err := begin(); err != nil {
 		return err
 	}
 	if err := b.finish(logEntry); err != nil {

@@ -16,6 +16,7 @@ import (
 	"path"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -30,6 +31,7 @@ var errNoSpace = syscall.ENOSPC
 
 // taker is given what a backup holds, piece by piece, as it is read and checked.
 type taker interface {
+	begin(first uint64) error
 	commit(data []byte) error
 	document(data []byte) error
 	record(bucket, key string, value []byte) error
@@ -40,6 +42,7 @@ type taker interface {
 // nobody takes nothing.
 type nobody struct{}
 
+func (nobody) begin(uint64) error                  { return nil }
 func (nobody) commit([]byte) error                 { return nil }
 func (nobody) document([]byte) error               { return nil }
 func (nobody) record(string, string, []byte) error { return nil }
@@ -159,7 +162,16 @@ func (r *reader) chunks(ctx context.Context, name string, each func([]byte) erro
 }
 
 func (r *reader) log(ctx context.Context, c *run.Checker, to taker, t *teller) error {
-	var seq uint64
+	seq, err := r.begins()
+	if err != nil {
+		return err
+	}
+	if seq > 0 {
+		c.Begin(seq + 1)
+		if err := to.begin(seq + 1); err != nil {
+			return err
+		}
+	}
 	var size int64
 	return r.chunks(ctx, logEntry, func(data []byte) error {
 		seq++
@@ -171,6 +183,19 @@ func (r *reader) log(ctx context.Context, c *run.Checker, to taker, t *teller) e
 		t.say(polity.Progress{Stage: "commits", Done: size, Unit: "bytes"})
 		return to.commit(data)
 	})
+}
+
+// begins returns how many commits are not in the backup, as their base stands for them.
+func (r *reader) begins() (uint64, error) {
+	if r.name != beginsEntry {
+		return 0, nil
+	}
+	first, err := strconv.ParseUint(strings.TrimSuffix(string(r.data), "\n"), 10, 63)
+	if err != nil || first < 2 || r.head.Version < polity.BackupVersion {
+		return 0, fault.Damaged.New("backup: the log begins with commit %.30q", r.data)
+	}
+	r.head.First = first
+	return first - 1, r.next()
 }
 
 // documents reads the documents in the order in which the log asks for them.
@@ -371,6 +396,12 @@ func fill(ctx context.Context, file io.Reader, dir string, pinned run.Pinned, te
 		}
 	}})
 	return errors.Join(err, r.log.Close())
+}
+
+// begin has the log begin with a commit, so that all keep their positions.
+func (r *restoring) begin(first uint64) error {
+	r.token = first - 1
+	return r.log.Drop(r.ctx, r.token)
 }
 
 func (r *restoring) commit(data []byte) error {

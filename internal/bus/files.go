@@ -98,6 +98,22 @@ func Scan(ctx context.Context, dir, stream string, each func(Record) error) erro
 	return nil
 }
 
+// FirstOf returns the position of the first record of a stream that can be read, as Scan does; 0 for none.
+func FirstOf(ctx context.Context, dir, stream string) (first uint64, err error) {
+	found := errors.New("found")
+	err = Scan(ctx, dir, stream, func(r Record) error {
+		if r.Damage != nil {
+			return nil
+		}
+		first = r.Seq
+		return found
+	})
+	if errors.Is(err, found) || errors.Is(err, fault.NotFound) {
+		err = nil
+	}
+	return first, err
+}
+
 // blocksOf returns the numbers of a stream's blocks in their order.
 func blocksOf(folder string) ([]int, error) {
 	files, err := os.ReadDir(folder)

@@ -21,6 +21,9 @@ import (
 
 var errNoSpace = syscall.ENOSPC
 
+// dropMax is how long a log may take to drop what it is told to.
+const dropMax = 2 * time.Minute
+
 // FrameMax is the largest frame that Append takes, in bytes: the smallest max_payload that a NATS
 // server is commonly run with, less room for headers.
 const FrameMax = 1<<20 - 1024
@@ -327,10 +330,44 @@ func (l *Log) singly(ctx context.Context, next, to uint64) (b batch) {
 func (l *Log) Size(ctx context.Context) (messages, size uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestMax)
 	defer cancel()
-	s, err := l.b.js.Stream(ctx, "LOG_"+l.name)
+	s, err := l.stream(ctx)
 	if err != nil {
-		return 0, 0, fault.Unavailable.New("bus: size of %s: %w", l.name, err)
+		return 0, 0, err
 	}
 	state := s.CachedInfo().State
 	return state.Msgs, state.Bytes, nil
+}
+
+func (l *Log) stream(ctx context.Context) (jetstream.Stream, error) {
+	s, err := l.b.js.Stream(ctx, "LOG_"+l.name)
+	if err != nil {
+		return nil, fault.Unavailable.New("bus: look at %s: %w", l.name, err)
+	}
+	return s, nil
+}
+
+// First returns the position of the first message that the log holds, or would hold: 1 unless something was dropped.
+func (l *Log) First(ctx context.Context) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestMax)
+	defer cancel()
+	s, err := l.stream(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return max(s.CachedInfo().State.FirstSeq, 1), nil
+}
+
+// Drop removes all messages up to a position, which a log that is empty then begins behind. It can be repeated after any fault. Files that are no longer needed
+// are removed some time later.
+func (l *Log) Drop(ctx context.Context, upTo uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, dropMax)
+	defer cancel()
+	s, err := l.stream(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.Purge(ctx, jetstream.WithPurgeSequence(upTo+1)); err != nil {
+		return fault.Unavailable.New("bus: drop up to message %d of %s: %w", upTo, l.name, err)
+	}
+	return nil
 }

@@ -122,14 +122,17 @@ func (a *app) printView(v polity.ViewState) error {
 }
 
 func (a *app) newViewRebuild() *cobra.Command {
-	return &cobra.Command{
+	without := false
+	cmd := &cobra.Command{
 		Use: "rebuild", Short: "Throw the view away and make it again from the log", Args: args(cobra.NoArgs), Example: "  polity view rebuild",
-		Long: "Throw the view away and make it again from the log. What is asked meanwhile is answered with what there is, and says so. Interrupted, it goes on with the next question.",
+		Long: "Throw the view away and make it again from the log. What is asked meanwhile is answered with what there is, and says so. Interrupted, it goes on with the next question.\n\n" +
+			"If the beginning of the log was dropped (polity state trim), steps, texts and costs of runs that had ended before are in the view alone. " +
+			"It is made again without them only with --without-dropped; the runs themselves stay listed.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			thrown := false
 			return a.with(cmd.Context(), func(ctx context.Context, n node) error {
 				if !thrown {
-					if err := n.RebuildView(ctx); err != nil {
+					if err := n.RebuildView(ctx, without); err != nil {
 						return err
 					}
 					thrown = true
@@ -145,6 +148,8 @@ func (a *app) newViewRebuild() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&without, "without-dropped", false, "lose what the view alone has of runs that were dropped from the log")
+	return cmd
 }
 
 // usedBy adds to a run that is shown what it used, by agent and by model.

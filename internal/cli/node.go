@@ -57,8 +57,9 @@ type node interface {
 	Import(ctx context.Context, path string) (polity.Archive, error)
 	Bus(ctx context.Context, q client.Bus) (client.OnBus, error)
 	Lookup(ctx context.Context, q polity.Lookup) (polity.Found, error)
-	RebuildView(ctx context.Context) error
+	RebuildView(ctx context.Context, withoutDropped bool) error
 	Retain(ctx context.Context, q polity.Retain, tell func(polity.Progress)) (polity.Retained, error)
+	Trim(ctx context.Context, q polity.Trim, tell func(polity.Progress)) (polity.Trimmed, error)
 	RestoreArchived(ctx context.Context, id polity.RunID, path string) (polity.Restored, error)
 	VerifyView(ctx context.Context, tell func(polity.Progress)) (polity.ViewCheck, error)
 	Backup(ctx context.Context, path string, tell func(polity.Progress)) (polity.Backup, error)

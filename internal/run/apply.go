@@ -39,6 +39,9 @@ func (c *core) apply(rec *record, seq uint64) {
 	case recDeleted:
 		c.deleted(rec, seq)
 		return
+	case recBased:
+		c.based(rec)
+		return
 	case recHeld, recReleased:
 		c.held(rec)
 		return

@@ -168,10 +168,11 @@ func (p *Partition) Import(ctx context.Context, r io.Reader, pinned Pinned) (pol
 		if !a.Status.Final() {
 			return fault.Invalid.New("archive: run %s has not ended: imported, it would go on in two places; export it again when it has", a.Run)
 		}
-		if _, err := p.Find(ctx, a.Run); !errors.Is(err, fault.NotFound) {
-			return errors.Join(fault.Conflict.New("archive: there is a run %s already", a.Run), err)
+		there, err := p.Readable(ctx, a.Run)
+		if there {
+			err = fault.Conflict.New("archive: there is a run %s already", a.Run)
 		}
-		return nil
+		return err
 	}, func(data []byte) error { _, err := p.cfg.Blobs.Put(data); return err })
 	if err != nil {
 		return polity.Archive{}, err

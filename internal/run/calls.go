@@ -306,8 +306,11 @@ func (c *core) none(id polity.RunID) error {
 // span is where the log tells of a run: from its first to its last commit, or in a log of its own.
 type span struct {
 	first, last uint64
-	end         uint64   // where it finished; 0 while it has not
-	log         *payload // of a run that was imported
+	base        *base          // what stands for the log's beginning, if that has not all of it
+	gone        bool           // and the base has nothing of it
+	summary     polity.Summary // likewise
+	end         uint64         // where it finished; 0 while it has not
+	log         *payload       // of a run that was imported
 }
 
 func (p *Partition) span(ctx context.Context, id polity.RunID) (span, error) {
@@ -317,7 +320,7 @@ func (p *Partition) span(ctx context.Context, id polity.RunID) (span, error) {
 			reply(span{}, c.none(id))
 			return
 		}
-		found := span{t.first, t.last, t.end, t.log}
+		found := span{first: t.first, last: t.last, end: t.end, log: t.log, base: c.base, gone: c.base.gone(t), summary: t.summary}
 		c.answer(func(err error) { reply(found, err) })
 	})
 }
@@ -383,7 +386,7 @@ var kindText = map[recordKind]string{
 	recOpened: "opened", recBegan: "began", recResult: "result", recCancel: "cancel", recExpired: "expired", recFinished: "finished",
 	recReconciled: "reconciled", recSettled: "settled",
 	recSignalled: "signalled", recPublished: "published", recPaused: "paused", recResumed: "resumed",
-	recErased: "erased", recHeld: "held", recReleased: "released", recDeleted: "deleted",
+	recErased: "erased", recHeld: "held", recReleased: "released", recDeleted: "deleted", recBased: "based",
 }
 
 func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, error) {

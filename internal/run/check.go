@@ -5,10 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"polity.run"
 	"polity.run/fault"
@@ -38,6 +40,12 @@ type Checker struct {
 	named  map[Digest]named
 	order  []Digest // of the documents, as they were named
 	frame  frame
+
+	first  uint64                // the commit that the log begins with; 0 for 1
+	before hash                  // of the commit before it
+	base   *base                 // the last that the log tells of; nil for none
+	ended  map[polity.RunID]bool // roots that ended, and were opened before first
+	scan   *baseScan             // while the base is read
 }
 
 // named says who needs a document.
@@ -46,12 +54,15 @@ type named struct {
 	size    uint64 // as the log says; 0 for not said
 	release bool
 	log     bool // of a run that was imported
+	root    bool // of a base
+	piece   bool // likewise
+	last    bool // piece of it
 }
 
 // NewChecker returns a checker for a log that the anchor's file, "" for none, vouches for. An anchor that cannot be read is a damage.
 // progress, if not nil, is told of documents as they are read.
 func NewChecker(anchorFile string, pinned Pinned, progress func(done, total int64)) *Checker {
-	c := &Checker{pinned: pinned, progress: progress, live: map[polity.RunID]bool{}, named: map[Digest]named{}, told: map[polity.RunID]bool{}}
+	c := &Checker{pinned: pinned, progress: progress, live: map[polity.RunID]bool{}, named: map[Digest]named{}, told: map[polity.RunID]bool{}, ended: map[polity.RunID]bool{}}
 	if progress == nil {
 		c.progress = func(int64, int64) {}
 	}
@@ -70,6 +81,33 @@ func (c *Checker) damaged(d polity.Damage) {
 	}
 	c.found.Damage = append(c.found.Damage, d)
 }
+
+// Foresee is given the commits of a log whose first one is not the commit 1, before all of them are given to Commit: one of them may tell of a base that stands for
+// what is not there.
+func (c *Checker) Foresee(data []byte) {
+	if c.frame.decode(data) != nil {
+		return // which Commit says
+	}
+	for i := range c.frame.records {
+		if b := c.frame.records[i].base; b != nil {
+			c.base = b
+		}
+	}
+}
+
+// Foreseen begins with a commit if a base stands for those before it, and says whether it does.
+func (c *Checker) Foreseen(first uint64) bool {
+	stands := c.base != nil && c.base.dropped+1 >= first
+	c.base = nil
+	c.frame.at = time.Time{}
+	if stands {
+		c.Begin(first)
+	}
+	return stands
+}
+
+// Begin says with which commit the log begins, if that is not the first. Finish wants a base for what came before.
+func (c *Checker) Begin(first uint64) { c.first, c.found.First = first, first }
 
 // Chained says whether the commits so far are one chain.
 func (c *Checker) Chained() bool { return c.broken == nil }
@@ -106,6 +144,10 @@ func (c *Checker) follows(seq uint64, data []byte, damage error) error {
 		c.frame.records = c.frame.records[:0]
 		return err
 	}
+	if c.seq == 0 && seq == c.first {
+		c.seq, c.prev = seq-1, c.frame.prev
+		c.before = c.frame.prev
+	}
 	id := hash(sha256.Sum256(data))
 	if seq == c.anchor.seq {
 		c.anchored = id == c.anchor.head
@@ -131,6 +173,9 @@ func (c *Checker) record(r *record) {
 	switch r.kind {
 	case recClaim, recErased, recDeleted:
 		return
+	case recBased:
+		c.base = r.base
+		return
 	case recOpened:
 		if top {
 			c.found.Runs++
@@ -147,6 +192,9 @@ func (c *Checker) record(r *record) {
 		c.name(r.data.blob, named{run: root, size: r.data.size, log: true})
 		return
 	case recFinished:
+		if top && c.first > 0 && !c.live[root] {
+			c.ended[root] = true
+		}
 		if top {
 			delete(c.live, root)
 		}
@@ -160,6 +208,7 @@ func (c *Checker) record(r *record) {
 func (c *Checker) name(d Digest, n named) {
 	if known, ok := c.named[d]; ok {
 		n.release, n.log = n.release || known.release, n.log || known.log
+		n.root, n.piece, n.last = n.root || known.root, n.piece || known.piece, n.last || known.last
 		n.run, n.size = known.run, max(n.size, known.size)
 	} else {
 		c.order = append(c.order, d)
@@ -171,11 +220,12 @@ func (c *Checker) name(d Digest, n named) {
 // decides. get reads one by its digest, and fails for what is not what the digest says.
 func (c *Checker) Finish(get func(Digest) ([]byte, error)) {
 	c.found.Live = len(c.live)
+	c.begins()
 	if b := c.broken; b != nil {
 		b.Runs, b.More = listRuns(c.told)
 		c.damaged(*b)
 	}
-	if c.anchor.seq > 0 && !c.anchored {
+	if c.anchor.seq >= max(c.first, 1) && !c.anchored {
 		d := polity.Damage{What: "anchor", Name: fmt.Sprint("commit ", c.anchor.seq)}
 		switch {
 		case c.seq < c.anchor.seq:
@@ -197,6 +247,11 @@ func (c *Checker) Finish(get func(Digest) ([]byte, error)) {
 			c.found.Documents++
 			continue
 		}
+		if n.piece && c.scan != nil { // what comes after it cannot be read
+			err = errors.Join(err, c.scan.to.CloseWithError(err))
+			<-c.scan.done
+			c.scan = nil
+		}
 		harm := polity.Damage{What: "document", Name: hex.EncodeToString(d[:]), Text: fault.Of(err).Text}
 		if n.run != "" {
 			harm.Runs = []polity.RunID{n.run}
@@ -206,6 +261,88 @@ func (c *Checker) Finish(get func(Digest) ([]byte, error)) {
 	c.progress(int64(len(c.order)), int64(len(c.order)))
 }
 
+// begins looks for what stands for the log's beginning.
+func (c *Checker) begins() {
+	switch b := c.base; {
+	case b != nil && c.first > 0 && c.first == b.dropped+1 && b.prev != c.before:
+		c.damaged(polity.Damage{What: "commit", Name: fmt.Sprint(c.first), Text: fmt.Sprintf("it does not follow commit %d as the base remembers that", b.dropped)})
+	case b != nil && c.first <= b.dropped+1:
+		c.name(b.root, named{root: true})
+	case c.first > 0:
+		c.damaged(polity.Damage{What: "commit", Name: fmt.Sprint(c.first - 1), Text: fmt.Sprintf("it is not there: the log begins with commit %d, and no base stands for what came before", c.first)})
+	}
+}
+
+// baseScan reads a base while its documents come one by one.
+type baseScan struct {
+	to    *io.PipeWriter
+	done  chan error
+	runs  int
+	live  map[polity.RunID]bool
+	order []Digest
+	named []named
+}
+
+func newBaseScan(first uint64) *baseScan {
+	from, to := io.Pipe()
+	s := &baseScan{to: to, done: make(chan error, 1), live: map[polity.RunID]bool{}}
+	go func() {
+		err := scanBase(from, func(t *tree, trail []byte) error { return s.tree(t, trail, first) })
+		s.done <- errors.Join(err, from.CloseWithError(err))
+	}()
+	return s
+}
+
+// tree notes what is needed of a tree. One that was told of before first is told of by nothing else.
+func (s *baseScan) tree(t *tree, trail []byte, first uint64) error {
+	if t.first < first {
+		s.runs++
+		if len(trail) > 0 {
+			s.live[t.id] = true
+		}
+	}
+	if t.log != nil {
+		s.name(t.log.blob, named{run: t.id, size: t.log.size, log: true})
+	}
+	return eachRecord(t.id, trail, func(_ time.Time, _ uint64, r *record) error {
+		if r.kind == recForked || r.kind == recOpened && r.run.Parent() == "" {
+			s.name(r.release, named{run: t.id, release: true})
+		}
+		if r.data.size > 0 {
+			s.name(r.data.blob, named{run: t.id, size: r.data.size})
+		}
+		return nil
+	})
+}
+
+func (s *baseScan) name(d Digest, n named) { s.order, s.named = append(s.order, d), append(s.named, n) }
+
+// piece takes the next document of a base. With the last one it has seen all of it.
+func (c *Checker) piece(data []byte, last bool) error {
+	s := c.scan
+	if s == nil {
+		return nil // one before it was damaged
+	}
+	_, err := s.to.Write(data)
+	if err == nil && !last {
+		return nil
+	}
+	c.scan = nil
+	if err := errors.Join(s.to.CloseWithError(err), <-s.done); err != nil {
+		return err
+	}
+	c.found.Runs += s.runs
+	for id := range s.live {
+		if !c.ended[id] {
+			c.found.Live++
+		}
+	}
+	for i, d := range s.order {
+		c.name(d, s.named[i])
+	}
+	return nil
+}
+
 func (c *Checker) document(d Digest, n named, get func(Digest) ([]byte, error)) error {
 	data, err := get(d)
 	switch {
@@ -213,6 +350,21 @@ func (c *Checker) document(d Digest, n named, get func(Digest) ([]byte, error)) 
 		return err
 	case n.size > 0 && n.size != uint64(len(data)):
 		return fault.Damaged.New("it has %d bytes, and the log says %d", len(data), n.size)
+	}
+	if n.root {
+		_, pieces, err := readRoot(data)
+		if err != nil {
+			return err
+		}
+		c.scan = newBaseScan(c.first)
+		for i, p := range pieces {
+			c.name(p, named{piece: true, last: i == len(pieces)-1})
+		}
+	}
+	if n.piece {
+		if err := c.piece(data, n.last); err != nil {
+			return err
+		}
 	}
 	if n.release {
 		files, err := c.pinned(data)
@@ -230,8 +382,12 @@ func (c *Checker) document(d Digest, n named, get func(Digest) ([]byte, error)) 
 				return err
 			}
 			for i := range f.records {
-				if r := &f.records[i]; r.data.size > 0 {
+				r := &f.records[i]
+				if r.data.size > 0 {
 					c.name(r.data.blob, named{run: n.run, size: r.data.size})
+				}
+				if r.kind == recOpened && r.run.Parent() == "" {
+					c.name(r.release, named{run: n.run, release: true})
 				}
 			}
 			return nil

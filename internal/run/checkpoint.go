@@ -3,6 +3,7 @@ package run
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	gohash "hash"
@@ -18,10 +19,11 @@ import (
 // A checkpoint is what a partition knows at a commit: a summary of each tree that has ended, and of each that has not where its trail is and what it waits for. It is a
 // cache. The log alone makes the same state again; only it takes longer.
 //
-//	checkpoint = line  head:block  (known | tree (event* wait)*)*  0  erased:block*  0  trees:8  digest:32
+//	checkpoint = line  head:block  based?  (known | tree (event* wait)*)*  0  erased:block*  0  trees:8  digest:32
 //	erased     = key:text*                             destroyed up to the commit of the checkpoint
 //	block      = length:uvarint  bytes
 //	head       = commit:8  hash:32  time:8  downtime:8  oldest:4  taken:uvarint  claims:uvarint  (commit:uvarint  downtime:uvarint)*
+//	based      = block 'b'  as the record has it (see base.go)
 //	known      = block 'k'  (id:text  hash:16)*       of events that were published, the oldest first
 //	tree       = block 't'  id:text  flags:uvarint  first:uvarint  last:uvarint  request:16  agent:text  opened:8  usage
 //	             ended: status:1  time:8  end:uvarint  log:payload
@@ -49,6 +51,7 @@ const (
 	blockTree  = 't'
 	blockEvent = 'e'
 	blockWait  = 'w'
+	blockBase  = 'b'
 )
 
 const (
@@ -71,6 +74,7 @@ const (
 type capture struct {
 	core   *core
 	seq    uint64
+	head   hash
 	trees  int // of the partition's, in the order of opening
 	next   int
 	told   uint64
@@ -81,11 +85,24 @@ type capture struct {
 	entry   uint64 // the next one of the register
 	until   uint64
 	doubles map[polity.RunID]bool // those that are told of as they are in memory
+
+	whole bool   // it is to be a base
+	asOf  uint64 // of a base: what ended later must not be dropped
+	keep  uint64 // the first commit that must not be, for that; 0 for none
 }
 
 // newCapture begins with a checkpoint of the last acknowledged commit, and returns its beginning.
-func (c *core) newCapture(oldest uint32) (*capture, []byte) {
-	k := &capture{core: c, seq: c.seq, trees: len(c.roots), events: map[*event]uint64{}, doubles: maps.Clone(c.doubles)}
+func (c *core) newCapture(oldest uint32) (*capture, []byte) { return c.capture(checkpointLine, oldest) }
+
+// newBase is newCapture for a base. What ends later than asOf it has to keep in the log.
+func (c *core) newBase(asOf uint64) (*capture, []byte) {
+	k, head := c.capture(baseLine, 0)
+	k.whole, k.asOf = true, asOf
+	return k, head
+}
+
+func (c *core) capture(line string, oldest uint32) (*capture, []byte) {
+	k := &capture{core: c, seq: c.seq, head: c.head, trees: len(c.roots), events: map[*event]uint64{}, doubles: maps.Clone(c.doubles)}
 	seen := c.waits.events.at(c.seq, eventIDsMax)
 	if c.register != nil {
 		k.until = c.register.end()
@@ -106,7 +123,11 @@ func (c *core) newCapture(oldest uint32) (*capture, []byte) {
 		h = binary.AppendUvarint(h, cl.seq)
 		h = binary.AppendUvarint(h, uint64(cl.downtime))
 	}
-	return k, c.waits.events.appendTo(appendBlock([]byte(checkpointLine), h), seen, c.vault)
+	b := appendBlock([]byte(line), h)
+	if c.base != nil {
+		b = appendBlock(b, c.base.appendTo([]byte{blockBase}))
+	}
+	return k, c.waits.events.appendTo(b, seen, c.vault)
 }
 
 func appendBlock(b, block []byte) []byte {
@@ -121,6 +142,12 @@ func (k *capture) done() bool { return k.entry >= k.until && k.next >= k.trees }
 func (k *capture) fromRegister(b []byte, n int) ([]byte, int, error) {
 	next, err := k.core.register.each(k.entry, k.until, func(e registered) bool {
 		if !k.doubles[e.id] {
+			if k.whole && k.err == nil {
+				var t *tree
+				if t, k.err = k.core.register.decode(e); k.err == nil {
+					k.kept(t)
+				}
+			}
 			k.told++
 			k.block = append(append(k.block[:0], blockTree), e.block...)
 			b = appendBlock(b, k.block)
@@ -129,7 +156,14 @@ func (k *capture) fromRegister(b []byte, n int) ([]byte, int, error) {
 		return n > 0
 	})
 	k.entry = next
-	return b, n, err
+	return b, n, cmp.Or(err, k.err)
+}
+
+// kept notes that a tree that ended later than it was asked what may be dropped has to stay in the log.
+func (k *capture) kept(t *tree) {
+	if t.log == nil && t.end > k.asOf && (k.keep == 0 || t.first < k.keep) {
+		k.keep = t.first
+	}
 }
 
 // more appends the next n trees. It returns fault.Unavailable if the spool does not take a trail.
@@ -155,6 +189,15 @@ func (k *capture) more(b []byte, n int) ([]byte, error) {
 		b = appendBlock(b, k.block)
 		if !ended {
 			b = k.waits(b, t)
+		}
+		switch {
+		case !k.whole:
+		case ended:
+			k.kept(t)
+		case t.stopped != nil:
+			return b, fault.Conflict.New("run: base: %s is stopped (%s)", t.id, t.stopped.Text)
+		default:
+			b = k.appendTrail(b, t)
 		}
 		if k.err != nil {
 			return b, k.err
@@ -283,6 +326,10 @@ type checkpoint struct {
 
 	register   *register // nil: trees has all
 	registered uint64    // trees that are only there
+
+	base  *base                               // that the log had by then; nil for none
+	trail []byte                              // of a base: of the last tree that has not ended
+	take  func(t *tree, entries []byte) error // takes it; nil for what is no base
 }
 
 // readCheckpoint reads a checkpoint. It returns fault.Damaged for one that is not whole, and fault.Invalid for a format that this program does
@@ -291,16 +338,24 @@ func readCheckpoint(from io.Reader, v *vault) (*checkpoint, error) {
 	return readCheckpointInto(from, v, nil)
 }
 
+// readBase is readCheckpointInto for a base, of which take is given the trail of each tree that has not ended.
+func readBase(from io.Reader, v *vault, register *register, take func(t *tree, entries []byte) error) (*checkpoint, error) {
+	return (&checkpoint{vault: v, register: register, take: take}).read(from, baseLine)
+}
+
 // readCheckpointInto is readCheckpoint with an empty register, which takes the trees that have ended instead of the memory, if it is not nil. It is no use
 // after an error.
 func readCheckpointInto(from io.Reader, v *vault, register *register) (*checkpoint, error) {
+	return (&checkpoint{vault: v, register: register}).read(from, checkpointLine)
+}
+
+// read reads what begins with a line.
+func (p *checkpoint) read(from io.Reader, begins string) (*checkpoint, error) {
 	r := &blockReader{from: bufio.NewReaderSize(from, 1<<20), sum: sha256.New()}
-	if line := r.bytes(len(checkpointLine)); r.err == nil && string(line) != checkpointLine {
+	if line := r.bytes(len(begins)); r.err == nil && string(line) != begins {
 		return nil, fault.Invalid.New("run: checkpoint of an unknown format (%.30q)", line)
 	}
-	p := &checkpoint{
-		register: register, vault: v, agents: map[string]string{}, index: map[polity.RunID]*tree{}, told: map[*tree]uint64{}, awaited: map[string]*polity.Awaited{},
-	}
+	p.agents, p.index, p.told, p.awaited = map[string]string{}, map[polity.RunID]*tree{}, map[*tree]uint64{}, map[string]*polity.Awaited{}
 	p.header(&reader{b: r.block()}, r)
 	for r.err == nil {
 		block := r.block()
@@ -312,15 +367,24 @@ func readCheckpointInto(from io.Reader, v *vault, register *register) (*checkpoi
 		case blockKnown:
 			p.readKnown(b, r)
 		case blockTree:
+			p.trailed(r)
 			p.tree(b, r)
 		case blockEvent:
 			p.event(b, r)
 		case blockWait:
 			p.wait(b, r)
+		case blockTrail:
+			p.trail = append(p.trail, b.b...)
+		case blockBase:
+			p.base = b.base()
+			if b.bad || len(b.b) > 0 {
+				r.fail(fault.Damaged.New("its base does not make sense"))
+			}
 		default:
 			r.fail(fault.Damaged.New("a block of an unknown kind (%d)", block[0]))
 		}
 	}
+	p.trailed(r)
 	p.destroyed(r)
 	told := binary.BigEndian.Uint64(r.bytes(8))
 	sum := r.sum.Sum(nil)
@@ -409,6 +473,21 @@ func (p *checkpoint) tree(b *reader, r *blockReader) {
 	}
 	p.trees = append(p.trees, t)
 	p.index[t.id] = t
+}
+
+// trailed gives away the trail of the tree that was read last, if there is one.
+func (p *checkpoint) trailed(r *blockReader) {
+	if len(p.trail) == 0 || r.err != nil {
+		return
+	}
+	if p.take == nil || len(p.trees) == 0 || !p.trees[len(p.trees)-1].asleep {
+		r.fail(fault.Damaged.New("there is a trail of no tree"))
+		return
+	}
+	if err := p.take(p.trees[len(p.trees)-1], p.trail); err != nil {
+		r.fail(err)
+	}
+	p.trail = p.trail[:0]
 }
 
 // has says that a tree was read already.
@@ -529,7 +608,7 @@ func (r *blockReader) block() []byte {
 func (c *core) restore(p *checkpoint) {
 	c.seq, c.head, c.at, c.now, c.lastAt = p.seq, p.head, p.at, p.at, p.at
 	c.downtime, c.claims = p.downtime, p.claims
-	c.trees, c.roots = p.index, p.trees
+	c.trees, c.roots, c.base = p.index, p.trees, p.base
 	if p.register != nil {
 		c.register = p.register
 	}

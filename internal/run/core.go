@@ -127,6 +127,7 @@ type core struct {
 	hand    int      // of makeRoom
 	asleep  int      // trees
 
+	base     *base                 // what stands for the log's beginning; nil for nothing
 	register *register             // of trees that have ended; nil: they stay in memory
 	leaving  []*tree               // that have ended, and are not in it
 	left     int                   // of roots, those that are only there

@@ -210,17 +210,8 @@ func (c *core) remember(t *tree) (*tree, error) {
 		c.aside.vault = c.vault
 	}
 	parts, err := c.spooled(t)
-	var rec record
 	for i := 0; i < len(parts) && err == nil; i++ {
-		err = eachEntry(parts[i], func(e entry) error {
-			body := reader{b: e.raw}
-			body = reader{b: body.bytes(body.uvarint(frameMax))}
-			rec = record{}
-			if body.record(&rec); body.bad || rec.run.Root() != t.id {
-				return fault.Damaged.New("run: spool: an entry of %s does not make sense", t.id)
-			}
-			return c.retell(t, timeAt(e.at), e.seq, &rec)
-		})
+		err = eachRecord(t.id, parts[i], func(at time.Time, seq uint64, rec *record) error { return c.retell(t, at, seq, rec) })
 	}
 	fresh, err := c.retold(t, err)
 	if err == nil {

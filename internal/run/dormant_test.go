@@ -220,6 +220,9 @@ func (l memLog) Last(context.Context) (bus.Entry, error) {
 	return bus.Entry{Seq: uint64(len(l)), Data: l[len(l)-1].data}, nil
 }
 
+func (l memLog) First(context.Context) (uint64, error) { return 1, nil }
+func (l memLog) Drop(context.Context, uint64) error    { return errors.New("read only") }
+
 func (l memLog) Get(_ context.Context, seq uint64) (bus.Entry, error) {
 	if seq == 0 || seq > uint64(len(l)) {
 		return bus.Entry{}, nil

@@ -19,9 +19,11 @@ type Ended struct {
 	Key         string    // that its payloads are enciphered with here; "" for none
 	Erased      bool      // the key is destroyed
 	Held        bool
+	Imported    bool // its log is a document
+	Carried     bool // the log was dropped up to somewhere behind its opening: see ReleaseOf
 }
 
-// EndedPage gives a part of the root runs that have ended, and where the next part begins: 0 if there is none. The first part begins at 0. What ends, is held or
+// EndedPage gives a part of the root runs that have ended, but for those of which nothing is left than that, and where the next part begins: 0 if there is none. The first part begins at 0. What ends, is held or
 // released meanwhile may be given twice.
 func (p *Partition) EndedPage(ctx context.Context, from uint64) (runs []Ended, next uint64, err error) {
 	type page struct {
@@ -66,12 +68,12 @@ func (c *core) endedPage(from uint64) (runs []Ended, next uint64, err error) {
 
 // appendEnded adds a run, if it has ended.
 func (c *core) appendEnded(runs []Ended, t *tree) []Ended {
-	if !t.over() || !t.summary.Status.Final() {
+	if !t.over() || !t.summary.Status.Final() || c.base.gone(t) {
 		return runs
 	}
 	return append(runs, Ended{
 		Run: t.id, First: t.first, Last: t.last, At: t.summary.Ended, Key: t.key,
-		Erased: t.key != "" && c.vault.isErased(t.key), Held: t.hold != nil,
+		Erased: t.key != "" && c.vault.isErased(t.key), Held: t.hold != nil, Carried: c.base.lacks(t.first), Imported: t.log != nil,
 	})
 }
 

@@ -65,10 +65,21 @@ type Fact struct {
 // goes down, or each returns an error, which is the error that comes back. A commit and its facts are given for the time of the
 // call; texts in them may be kept. It may be called any number of times at once, and costs the partition nothing but a nudge per commit: what is told is read
 // from the log. It returns fault.Damaged if a commit is not in the log or cannot be read.
+//
+// If the log's beginning was dropped, a position before it begins with what its base has of the root runs that were told of there: in commits with the number 0, but
+// for the last one, which has no facts and the number and hash of the last commit that was dropped. Of a run that had not ended these are its facts up to there; of one
+// that had there is one fact of the kind "dropped", with Status, Usage, Opened and Ended.
 func (p *Partition) Feed(ctx context.Context, from uint64, each func(*Commit) error) error {
 	news := p.listen()
 	defer p.deafen(news)
-	for next := max(from, 1); ; {
+	next := max(from, 1)
+	if first := p.first.Load(); next < first {
+		if err := p.tellBase(ctx, first, each); err != nil {
+			return err
+		}
+		next = first
+	}
+	for {
 		to := min(p.Tip(), next+feedChunk-1)
 		if to >= next {
 			stalls, was := p.stall()
@@ -81,6 +92,8 @@ func (p *Partition) Feed(ctx context.Context, from uint64, each func(*Commit) er
 			})
 			switch now, why := p.stall(); {
 			case err == nil:
+			case stop == nil && next < p.first.Load():
+				return fault.Unavailable.New("run: feed: the beginning of the log was dropped while it was read: ask again")
 			case stop == nil && (was != nil || why != nil || now != stalls) && p.sleep(feedAgain): // the store is, or was, started anew
 			default:
 				return err
@@ -104,9 +117,14 @@ func (p *Partition) Tip() uint64 {
 	return p.tip.seq
 }
 
-// Commit reads one acknowledged commit again. It returns fault.NotFound if there is none at the position.
+// Commit reads one acknowledged commit again. Of the last one that was dropped with the log's beginning it knows the hash. It returns fault.NotFound if there is
+// none at the position, or none any more.
 func (p *Partition) Commit(ctx context.Context, seq uint64) (*Commit, error) {
-	if seq == 0 || seq > p.Tip() {
+	if first := p.first.Load(); seq > 0 && seq+1 == first {
+		head, at, err := p.before(ctx, first)
+		return &Commit{Seq: seq, At: at, Head: head}, err
+	}
+	if seq == 0 || seq > p.Tip() || seq < p.first.Load() {
 		return nil, fault.NotFound.New("run: no commit %d", seq)
 	}
 	e, err := p.log.Get(ctx, seq)

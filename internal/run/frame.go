@@ -116,6 +116,7 @@ const (
 	recHeld     recordKind = 18 // a root run must not be erased
 	recReleased recordKind = 19 // and may again
 	recDeleted  recordKind = 20 // a root run is deleted: its key, which no other uses, is destroyed
+	recBased    recordKind = 21 // a base stands for the log up to a commit: see base.go
 )
 
 // newer says that a record stands only in frames of version 2.
@@ -174,6 +175,8 @@ type record struct {
 	// forked
 	event   int  // the last that was taken over
 	effects bool // it may do keyed and external effects
+
+	base *base // based
 }
 
 // effect says what a command did outside.
@@ -396,6 +399,8 @@ func appendRecord(b []byte, r *record) []byte {
 	case recErased, recDeleted:
 		b = appendText(b, r.name)
 		b = appendText(b, r.reason)
+	case recBased:
+		b = r.base.appendTo(b)
 	case recHeld, recReleased:
 		b = appendText(b, r.reason)
 	case recFinished:
@@ -712,6 +717,8 @@ func (r *reader) record(rec *record) {
 		rec.name, rec.by = r.text(), r.text()
 	case recErased, recDeleted:
 		rec.name, rec.reason = r.text(), r.text()
+	case recBased:
+		rec.base = r.base()
 	case recSignalled, recPublished:
 		rec.name, rec.id = r.text(), r.text()
 		rec.data = r.payload()

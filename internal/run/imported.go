@@ -10,12 +10,18 @@ func (c *core) importRun(rec *record, answer func(error)) {
 	switch {
 	case c.dead != nil:
 		answer(c.dead)
-	case c.tree(rec.run) != nil:
+	case c.there(rec.run):
 		answer(fault.Conflict.New("run: there is a run %s already", rec.run))
 	default:
 		c.write(rec)
 		c.answer(answer)
 	}
+}
+
+// there says that there is a run, and that what it did can be read.
+func (c *core) there(id polity.RunID) bool {
+	t := c.tree(id)
+	return t != nil && !c.base.gone(t)
 }
 
 // raise makes a pack one of the version that holds imported runs.
@@ -29,11 +35,15 @@ func (p *pack) raise() {
 
 // imported folds a run that ended elsewhere: nothing of it is decided here, and what its log tells is read from its blob.
 func (c *core) imported(rec *record, seq uint64) {
-	if c.tree(rec.run) != nil {
+	if c.there(rec.run) {
 		c.giveUp(fault.Damaged.New("run: commit %d imports %s, which is there", seq, rec.run))
 		return
 	}
 	data := rec.data // the record is used again
+	if t := c.revive(rec.run); t != nil {
+		t.log, t.last = &data, seq
+		return
+	}
 	t := &tree{id: rec.run, request: rec.request, first: seq, last: seq, log: &data, summary: polity.Summary{
 		ID: rec.run, Agent: rec.agent, Status: rec.status, Opened: rec.opened, Ended: rec.ended, Usage: rec.usage,
 	}}

@@ -168,6 +168,9 @@ func (p *Partition) fits(ctx context.Context, cp *checkpoint, seq, last uint64) 
 	if cp.seq > last {
 		return fault.Damaged.New("run: checkpoint: it is of commit %d, and the log ends with commit %d", cp.seq, last)
 	}
+	if first := p.first.Load(); cp.seq < first && first > 1 {
+		return fault.Damaged.New("run: checkpoint: it is of commit %d, and the log begins with commit %d", cp.seq, first)
+	}
 	return p.holds(ctx, cp.seq, cp.head)
 }
 
@@ -181,12 +184,18 @@ func (p *Partition) holds(ctx context.Context, seq uint64, head hash) error {
 }
 
 // recheck reads the part of the log that a checkpoint stands for, while the partition is served, and brings it down if the chain is broken there.
-func (p *Partition) recheck(to anchor) {
+func (p *Partition) recheck(to anchor, b *base) {
 	defer p.busy.Done()
+	defer close(p.rechecked)
 	var prev hash
+	first := p.first.Load()
+	known := first == 1 // what the first commit has to follow
+	if b != nil && b.dropped+1 == first {
+		prev, known = b.prev, true
+	}
 	read, begun := 0, time.Now()
-	err := p.log.Read(p.ctx, 1, to.seq, func(e bus.Entry) error {
-		if len(e.Data) < headerSize || !bytes.Equal(prev[:], e.Data[9:9+len(prev)]) {
+	err := p.log.Read(p.ctx, first, to.seq, func(e bus.Entry) error {
+		if len(e.Data) < headerSize || (known || e.Seq > first) && !bytes.Equal(prev[:], e.Data[9:9+len(prev)]) {
 			return fault.Damaged.New("run: commit %d does not follow commit %d: the chain of hashes is broken there; up to it the log is sound", e.Seq, e.Seq-1)
 		}
 		prev = sha256.Sum256(e.Data)
@@ -265,8 +274,13 @@ type writing struct {
 	kept    kept
 	files   []*os.File // of the spool: to be synced before the checkpoint is
 	size    uint64
-	err     error
-	ended   chan struct{}
+
+	base   *baseWriter // it is to be a base; nil for a checkpoint
+	failed error       // set before pieces is closed: why it is given up
+	told   *capture    // of a base
+	root   Digest      // likewise, once it has ended
+	err    error
+	ended  chan struct{}
 }
 
 // startCheckpoint begins with one of the last acknowledged commit.
@@ -287,6 +301,29 @@ func (p *Partition) startCheckpoint() {
 	p.nudge()
 }
 
+// startBase is startCheckpoint for a base. It returns nil while something is being written.
+func (p *Partition) startBase(asOf uint64, to *baseWriter) *writing {
+	k := p.keeper
+	if k.writing != nil || k.sweeping {
+		return nil
+	}
+	w := &writing{pieces: make(chan []byte, capturePieces), ended: make(chan struct{}), base: to}
+	var head []byte
+	w.capture, head = p.core.newBase(asOf)
+	w.told = w.capture
+	w.pieces <- head
+	k.writing = w
+	p.busy.Add(1)
+	go func() {
+		defer p.busy.Done()
+		w.root, w.err = w.stand(p.nudge)
+		close(w.ended)
+		p.post(input{do: func(*core) { k.writing = nil }})
+	}()
+	p.nudge()
+	return w
+}
+
 // feed makes the next piece, if there is room for it.
 func (p *Partition) feed() {
 	w := p.keeper.writing
@@ -299,7 +336,9 @@ func (p *Partition) feed() {
 		err = p.keeper.spool.flush()
 		w.files, w.whole = p.keeper.spool.list(), err == nil
 	}
-	if err != nil {
+	if err != nil && w.base != nil {
+		w.failed = err
+	} else if err != nil {
 		p.cfg.Log.Error("a checkpoint is given up", "error", err)
 	} else {
 		w.pieces <- piece
@@ -353,6 +392,31 @@ func (w *writing) write(path string, next func()) error {
 	return kind.New("run: checkpoint: %w", err)
 }
 
+// stand puts the pieces of a base into documents.
+func (w *writing) stand(next func()) (Digest, error) {
+	sum := sha256.New()
+	var err error
+	for piece := range w.pieces {
+		next()
+		if err == nil {
+			sum.Write(piece)
+			_, err = w.base.Write(piece)
+		}
+	}
+	switch {
+	case err != nil:
+		return Digest{}, err
+	case w.failed != nil:
+		return Digest{}, w.failed
+	case !w.whole:
+		return Digest{}, fault.Unavailable.New("run: base: the partition has ended")
+	}
+	if _, err := w.base.Write(sum.Sum(nil)); err != nil {
+		return Digest{}, err
+	}
+	return w.base.finish()
+}
+
 // wrote takes over a checkpoint that was written, and removes what is not needed since.
 func (k *keeper) wrote(w *writing, log *slog.Logger) {
 	k.writing = nil
@@ -386,7 +450,9 @@ func (p *Partition) last() error {
 			close(w.pieces)
 		}
 		<-w.ended
-		k.wrote(w, p.cfg.Log)
+		if w.base == nil {
+			k.wrote(w, p.cfg.Log)
+		}
 	}
 	if p.Err() == nil && p.core.seq > 0 && k.logged >= max(checkpointClose, k.size/8) {
 		p.startCheckpoint()
@@ -426,6 +492,18 @@ func (s partitionSpool) lost(id polity.RunID, why error) {
 }
 
 func (s partitionSpool) reread(id polity.RunID, first, last uint64, each func(time.Time, uint64, *record) error) error {
+	if b := s.part.core.base; b.lacks(first) {
+		next, err := s.part.carriedOne(b, id, func(at time.Time, seq uint64, rec *record) error {
+			if seq > last {
+				return nil
+			}
+			return each(at, seq, rec)
+		})
+		if err != nil {
+			return err
+		}
+		first = max(next, b.dropped+1)
+	}
 	var f frame
 	return s.part.log.Read(s.part.ctx, first, last, func(e bus.Entry) error {
 		if err := f.decode(e.Data); err != nil {

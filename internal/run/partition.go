@@ -50,6 +50,8 @@ type log interface {
 	Last(ctx context.Context) (bus.Entry, error)
 	Get(ctx context.Context, seq uint64) (bus.Entry, error)
 	Read(ctx context.Context, from, to uint64, each func(bus.Entry) error) error
+	First(ctx context.Context) (uint64, error)
+	Drop(ctx context.Context, upTo uint64) error
 }
 
 var _ log = (*bus.Log)(nil)
@@ -82,6 +84,8 @@ type Config struct {
 	// Restart starts the store anew, which the partition wants when it takes nothing and there is room; nil: the partition gives up then. It is called by one
 	// goroutine at a time.
 	Restart func(ctx context.Context) error
+	// Archived names the file that a run which has ended was archived in, or "": for errors about what was dropped. Nil knows of none.
+	Archived func(id polity.RunID) string
 	// Free returns the bytes that are free for the store; nil for no limit.
 	Free func() (uint64, error)
 	// Now is the clock of runs, for tests that do not wait; default time.Now. When it jumps forward, call Wake.
@@ -98,6 +102,9 @@ type Partition struct {
 	vault *vault
 
 	keeper *keeper // nil without a folder for it
+
+	first     atomic.Uint64 // the first commit that the log has and that may be read
+	rechecked chan struct{} // closed when what a checkpoint stands for was read
 
 	ctx      context.Context // of effects
 	cancel   context.CancelFunc
@@ -176,7 +183,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 		cfg.Now = time.Now
 	}
 	p := &Partition{
-		cfg: cfg, log: l, acks: acks, wake: acks.wake, ended: make(chan struct{}),
+		cfg: cfg, log: l, acks: acks, wake: acks.wake, ended: make(chan struct{}), rechecked: make(chan struct{}),
 		lines: map[time.Duration]*line{}, jobs: make(chan *pending),
 	}
 	var epoch [8]byte
@@ -192,7 +199,9 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 	}
 	if k := p.keeper; k != nil && k.restored.seq > 0 {
 		p.busy.Add(1)
-		go p.recheck(k.restored)
+		go p.recheck(k.restored, p.core.base)
+	} else {
+		close(p.rechecked)
 	}
 	p.mark()
 	p.core.now = cfg.Now()
@@ -225,10 +234,21 @@ func (p *Partition) seize(ctx context.Context, epoch [8]byte) error {
 	if err != nil {
 		return err
 	}
+	first, err := p.log.First(ctx)
+	if err != nil {
+		return err
+	}
+	p.first.Store(first)
 	if err := p.keep(ctx, last); err != nil {
 		return err
 	}
+	if err := p.rebuild(ctx, last); err != nil {
+		return err
+	}
 	if err := p.fold(ctx, last, known); err != nil {
+		return err
+	}
+	if err := p.stands(); err != nil {
 		return err
 	}
 	return p.vault.destroyErased()
@@ -300,7 +320,7 @@ func (p *Partition) claimAck(ctx context.Context, token uint64) error {
 func (p *Partition) fold(ctx context.Context, last uint64, known anchor) error {
 	var f frame
 	sound := p.core.seq // up to a checkpoint
-	if known.seq > 0 && known.seq <= sound {
+	if known.seq >= p.first.Load() && known.seq <= sound {
 		if err := p.holds(ctx, known.seq, known.head); errors.Is(err, fault.Unavailable) {
 			return fault.Unavailable.New("run: open: commit %d, which %s remembers: %w", known.seq, p.cfg.Anchor, err)
 		} else if err != nil {

@@ -71,22 +71,44 @@ func (p *Partition) events(ctx context.Context, id polity.RunID, each func(at ti
 
 // read is events for a part of the log. What was imported is read from a log of its own, whose commits are counted from 1.
 func (p *Partition) read(ctx context.Context, id polity.RunID, at span, each func(at time.Time, seq uint64, rec *record) error) error {
+	give := func(when time.Time, seq uint64, rec *record) error { // what a fork took over is read in its place
+		if rec.kind == recForked {
+			return p.core.unfold(rec, func(f *frame, r *record) error { return each(f.at, seq, r) })
+		}
+		return each(when, seq, rec)
+	}
+	if at.log == nil && at.base.lacks(at.first) {
+		if at.gone {
+			return p.dropped(id, at.summary, at.base)
+		}
+		next, err := p.carriedOne(at.base, id, give)
+		if err != nil {
+			return err
+		}
+		if at.first = max(next, at.base.dropped+1); at.first > at.last {
+			return nil
+		}
+	}
+	err := p.readLog(ctx, id, at, give)
+	if at.log == nil && at.first < p.first.Load() && errors.Is(err, fault.Damaged) {
+		return fault.Unavailable.New("run %s: the beginning of the log was dropped while it was read: ask again", id)
+	}
+	return err
+}
+
+// readLog gives what commits tell of a tree.
+func (p *Partition) readLog(ctx context.Context, id polity.RunID, at span, each func(at time.Time, seq uint64, rec *record) error) error {
 	var f frame
 	one := func(seq uint64, data []byte) error {
 		if err := f.decode(data); err != nil {
 			return err
 		}
 		for i := range f.records {
-			if f.records[i].run.Root() != id || f.records[i].besideRuns() {
+			rec := &f.records[i]
+			if rec.run.Root() != id || rec.besideRuns() {
 				continue
 			}
-			var err error
-			if rec := &f.records[i]; rec.kind == recForked {
-				err = p.core.unfold(rec, func(f *frame, r *record) error { return each(f.at, seq, r) })
-			} else {
-				err = each(f.at, seq, rec)
-			}
-			if err != nil {
+			if err := each(f.at, seq, rec); err != nil {
 				return err
 			}
 		}

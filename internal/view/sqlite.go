@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"modernc.org/sqlite"
 
@@ -29,6 +30,9 @@ type file struct {
 	path        string
 	write, read *sql.DB // write has one connection; nil while it is closed
 }
+
+// syncWait is how long is waited for who is in the way of a sync.
+const syncWait = 20 * time.Millisecond
 
 func openFile(dir string) *file { return &file{path: filepath.Join(dir, fileName)} }
 
@@ -111,6 +115,21 @@ func (f *file) drop(context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (f *file) sync(ctx context.Context) error {
+	var busy, pages, moved int
+	for {
+		err := f.read.QueryRowContext(ctx, "PRAGMA wal_checkpoint(full)").Scan(&busy, &pages, &moved)
+		if err != nil || busy == 0 {
+			return f.fault(err)
+		}
+		select { // somebody reads or writes
+		case <-time.After(syncWait):
+		case <-ctx.Done():
+			return fault.Timeout.New("view: sync: %w", context.Cause(ctx))
+		}
+	}
 }
 
 func (f *file) size() int64 {

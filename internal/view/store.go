@@ -22,6 +22,8 @@ type store interface {
 	snapshot(ctx context.Context) (conn *sql.Conn, done func() error, err error)
 	// beside is a store of the same kind for a second view, which drop removes.
 	beside(ctx context.Context) (store, error)
+	// sync returns when what was written survives a power cut.
+	sync(ctx context.Context) error
 	fault(err error) error // gives an error of the database its kind; nil for nil
 	size() int64           // in bytes, as it was lately
 	place() string         // where it is, for people

@@ -300,6 +300,9 @@ func (v *View) follow(ctx context.Context) error {
 		return err
 	}
 	at := v.position()
+	if at.seq == 0 && at.runs > 0 { // what the base of a log has was not told to its end
+		return errOther
+	}
 	if err := v.ours(ctx, at); err != nil {
 		return err
 	}
@@ -377,6 +380,19 @@ func (v *View) rest(ctx context.Context, w *writer, seq uint64) bool {
 	v.sleep(ctx, left)
 	w.first = time.Now() // this was no work
 	return seq < v.cfg.Log.Tip()
+}
+
+// Keep waits until the view tells of a commit and that survives a power cut.
+func (v *View) Keep(ctx context.Context, seq uint64) error {
+	if err := v.WaitFor(ctx, seq); err != nil {
+		return err
+	}
+	v.swap.RLock()
+	defer v.swap.RUnlock()
+	if v.closed {
+		return fault.Unavailable.New("view: it is closed")
+	}
+	return v.store.sync(ctx)
 }
 
 func (v *View) isWanted(seq uint64) bool {

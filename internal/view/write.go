@@ -139,8 +139,22 @@ func (w *writer) commit(c *run.Commit) error {
 	if w.facts == 0 {
 		w.first = time.Now()
 	}
+	var again polity.RunID
 	for i := range c.Facts {
-		if err := w.fact(&c.Facts[i]); err != nil {
+		f := &c.Facts[i]
+		if f.Kind == "imported" { // one whose log was dropped comes back: what it did is told of already, or is not to be told of again
+			known, err := w.run(f.Run)
+			if err != nil {
+				return err
+			}
+			if again = ""; known != nil {
+				again = f.Run
+			}
+		}
+		if again != "" && f.Run.Root() == again {
+			continue
+		}
+		if err := w.fact(f); err != nil {
 			return err
 		}
 	}
@@ -152,7 +166,7 @@ func (w *writer) commit(c *run.Commit) error {
 // fact takes one fact. Kinds that say nothing about what is stored are passed over.
 func (w *writer) fact(f *run.Fact) error {
 	switch f.Kind {
-	case "opened", "imported", "forked":
+	case "opened", "imported", "forked", "dropped":
 		return w.opened(f)
 	case "published":
 		return w.published(f)
@@ -244,7 +258,7 @@ func (w *writer) opened(f *run.Fact) error {
 	}
 	r.skill, r.conversation = cmp.Or(r.skill, f.Skill), cmp.Or(r.conversation, f.Conversation)
 	switch f.Kind {
-	case "imported":
+	case "imported", "dropped":
 		r.opened, r.ended, r.usage = f.Opened, f.Ended, f.Usage
 		if err := r.status.UnmarshalText([]byte(f.Status)); err != nil {
 			return err

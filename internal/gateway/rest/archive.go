@@ -22,6 +22,19 @@ func (s *Server) retain(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// trim drops the beginning of the log, and says meanwhile how far it is.
+func (s *Server) trim(w http.ResponseWriter, r *http.Request) {
+	var q polity.Trim
+	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	s.long(w, func(tell func(polity.Progress)) (client.Line, error) {
+		done, err := s.engine.Trim(r.Context(), q, tell)
+		return client.Line{Trimmed: &done}, err
+	})
+}
+
 func (s *Server) restoreArchived(w http.ResponseWriter, r *http.Request) {
 	var q client.Archived
 	err := read(r.Body, &q)

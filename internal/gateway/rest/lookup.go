@@ -40,11 +40,12 @@ func (s *Server) verifyView(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) rebuildView(w http.ResponseWriter, r *http.Request) {
-	if err := read(r.Body, &struct{}{}); err != nil {
+	var q client.Rebuild
+	if err := read(r.Body, &q); err != nil {
 		s.refuse(w, err)
 		return
 	}
-	if err := s.engine.RebuildView(r.Context()); err != nil {
+	if err := s.engine.RebuildView(r.Context(), q.WithoutDropped); err != nil {
 		s.refuse(w, s.cause(err))
 		return
 	}

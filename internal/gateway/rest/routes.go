@@ -42,6 +42,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/backup", s.backup)
 	mux.HandleFunc("POST /v1/archive", s.retain)
 	mux.HandleFunc("POST /v1/archive/restore", s.restoreArchived)
+	mux.HandleFunc("POST /v1/trim", s.trim)
 	mux.HandleFunc("GET /v1/questions", s.questions)
 	mux.HandleFunc("POST /v1/questions", s.answerQuestion)
 	mux.HandleFunc("POST /v1/runs/{id}/hold", s.holding(s.engine.Hold))
