@@ -493,7 +493,7 @@ func (s partitionSpool) lost(id polity.RunID, why error) {
 
 func (s partitionSpool) reread(id polity.RunID, first, last uint64, each func(time.Time, uint64, *record) error) error {
 	if b := s.part.core.base; b.lacks(first) {
-		next, err := s.part.carriedOne(b, id, func(at time.Time, seq uint64, rec *record) error {
+		next, err := b.carried(id, s.part.document, func(at time.Time, seq uint64, rec *record) error {
 			if seq > last {
 				return nil
 			}

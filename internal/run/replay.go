@@ -81,7 +81,7 @@ func (p *Partition) read(ctx context.Context, id polity.RunID, at span, each fun
 		if at.gone {
 			return p.dropped(id, at.summary, at.base)
 		}
-		next, err := p.carriedOne(at.base, id, give)
+		next, err := at.base.carried(id, p.document, give)
 		if err != nil {
 			return err
 		}

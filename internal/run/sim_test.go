@@ -54,6 +54,9 @@ type world struct {
 	keys    *simKeys              // of the clients that have one; nil for none
 	// answers is what an effect answers; the same for the same effect, however often it is done.
 	answers func(e *simEffect) json.RawMessage
+	// trims says that bases are made and the log's beginning is dropped: first is the first commit that owners may read then.
+	trims bool
+	first uint64
 	// extra does something else that can happen, if it is set.
 	extra func()
 }
@@ -62,6 +65,7 @@ type simStats struct {
 	crashes, takeovers, lostRequests, lostAcks, duplicates, resent, mine, fenced, refusedAsOld, rejected int
 	lostAnswers, asked, foundDone, begunAgain, unknown                                                   int
 	slept, woken, reread, damaged, checkpoints, restored, compared, retired                              int
+	rebased, dropped, begun, carried                                                                     int
 }
 
 type memEntry struct {
@@ -242,7 +246,7 @@ func (w *world) claim() {
 	binary.BigEndian.PutUint64(epoch[:], w.rng.Uint64())
 	o.core = newCore(o, w.catalog, epoch)
 	o.core.vault = w.vault()
-	o.core.spool, o.core.register = &w.spool, w.register()
+	o.core.spool, o.core.register = ownSpool{&w.spool, o.core}, w.register()
 	o.core.awakeMax = w.rng.IntN(20) // runs, while the log is folded
 	if w.rng.IntN(2) == 0 {
 		o.core.soft = 100 + w.rng.IntN(900) // packs end in the middle of what follows from an input
@@ -263,6 +267,7 @@ func (w *world) claim() {
 	w.log = append(w.log, memEntry{data, sha256.Sum256(data)})
 	w.owners = append(w.owners, o)
 	w.restore(o.core)
+	w.begin(o.core)
 	if err := foldFrom(o.core, w.log); err != nil {
 		w.fail("fold: %v", err)
 	}
@@ -636,10 +641,17 @@ func TestSimulatedKernel(t *testing.T) {
 		sum.restored += s.restored
 		sum.compared += s.compared
 		sum.retired += s.retired
+		sum.rebased += s.rebased
+		sum.dropped += s.dropped
+		sum.begun += s.begun
+		sum.carried += s.carried
 	}
 	t.Logf("%d seeds: %+v", *simSeeds, sum)
 	if sum.slept == 0 || sum.woken == 0 || sum.reread == 0 || sum.damaged == 0 || sum.checkpoints == 0 || sum.restored == 0 || sum.compared == 0 || sum.retired == 0 {
 		t.Errorf("trees do not sleep, wake and come back in every way: %+v", sum)
+	}
+	if sum.rebased == 0 || sum.dropped == 0 || sum.begun == 0 || sum.carried == 0 {
+		t.Errorf("the log's beginning is not dropped in every way: %+v", sum)
 	}
 	if sum.crashes == 0 || sum.takeovers == 0 || sum.resent == 0 || sum.mine == 0 || sum.fenced == 0 ||
 		sum.foundDone == 0 || sum.begunAgain == 0 || sum.unknown == 0 {
@@ -656,6 +668,7 @@ func simulate(t *testing.T, seed uint64, print bool) simStats {
 		return json.RawMessage(fmt.Sprintf(`{"did":%q}`, e.p.cmd.Name))
 	}
 	w.opens("branch", 6)
+	w.trims = seed%2 == 0
 	w.live()
 	return w.stats
 }

@@ -95,6 +95,11 @@ func (w *world) sleepOrWake() {
 		c.spill(t)
 	case n == 61 && !w.spool.full:
 		c.sweep(0, len(c.roots), 2)
+	case n < 64 && w.trims:
+		w.rebase(o)
+	case n == 64 && c.base != nil && c.base.dropped >= w.first: // it is acknowledged
+		w.first = c.base.dropped + 1
+		w.stats.dropped++
 	}
 }
 
@@ -266,7 +271,7 @@ func (w *world) compare(point []byte) {
 	whole := newCore(&owner{w: w, alive: true}, w.catalog, [8]byte{})
 	part := newCore(&owner{w: w, alive: true}, w.catalog, [8]byte{})
 	whole.vault, part.vault = w.vault(), w.vault()
-	part.spool, part.awakeMax = &w.spool, w.rng.IntN(20)
+	part.spool, part.awakeMax = ownSpool{&w.spool, part}, w.rng.IntN(20)
 	p, err := readCheckpointInto(bytes.NewReader(point), part.vault, w.register())
 	if err != nil {
 		w.fail("%v", err)
@@ -347,6 +352,9 @@ func (w *world) restore(c *core) {
 	}
 	if p.head != w.log[p.seq-1].id {
 		w.fail("a checkpoint is of another log")
+	}
+	if p.seq < w.first {
+		return // as the log begins behind it
 	}
 	w.stats.restored++
 	c.restore(p)

@@ -363,27 +363,19 @@ func (p *Partition) stands() error {
 
 // --- what is read of runs that began before
 
-// carried gives the trails of trees that had not ended at a base, of those that are wanted.
-func (p *Partition) carried(b *base, wanted func(polity.RunID) bool, give func(id polity.RunID, trail []byte) error) error {
-	from, err := openBase(b.root, p.document)
-	if err != nil {
-		return err
-	}
-	return scanBase(from, func(t *tree, trail []byte) error {
-		if len(trail) == 0 || !wanted(t.id) {
-			return nil
-		}
-		return give(t.id, trail)
-	})
-}
-
 // errCarried ends the reading of a base.
 var errCarried = fault.Cancelled.New("run: found in the base")
 
-// carriedOne gives the records of one tree, and returns the commit behind the last.
-func (p *Partition) carriedOne(b *base, id polity.RunID, each func(at time.Time, seq uint64, rec *record) error) (uint64, error) {
-	next := uint64(0)
-	err := p.carried(b, func(one polity.RunID) bool { return one == id }, func(id polity.RunID, trail []byte) error {
+// carried gives what a base has of a tree that had not ended, and returns the commit behind that. get reads a document.
+func (b *base) carried(id polity.RunID, get func(Digest) ([]byte, error), each func(at time.Time, seq uint64, rec *record) error) (next uint64, err error) {
+	from, err := openBase(b.root, get)
+	if err != nil {
+		return 0, err
+	}
+	err = scanBase(from, func(t *tree, trail []byte) error {
+		if t.id != id || len(trail) == 0 {
+			return nil
+		}
 		if err := eachRecord(id, trail, func(at time.Time, seq uint64, rec *record) error {
 			next = seq + 1
 			return each(at, seq, rec)
