@@ -339,7 +339,7 @@ func TestDelete(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := e.RebuildView(ctx); err != nil {
+	if err := e.RebuildView(ctx, false); err != nil {
 		t.Fatal(err)
 	}
 	if got := listed(); slices.Contains(got, own) || len(got) != 3 {

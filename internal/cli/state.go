@@ -113,7 +113,7 @@ func trimmedText(t polity.Trimmed) string {
 	} else {
 		fmt.Fprintf(&b, "%sdropped: %s, about %s, with %s that had ended; %s carried over\n", would, count(int(t.Commits), "commit"), bytesText(uint64(t.Bytes)),
 			count(t.Runs, "run"), count(t.Carried, "run"))
-		fmt.Fprintf(&b, "the log %s%s with commit %d of %d\n", begins, t.First, t.Last)
+		fmt.Fprintf(&b, "the log %s with commit %d of %d\n", begins, t.First, t.Last)
 	}
 	for _, l := range t.Left {
 		fmt.Fprintf(&b, "in the way of more: %s: %s\n", clean(string(l.Run)), clean(l.Why))

@@ -267,6 +267,7 @@ func (c *Checker) begins() {
 	case b != nil && c.first > 0 && c.first == b.dropped+1 && b.prev != c.before:
 		c.damaged(polity.Damage{What: "commit", Name: fmt.Sprint(c.first), Text: fmt.Sprintf("it does not follow commit %d as the base remembers that", b.dropped)})
 	case b != nil && c.first <= b.dropped+1:
+		c.found.First = b.dropped + 1 // what the files have of before is not looked at by a node
 		c.name(b.root, named{root: true})
 	case c.first > 0:
 		c.damaged(polity.Damage{What: "commit", Name: fmt.Sprint(c.first - 1), Text: fmt.Sprintf("it is not there: the log begins with commit %d, and no base stands for what came before", c.first)})

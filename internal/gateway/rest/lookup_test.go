@@ -49,7 +49,7 @@ func TestLookup(t *testing.T) {
 			t.Errorf("%+v: %v", q, err)
 		}
 	}
-	if err := w.client.RebuildView(t.Context()); err != nil {
+	if err := w.client.RebuildView(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
 	again, err := w.client.Lookup(t.Context(), polity.Lookup{Of: polity.LookupRuns})
