@@ -27,6 +27,7 @@ type archivist struct {
 	t     *testing.T
 	now   time.Time
 	agent *agent.Agent
+	over  bool
 }
 
 func openArchivist(t *testing.T, state string, cfg engine.Config) *archivist {
@@ -40,7 +41,11 @@ func openArchivist(t *testing.T, state string, cfg engine.Config) *archivist {
 	if d.Engine, err = engine.Open(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { stop(t, d.Engine) })
+	t.Cleanup(func() {
+		if !d.over {
+			stop(t, d.Engine)
+		}
+	})
 	return d
 }
 

@@ -29,6 +29,13 @@ func (d *archivist) begin(id polity.RunID) {
 	}
 }
 
+// end stops the node before the test does.
+func (d *archivist) end() {
+	d.t.Helper()
+	d.over = true
+	stop(d.t, d.Engine)
+}
+
 func (d *archivist) trim(q polity.Trim) polity.Trimmed {
 	d.t.Helper()
 	done, err := d.Trim(d.t.Context(), q, nil)
@@ -97,12 +104,12 @@ func TestTrim(t *testing.T) {
 	sound(t, restored, ended+2, 1)
 	there := openArchivist(t, restored, engine.Config{Archive: filepath.Join(state, "archive")})
 	there.looks(t, "0-run03", files[0].Path)
-	stop(t, there.Engine)
+	there.end()
 
-	stop(t, d.Engine)
+	d.end()
 	d = openArchivist(t, state, engine.Config{}) // by the checkpoint
 	d.looks(t, "0-run03", files[0].Path)
-	stop(t, d.Engine)
+	d.end()
 	for _, cfg := range []engine.Config{{}, {Whole: true}} {
 		if err := os.RemoveAll(filepath.Join(state, "dormant")); err != nil {
 			t.Fatal(err)
@@ -111,7 +118,7 @@ func TestTrim(t *testing.T) {
 			t.Error("the run that had not ended is gone")
 		}
 		d.looks(t, "0-run03", files[0].Path)
-		stop(t, d.Engine)
+		d.end()
 	}
 
 	d = openArchivist(t, state, engine.Config{})
@@ -150,7 +157,7 @@ func TestTrim(t *testing.T) {
 		t.Error(err)
 	}
 	sound(t, state, ended+4, 0)
-	stop(t, d.Engine)
+	d.end()
 	sound(t, state, ended+4, 0)
 }
 

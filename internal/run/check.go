@@ -41,11 +41,12 @@ type Checker struct {
 	order  []Digest // of the documents, as they were named
 	frame  frame
 
-	first  uint64                // the commit that the log begins with; 0 for 1
-	before hash                  // of the commit before it
-	base   *base                 // the last that the log tells of; nil for none
-	ended  map[polity.RunID]bool // roots that ended, and were opened before first
-	scan   *baseScan             // while the base is read
+	first  uint64                  // the commit that the log begins with; 0 for 1
+	before hash                    // of the commit before it
+	base   *base                   // the last that the log tells of; nil for none
+	ended  map[polity.RunID]bool   // roots that ended, and were opened before first
+	taken  map[polity.RunID]uint64 // roots that were imported, and the commit; some had been dropped
+	scan   *baseScan               // while the base is read
 }
 
 // named says who needs a document.
@@ -62,7 +63,7 @@ type named struct {
 // NewChecker returns a checker for a log that the anchor's file, "" for none, vouches for. An anchor that cannot be read is a damage.
 // progress, if not nil, is told of documents as they are read.
 func NewChecker(anchorFile string, pinned Pinned, progress func(done, total int64)) *Checker {
-	c := &Checker{pinned: pinned, progress: progress, live: map[polity.RunID]bool{}, named: map[Digest]named{}, told: map[polity.RunID]bool{}, ended: map[polity.RunID]bool{}}
+	c := &Checker{pinned: pinned, progress: progress, live: map[polity.RunID]bool{}, named: map[Digest]named{}, told: map[polity.RunID]bool{}, ended: map[polity.RunID]bool{}, taken: map[polity.RunID]uint64{}}
 	if progress == nil {
 		c.progress = func(int64, int64) {}
 	}
@@ -188,6 +189,7 @@ func (c *Checker) record(r *record) {
 		c.name(r.release, named{run: root, release: true})
 	case recImported:
 		c.found.Runs++
+		c.taken[root] = c.seq
 		c.name(r.release, named{run: root, release: true})
 		c.name(r.data.blob, named{run: root, size: r.data.size, log: true})
 		return
@@ -284,18 +286,21 @@ type baseScan struct {
 	named []named
 }
 
-func newBaseScan(first uint64) *baseScan {
+func newBaseScan(first uint64, taken map[polity.RunID]uint64) *baseScan {
 	from, to := io.Pipe()
 	s := &baseScan{to: to, done: make(chan error, 1), live: map[polity.RunID]bool{}}
 	go func() {
-		err := scanBase(from, func(t *tree, trail []byte) error { return s.tree(t, trail, first) })
+		err := scanBase(from, func(t *tree, trail []byte) error { return s.tree(t, trail, first, taken) })
 		s.done <- errors.Join(err, from.CloseWithError(err))
 	}()
 	return s
 }
 
 // tree notes what is needed of a tree. One that was told of before first is told of by nothing else.
-func (s *baseScan) tree(t *tree, trail []byte, first uint64) error {
+func (s *baseScan) tree(t *tree, trail []byte, first uint64, taken map[polity.RunID]uint64) error {
+	if t.first < taken[t.id] { // it came back
+		s.runs--
+	}
 	if t.first < first {
 		s.runs++
 		if len(trail) > 0 {
@@ -357,7 +362,7 @@ func (c *Checker) document(d Digest, n named, get func(Digest) ([]byte, error)) 
 		if err != nil {
 			return err
 		}
-		c.scan = newBaseScan(c.first)
+		c.scan = newBaseScan(c.first, c.taken)
 		for i, p := range pieces {
 			c.name(p, named{piece: true, last: i == len(pieces)-1})
 		}
