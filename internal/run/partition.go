@@ -104,6 +104,7 @@ type Partition struct {
 	keeper *keeper // nil without a folder for it
 
 	first     atomic.Uint64 // the first commit that the log has and that may be read
+	trusted   Digest        // the root of a base that was read back; of who calls Rebase and Drop
 	rechecked chan struct{} // closed when what a checkpoint stands for was read
 
 	ctx      context.Context // of effects

@@ -135,7 +135,7 @@ func stillHalted(halted map[polity.RunID]*tree) error {
 	return fault.Conflict.New("run: nothing can be dropped while a run is stopped, as only the log has all of it: mend or cancel %s%s", strings.Join(names, ", "), more)
 }
 
-// trust completes a base, and reads it back as a start would.
+// trust completes a base, and reads it back.
 func (p *Partition) trust(ctx context.Context, b, before *base) error {
 	if before != nil && b.dropped <= before.dropped || b.dropped == 0 {
 		return fault.Conflict.New("run: there is nothing in the log that could be dropped")
@@ -148,6 +148,14 @@ func (p *Partition) trust(ctx context.Context, b, before *base) error {
 		return err
 	}
 	b.prev = sha256.Sum256(e.Data)
+	return p.readBack(b)
+}
+
+// readBack reads a base as a start would. Nothing is dropped for one that was not.
+func (p *Partition) readBack(b *base) error {
+	if p.trusted == b.root {
+		return nil
+	}
 	g := newRegister(scratch(p.cfg.Dormant))
 	cp, err := p.readBase(b, p.vault, g, func(t *tree, entries []byte) error {
 		var last uint64
@@ -159,6 +167,9 @@ func (p *Partition) trust(ctx context.Context, b, before *base) error {
 	})
 	if err == nil && (cp.seq != b.seq || cp.head != b.head) {
 		err = fault.Damaged.New("run: base: it is of another commit")
+	}
+	if err == nil {
+		p.trusted = b.root
 	}
 	return errors.Join(err, g.close())
 }
@@ -174,7 +185,7 @@ func (p *Partition) readBase(b *base, v *vault, g *register, take func(*tree, []
 func (p *Partition) document(d Digest) ([]byte, error) { return p.cfg.Blobs.Get(d) }
 
 // Drop removes from the log what a base stands for, if anything is left of it, and then what only the bases before the last one needed. It waits until
-// a check of that part of the log that began with the partition has ended. It can be repeated after any fault.
+// a check of that part of the log that began with the partition has ended. It can be repeated after any fault. One that calls Rebase or Drop is alone in doing so.
 func (p *Partition) Drop(ctx context.Context) (Base, error) {
 	b, err := p.based(ctx)
 	if err != nil || b == nil {
@@ -192,7 +203,14 @@ func (p *Partition) Drop(ctx context.Context) (Base, error) {
 			return Base{}, err
 		}
 	}
-	if p.first.Load() <= b.dropped {
+	first, err := p.log.First(ctx)
+	if err != nil {
+		return Base{}, err
+	}
+	if first <= b.dropped {
+		if err := p.readBack(b); err != nil {
+			return Base{}, err
+		}
 		p.first.Store(b.dropped + 1) // from now on nobody reads there
 		if err := p.log.Drop(ctx, b.dropped); err != nil {
 			return Base{}, err
