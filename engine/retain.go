@@ -196,7 +196,7 @@ type pass struct {
 
 // due is what is to be done with an organization's runs.
 type due struct {
-	archive []archive.Run
+	archive []run.Ended
 	delete  []polity.RunID
 	since   time.Time // the first was due
 }
@@ -276,7 +276,7 @@ func (p *pass) look(ctx context.Context, r *run.Ended) error {
 		d.delete = append(d.delete, r.Run)
 	default:
 		d := p.dueOf(org, since)
-		d.archive = append(d.archive, archive.Run{ID: r.Run, First: r.First, Last: r.Last, Key: r.Key})
+		d.archive = append(d.archive, *r)
 	}
 	return nil
 }
@@ -382,7 +382,7 @@ func (p *pass) act(ctx context.Context) error {
 	return nil
 }
 
-func (p *pass) archive(ctx context.Context, org string, runs []archive.Run) error {
+func (p *pass) archive(ctx context.Context, org string, runs []run.Ended) error {
 	if len(runs) == 0 {
 		return nil
 	}
@@ -390,10 +390,11 @@ func (p *pass) archive(ctx context.Context, org string, runs []archive.Run) erro
 		p.count(org).Archived += len(runs)
 		return nil
 	}
-	export := func(ctx context.Context, id polity.RunID, w io.Writer) (polity.Archive, error) {
-		return p.e.part.ExportStored(ctx, id, pinned, w)
+	list := make([]archive.Run, len(runs))
+	for i, r := range runs {
+		list[i] = archive.Run{ID: r.Run, First: r.First, Last: r.Last, Key: r.Key}
 	}
-	files, err := p.e.old.store.Write(ctx, org, p.now, runs, export, func(l polity.LeftRun) { p.left(org, l.Run, l.Why) }, p.tell)
+	files, err := p.e.old.store.Write(ctx, org, p.now, list, p.e.part.Exporter(runs, pinned).Export, func(l polity.LeftRun) { p.left(org, l.Run, l.Why) }, p.tell)
 	for _, f := range files {
 		p.count(org).Archived += f.Runs
 	}

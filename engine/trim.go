@@ -18,6 +18,7 @@ const (
 	trimViewStep = 10 * time.Second // the view is waited for so long before somebody is told how far it is
 	// A node by itself drops what is at least so much, as much as is left, and some times as much as what has to be kept beside the log for it.
 	trimMin   = 64 << 20
+	trimLeast = 1 << 20 // asked for, if no run is in it
 	trimShare = 4
 	baseEnded = 150 // bytes of a run that ended in a base
 	baseLive  = 500 // and of another, without its trail
@@ -31,7 +32,7 @@ func (e *Engine) Trim(ctx context.Context, q polity.Trim, tell func(polity.Progr
 	e.old.mu.Lock()
 	defer e.old.mu.Unlock()
 	t := &trimming{e: e, q: q, tell: unhurried(tell)}
-	return t.all(ctx, func(polity.Trimmed) bool { return true })
+	return t.all(ctx, func(would polity.Trimmed) bool { return would.Runs > 0 || would.Bytes >= trimLeast })
 }
 
 // trimAlone does what nobody asked for, if it is worth it.
@@ -80,11 +81,11 @@ func (t *trimming) all(ctx context.Context, worth func(polity.Trimmed) bool) (po
 		}
 	}
 	out, upTo, err := t.plan(ctx)
-	switch {
-	case err != nil || out.Commits == 0 || t.q.DryRun:
+	if err == nil && !worth(out) { // the log may go on as it is
+		out.First, out.Commits, out.Bytes, out.Runs, out.Carried = out.First-out.Commits, 0, 0, 0, 0
+	}
+	if err != nil || out.Commits == 0 || t.q.DryRun {
 		return out, err
-	case !worth(out):
-		return polity.Trimmed{}, nil
 	}
 	t.say("what is kept beside the log", 0, 0)
 	b, err := p.Rebase(ctx, upTo, t.asOf)

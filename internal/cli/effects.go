@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -160,9 +161,18 @@ type wanted struct {
 // effects lists what is asked for, and says whether there is more.
 func (a *app) effects(ctx context.Context, n node, want wanted) (list []*effect, more bool, err error) {
 	list = []*effect{}
-	part := polity.RunID("")
+	part, left := polity.RunID(""), 0
+	defer func() {
+		if left > 0 && err == nil {
+			a.screen.say("note: %s that were dropped from the log are left out; what they did is in their archives", count(left, "run"))
+		}
+	}()
 	add := func(root polity.RunID) (full bool, err error) {
 		of, err := effectsOf(ctx, n, root)
+		if errors.Is(err, fault.NotFound) && want.run == "" { // it was dropped from the log
+			left++
+			return false, nil
+		}
 		for _, e := range of {
 			if want.status != "" && e.Status != want.status || want.open && !e.open() || part != "" && e.Run != part && !strings.HasPrefix(string(e.Run), string(part)+"/") {
 				continue

@@ -68,11 +68,16 @@ var storing = sync.Pool{New: func() any {
 }}
 
 func (p *Partition) export(ctx context.Context, id polity.RunID, pinned Pinned, zip *gzip.Writer) (polity.Archive, error) {
-	t := newTelling()
-	log, err := p.extract(ctx, id, t)
+	x, err := p.extract(ctx, id)
 	if err != nil {
 		return polity.Archive{}, err
 	}
+	return p.write(x, pinned, zip)
+}
+
+// write writes the archive of a run whose log was extracted.
+func (p *Partition) write(x *extraction, pinned Pinned, zip *gzip.Writer) (polity.Archive, error) {
+	t := x.told
 	release, err := p.cfg.Blobs.Get(t.release)
 	if err != nil {
 		return polity.Archive{}, err
@@ -85,7 +90,7 @@ func (p *Partition) export(ctx context.Context, id polity.RunID, pinned Pinned, 
 		return polity.Archive{}, fault.Internal.New("archive: %w", err)
 	}
 	out := tar.NewWriter(zip)
-	err = errors.Join(t.put(out, archiveHead, append(head, '\n')), t.put(out, archiveLog, log))
+	err = errors.Join(t.put(out, archiveHead, append(head, '\n')), t.put(out, archiveLog, x.log))
 	for _, name := range t.head.Blobs {
 		if err != nil {
 			break
@@ -118,39 +123,52 @@ func (t *telling) put(out *tar.Writer, name string, data []byte) error {
 	return err
 }
 
-// extract makes a log of one run out of the partition's.
-func (p *Partition) extract(ctx context.Context, id polity.RunID, t *telling) ([]byte, error) {
-	var log, buf []byte
-	var commit uint64
-	var when time.Time
-	flush := func() error {
-		if buf == nil {
-			return nil
+// extraction makes a log of one run out of the partition's.
+type extraction struct {
+	id     polity.RunID
+	told   *telling
+	log    []byte
+	buf    []byte // the commit that is being gathered
+	commit uint64
+	when   time.Time
+}
+
+// add takes the next record.
+func (x *extraction) add(at time.Time, seq uint64, rec *record) error {
+	if x.buf == nil || seq != x.commit || !at.Equal(x.when) { // what a fork took over has times of its own
+		if err := x.flush(); err != nil {
+			return err
 		}
-		if len(log)+4+len(buf) > archiveLogMax {
-			return fault.Full.New("archive: the log of %s is larger than %d bytes", id, archiveLogMax)
-		}
-		log = binary.BigEndian.AppendUint32(log, uint32(len(buf)))
-		log = append(log, buf...)
-		return t.frame(buf)
+		x.commit, x.when, x.buf = seq, at, beginFrame(nil, [8]byte{}, x.told.prev, at)
 	}
-	err := p.events(ctx, id, func(at time.Time, seq uint64, rec *record) error {
-		if buf == nil || seq != commit || !at.Equal(when) { // what a fork took over has times of its own
-			if err := flush(); err != nil {
-				return err
-			}
-			commit, when, buf = seq, at, beginFrame(nil, [8]byte{}, t.prev, at)
-		}
-		buf = appendRecord(buf, rec)
-		if rec.newer() || rec.sealed() {
-			buf[0] = frameImports
-		}
+	x.buf = appendRecord(x.buf, rec)
+	if rec.newer() || rec.sealed() {
+		x.buf[0] = frameImports
+	}
+	return nil
+}
+
+// flush ends a commit.
+func (x *extraction) flush() error {
+	if x.buf == nil {
 		return nil
-	})
-	if err == nil {
-		err = flush()
 	}
-	return log, err
+	if len(x.log)+4+len(x.buf) > archiveLogMax {
+		return fault.Full.New("archive: the log of %s is larger than %d bytes", x.id, archiveLogMax)
+	}
+	x.log = binary.BigEndian.AppendUint32(x.log, uint32(len(x.buf)))
+	x.log = append(x.log, x.buf...)
+	err := x.told.frame(x.buf)
+	x.buf = nil
+	return err
+}
+
+func (p *Partition) extract(ctx context.Context, id polity.RunID) (*extraction, error) {
+	x := &extraction{id: id, told: newTelling()}
+	if err := p.events(ctx, id, x.add); err != nil {
+		return nil, err
+	}
+	return x, x.flush()
 }
 
 // Import takes over a run that an archive holds, after all of it was checked. Only a run that has ended is taken: one that has not

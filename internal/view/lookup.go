@@ -471,9 +471,12 @@ func (o *question) texts(ctx context.Context, found *polity.Found) error {
 	return err
 }
 
-// excerpt reads a text from the log. The view has only its words.
+// excerpt reads a text from the log, "" if it was dropped from there. The view has only its words.
 func (v *View) excerpt(ctx context.Context, id polity.RunID, p place, words []string) (string, error) {
 	c, err := v.cfg.Log.Commit(ctx, p.seq)
+	if errors.Is(err, fault.NotFound) {
+		return "", nil
+	}
 	if err != nil {
 		return "", err
 	}
