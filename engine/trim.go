@@ -176,8 +176,11 @@ func (t *trimming) look(ctx context.Context, r *run.Ended) error {
 		if err != nil {
 			return err
 		}
-		if !sound {
+		switch {
+		case !sound:
 			why = "its archive is damaged"
+		case r.Later && !t.holdsAll(n, r):
+			why = "more became known of it after it was archived, which only the log has"
 		}
 	}
 	if why == "" {
@@ -208,6 +211,17 @@ func (t *trimming) whole(ctx context.Context, n uint32) (bool, error) {
 	sound := err == nil && len(check.Damage) == 0
 	t.e.old.checked[head.Path+head.Digest] = sound
 	return sound, nil
+}
+
+// holdsAll says that a file has all that the log tells of a run.
+func (t *trimming) holdsAll(n uint32, r *run.Ended) bool {
+	head, _ := t.e.old.store.File(n)
+	f, err := archive.Open(head.Path)
+	if err != nil {
+		return false
+	}
+	one, err := f.Find(r.Run)
+	return errors.Join(err, f.Close()) == nil && one.Last >= r.Last
 }
 
 // drop drops what a base stands for, once nobody needs it.

@@ -39,6 +39,7 @@ type app struct {
 	signals chan os.Signal
 
 	state         string
+	keepLog       bool
 	archives      string                        // folder of archives; "" for the one in the state folder
 	dsn           string                        // of the view; "" for a file
 	wrap          func(model.Model) model.Model // around every model; nil for none. The node is then this process's own
@@ -102,6 +103,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.state, "state", "", "folder that holds everything (default $XDG_STATE_HOME/polity or ~/.local/state/polity)")
 	flags.StringVar(&a.archives, "archive-dir", os.Getenv("POLITY_ARCHIVE_DIR"), "folder for archives of finished runs (default $POLITY_ARCHIVE_DIR or the folder archive in the state folder)")
 	flags.Lookup("archive-dir").DefValue = "" // help is the same everywhere
+	flags.BoolVar(&a.keepLog, "keep-log", false, "drop nothing of the log by itself: see polity state trim")
 	a.sync = choice{value: string(engine.SyncDisk), allowed: []string{string(engine.SyncDisk), string(engine.SyncOS)}}
 	flags.Var(&a.sync, "sync", "when a step is safe: once it is on the disk, or once the operating system has it")
 	a.level = choice{value: "warn", allowed: []string{"debug", "info", "warn", "error"}}

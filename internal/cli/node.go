@@ -175,7 +175,7 @@ func (a *app) connect(ctx context.Context) (node, error) {
 	step := time.NewTicker(connectStep)
 	defer step.Stop()
 	for {
-		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Archive: a.archives, Retain: true, Log: a.logger(), Wrap: a.wrap, Telemetry: true, Version: programVersion(), ViewDSN: a.dsn})
+		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Archive: a.archives, Retain: true, KeepLog: a.keepLog, Log: a.logger(), Wrap: a.wrap, Telemetry: true, Version: programVersion(), ViewDSN: a.dsn})
 		if busy == nil {
 			return &local{Engine: e}, nil
 		}

@@ -56,7 +56,11 @@ func (a *app) newStateUsage() *cobra.Command {
 			rows = append(rows, []string{clean(r.Part), bytesText(uint64(r.Bytes)), count(r.Files, "file")})
 		}
 		rows = append(rows, []string{"all", bytesText(all), ""})
-		return a.outf("%s", table(rows))
+		if err := a.outf("%s", table(rows)); err != nil {
+			return err
+		}
+		a.screen.say("note: how much of the log nothing needs: polity state trim --dry-run")
+		return nil
 	}
 	return cmd
 }

@@ -54,7 +54,7 @@ func (c *core) deletable(id polity.RunID) (*tree, error) {
 	case !t.over() && t.stopped == nil:
 		return nil, fault.Conflict.New("run: delete: %s has not ended: cancel it first", id)
 	case t.key == "" || c.vault.keys == nil:
-		return nil, fault.Conflict.New("run: delete: %s was not enciphered, and nothing can be taken out of a log: only a run with a subject can be deleted", id)
+		return nil, fault.Conflict.New("run: delete: %s was not enciphered, and nothing can be taken out of a log: only a run with a subject can be deleted. It goes with the beginning of the log: polity state trim --without-archive", id)
 	}
 	all, err := c.holders(t.key)
 	if err != nil {

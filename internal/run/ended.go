@@ -19,6 +19,7 @@ type Ended struct {
 	Key         string    // that its payloads are enciphered with here; "" for none
 	Erased      bool      // the key is destroyed
 	Held        bool
+	Later       bool // the log tells more of it after its end
 	Imported    bool // its log is a document
 	Carried     bool // the log was dropped up to somewhere behind its opening: see ReleaseOf
 }
@@ -73,7 +74,7 @@ func (c *core) appendEnded(runs []Ended, t *tree) []Ended {
 	}
 	return append(runs, Ended{
 		Run: t.id, First: t.first, Last: t.last, At: t.summary.Ended, Key: t.key,
-		Erased: t.key != "" && c.vault.isErased(t.key), Held: t.hold != nil, Carried: c.base.lacks(t.first), Imported: t.log != nil,
+		Erased: t.key != "" && c.vault.isErased(t.key), Held: t.hold != nil, Carried: c.base.lacks(t.first), Imported: t.log != nil, Later: t.log == nil && t.last > t.end,
 	})
 }
 
