@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", 250, "seeds of the simulated kernel")
+	simSeeds = flag.Int("sim.seeds", 100, "seeds of the simulated kernel")
 	simSeed  = flag.Uint64("sim.seed", 0, "run only this seed, and print what happens")
 )
 
