@@ -34,6 +34,7 @@ const (
 	powerImage   = "8G"                 // of which next to nothing is used: topics want room for what they may hold
 	powerState   = "POLITY_POWER_STATE" // set for the process that loses its power
 	powerSync    = "POLITY_POWER_SYNC"
+	powerTrims   = "POLITY_POWER_TRIMS" // it archives its runs and drops the beginning of the log all the time
 	powerWaits   = "POLITY_POWER_WAITS" // its runs wait, and it writes a checkpoint every few commits
 )
 
@@ -225,6 +226,9 @@ func TestPowerWorker(t *testing.T) {
 				tell(&say, "ended %s %s\n", id, o.Output)
 			}
 		})
+	}
+	if os.Getenv(powerTrims) != "" {
+		wait.Go(func() { trimForPower(t, e) })
 	}
 	wait.Wait()
 }
