@@ -100,6 +100,21 @@ func (f *figures) end() {
 	}
 }
 
+// seen says that the telemetry, if there is one, goes on and has read a commit.
+func (f *figures) seen(seq uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.t == nil {
+		return true
+	}
+	select {
+	case <-f.done:
+		return true // it reads nothing any more
+	default:
+		return f.t.Seen() >= seq
+	}
+}
+
 // Metrics is the page of the node's metrics in the text form of Prometheus. What happens is counted from the first call on, or from the start
 // if the node exports. It returns fault.Invalid for variables OTEL_* that cannot be understood.
 func (e *Engine) Metrics() (http.Handler, error) {

@@ -16,6 +16,7 @@ import (
 const (
 	trimNamed    = 5                // runs in the way that are named
 	trimViewStep = 10 * time.Second // the view is waited for so long before somebody is told how far it is
+	trimSeenStep = 100 * time.Millisecond
 	// A node by itself drops what is at least so much, as much as is left, and some times as much as what has to be kept beside the log for it.
 	trimMin   = 64 << 20
 	trimLeast = 1 << 20 // asked for, if no run is in it
@@ -232,7 +233,7 @@ func (t *trimming) drop(ctx context.Context) error {
 		return err
 	}
 	if b.First <= b.Dropped {
-		if err := t.view(ctx, b.Dropped); err != nil {
+		if err := errors.Join(t.view(ctx, b.Dropped), t.figures(ctx, b.Dropped)); err != nil {
 			return err
 		}
 	}
@@ -264,4 +265,16 @@ func (t *trimming) view(ctx context.Context, upTo uint64) error {
 		}
 		t.say("the view", int(s.Position), int(upTo))
 	}
+}
+
+// figures waits for the telemetry to have read what is to be dropped.
+func (t *trimming) figures(ctx context.Context, upTo uint64) error {
+	for !t.e.figures.seen(upTo) {
+		select {
+		case <-time.After(trimSeenStep):
+		case <-ctx.Done():
+			return fault.Cancelled.New("trim: %w", context.Cause(ctx))
+		}
+	}
+	return nil
 }

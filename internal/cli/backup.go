@@ -132,6 +132,9 @@ func integrityText(found polity.Integrity, dir string, took time.Duration) strin
 	}
 	fmt.Fprintf(&b, "\nsound  %s (%d not ended), %s, %s of memories, facts and topics\n", count(found.Runs, "run"), found.Live,
 		count(found.Documents, "document"), count(found.Records, "record"))
+	if found.First > 0 {
+		fmt.Fprintf(&b, "note   the log begins with commit %d; what came before was dropped, and a base stands for it\n", found.First)
+	}
 	if found.Unnamed > 0 {
 		fmt.Fprintf(&b, "note   %s that no run names: installed and never asked, or left by a commit that was not written\n", count(found.Unnamed, "document"))
 	}

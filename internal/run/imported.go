@@ -12,10 +12,18 @@ func (c *core) importRun(rec *record, answer func(error)) {
 		answer(c.dead)
 	case c.there(rec.run):
 		answer(fault.Conflict.New("run: there is a run %s already", rec.run))
+	case c.unreadable(rec.run):
+		answer(fault.Erased.New("run: what %s did was erased: there is nothing to take over", rec.run))
 	default:
 		c.write(rec)
 		c.answer(answer)
 	}
+}
+
+// unreadable says that the key of a run is destroyed.
+func (c *core) unreadable(id polity.RunID) bool {
+	t := c.tree(id)
+	return t != nil && t.key != "" && c.vault.isErased(t.key)
 }
 
 // there says that there is a run, and that what it did can be read.

@@ -179,6 +179,13 @@ func (t *Telemetry) openMeters(ctx context.Context, res *resource.Resource, expo
 // Metrics is the page of metrics in the text form of Prometheus.
 func (t *Telemetry) Metrics() http.Handler { return t.scrape }
 
+// Seen is the last commit that was projected.
+func (t *Telemetry) Seen() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.seen
+}
+
 // Log is where it says what goes wrong.
 func (t *Telemetry) Log() *slog.Logger { return t.cfg.Log }
 
@@ -203,7 +210,9 @@ func (t *Telemetry) Run(ctx context.Context, s Source) error {
 			}
 		}
 	}
+	t.mu.Lock()
 	t.exported, t.seen = at.exported, at.exported
+	t.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var flusher sync.WaitGroup
