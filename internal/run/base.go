@@ -256,12 +256,13 @@ func scanBase(from io.Reader, each func(t *tree, trail []byte) error) error {
 	return nil
 }
 
-// eachRecord gives the records of a trail.
+// eachRecord gives the records of a trail, each for the time of the call.
 func eachRecord(id polity.RunID, trail []byte, each func(at time.Time, seq uint64, rec *record) error) error {
+	var rec record
 	return eachEntry(trail, func(e entry) error {
 		body := reader{b: e.raw}
 		body = reader{b: body.bytes(body.uvarint(frameMax))}
-		var rec record
+		rec = record{}
 		if body.record(&rec); body.bad || rec.run.Root() != id {
 			return fault.Damaged.New("run: an entry of the trail of %s does not make sense", id)
 		}

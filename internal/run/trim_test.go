@@ -1,12 +1,14 @@
 package run
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"polity.run"
 	"polity.run/fault"
@@ -185,4 +187,41 @@ func trimmed(t *testing.T, n *node, based Base) {
 	}); !errors.Is(err, context.Canceled) || facts < 12 {
 		t.Error(facts, err)
 	}
+}
+
+// FuzzBase reads what a backup may hold in place of a base.
+func FuzzBase(f *testing.F) {
+	m := newMemory(f, napCatalog)
+	m.core.spool = &simSpool{}
+	for i, agent := range []string{"napper", "short", "napper"} {
+		m.begin(i, agent, polity.Bounds{})
+	}
+	m.core.settle()
+	m.acknowledge()
+	k, b := m.core.newBase(m.core.seq)
+	b, err := k.more(b, 100)
+	if err != nil {
+		f.Fatal(err)
+	}
+	whole := k.end(b)
+	trees := 0
+	if err := scanBase(bytes.NewReader(withSum(whole)), func(t *tree, trail []byte) error {
+		trees++
+		return eachRecord(t.id, trail, func(time.Time, uint64, *record) error { return nil })
+	}); err != nil || trees != 3 {
+		f.Fatal(trees, err)
+	}
+	f.Add(whole)
+	f.Add(append([]byte(rootLine), make([]byte, 64)...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		err := scanBase(bytes.NewReader(withSum(data)), func(t *tree, trail []byte) error {
+			return eachRecord(t.id, trail, func(time.Time, uint64, *record) error { return nil })
+		})
+		if err != nil && !errors.Is(err, fault.Damaged) && !errors.Is(err, fault.Invalid) {
+			t.Error(err)
+		}
+		if _, pieces, err := readRoot(data); err == nil && len(pieces) == 0 {
+			t.Error("a base of no documents")
+		}
+	})
 }
