@@ -321,7 +321,7 @@ func (p *Partition) claimAck(ctx context.Context, token uint64) error {
 func (p *Partition) fold(ctx context.Context, last uint64, known anchor) error {
 	var f frame
 	sound := p.core.seq // up to a checkpoint
-	if known.seq >= p.first.Load() && known.seq <= sound {
+	if known.seq > 0 && known.seq >= p.first.Load() && known.seq <= sound {
 		if err := p.holds(ctx, known.seq, known.head); errors.Is(err, fault.Unavailable) {
 			return fault.Unavailable.New("run: open: commit %d, which %s remembers: %w", known.seq, p.cfg.Anchor, err)
 		} else if err != nil {
