@@ -668,7 +668,6 @@ func simulate(t *testing.T, seed uint64, print bool) simStats {
 		return json.RawMessage(fmt.Sprintf(`{"did":%q}`, e.p.cmd.Name))
 	}
 	w.opens("branch", 6)
-	w.trims = seed%2 == 0
 	w.live()
 	return w.stats
 }
@@ -676,7 +675,7 @@ func simulate(t *testing.T, seed uint64, print bool) simStats {
 func newWorld(t *testing.T, seed uint64, print bool, catalog programs) *world {
 	w := &world{
 		t: t, seed: seed, print: print, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_800_000_000, 0),
-		blobs: map[Digest]json.RawMessage{}, done: map[string]int{}, told: map[string]int{}, forks: map[polity.RunID]bool{}, catalog: catalog, bounds: simBounds,
+		blobs: map[Digest]json.RawMessage{}, done: map[string]int{}, told: map[string]int{}, forks: map[polity.RunID]bool{}, catalog: catalog, bounds: simBounds, trims: seed%2 == 0,
 		dest: destination{closed: map[string]int{}, dumb: seed%2 == 0},
 	}
 	w.spool.w = w
