@@ -555,11 +555,15 @@ func (c *catalog) ask(ctx context.Context, f *run.Effect) (json.RawMessage, erro
 		work.Begin(ctx, e.begin, m, s.in, s.out, func(out json.RawMessage, err error) { done(out, polity.Usage{}, err) })
 		return nil, nil
 	}
-	handle := e.handle
+	return work.Ask(ctx, c.handler(e, f.Folder), m, s.in, s.out)
+}
+
+// handler returns what answers a request to an agent, which reads the folder at most.
+func (c *catalog) handler(e *entry, folder string) work.Handle {
 	if e.def.Kind == agent.KindExec {
-		handle = c.program(e, f.Folder)
+		return c.program(e, folder)
 	}
-	return work.Ask(ctx, handle, m, s.in, s.out)
+	return e.handle
 }
 
 // program returns what starts an agent's program for one request.

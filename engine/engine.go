@@ -111,6 +111,7 @@ type Engine struct {
 	topics  *stream
 	gate    *outside.Gate // nil without Config.Door
 	orgs    orgs
+	live    *live
 	figures figures
 	old     *retainer
 	own     Digest // the release of Config.Agents
@@ -228,6 +229,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	e.orgs.bus, e.orgs.catalog, e.orgs.log = e.bus, e.catalog, cfg.Log
+	e.live = newLive(cfg.Log)
 	e.topics = newStream(e.bus, e.part, e.catalog, cfg.Log)
 	e.catalog.topics.open(e)
 	if err := e.topics.resume(ctx, e.state); err != nil {
@@ -281,6 +283,9 @@ func (e *Engine) Close() error {
 	e.figures.end()
 	if e.gate != nil {
 		e.gate.Close()
+	}
+	if e.live != nil {
+		e.live.close()
 	}
 	err := e.views.close()
 	if e.part != nil {

@@ -33,6 +33,7 @@ func (e *Engine) telemetry(cfg Config) telemetry.Config {
 // gauges are the node's figures now. What cannot be found out is zero, and the rest is told.
 func (e *Engine) gauges() telemetry.Gauges {
 	g := telemetry.Gauges{Gauges: e.part.Gauges(), Ready: e.part.Ready() == nil, ModelsWaiting: e.catalog.shared.Waiting()}
+	g.LiveTaken, g.LiveDropped = e.live.taken.Load(), e.live.dropped.Load()
 	if free, err := e.free(); err == nil {
 		g.DiskFree = free
 	}

@@ -131,11 +131,11 @@ func TestBus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(points) != 5 {
+	if len(points) != 3*4+4+3+2 {
 		t.Fatalf("%d points", len(points))
 	}
 	for _, p := range points {
-		if p.Rate <= 0 || p.P50 <= 0 || p.P99 < p.P50 || p.Ratio <= 0 {
+		if p.Rate <= 0 || p.P50 <= 0 || p.P99 < p.P50 || p.ToP50 <= 0 || p.ToP99 <= 0 || p.ToRate <= 0 {
 			t.Errorf("%+v", p)
 		}
 	}

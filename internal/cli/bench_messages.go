@@ -16,12 +16,15 @@ import (
 
 func (a *app) newBenchBus() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "bus", Short: "Messages that are sent and answered, beside one commit", Args: args(cobra.NoArgs),
-		Long: `Messages that are sent and answered, beside one commit.
+		Use: "bus", Short: "Messages that are sent and answered, beside NATS, gRPC and one commit", Args: args(cobra.NoArgs),
+		Long: `Messages that are sent and answered, beside NATS, gRPC and one commit.
 
-One commit is packed by hand and written to JetStream. "send" returns when a message is durable, "ask" when its answer is; the agent does nothing. Under
-saturation 128 senders of normal messages and 4 of urgent ones want answers from an agent that takes 5 ms for each, 16 at a time. The ratio is that of the
-median to one commit's in the same round, and under saturation that of the 99th percentile to normal messages'.`,
+"live" messages are asked, answered and not kept, to an agent that is connected over loopback and to one in this process. NATS is nats.go alone with the
+same headers and data, gRPC a unary call with the same data, both on loopback. Of those that are "kept", one commit is packed by hand and written to
+JetStream; "send" returns when a message is durable, and "ask" when its answer is, of a function that does nothing or of a decider, which ends in the commit
+that begins it. "broadcast" is to a group of 1,000 agents. Where the agent is "saturated", 128 senders of normal messages and 4 of urgent ones want answers
+from an agent that takes 5 ms for each, 16 at a time. The last columns are ratios to the first of each kind in the same round: of the median, the 99th
+percentile, and the rate.`,
 		Example: "  polity bench bus\n  polity bench bus --sync os --at 64 -o json",
 	}
 	f := a.benchFlags(cmd, []int{1, 64}, engine.SyncDisk, engine.SyncOS)
@@ -42,9 +45,13 @@ median to one commit's in the same round, and under saturation that of the 99th 
 		}
 		var text strings.Builder
 		w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(w, "messages\tsync\tat once\tper second\tp50 us\tp99 us\tratio\t")
+		fmt.Fprintln(w, "messages\tsystem\tsync\tbytes\tat once\tper second\tp50 us\tp99 us\tto p50\tto p99\tto rate\t")
 		for _, p := range points {
-			fmt.Fprintf(w, "%s\t%s\t%d\t%.0f\t%.0f\t%.0f\t%.2f\t\n", p.System, p.Sync, p.At, p.Rate, p.P50, p.P99, p.Ratio)
+			size := ""
+			if p.Size > 0 {
+				size = fmt.Sprint(p.Size)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%.0f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t\n", p.What, p.System, p.Sync, size, p.At, p.Rate, p.P50, p.P99, p.ToP50, p.ToP99, p.ToRate)
 		}
 		if err := w.Flush(); err != nil {
 			return err
