@@ -31,36 +31,44 @@ type target struct {
 
 // targets resolves the recipients of a message: each agent once, and never the sender. o.mu is held.
 func (o *orgs) targets(e *message.Envelope) []target {
+	if len(e.To) == 1 && e.To[0].Kind == message.Agent && e.To[0] != e.From {
+		return []target{o.target(e.From, e.To[0])}
+	}
 	var list []target
 	seen := map[message.Address]bool{e.From: true}
-	add := func(to message.Address, d Digest, err error) {
-		if !seen[to] {
-			seen[to] = true
-			list = append(list, target{to, d, err})
+	add := func(t target) {
+		if !seen[t.to] {
+			seen[t.to] = true
+			list = append(list, t)
 		}
 	}
 	for _, to := range e.To {
 		switch to.Kind {
 		case message.Agent:
-			d, r, err := o.of(polity.AgentName(to.Name))
-			if err == nil && !o.may(r, e.From, to) {
-				err = denied(e.From, to)
-			}
-			add(to, d, err)
+			add(o.target(e.From, to))
 		case message.Topic:
-			add(to, Digest{}, o.mayPublish(e.From, to))
+			add(target{to: to, err: o.mayPublish(e.From, to)})
 		default:
 			members := o.members(e.From, to)
 			for _, m := range members {
 				d, _, err := o.of(m)
-				add(message.To(m), d, err)
+				add(target{message.To(m), d, err})
 			}
 			if len(members) == 0 {
-				add(to, Digest{}, fault.NotFound.New("%s: nobody is meant by it whom %s is linked to", to, e.From))
+				add(target{to: to, err: fault.NotFound.New("%s: nobody is meant by it whom %s is linked to", to, e.From)})
 			}
 		}
 	}
 	return list
+}
+
+// target is one agent, if it may be written to.
+func (o *orgs) target(from, to message.Address) target {
+	d, r, err := o.of(polity.AgentName(to.Name))
+	if err == nil && !o.may(r, from, to) {
+		err = denied(from, to)
+	}
+	return target{to, d, err}
 }
 
 func denied(from, to message.Address) error {

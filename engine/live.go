@@ -188,7 +188,7 @@ func (l *live) work(ctx context.Context, c *catalog, e *entry, s skill, m *messa
 	}
 	if e.program.Decider != nil {
 		return decideOnce(e, s, polity.Event{
-			Kind: polity.Opened, At: m.Time, Data: data, From: polity.AgentName(m.From.Name), Agent: polity.AgentName(to), Skill: m.Skill,
+			Kind: polity.Opened, At: m.Time, Data: data, Agent: polity.AgentName(to), Skill: m.Skill,
 		})
 	}
 	limit := e.program.Work.Timeout
@@ -198,16 +198,49 @@ func (l *live) work(ctx context.Context, c *catalog, e *entry, s skill, m *messa
 	if !m.Deadline.IsZero() {
 		limit = min(limit, m.Deadline.Sub(c.now()))
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	out, err := c.answer(ctx, e, s, &polity.Message{
-		ID: m.Key, From: polity.AgentName(m.From.Name), To: polity.AgentName(to), Performative: m.Performative, Skill: m.Skill, Body: data,
+	b := &brief{Context: ctx, until: time.Now().Add(limit)}
+	defer b.end()
+	if s.open { // whoever checked the message has made sure that it is JSON
+		s.in = nil
+	}
+	out, err := c.answer(b, e, s, &polity.Message{ // from the agent itself, as of the run that a message is otherwise
+		ID: m.Key, From: polity.AgentName(to), To: polity.AgentName(to), Performative: m.Performative, Skill: m.Skill, Body: data,
 		Correlation: m.Conversation, Causation: m.ID, ReplyTo: m.Reply,
 	})
-	if err != nil && context.Cause(ctx) == context.DeadlineExceeded {
+	if err != nil && b.Err() == context.DeadlineExceeded {
 		err = fault.Timeout.New("%s: no answer within %s", to, limit)
 	}
 	return out, err
+}
+
+// brief is a context that ends at a time. Its timer is made when somebody wants to be told: most of what is done live has ended long before.
+type brief struct {
+	context.Context
+	until time.Time
+
+	mu   sync.Mutex
+	real context.Context // nil before it was needed
+	stop context.CancelFunc
+}
+
+func (b *brief) timed() context.Context {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.real == nil {
+		b.real, b.stop = context.WithDeadline(b.Context, b.until)
+	}
+	return b.real
+}
+
+func (b *brief) Done() <-chan struct{} { return b.timed().Done() }
+func (b *brief) Err() error            { return b.timed().Err() }
+
+func (b *brief) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stop != nil {
+		b.stop()
+	}
 }
 
 // answer asks an agent and waits for its answer.

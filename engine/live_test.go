@@ -182,3 +182,28 @@ func TestLiveMessagesAreDropped(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func BenchmarkLiveAsk(b *testing.B) {
+	say := func(_ context.Context, m polity.Message) (json.RawMessage, error) { return m.Body, nil }
+	quick := &agent.Agent{Name: "quick", Version: "1", Skills: []polity.Skill{{Name: "do"}}, Effect: polity.EffectNone, Handle: say}
+	e, err := engine.Open(b.Context(), engine.Config{State: b.TempDir(), Sync: engine.SyncOS, Agents: []*agent.Agent{quick}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer e.Close()
+	d, err := e.Install(&agent.Release{Name: "booth", Main: "quick", Agents: []agent.Definition{quick.Definition()}}, nil)
+	if err == nil {
+		err = e.Enlist(b.Context(), d)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := liveLetter("m", "quick")
+	m.Data = json.RawMessage(`"` + strings.Repeat("x", 126) + `"`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := e.Ask(b.Context(), m, message.Join{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

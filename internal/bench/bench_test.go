@@ -127,7 +127,7 @@ func TestTopics(t *testing.T) {
 
 // TestBus wants every message that is asked to be answered; how fast is not for a test to say.
 func TestBus(t *testing.T) {
-	points, err := Bus(t.Context(), Config{Dir: t.TempDir(), Sync: []engine.Sync{engine.SyncOS}, At: []int{2}, Rounds: 1, Window: 20 * time.Millisecond})
+	points, err := Bus(t.Context(), Config{Dir: t.TempDir(), Sync: []engine.Sync{engine.SyncOS}, At: []int{2}, Rounds: 1, Window: 20 * time.Millisecond}, BusKinds)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"polity.run"
 	"polity.run/agent"
 	"polity.run/engine"
+	"polity.run/fault"
 	"polity.run/message"
 )
 
@@ -32,35 +33,39 @@ type BusPoint struct {
 	ToRate float64 `json:"to_rate"`
 }
 
+// BusKinds are what Bus measures.
+var BusKinds = []string{"live", "kept", "broadcast", "saturated"}
+
 // Bus measures messages, each kind beside what it is made of: those that are not kept beside bare NATS and gRPC, kept ones beside one commit that
 // is packed by hand, a broadcast to BroadcastTo agents, and urgent ones beside normal ones to an agent that has more to do than it can.
-func Bus(ctx context.Context, cfg Config) (points []BusPoint, err error) {
+func Bus(ctx context.Context, cfg Config, kinds []string) (points []BusPoint, err error) {
 	cfg = cfg.or()
-	if points, err = liveMessages(ctx, cfg); err != nil {
-		return nil, err
+	add := func(text string, measure func() ([]BusPoint, error)) {
+		if err != nil {
+			return
+		}
+		cfg.Progress(text)
+		var p []BusPoint
+		p, err = measure()
+		points = append(points, p...)
+	}
+	if slices.Contains(kinds, "live") {
+		add("live messages", func() ([]BusPoint, error) { return liveMessages(ctx, cfg) })
 	}
 	for _, sync := range cfg.Sync {
 		for _, at := range cfg.At {
-			cfg.Progress(fmt.Sprintf("messages, sync %s, %d senders", sync, at))
-			p, err := keptMessages(ctx, cfg, sync, at)
-			if err != nil {
-				return nil, err
+			if slices.Contains(kinds, "kept") {
+				add(fmt.Sprintf("messages, sync %s, %d senders", sync, at), func() ([]BusPoint, error) { return keptMessages(ctx, cfg, sync, at) })
 			}
-			points = append(points, p...)
 		}
-		for _, more := range []struct {
-			what    string
-			measure func(context.Context, Config, engine.Sync) ([]BusPoint, error)
-		}{{"a broadcast", broadcast}, {"priorities under saturation", priorities}} {
-			cfg.Progress(fmt.Sprintf("%s, sync %s", more.what, sync))
-			p, err := more.measure(ctx, cfg, sync)
-			if err != nil {
-				return nil, err
-			}
-			points = append(points, p...)
+		if slices.Contains(kinds, "broadcast") {
+			add(fmt.Sprintf("a broadcast, sync %s", sync), func() ([]BusPoint, error) { return broadcast(ctx, cfg, sync) })
+		}
+		if slices.Contains(kinds, "saturated") {
+			add(fmt.Sprintf("priorities under saturation, sync %s", sync), func() ([]BusPoint, error) { return priorities(ctx, cfg, sync) })
 		}
 	}
-	return points, nil
+	return points, err
 }
 
 // timed is a function that is measured.
@@ -192,7 +197,7 @@ func replied(ctx context.Context, e *engine.Engine, m message.Envelope, n int) e
 	}
 	for i := range answers {
 		if err == nil && answers[i].Performative != polity.Inform {
-			err = errUnexpected
+			err = fault.Failed.New("bench: %s answers %s", answers[i].From, answers[i].Data)
 		}
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -24,19 +25,25 @@ same headers and data, gRPC a unary call with the same data, both on loopback. O
 JetStream; "send" returns when a message is durable, and "ask" when its answer is, of a function that does nothing or of a decider, which ends in the commit
 that begins it. "broadcast" is to a group of 1,000 agents. Where the agent is "saturated", 128 senders of normal messages and 4 of urgent ones want answers
 from an agent that takes 5 ms for each, 16 at a time. The last columns are ratios to the first of each kind in the same round: of the median, the 99th
-percentile, and the rate.`,
-		Example: "  polity bench bus\n  polity bench bus --sync os --at 64 -o json",
+percentile, and the rate. What is published on topics is measured by "polity bench topics".`,
+		Example: "  polity bench bus\n  polity bench bus --sync os --at 64 -o json\n  polity bench bus --what live --at 1",
 	}
 	f := a.benchFlags(cmd, []int{1, 64}, engine.SyncDisk, engine.SyncOS)
 	cmd.Flags().Lookup("at").Usage = "how many senders at once"
+	kinds := cmd.Flags().StringSlice("what", bench.BusKinds, "which of them")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := a.config(f)
 		if err != nil {
 			return err
 		}
+		for _, k := range *kinds {
+			if !slices.Contains(bench.BusKinds, k) {
+				return usagef("--what: %q: want some of %s", k, strings.Join(bench.BusKinds, ", "))
+			}
+		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		points, err := bench.Bus(ctx, cfg)
+		points, err := bench.Bus(ctx, cfg, *kinds)
 		if err != nil {
 			return err
 		}
