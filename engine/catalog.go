@@ -92,8 +92,8 @@ type entry struct {
 
 // skill checks what a skill is asked and answers: against its schemas, or that it is JSON at least.
 type skill struct {
-	in, out work.Check
-	open    bool // in takes all JSON
+	in, out         work.Check
+	openIn, openOut bool // they take all JSON
 }
 
 func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
@@ -284,7 +284,7 @@ func (c *catalog) compile(r *release, def *agent.Definition) *entry {
 			e.err = fault.Invalid.New("agent %s: skill %s: %w", def.Name, s.Name, err)
 			return e
 		}
-		both := skill{orJSON(in), orJSON(out), in == nil}
+		both := skill{orJSON(in), orJSON(out), in == nil, out == nil}
 		e.skills[s.Name] = both
 		if i == 0 && len(def.Skills) == 1 {
 			e.skills[""] = both

@@ -200,8 +200,11 @@ func (l *live) work(ctx context.Context, c *catalog, e *entry, s skill, m *messa
 	}
 	b := &brief{Context: ctx, until: time.Now().Add(limit)}
 	defer b.end()
-	if s.open { // whoever checked the message has made sure that it is JSON
+	if s.openIn { // whoever checked the message has made sure that it is JSON
 		s.in = nil
+	}
+	if s.openOut && e.def.Kind == agent.KindGo { // nothing of it is kept, and code of this process means what it says
+		s.out = anything
 	}
 	out, err := c.answer(b, e, s, &polity.Message{ // from the agent itself, as of the run that a message is otherwise
 		ID: m.Key, From: polity.AgentName(to), To: polity.AgentName(to), Performative: m.Performative, Skill: m.Skill, Body: data,
@@ -212,6 +215,8 @@ func (l *live) work(ctx context.Context, c *catalog, e *entry, s skill, m *messa
 	}
 	return out, err
 }
+
+func anything(json.RawMessage) error { return nil }
 
 // brief is a context that ends at a time. Its timer is made when somebody wants to be told: most of what is done live has ended long before.
 type brief struct {
