@@ -29,6 +29,7 @@ type orgs struct {
 	bucket *bus.Bucket // nil before it was needed
 	byName map[string]Digest
 	agents map[polity.AgentName]string // their organization
+	roll   roll                        // has a lock of its own
 
 	audit struct {
 		sync.Mutex
@@ -75,6 +76,9 @@ func (o *orgs) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := o.roll.load(ctx, o.bus); err != nil {
+		return err
+	}
 	o.bucket, o.byName, o.agents = bucket, byName, agents
 	return nil
 }
@@ -96,8 +100,12 @@ func (o *orgs) ready(ctx context.Context) error {
 	return nil
 }
 
-// of returns the release that an agent's address stands for. o.mu is held.
+// of returns the release that an agent's address stands for, or that of its instance. o.mu is held.
 func (o *orgs) of(name polity.AgentName) (Digest, *release, error) {
+	name, instance := name.Base()
+	if instance != "" && !o.roll.has(name, instance) {
+		return Digest{}, nil, fault.NotFound.New("agent %s has no instance %s here; polity instances add makes it known", name, instance)
+	}
 	org, ok := o.agents[name]
 	if !ok {
 		known := make([]string, 0, len(o.agents))

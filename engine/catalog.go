@@ -267,7 +267,8 @@ func (c *catalog) agent(d Digest, name string) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := r.agents[name]
+	base, _ := polity.AgentName(name).Base()
+	e := r.agents[string(base)]
 	if e == nil {
 		return nil, fault.NotFound.New("release %s has no agent %q", r.doc.Name, name)
 	}

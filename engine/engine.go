@@ -478,3 +478,9 @@ func (e *Engine) Watch(ctx context.Context, id polity.RunID, notice func(polity.
 func (e *Engine) History(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error {
 	return e.part.History(ctx, id, each)
 }
+
+// Census counts what the node's store holds: streams, consumers and connections. None of them grow with agents, instances, messages and runs.
+func (e *Engine) Census() (streams, consumers, connections int, err error) {
+	c, err := e.bus.Census()
+	return c.Streams, c.Consumers, c.Connections, err
+}

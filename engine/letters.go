@@ -39,6 +39,10 @@ func (e *Engine) Messages(ctx context.Context, q message.Do) (d message.Done, er
 		for _, b := range boxes {
 			d.Boxes = append(d.Boxes, message.Box(b))
 		}
+	case q.Instances != nil && q.Instances.Agent == "":
+		d.Counts, err = e.Instances(ctx)
+	case q.Instances != nil:
+		d.Count, err = e.changeInstances(ctx, *q.Instances)
 	default:
 		err = fault.Invalid.New("messages: the request says nothing")
 	}

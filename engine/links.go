@@ -82,6 +82,8 @@ func (o *orgs) may(r *release, from, to message.Address) bool {
 
 // peers says whether an organization of the release whose members write to each other links two of them.
 func (r *release) peers(from, to polity.AgentName) bool {
+	from, _ = from.Base()
+	to, _ = to.Base()
 	for i := range r.doc.Agents {
 		def := r.doc.Agents[i].Org
 		if def == nil || !slices.Contains(def.Members, from) || !slices.Contains(def.Members, to) {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"polity.run"
 	"polity.run/internal/run"
 	"polity.run/internal/telemetry"
 )
@@ -60,7 +61,8 @@ func (c *catalog) describe(d Digest, verb, to string) telemetry.Subject {
 		}
 		return telemetry.Subject{}
 	}
-	if a := r.agents[to]; a != nil {
+	base, _ := polity.AgentName(to).Base()
+	if a := r.agents[string(base)]; a != nil {
 		return telemetry.Subject{Kind: string(a.def.Kind)}
 	}
 	return telemetry.Subject{}

@@ -140,3 +140,14 @@ func TestBus(t *testing.T) {
 		}
 	}
 }
+
+// TestMailboxes wants agents that are idle to be reached, before and after a start.
+func TestMailboxes(t *testing.T) {
+	m, err := Mailboxes(t.Context(), Config{Dir: t.TempDir(), Sync: []engine.Sync{engine.SyncOS}, Rounds: 1, Window: 20 * time.Millisecond}, 30_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Rate <= 0 || m.Heap <= 0 || len(m.Points) != 4 || m.Streams+m.Consumers+m.Connections > 64 {
+		t.Errorf("%+v", m)
+	}
+}

@@ -50,20 +50,58 @@ percentile, and the rate. What is published on topics is measured by "polity ben
 		if f.output.value == "json" {
 			return a.writeJSON(points)
 		}
-		var text strings.Builder
-		w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(w, "messages\tsystem\tsync\tbytes\tat once\tper second\tp50 us\tp99 us\tto p50\tto p99\tto rate\t")
-		for _, p := range points {
-			size := ""
-			if p.Size > 0 {
-				size = fmt.Sprint(p.Size)
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%.0f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t\n", p.What, p.System, p.Sync, size, p.At, p.Rate, p.P50, p.P99, p.ToP50, p.ToP99, p.ToRate)
+		return a.busPoints(points)
+	}
+	return cmd
+}
+
+func (a *app) busPoints(points []bench.BusPoint) error {
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "messages\tsystem\tsync\tbytes\tat once\tper second\tp50 us\tp99 us\tto p50\tto p99\tto rate\t")
+	for _, p := range points {
+		size := ""
+		if p.Size > 0 {
+			size = fmt.Sprint(p.Size)
 		}
-		if err := w.Flush(); err != nil {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%.0f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t\n", p.What, p.System, p.Sync, size, p.At, p.Rate, p.P50, p.P99, p.ToP50, p.ToP99, p.ToRate)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return a.outf("%s", text.String())
+}
+
+func (a *app) newBenchMailboxes() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "mailboxes", Short: "A million agents that are idle and have mailboxes", Args: args(cobra.NoArgs),
+		Long: `A million agents that are idle and have mailboxes: instances of one agent.
+
+They are added, some thousands at a time, and counted in the heap over the node without them. Then any of a thousand and any of all are asked, in turns: the
+last columns are the ratios of the second to the first. At last the node is started anew.`,
+		Example: "  polity bench mailboxes\n  polity bench mailboxes --agents 100000 --sync os -o json",
+	}
+	f := a.benchFlags(cmd, []int{1}, engine.SyncDisk)
+	cmd.Flags().Lookup("at").Hidden = true
+	agents := cmd.Flags().Int("agents", 1_000_000, "how many")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := a.config(f)
+		if err != nil {
 			return err
 		}
-		return a.outf("%s", text.String())
+		if *agents < 1 || *agents > bench.MailboxesMax {
+			return usagef("--agents: %d: want 1 to %d", *agents, bench.MailboxesMax)
+		}
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		m, err := bench.Mailboxes(ctx, cfg, *agents)
+		return a.measured(m, err, f.output.value, func() error {
+			if err := a.outf("%d mailboxes: added in %s (%.0f/s); %.0f bytes of heap each; %d streams, %d consumers, %d connections; started in %s\n\n",
+				m.Agents, short(m.Added), m.Rate, m.Heap, m.Streams, m.Consumers, m.Connections, short(m.Start)); err != nil {
+				return err
+			}
+			return a.busPoints(m.Points)
+		})
 	}
 	return cmd
 }

@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"polity.run"
 	"polity.run/internal/run"
 )
 
@@ -171,18 +172,24 @@ func (m *metrics) commit(ctx context.Context, p *projector, c *run.Commit) {
 	}
 }
 
+// agentOf is an agent as an attribute. Its instances count as it: there may be a million.
+func agentOf(name string) attribute.KeyValue {
+	base, _ := polity.AgentName(name).Base()
+	return attrAgent.String(string(base))
+}
+
 // fact counts one fact. It is called before the projector takes it, which forgets runs that end.
 func (m *metrics) fact(ctx context.Context, p *projector, f *run.Fact) {
 	switch f.Kind {
 	case "opened", "forked":
-		m.opened.Add(ctx, 1, metric.WithAttributes(attrAgent.String(f.Agent)))
+		m.opened.Add(ctx, 1, metric.WithAttributes(agentOf(f.Agent)))
 	case "finished":
 		r, ok := p.runs[f.Run]
 		if !ok {
 			return
 		}
-		m.ended.Add(ctx, 1, metric.WithAttributes(attrAgent.String(r.agent), attrStatus.String(f.Status)))
-		m.runTime.Record(ctx, f.At.Sub(r.at).Seconds(), metric.WithAttributes(attrAgent.String(r.agent), attrStatus.String(f.Status)))
+		m.ended.Add(ctx, 1, metric.WithAttributes(agentOf(r.agent), attrStatus.String(f.Status)))
+		m.runTime.Record(ctx, f.At.Sub(r.at).Seconds(), metric.WithAttributes(agentOf(r.agent), attrStatus.String(f.Status)))
 	case "result":
 		if f.Effect != nil {
 			m.effect(ctx, p, f)
@@ -216,7 +223,7 @@ func (m *metrics) effect(ctx context.Context, p *projector, f *run.Fact) {
 			m.tokens.Record(ctx, f.Usage.OutputTokens, with(attrOperation.String(opChat), attrTokenType.String("output")))
 		}
 		if f.Usage.MicroUSD > 0 {
-			m.cost.Add(ctx, float64(f.Usage.MicroUSD)/1e6, with(attrAgent.String(r.agent)))
+			m.cost.Add(ctx, float64(f.Usage.MicroUSD)/1e6, with(agentOf(r.agent)))
 		}
 	}
 }
