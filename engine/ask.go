@@ -17,7 +17,7 @@ func (e *Engine) Ask(ctx context.Context, m message.Envelope, join message.Join)
 	}
 	m = m.Or()
 	m.Reply = true
-	sent, err := e.dispatch(ctx, "", &m, false)
+	sent, err := e.dispatch(ctx, &m, posting{})
 	if err != nil {
 		return receipts(sent), nil, err
 	}

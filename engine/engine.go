@@ -112,6 +112,7 @@ type Engine struct {
 	gate    *outside.Gate // nil without Config.Door
 	orgs    orgs
 	live    *live
+	answers *answers
 	figures figures
 	old     *retainer
 	own     Digest // the release of Config.Agents
@@ -216,13 +217,14 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if e.keys, err = keyring.Open(filepath.Join(e.state, keysFolder)); err != nil {
 		return err
 	}
+	e.answers = newAnswers()
 	acks := run.NewAcks()
 	if e.log, err = e.bus.Log(ctx, "p0", acks.Put); err != nil {
 		return err
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
 		Catalog: e.catalog, Blobs: e.blobs, Keys: e.keys, Do: e.catalog.do, Ask: e.catalog.asked, Restart: e.bus.Restart, Anchor: filepath.Join(e.state, "anchor"),
-		Dormant: filepath.Join(e.state, "dormant"), CheckpointEvery: cfg.CheckpointEvery, Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log,
+		Dormant: filepath.Join(e.state, "dormant"), CheckpointEvery: cfg.CheckpointEvery, Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Owes: e.answers.owes, Now: cfg.Now, Log: cfg.Log,
 		Exported: cfg.Telemetry && telemetry.TracesWanted(),
 	})
 	if err != nil {
@@ -240,6 +242,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 			return err
 		}
 	}
+	e.answers.begin(e, !cfg.Park, cfg.Log)
 	e.views.log, e.views.dsn = cfg.Log, cfg.ViewDSN
 	e.figures.cfg = e.telemetry(cfg)
 	if cfg.View {
@@ -283,6 +286,9 @@ func (e *Engine) Close() error {
 	e.figures.end()
 	if e.gate != nil {
 		e.gate.Close()
+	}
+	if e.answers != nil {
+		e.answers.close()
 	}
 	if e.live != nil {
 		e.live.close()

@@ -39,13 +39,21 @@ func (e *Engine) send(ctx context.Context, by polity.RunID, m message.Envelope, 
 	if m.Live && hold {
 		return nil, fault.Unavailable.New("message %s: it is live, and no process works on messages here; see: polity listen", m.ID)
 	}
-	sent, err := e.dispatch(ctx, by, &m, hold)
+	sent, err := e.dispatch(ctx, &m, posting{by: by, hold: hold, answer: m.Reply && e.answerable(ctx, m.From)})
 	for i := range sent {
 		if sent[i].end != nil && m.Live {
 			e.live.begin(&m, sent[i].end)
 		}
 	}
 	return receipts(sent), err
+}
+
+// posting is how a message is sent, beside what it says.
+type posting struct {
+	by      polity.RunID // that sends it; "" for whoever is no run
+	hold    bool         // it waits until its run is resumed
+	answer  bool         // its sender is answered by a message
+	answers polity.RunID // whose end it tells
 }
 
 // delivery is what became of a message for one of its recipients.
@@ -64,7 +72,7 @@ func receipts(all []delivery) []message.Receipt {
 }
 
 // dispatch checks a message, and gives it to all of its recipients. The error is why it was given to none.
-func (e *Engine) dispatch(ctx context.Context, by polity.RunID, m *message.Envelope, hold bool) ([]delivery, error) {
+func (e *Engine) dispatch(ctx context.Context, m *message.Envelope, how posting) ([]delivery, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
@@ -86,12 +94,12 @@ func (e *Engine) dispatch(ctx context.Context, by polity.RunID, m *message.Envel
 	sent := make([]delivery, len(targets))
 	if len(targets) == 1 || m.Live {
 		for i := range targets {
-			sent[i] = e.deliver(ctx, by, m, &targets[i], hold)
+			sent[i] = e.deliver(ctx, m, &targets[i], how)
 		}
 	} else {
 		var all sync.WaitGroup
 		for i := range targets {
-			all.Go(func() { sent[i] = e.deliver(ctx, by, m, &targets[i], hold) })
+			all.Go(func() { sent[i] = e.deliver(ctx, m, &targets[i], how) })
 		}
 		all.Wait()
 	}
@@ -104,7 +112,7 @@ func (e *Engine) dispatch(ctx context.Context, by polity.RunID, m *message.Envel
 }
 
 // deliver gives a message to one target.
-func (e *Engine) deliver(ctx context.Context, by polity.RunID, m *message.Envelope, t *target, hold bool) delivery {
+func (e *Engine) deliver(ctx context.Context, m *message.Envelope, t *target, how posting) delivery {
 	d := delivery{Receipt: message.Receipt{To: t.to, Performative: polity.Agree}}
 	err := t.err
 	switch {
@@ -117,15 +125,15 @@ func (e *Engine) deliver(ctx context.Context, by polity.RunID, m *message.Envelo
 	case m.Live:
 		d.end, err = e.live.offer(e.catalog, m, t)
 	case t.to.Kind == message.Topic:
-		err = e.topics.publish(ctx, by, bus.Event{Topic: t.to.Name, ID: eventID(m), Data: m.Data})
+		err = e.topics.publish(ctx, how.by, bus.Event{Topic: t.to.Name, ID: eventID(m), Data: m.Data})
 	case m.Performative == message.Cancel:
 		d.Run = messageRun(m.From, t.to, m.Correlation)
 		d.end = func(ctx context.Context) (polity.Outcome, error) { return e.part.Wait(ctx, d.Run) }
 		err = e.part.Cancel(ctx, d.Run, "message "+m.ID+" of "+m.From.String()+" takes it back")
 	default:
 		var q run.Request
-		if q, err = e.mail(ctx, by, m, t); err == nil {
-			q.Hold, d.Run = hold, q.ID
+		if q, err = e.mail(ctx, m, t, how); err == nil {
+			d.Run = q.ID
 			d.end, err = e.part.Begin(ctx, q)
 		}
 	}
@@ -150,7 +158,7 @@ func eventID(m *message.Envelope) string {
 }
 
 // mail makes the request for the run that delivers a message.
-func (e *Engine) mail(ctx context.Context, by polity.RunID, m *message.Envelope, t *target) (run.Request, error) {
+func (e *Engine) mail(ctx context.Context, m *message.Envelope, t *target, how posting) (run.Request, error) {
 	if !m.IsJSON() {
 		return run.Request{}, fault.Invalid.New("message %s: data is of %s; agents take JSON", m.ID, m.DataType)
 	}
@@ -163,14 +171,16 @@ func (e *Engine) mail(ctx context.Context, by polity.RunID, m *message.Envelope,
 	q, err := e.fill(ctx, Request{
 		ID: messageRun(m.From, t.to, m.Key), Release: t.release, Agent: t.to.Name, Skill: m.Skill, Input: m.Data, Conversation: talk(m),
 	})
-	if err == nil && by != "" && q.Key == "" { // what a run about a person says is about them
-		q.Key, _, err = e.part.SealFor(ctx, by, nil)
+	if err == nil && how.by != "" && q.Key == "" { // what a run about a person says is about them
+		q.Key, _, err = e.part.SealFor(ctx, how.by, nil)
 	}
 	if err == nil && !q.Caller.Valid() {
 		q.Caller, err = trace.Parse(m.TraceParent, m.TraceState)
 	}
-	q.From = m.From.Name
-	q.Mail = &run.Mail{Priority: int(m.Priority), Tries: triesDefault, Expires: m.Expires(m.Time), Deadline: m.Deadline, Envelope: envelope}
+	q.From, q.Hold = m.From.Name, how.hold
+	q.Mail = &run.Mail{
+		Priority: int(m.Priority), Tries: triesDefault, Expires: m.Expires(m.Time), Deadline: m.Deadline, Envelope: envelope, Answer: how.answer, Answers: how.answers,
+	}
 	return q, err
 }
 

@@ -82,6 +82,8 @@ type Config struct {
 	// Restart starts the store anew, which the partition wants when it takes nothing and there is room; nil: the partition gives up then. It is called by one
 	// goroutine at a time.
 	Restart func(ctx context.Context) error
+	// Owes, if not nil, is called when Owed has more to tell. It must not block.
+	Owes func()
 	// Free returns the bytes that are free for the store; nil for no limit.
 	Free func() (uint64, error)
 	// Now is the clock of runs, for tests that do not wait; default time.Now. When it jumps forward, call Wake.
@@ -216,6 +218,7 @@ func (p *Partition) begin(epoch [8]byte) {
 	p.core.parks = p.cfg.Park
 	p.core.noted = p.logs()
 	p.core.flows = p.flows
+	p.core.owes = p.cfg.Owes
 }
 
 // seize makes the log this owner's, and folds it.
