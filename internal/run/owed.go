@@ -43,7 +43,8 @@ func (c *core) answered(run polity.RunID, seq uint64) {
 	if t == nil || t.owed != stillOwed || seq <= c.skips[t] { // a checkpoint may tell of a later state of it
 		return
 	}
-	t.owed = seq
+	t.owed, t.stays = seq, max(t.stays, seq)
+	c.depart(t)
 	c.debts = slices.DeleteFunc(c.debts, func(o *tree) bool { return o == t })
 }
 
