@@ -300,7 +300,7 @@ func (c *core) retire() {
 		if c.seq < c.retryAt || t.last > c.seq || t.stays > c.seq || t.watched() || c.skips[t] != 0 {
 			return false
 		}
-		t.owed = 0 // the commit that answers it is acknowledged: t waited for that
+		t.owed = 0                    // the commit that answers it is acknowledged: t waited for that
 		if c.register.put(t) != nil { // it stays in memory
 			c.retryAt = c.seq + registerRetry
 			return false
