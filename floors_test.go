@@ -94,6 +94,7 @@ var owners = map[string][]string{
 	"github.com/prometheus/":                {"polity.run/internal/telemetry"},
 	"github.com/klauspost/compress":         {"polity.run/internal/zstd"},
 	"github.com/minio/highwayhash":          {"polity.run/internal/bus"},
+	"google.golang.org/grpc":                {"polity.run/internal/bench/unary"},
 }
 
 // TestOneOutsideThingOnePackage keeps every vendor in its package.

@@ -46,6 +46,24 @@ func (n AgentName) Check() error {
 	return nil
 }
 
+// Base returns the agent that an instance is of, and which: clerk and c-17 of clerk/c-17, and of clerk itself clerk and "".
+func (n AgentName) Base() (agent AgentName, instance string) {
+	base, instance, _ := strings.Cut(string(n), "/")
+	return AgentName(base), instance
+}
+
+// CheckAddress returns nil for the name of an agent and for that of an instance, AGENT/INSTANCE of which both are names, and else what Check does.
+func (n AgentName) CheckAddress() error {
+	base, instance := n.Base()
+	if err := base.Check(); err != nil {
+		return err
+	}
+	if len(base) == len(n) {
+		return nil
+	}
+	return AgentName(instance).Check()
+}
+
 // RunID names a run: the partition it lives on, a digest, and for a child the path of the command
 // that opened it, as in "0-mfrggzdfmztwq2lk" and "0-mfrggzdfmztwq2lk/review/licences~2". A tree of runs
 // shares its root's partition. Compare IDs as text.

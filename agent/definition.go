@@ -225,10 +225,11 @@ type Memories struct {
 	Bytes      int    `json:"bytes,omitempty"`      // of one memory's texts; 0 is memory.BytesMax
 }
 
-// Agent returns the definition with the given name, or nil.
+// Agent returns the definition with the given name, or of which it is an instance; nil if there is none.
 func (r *Release) Agent(name string) *Definition {
+	base, _ := polity.AgentName(name).Base()
 	for i := range r.Agents {
-		if string(r.Agents[i].Name) == name {
+		if r.Agents[i].Name == base {
 			return &r.Agents[i]
 		}
 	}

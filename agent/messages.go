@@ -24,8 +24,9 @@ type Link struct {
 var Outsiders = message.Address{Kind: message.Outside, Name: "any"}
 
 // May says whether links let somebody message an address: an agent, or a group, role, topic or all that a link names. An agent may message
-// nobody, and others nobody but the main agent, unless a link says so.
+// nobody, and others nobody but the main agent, unless a link says so. An instance may what its agent may.
 func (r *Release) May(from, to message.Address) bool {
+	from, to = from.Base(), to.Base()
 	if from.Kind == message.Outside && to == message.To(polity.AgentName(r.Main)) {
 		return true
 	}

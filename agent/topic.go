@@ -54,6 +54,7 @@ func (r *Release) may(agent polity.AgentName, what, pattern string, who func(*To
 	if len(r.Topics) == 0 {
 		return nil
 	}
+	agent, _ = agent.Base()
 	var names, allowed []string
 	declared := false
 	for i := range r.Topics {

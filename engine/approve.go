@@ -15,7 +15,7 @@ func approving() (skill, error) {
 		_, err := readApproval(data)
 		return err
 	}
-	return skill{in, out}, err
+	return skill{in: in, out: out}, err
 }
 
 func readApproval(data json.RawMessage) (*polity.Approval, error) {

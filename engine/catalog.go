@@ -91,7 +91,10 @@ type entry struct {
 }
 
 // skill checks what a skill is asked and answers: against its schemas, or that it is JSON at least.
-type skill struct{ in, out work.Check }
+type skill struct {
+	in, out         work.Check
+	openIn, openOut bool // they take all JSON
+}
 
 func newCatalog(cfg Config, blobs *run.Blobs, exec string) (*catalog, error) {
 	c := &catalog{
@@ -264,7 +267,8 @@ func (c *catalog) agent(d Digest, name string) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := r.agents[name]
+	base, _ := polity.AgentName(name).Base()
+	e := r.agents[string(base)]
 	if e == nil {
 		return nil, fault.NotFound.New("release %s has no agent %q", r.doc.Name, name)
 	}
@@ -281,7 +285,7 @@ func (c *catalog) compile(r *release, def *agent.Definition) *entry {
 			e.err = fault.Invalid.New("agent %s: skill %s: %w", def.Name, s.Name, err)
 			return e
 		}
-		both := skill{orJSON(in), orJSON(out)}
+		both := skill{orJSON(in), orJSON(out), in == nil, out == nil}
 		e.skills[s.Name] = both
 		if i == 0 && len(def.Skills) == 1 {
 			e.skills[""] = both
@@ -555,11 +559,15 @@ func (c *catalog) ask(ctx context.Context, f *run.Effect) (json.RawMessage, erro
 		work.Begin(ctx, e.begin, m, s.in, s.out, func(out json.RawMessage, err error) { done(out, polity.Usage{}, err) })
 		return nil, nil
 	}
-	handle := e.handle
+	return work.Ask(ctx, c.handler(e, f.Folder), m, s.in, s.out)
+}
+
+// handler returns what answers a request to an agent, which reads the folder at most.
+func (c *catalog) handler(e *entry, folder string) work.Handle {
 	if e.def.Kind == agent.KindExec {
-		handle = c.program(e, f.Folder)
+		return c.program(e, folder)
 	}
-	return work.Ask(ctx, handle, m, s.in, s.out)
+	return e.handle
 }
 
 // program returns what starts an agent's program for one request.

@@ -115,6 +115,8 @@ type Engine struct {
 	topics  *stream
 	gate    *outside.Gate // nil without Config.Door
 	orgs    orgs
+	live    *live
+	answers *answers
 	figures figures
 
 	dropping sync.RWMutex // held while the log's beginning is dropped, and read-locked by who reads the state's files
@@ -221,19 +223,21 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if e.keys, err = keyring.Open(filepath.Join(e.state, keysFolder)); err != nil {
 		return err
 	}
+	e.answers = newAnswers()
 	acks := run.NewAcks()
 	if e.log, err = e.bus.Log(ctx, "p0", acks.Put); err != nil {
 		return err
 	}
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
 		Catalog: e.catalog, Blobs: e.blobs, Keys: e.keys, Do: e.catalog.do, Ask: e.catalog.asked, Restart: e.bus.Restart, Anchor: filepath.Join(e.state, "anchor"),
-		Archived: e.old.store.FileOf, Dormant: filepath.Join(e.state, "dormant"), CheckpointEvery: cfg.CheckpointEvery, Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Now: cfg.Now, Log: cfg.Log,
+		Archived: e.old.store.FileOf, Dormant: filepath.Join(e.state, "dormant"), CheckpointEvery: cfg.CheckpointEvery, Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Owes: e.answers.owes, Now: cfg.Now, Log: cfg.Log,
 		Exported: cfg.Telemetry && telemetry.TracesWanted(),
 	})
 	if err != nil {
 		return err
 	}
 	e.orgs.bus, e.orgs.catalog, e.orgs.log = e.bus, e.catalog, cfg.Log
+	e.live = newLive(cfg.Log)
 	e.topics = newStream(e.bus, e.part, e.catalog, cfg.Log)
 	e.catalog.topics.open(e)
 	if err := e.topics.resume(ctx, e.state); err != nil {
@@ -244,6 +248,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 			return err
 		}
 	}
+	e.answers.begin(e, !cfg.Park, cfg.Log)
 	e.views.log, e.views.dsn = cfg.Log, cfg.ViewDSN
 	e.figures.cfg = e.telemetry(cfg)
 	if cfg.View {
@@ -287,6 +292,12 @@ func (e *Engine) Close() error {
 	e.figures.end()
 	if e.gate != nil {
 		e.gate.Close()
+	}
+	if e.answers != nil {
+		e.answers.close()
+	}
+	if e.live != nil {
+		e.live.close()
 	}
 	err := e.views.close()
 	if e.part != nil {
@@ -478,4 +489,10 @@ func (e *Engine) Watch(ctx context.Context, id polity.RunID, notice func(polity.
 // History gives everything that the log tells of a run, in order.
 func (e *Engine) History(ctx context.Context, id polity.RunID, each func(polity.Notice) error) error {
 	return e.part.History(ctx, id, each)
+}
+
+// Census counts what the node's store holds: streams, consumers and connections. None of them grow with agents, instances, messages and runs.
+func (e *Engine) Census() (streams, consumers, connections int, err error) {
+	c, err := e.bus.Census()
+	return c.Streams, c.Consumers, c.Connections, err
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"polity.run"
 	"polity.run/internal/run"
 	"polity.run/internal/telemetry"
 )
@@ -33,6 +34,7 @@ func (e *Engine) telemetry(cfg Config) telemetry.Config {
 // gauges are the node's figures now. What cannot be found out is zero, and the rest is told.
 func (e *Engine) gauges() telemetry.Gauges {
 	g := telemetry.Gauges{Gauges: e.part.Gauges(), Ready: e.part.Ready() == nil, ModelsWaiting: e.catalog.shared.Waiting()}
+	g.LiveTaken, g.LiveDropped = e.live.taken.Load(), e.live.dropped.Load()
 	if free, err := e.free(); err == nil {
 		g.DiskFree = free
 	}
@@ -59,7 +61,8 @@ func (c *catalog) describe(d Digest, verb, to string) telemetry.Subject {
 		}
 		return telemetry.Subject{}
 	}
-	if a := r.agents[to]; a != nil {
+	base, _ := polity.AgentName(to).Base()
+	if a := r.agents[string(base)]; a != nil {
 		return telemetry.Subject{Kind: string(a.def.Kind)}
 	}
 	return telemetry.Subject{}

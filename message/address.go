@@ -13,7 +13,7 @@ type Kind string
 
 // The kinds of address.
 const (
-	Agent   Kind = "agent"   // one agent
+	Agent   Kind = "agent"   // one agent, or an instance of it, as in agent:clerk/c-17
 	Role    Kind = "role"    // every agent that has a role in its organization, as in role:specialists
 	Group   Kind = "group"   // every agent of a declared group
 	Topic   Kind = "topic"   // whoever reads the topic
@@ -29,6 +29,15 @@ type Address struct {
 
 // To returns the address of an agent.
 func To(agent polity.AgentName) Address { return Address{Agent, string(agent)} }
+
+// Base returns the address of the agent that an instance is of; any other address is its own.
+func (a Address) Base() Address {
+	if a.Kind == Agent {
+		base, _ := polity.AgentName(a.Name).Base()
+		a.Name = string(base)
+	}
+	return a
+}
 
 // String returns the address as text: its kind and name, or all.
 func (a Address) String() string {
@@ -54,7 +63,11 @@ func ParseAddress(text string) (Address, error) {
 // Check returns nil, or fault.Invalid for what nobody can have as an address.
 func (a Address) Check() error {
 	switch a.Kind {
-	case Agent, Group, Role, Outside:
+	case Agent:
+		if err := polity.AgentName(a.Name).CheckAddress(); err != nil {
+			return fault.Invalid.New("address %.80q: %w", a.String(), err)
+		}
+	case Group, Role, Outside:
 		if err := polity.AgentName(a.Name).Check(); err != nil {
 			return fault.Invalid.New("address %.80q: %w", a.String(), err)
 		}
@@ -74,8 +87,10 @@ func (a Address) Check() error {
 }
 
 // Subject returns the NATS subject on which an agent sends a performative to an address. It is also the permission that the agent needs, and
-// says where the message is given to several: an agent's is delivered to one, everything else is fanned out behind the subject.
+// says where the message is given to several: an agent's is delivered to one, everything else is fanned out behind the subject. That of an instance is
+// its agent's.
 func (a Address) Subject(from polity.AgentName, p polity.Performative) string {
+	a = a.Base()
 	switch a.Kind {
 	case Agent:
 		return "msg." + string(from) + "." + a.Name + "." + string(p)

@@ -18,9 +18,12 @@ import (
 // The attributes that Polity knows, in the order in which they are written.
 var known = [...]string{
 	"specversion", "id", "source", "type", "time", "recipients", "performative", "skill", "conversation", "correlationid", "causationid",
-	"replyrequired", "priority", "ttl", "deadline", "hops", "idempotencykey", "traceparent", "tracestate", "subject", "dataschema",
+	"replyrequired", "live", "priority", "ttl", "deadline", "hops", "idempotencykey", "traceparent", "tracestate", "subject", "dataschema",
 	"datacontenttype",
 }
+
+// unquoted are those that JSON may write without quotes.
+var unquoted = [...]string{"replyrequired", "live", "priority", "ttl", "hops"}
 
 const (
 	specVersion = "1.0"
@@ -55,10 +58,9 @@ func (e *Envelope) value(name string) (text string, bare bool) {
 	case "causationid":
 		return e.Causation, false
 	case "replyrequired":
-		if !e.Reply {
-			return "", true
-		}
-		return "true", true
+		return ifTrue(e.Reply), true
+	case "live":
+		return ifTrue(e.Live), true
 	case "priority":
 		return strconv.Itoa(int(e.Priority)), true
 	case "ttl":
@@ -83,6 +85,13 @@ func (e *Envelope) value(name string) (text string, bare bool) {
 	default:
 		return e.DataType, false
 	}
+}
+
+func ifTrue(b bool) string {
+	if b {
+		return "true"
+	}
+	return ""
 }
 
 func timeText(t time.Time) string {
@@ -123,9 +132,9 @@ func (e *Envelope) set(name, text string, isBare bool) (err error) {
 	case "causationid":
 		e.Causation = text
 	case "replyrequired":
-		if e.Reply = text == "true"; !e.Reply && text != "false" {
-			err = fault.Invalid.New("message: replyrequired %.40q: want true or false", text)
-		}
+		e.Reply, err = parseBool(name, text)
+	case "live":
+		e.Live, err = parseBool(name, text)
 	case "priority":
 		e.Priority, err = ParsePriority(text)
 	case "ttl":
@@ -166,6 +175,13 @@ func parseTime(name, text string) (time.Time, error) {
 		return time.Time{}, fault.Invalid.New("message: %s %.60q: want a time as in 2026-12-24T08:00:00Z", name, text)
 	}
 	return t.UTC(), nil
+}
+
+func parseBool(name, text string) (bool, error) {
+	if text != "true" && text != "false" {
+		return false, fault.Invalid.New("message: %s %.40q: want true or false", name, text)
+	}
+	return text == "true", nil
 }
 
 func parseInt(name, text string, least, most int) (int, error) {
@@ -459,7 +475,7 @@ func (e *Envelope) member(name string, value json.RawMessage) error {
 		}
 		return e.set(name, text, false)
 	case bare(string(value)):
-		if slices.Contains(known[:], name) && name != "replyrequired" && name != "priority" && name != "ttl" && name != "hops" {
+		if slices.Contains(known[:], name) && !slices.Contains(unquoted[:], name) {
 			return fault.Invalid.New("message: %s %.40s: want a text", name, value)
 		}
 		return e.set(name, string(value), true)

@@ -136,6 +136,7 @@ type Envelope struct {
 	Correlation  string              // ID of the message that this one answers or takes back
 	Causation    string              // ID of the message, or key of the command, that caused this one
 	Reply        bool                // the sender waits for an answer
+	Live         bool                // nothing of it is kept: it is done once at most, and lost if there is no time for it or the process ends
 	Priority     Priority            // default Normal
 	TTL          time.Duration       // whole seconds after Time at which it is no longer worth beginning with; TTLMin to TTLMax, default TTLDefault
 	Deadline     time.Time           // the answer is worth nothing after it; zero for none

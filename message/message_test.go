@@ -21,7 +21,7 @@ import (
 func full() message.Envelope {
 	return message.Envelope{
 		ID: "m-17", From: message.To("scout"), To: []message.Address{message.To("critic"), {Kind: message.Topic, Name: "news.world"}, {Kind: message.All}},
-		Type: message.Task, Performative: polity.Request, Skill: "review", Conversation: "c 1", Correlation: "m-16", Causation: "0-abc#send", Reply: true,
+		Type: message.Task, Performative: polity.Request, Skill: "review", Conversation: "c 1", Correlation: "m-16", Causation: "0-abc#send", Reply: true, Live: true,
 		Priority: message.Urgent, TTL: 90 * time.Second, Deadline: time.Date(2026, 12, 24, 8, 0, 0, 5, time.UTC), Time: time.Date(2026, 12, 24, 7, 0, 0, 0, time.UTC),
 		Hops: 2, Key: "k%1 \"ü\"", TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", TraceState: "a=b",
 		Subject: "x", DataSchema: "https://example.com/s", DataType: "application/json", Data: []byte(`{"question":"Is it ready?"}`),

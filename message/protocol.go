@@ -125,6 +125,24 @@ type Box struct {
 	Waiting int    `json:"waiting"`
 }
 
+// Instances asks for the instances of an agent to be changed. Only one of both lists is said.
+type Instances struct {
+	Agent  polity.AgentName `json:"agent"`
+	Add    []string         `json:"add,omitempty"` // names, without the agent's
+	Remove []string         `json:"remove,omitempty"`
+}
+
+// InstancesMax is how many names one Instances may have.
+const InstancesMax = 10_000
+
+// Check returns nil, or fault.Invalid for what changes nothing, or too much.
+func (i Instances) Check() error {
+	if (len(i.Add) == 0) == (len(i.Remove) == 0) || len(i.Add)+len(i.Remove) > InstancesMax {
+		return fault.Invalid.New("instances of %.80s: want 1 to %d names, to add or to remove", i.Agent, InstancesMax)
+	}
+	return nil
+}
+
 // Do asks for one thing to be done with messages: exactly one field is set, beside Hold.
 type Do struct {
 	Send      *Envelope `json:"send,omitempty"`      // Receipts
@@ -133,17 +151,21 @@ type Do struct {
 	Tail      *Tail     `json:"tail,omitempty"`      // Entries, Next
 	Settle    *Settle   `json:"settle,omitempty"`    // Receipts of a replay
 	Mailboxes bool      `json:"mailboxes,omitempty"` // Boxes that hold something
+	// Instances changes the instances of an agent: Count is how many that were. Without an agent nothing is changed: Counts.
+	Instances *Instances `json:"instances,omitempty"`
 	// Hold, with Send and Settle, has what is sent wait until its run is resumed: for a process that ends before the work is done.
 	Hold bool `json:"hold,omitempty"`
 }
 
 // Done is the answer to a Do.
 type Done struct {
-	Receipts []Receipt  `json:"receipts,omitempty"`
-	Answers  []Envelope `json:"answers,omitempty"`
-	Entries  []Entry    `json:"entries,omitempty"`
-	Boxes    []Box      `json:"boxes,omitempty"`
-	Next     uint64     `json:"next,omitempty"` // the position after Entries
+	Receipts []Receipt                `json:"receipts,omitempty"`
+	Answers  []Envelope               `json:"answers,omitempty"`
+	Entries  []Entry                  `json:"entries,omitempty"`
+	Boxes    []Box                    `json:"boxes,omitempty"`
+	Next     uint64                   `json:"next,omitempty"` // the position after Entries
+	Count    int                      `json:"count,omitempty"`
+	Counts   map[polity.AgentName]int `json:"counts,omitempty"` // of instances, by agent
 }
 
 // Answer returns what an agent answers a message when its run has ended: inform with what it gave, refuse if it was denied, failure

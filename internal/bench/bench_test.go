@@ -130,16 +130,27 @@ func TestTopics(t *testing.T) {
 
 // TestBus wants every message that is asked to be answered; how fast is not for a test to say.
 func TestBus(t *testing.T) {
-	points, err := Bus(t.Context(), Config{Dir: t.TempDir(), Sync: []engine.Sync{engine.SyncOS}, At: []int{2}, Rounds: 1, Window: 20 * time.Millisecond})
+	points, err := Bus(t.Context(), Config{Dir: t.TempDir(), Sync: []engine.Sync{engine.SyncOS}, At: []int{2}, Rounds: 1, Window: 20 * time.Millisecond}, BusKinds)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(points) != 5 {
+	if len(points) != 3*4+4+3+2 {
 		t.Fatalf("%d points", len(points))
 	}
 	for _, p := range points {
-		if p.Rate <= 0 || p.P50 <= 0 || p.P99 < p.P50 || p.Ratio <= 0 {
+		if p.Rate <= 0 || p.P50 <= 0 || p.P99 < p.P50 || p.ToP50 <= 0 || p.ToP99 <= 0 || p.ToRate <= 0 {
 			t.Errorf("%+v", p)
 		}
+	}
+}
+
+// TestMailboxes wants agents that are idle to be reached, before and after a start.
+func TestMailboxes(t *testing.T) {
+	m, err := Mailboxes(t.Context(), Config{Dir: t.TempDir(), Sync: []engine.Sync{engine.SyncOS}, Rounds: 1, Window: 20 * time.Millisecond}, 30_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Rate <= 0 || m.Heap <= 0 || len(m.Points) != 4 || m.Streams+m.Consumers+m.Connections > 64 {
+		t.Errorf("%+v", m)
 	}
 }

@@ -125,7 +125,7 @@ func (a *app) root() *cobra.Command {
 		a.newAgents(),
 		a.newApprovals(),
 		a.newWatch(), a.newTopics(),
-		a.newInstall(), a.newSend(), a.newAsk(), a.newPublish(), a.newListen(), a.newMailbox(), a.newMessages(), a.newDead(),
+		a.newInstall(), a.newSend(), a.newAsk(), a.newPublish(), a.newListen(), a.newMailbox(), a.newInstances(), a.newMessages(), a.newDead(),
 		a.newTest(),
 		a.newTools(),
 		a.newModels(),

@@ -72,6 +72,10 @@ func (f *letterFlags) add(cmd *cobra.Command, kind message.Type) {
 	flags.StringVar(&f.e.Correlation, "correlation", "", "ID of the message that it answers or takes back")
 }
 
+func (f *letterFlags) addLive(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.e.Live, "live", false, "keep nothing of it: it is done once at most, and lost if nobody has time for it now")
+}
+
 const dataHelp = `DATA is JSON, or a text, which stands for {"question": TEXT}; @FILE or @- reads it from a file or from stdin.`
 
 // letter is the message that a command line says.
@@ -122,17 +126,21 @@ const sendHelp = `Send a message, and return when it is durable for each recipie
 TO is an agent, or role:NAME, group:NAME, topic:NAME or all; several are joined by commas. ` + dataHelp + `
 
 Each agent gets it as a run of its own: "polity messages show" tells what it answered. The same --key again is the same message.
-While no process works on messages ("polity listen" does), it waits in the agent's mailbox.`
+While no process works on messages ("polity listen" does), it waits in the agent's mailbox.
+
+With --live nothing is kept: the agent gets it now or not at all, once at most, in no order, and there is no history of it.`
 
 func (a *app) newSend() *cobra.Command {
 	var f letterFlags
 	cmd := &cobra.Command{
 		Use: "send TO [DATA]", Short: "Send a message to agents", Long: sendHelp, Args: args(cobra.RangeArgs(1, 2)),
 		Example: "  polity send critic \"Is this ready?\"\n  polity send group:desk,critic '{\"question\": \"Is this ready?\"}' --priority urgent --ttl 10m\n" +
-			"  polity send critic --from scout --type notification --conversation launch @note.json",
+			"  polity send critic --from scout --type notification --conversation launch @note.json\n" +
+			"  polity send critic '{\"temperature\": 21}' --live",
 	}
 	f.add(cmd, message.Task)
 	cmd.Flags().BoolVar(&f.e.Reply, "reply", false, "say that an answer is wanted")
+	f.addLive(cmd)
 	output := outputFlag(cmd, "text", "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.post(cmd.Context(), &f, args[0], strings.Join(args[1:], ""), output.value)
@@ -216,6 +224,7 @@ func (a *app) newAsk() *cobra.Command {
 		Example: "  polity ask critic \"Is this ready?\"\n  polity ask group:desk \"Is this ready?\" --join quorum --k 2 --timeout 5m -o json",
 	}
 	f.add(cmd, message.Query)
+	f.addLive(cmd)
 	cmd.Flags().StringVar(&join.Policy, "join", "all", "how many answers are enough: all, first or quorum")
 	cmd.Flags().IntVar(&join.K, "k", 0, "with --join quorum: how many")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "wait so long, then leave with exit code 7; work goes on (default no limit)")

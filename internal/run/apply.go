@@ -69,6 +69,9 @@ func (c *core) apply(rec *record, seq uint64) {
 		return
 	}
 	if rec.kind == recSettled {
+		if rec.name == Unanswered {
+			c.answered(t.id, seq)
+		}
 		c.tell(t, polity.Notice{Kind: kindText[recSettled], Run: rec.run, Name: rec.name})
 		return
 	}
@@ -194,6 +197,7 @@ func (c *core) endStopped(t *tree, rec *record) {
 	delete(c.halted, t.id)
 	t.summary.Status, t.summary.Fault, t.summary.Ended = rec.status, nil, c.lastAt
 	t.summary.Usage = rec.usage
+	c.owe(t)
 }
 
 func (c *core) drop(r *run) {
@@ -232,6 +236,9 @@ func (c *core) openRoot(rec *record, seq uint64) {
 		program = &Program{Org: program.Org, Decider: courier{rec.mail}, Input: program.Input, Output: program.Output}
 	}
 	t.mail = rec.mail
+	if rec.mail != nil && rec.mail.Answers != "" {
+		c.answered(rec.mail.Answers, seq)
+	}
 	c.join(t, rec)
 	if err == nil {
 		err = c.unlock(t)
@@ -758,6 +765,7 @@ func (c *core) rootFinished(r *run, rec *record, output json.RawMessage) {
 	c.alarm(t, 0)
 	t.summary.Status, t.summary.Ended, t.summary.Usage = rec.status, c.lastAt, rec.usage
 	c.leave(t)
+	c.owe(t)
 	ended := t.ended
 	t.ended = nil
 	if !c.live || len(ended) == 0 {

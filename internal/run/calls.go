@@ -74,6 +74,19 @@ func (p *Partition) Run(ctx context.Context, r Request) (polity.Outcome, error) 
 	return p.outcome(ctx, r.ID, ended)
 }
 
+// Begin opens a run as Open does, and returns what waits for its end. A run that ends in the commit that opens it has ended then.
+func (p *Partition) Begin(ctx context.Context, r Request) (func(context.Context) (polity.Outcome, error), error) {
+	q, err := p.request(&r)
+	if err != nil {
+		return nil, err
+	}
+	ended := make(chan ending, 1)
+	err = p.call(ctx, func(c *core, done func(error)) {
+		c.open(q, done, func(o polity.Outcome, err error) { ended <- ending{o, err} })
+	})
+	return func(ctx context.Context) (polity.Outcome, error) { return p.outcome(ctx, r.ID, ended) }, err
+}
+
 type ending struct {
 	outcome polity.Outcome
 	err     error

@@ -29,7 +29,7 @@ import (
 //	             ended: status:1  time:8  end:uvarint  log:payload
 //	             not ended: told:uvarint  due:8  records:uvarint  stored:uvarint  links:uvarint  place
 //	             fork: run:text  event:uvarint    origin: run:text    conversation: key:text    paused: since:8  downtime:8
-//	             sealed: key:text    held: reason:text    mail: priority:1  tries:1  expires:8  deadline:8  0  0
+//	             sealed: key:text    held: reason:text    mail: priority:1  tries:1  expires:8  deadline:8  0  0  (answer:1  answers:text)?
 //	event      = block 'e'  name:text  id:text  version:uvarint  data:payload       numbered from 1
 //	wait       = block 'w'  flags:1  run:text  name:text  attempt:uvarint  request:16  awaited:text  match:text  since:8  due:8  from:uvarint
 //	             shut: closed:uvarint    came: event:uvarint  commit:uvarint    key:text
@@ -67,6 +67,7 @@ const (
 	flagQueued
 	flagPaused
 	flagMail
+	flagOwed
 	flagsEnd
 )
 
@@ -241,7 +242,7 @@ func (t *tree) appendTo(b []byte, seq, point uint64) []byte {
 	paused := still && !t.paused.IsZero() && !ended
 	flags := uint64(0)
 	for i, set := range [...]bool{
-		ended, t.undone || !t.asleep, t.simulates, s.Fork != nil, t.origin != "", s.Conversation != "", t.key != "", t.hold != nil, t.stopped != nil, still && t.queued && !ended, paused, !ended && t.mail != nil,
+		ended, t.undone || !t.asleep, t.simulates, s.Fork != nil, t.origin != "", s.Conversation != "", t.key != "", t.hold != nil, t.stopped != nil, still && t.queued && !ended, paused, !ended && t.mail != nil, ended && t.owed > seq,
 	} {
 		if set {
 			flags |= 1 << i
@@ -456,6 +457,9 @@ func (p *checkpoint) tree(b *reader, r *blockReader) {
 	if flags&flagMail != 0 {
 		t.mail = b.mail()
 	}
+	if flags&flagOwed != 0 {
+		t.owed = stillOwed
+	}
 	t.queued = flags&flagQueued != 0
 	if flags&flagStopped != 0 {
 		p.stopped = append(p.stopped, t)
@@ -629,6 +633,9 @@ func (c *core) restore(p *checkpoint) {
 		t.parked = c.parks && t.asleep
 		if t.asleep {
 			c.asleep++
+		}
+		if t.owed == stillOwed {
+			c.debts = append(c.debts, t)
 		}
 		if t.asleep && t.summary.Conversation != "" && !slices.Contains(p.stopped, t) {
 			c.talk(t)

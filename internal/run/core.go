@@ -89,6 +89,7 @@ type core struct {
 	talks  map[conversation][]*tree // that have not ended, in the order of opening
 	trays  map[string]*tray         // messages that have not ended, by agent
 	dirty  []*tray                  // where something may begin
+	debts  []*tree                  // that are still owed, in the order of their ends
 
 	seq      uint64    // of the last acknowledged commit
 	head     hash      // its hash
@@ -110,6 +111,7 @@ type core struct {
 	stalled  error  // the store takes nothing, or did not until now: what those are told who wait for an answer
 	reviving bool   // it is being started anew
 	flows    func() // called when a stalled store takes something again; nil for nobody
+	owes     func() // called when there is a debt; nil for nobody
 
 	todo  []record // derived records that are not yet in a pack; the state alone can derive them again
 	live  bool     // false while the log is folded
@@ -177,6 +179,7 @@ type tree struct {
 	tray       *tray                         // that it is in until it ends
 	listed     bool                          // in the tray's heap
 	taken      bool                          // its agent works on it
+	owed       uint64                        // the commit that answers its sender; stillOwed for none yet, 0 if nobody is to be answered
 	ended      []func(polity.Outcome, error) // who waits for the end
 	watch      []*watcher
 

@@ -191,6 +191,9 @@ func tell(v any) string {
 		return fmt.Sprintf("%s, bound %q: %s", v.Kind, v.Bound, v.Text)
 	case Digest, requestHash:
 		return fmt.Sprintf("%.8x", v)
+	case *Mail: // without what later programs added, where it is not said
+		text := fmt.Sprintf("&%+v", *v)
+		return strings.Replace(text, " Answer:false Answers:}", "}", 1)
 	case polity.Bounds, polity.Usage, json.RawMessage: // without the fields that it has not
 		text, err := json.Marshal(v)
 		if err != nil {

@@ -34,6 +34,9 @@ type Mail struct {
 	Deadline time.Time // if not zero, the run's wall time ends then
 	Tries    int       // 1 to mailTries
 	Envelope json.RawMessage
+	// Answer says that the sender is to be answered when the run has ended: the run is owed until another one is opened that Answers it. See Partition.Owed.
+	Answer  bool
+	Answers polity.RunID // the run that this message answers; "" for none
 }
 
 // PriorityMax is the highest priority of a Mail.
@@ -45,6 +48,8 @@ func (m *Mail) check() error {
 		return fault.Invalid.New("run: open: priority %d of a message; want 1 to %d", m.Priority, PriorityMax)
 	case m.Tries < 1 || m.Tries > mailTries:
 		return fault.Invalid.New("run: open: %d tries of a message; want 1 to %d", m.Tries, mailTries)
+	case len(m.Answers) > idMax:
+		return fault.Invalid.New("run: open: the ID of what is answered has %d bytes; the most is %d", len(m.Answers), idMax)
 	case len(m.Envelope) > envelopeMax:
 		return fault.Invalid.New("run: open: an envelope of %d bytes; the most is %d", len(m.Envelope), envelopeMax)
 	}
@@ -53,12 +58,12 @@ func (m *Mail) check() error {
 
 // bare is m without its envelope.
 func (m *Mail) bare() *Mail {
-	return &Mail{Priority: m.Priority, Expires: m.Expires, Deadline: m.Deadline, Tries: m.Tries}
+	return &Mail{Priority: m.Priority, Expires: m.Expires, Deadline: m.Deadline, Tries: m.Tries, Answer: m.Answer, Answers: m.Answers}
 }
 
 // appendMail writes m.
 //
-//	mail = priority:1  tries:1  expires:8  deadline:8  envelope:payload
+//	mail = priority:1  tries:1  expires:8  deadline:8  envelope:payload  (answer:1  answers:text)?
 func appendMail(b []byte, m *Mail) []byte {
 	b = append(b, byte(m.Priority), byte(m.Tries))
 	b = appendTime(b, m.Expires)
@@ -67,7 +72,12 @@ func appendMail(b []byte, m *Mail) []byte {
 		deadline = m.Deadline.UnixNano()
 	}
 	b = binary.BigEndian.AppendUint64(b, uint64(deadline))
-	return appendPayload(b, payload{data: m.Envelope})
+	b = appendPayload(b, payload{data: m.Envelope})
+	if m.Answer || m.Answers != "" {
+		b = append(b, oneIf(m.Answer))
+		b = appendText(b, string(m.Answers))
+	}
+	return b
 }
 
 func (r *reader) mail() *Mail {
@@ -76,6 +86,9 @@ func (r *reader) mail() *Mail {
 		m.Deadline = deadline
 	}
 	m.Envelope = bytes.Clone(r.payload().data)
+	if len(r.b) > 0 {
+		m.Answer, m.Answers = r.byte() == 1, polity.RunID(r.text())
+	}
 	r.bad = r.bad || m.check() != nil
 	return m
 }

@@ -86,6 +86,8 @@ type Config struct {
 	Restart func(ctx context.Context) error
 	// Archived names the file that a run which has ended was archived in, or "": for errors about what was dropped. Nil knows of none.
 	Archived func(id polity.RunID) string
+	// Owes, if not nil, is called when Owed has more to tell. It must not block.
+	Owes func()
 	// Free returns the bytes that are free for the store; nil for no limit.
 	Free func() (uint64, error)
 	// Now is the clock of runs, for tests that do not wait; default time.Now. When it jumps forward, call Wake.
@@ -223,6 +225,7 @@ func (p *Partition) begin(epoch [8]byte) {
 	p.core.parks = p.cfg.Park
 	p.core.noted = p.logs()
 	p.core.flows = p.flows
+	p.core.owes = p.cfg.Owes
 }
 
 // seize makes the log this owner's, and folds it.

@@ -300,6 +300,7 @@ func (c *core) retire() {
 		if c.seq < c.retryAt || t.last > c.seq || t.stays > c.seq || t.watched() || c.skips[t] != 0 {
 			return false
 		}
+		t.owed = 0                    // the commit that answers it is acknowledged: t waited for that
 		if c.register.put(t) != nil { // it stays in memory
 			c.retryAt = c.seq + registerRetry
 			return false
@@ -315,9 +316,10 @@ func (c *core) retire() {
 	}
 }
 
-// retirable says that a tree has ended. What is held stays in memory, as it is in the way of an erasure, and what was deleted, which a checkpoint does not tell.
+// retirable says that a tree has ended. What is held stays in memory, as it is in the way of an erasure, what was deleted, which a checkpoint does not tell, and
+// what is owed.
 func (t *tree) retirable() bool {
-	return t.over() && t.summary.Status.Final() && t.hold == nil && !t.deleted
+	return t.over() && t.summary.Status.Final() && t.hold == nil && !t.deleted && t.owed != stillOwed
 }
 
 func (t *tree) watched() bool {

@@ -72,7 +72,10 @@ func simulateMail(t *testing.T, seed uint64, print bool, sum *mailStats) {
 		c.id = polity.NewRunID(0, fmt.Appendf(nil, "%d/m%d", seed, i))
 		c.from = fmt.Sprint("s", w.rng.IntN(2))
 		c.conversation = fmt.Sprint(c.from, " talk", w.rng.IntN(4))
-		c.mail = &Mail{Priority: 1 + w.rng.IntN(PriorityMax), Tries: 1 + w.rng.IntN(3), Expires: w.now.Add(time.Hour), Envelope: json.RawMessage(`{}`)}
+		c.mail = &Mail{Priority: 1 + w.rng.IntN(PriorityMax), Tries: 1 + w.rng.IntN(3), Expires: w.now.Add(time.Hour), Envelope: json.RawMessage(`{}`), Answer: i%3 > 0}
+		if i%3 == 0 && i > 0 { // it answers one that may or may not be owed
+			c.mail.Answers = w.clients[i-1].id
+		}
 		if w.rng.IntN(4) == 0 {
 			c.mail.Expires = w.now.Add(time.Duration(w.rng.IntN(4000)) * time.Millisecond)
 		}
@@ -141,8 +144,37 @@ func (w *mailing) check() {
 	if err := foldLog(c, w.log); err != nil {
 		w.fail("%v", err)
 	}
+	w.owed(c)
 	if len(c.trays)+len(c.talks) > 0 {
 		w.fail("all messages have ended, and %d trays and %d conversations are left", len(c.trays), len(c.talks))
+	}
+}
+
+// owed wants every message that wants an answer and has ended to be owed, unless one that answers it was opened after that.
+func (w *mailing) owed(c *core) {
+	owed, wants := map[polity.RunID]bool{}, map[polity.RunID]bool{}
+	var f frame
+	for _, e := range w.log {
+		if err := f.decode(e.data); err != nil {
+			w.fail("%v", err)
+		}
+		for _, r := range f.records {
+			switch {
+			case r.kind == recOpened && r.mail != nil:
+				wants[r.run] = r.mail.Answer
+				delete(owed, r.mail.Answers)
+			case r.kind == recFinished && wants[r.run]:
+				owed[r.run] = true
+			}
+		}
+	}
+	for _, t := range c.debts {
+		if !owed[t.id] {
+			w.fail("%s is owed, and the log does not say so", t.id)
+		}
+	}
+	if len(c.debts) != len(owed) {
+		w.fail("%d messages are owed, and by the log it is %d", len(c.debts), len(owed))
 	}
 }
 

@@ -243,6 +243,9 @@ func portrait(c *core) string {
 		}
 		found = append(found, line+"\n")
 	}
+	for _, t := range c.debts {
+		found = append(found, fmt.Sprintf("owes an answer for %s\n", t.id))
+	}
 	for id := range c.halted {
 		found = append(found, fmt.Sprintf("halted %s\n", id))
 	}
@@ -301,7 +304,7 @@ func (w *world) compare(point []byte) {
 var checkpointed = map[string]string{
 	"awaiting": " for t.a (", "pattern": " for t.* (", "match": " for > (", "came": " came, published in commit", "mailbox": "bytes for it", "known": "known t.a",
 	"queue": "queued true", "pause": "paused 20", "conversation": "conversation ", "stopping": "told to as &{", "doubt": "began true",
-	"message begun": "begun true", "message queued": "begun false",
+	"message begun": "begun true", "message queued": "begun false", "message owed": "owes an answer",
 }
 
 // checkpoint writes a checkpoint in pieces. Between them the world goes on; what becomes of its owner then becomes of it.

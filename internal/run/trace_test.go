@@ -37,6 +37,19 @@ func mustHex(text string) []byte {
 	return data
 }
 
+// TestAnswersAreRead wants what was added to a message to be read as it was written.
+func TestAnswersAreRead(t *testing.T) {
+	want := ofCallers()
+	want.records[2].mail.Answer, want.records[3].mail = true, &Mail{Priority: 2, Tries: 1, Expires: want.at, Answers: "0-t"}
+	var got frame
+	if err := got.decode(want.pack(hash{})); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, fields()...); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestGoldenCallers(t *testing.T) {
 	want := ofCallers()
 	if text := hex.EncodeToString(want.pack(hash{})); text != callersFrame {

@@ -331,5 +331,5 @@ func (c *core) release(t *tree) {
 	if t.stored > 0 {
 		c.spool.drop(t.stored)
 	}
-	t.place, t.stored, t.links, t.records = place{}, 0, 0, 0
+	t.place, t.stored, t.links, t.records, t.mail = place{}, 0, 0, 0, nil
 }

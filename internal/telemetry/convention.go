@@ -73,6 +73,8 @@ const (
 	metricViewBehind   = "polity.view.behind"
 	metricViewLag      = "polity.view.lag"
 	metricModelWaiting = "polity.models.waiting"
+	metricLiveTaken    = "polity.messages.live"
+	metricLiveDropped  = "polity.messages.live.dropped"
 	metricDiskFree     = "polity.disk.free"
 	metricReady        = "polity.ready"
 	metricLag          = "polity.telemetry.lag"

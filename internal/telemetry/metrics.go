@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"polity.run"
 	"polity.run/internal/run"
 )
 
@@ -111,10 +112,24 @@ func gaugesOf() []gauge {
 	}
 }
 
+// count is a figure that only grows, and is asked for as a gauge is.
+type count struct {
+	name, unit, text string
+	of               func(*Gauges) uint64
+}
+
+func countsOf() []count {
+	return []count{
+		{metricStalls, "{stall}", "Times that the store took nothing and was started anew", func(g *Gauges) uint64 { return g.Stalls }},
+		{metricLiveTaken, "{message}", "Live messages that agents took", func(g *Gauges) uint64 { return g.LiveTaken }},
+		{metricLiveDropped, "{message}", "Live messages that were dropped: for lack of room, or because they expired", func(g *Gauges) uint64 { return g.LiveDropped }},
+	}
+}
+
 // watch has the figures of gauges asked for once whenever they are wanted, all together.
 func watch(m metric.Meter, ask func() Gauges) error {
 	list := gaugesOf()
-	observed := make([]metric.Observable, 0, len(list)+1)
+	var observed []metric.Observable
 	instruments := make([]metric.Float64ObservableGauge, len(list))
 	for i, g := range list {
 		var err error
@@ -123,18 +138,25 @@ func watch(m metric.Meter, ask func() Gauges) error {
 		}
 		observed = append(observed, instruments[i])
 	}
-	stalls, err := m.Int64ObservableCounter(metricStalls, metric.WithUnit("{stall}"), metric.WithDescription("Times that the store took nothing and was started anew"))
-	if err != nil {
-		return err
+	counts := countsOf()
+	counters := make([]metric.Int64ObservableCounter, len(counts))
+	for i, c := range counts {
+		var err error
+		if counters[i], err = m.Int64ObservableCounter(c.name, metric.WithUnit(c.unit), metric.WithDescription(c.text)); err != nil {
+			return err
+		}
+		observed = append(observed, counters[i])
 	}
-	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+	_, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		now := ask()
 		for i, g := range list {
 			o.ObserveFloat64(instruments[i], g.of(&now))
 		}
-		o.ObserveInt64(stalls, int64(now.Stalls))
+		for i, c := range counts {
+			o.ObserveInt64(counters[i], int64(c.of(&now)))
+		}
 		return nil
-	}, append(observed, stalls)...)
+	}, observed...)
 	return err
 }
 
@@ -150,18 +172,24 @@ func (m *metrics) commit(ctx context.Context, p *projector, c *run.Commit) {
 	}
 }
 
+// agentOf is an agent as an attribute. Its instances count as it: there may be a million.
+func agentOf(name string) attribute.KeyValue {
+	base, _ := polity.AgentName(name).Base()
+	return attrAgent.String(string(base))
+}
+
 // fact counts one fact. It is called before the projector takes it, which forgets runs that end.
 func (m *metrics) fact(ctx context.Context, p *projector, f *run.Fact) {
 	switch f.Kind {
 	case "opened", "forked":
-		m.opened.Add(ctx, 1, metric.WithAttributes(attrAgent.String(f.Agent)))
+		m.opened.Add(ctx, 1, metric.WithAttributes(agentOf(f.Agent)))
 	case "finished":
 		r, ok := p.runs[f.Run]
 		if !ok {
 			return
 		}
-		m.ended.Add(ctx, 1, metric.WithAttributes(attrAgent.String(r.agent), attrStatus.String(f.Status)))
-		m.runTime.Record(ctx, f.At.Sub(r.at).Seconds(), metric.WithAttributes(attrAgent.String(r.agent), attrStatus.String(f.Status)))
+		m.ended.Add(ctx, 1, metric.WithAttributes(agentOf(r.agent), attrStatus.String(f.Status)))
+		m.runTime.Record(ctx, f.At.Sub(r.at).Seconds(), metric.WithAttributes(agentOf(r.agent), attrStatus.String(f.Status)))
 	case "result":
 		if f.Effect != nil {
 			m.effect(ctx, p, f)
@@ -195,7 +223,7 @@ func (m *metrics) effect(ctx context.Context, p *projector, f *run.Fact) {
 			m.tokens.Record(ctx, f.Usage.OutputTokens, with(attrOperation.String(opChat), attrTokenType.String("output")))
 		}
 		if f.Usage.MicroUSD > 0 {
-			m.cost.Add(ctx, float64(f.Usage.MicroUSD)/1e6, with(attrAgent.String(r.agent)))
+			m.cost.Add(ctx, float64(f.Usage.MicroUSD)/1e6, with(agentOf(r.agent)))
 		}
 	}
 }

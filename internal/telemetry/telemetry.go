@@ -79,6 +79,8 @@ type Gauges struct {
 	ViewBehind    uint64
 	ViewLag       time.Duration
 	ModelsWaiting int
+	LiveTaken     uint64 // live messages that agents took
+	LiveDropped   uint64 // and those that were dropped
 	DiskFree      uint64 // bytes
 	Ready         bool
 }

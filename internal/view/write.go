@@ -197,6 +197,9 @@ func (w *writer) fact(f *run.Fact) error {
 	case "paused", "resumed", "cancel":
 		w.standing(r, f)
 	case "settled":
+		if f.Name == run.Unanswered { // which says nothing of the message itself
+			break
+		}
 		w.settled = append(w.settled, settledRow{r.num, f.Name, f.From})
 	case "finished":
 		return w.finished(r, f)
