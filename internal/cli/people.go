@@ -182,12 +182,12 @@ func (c *running) people(ctx context.Context, n node) {
 			return
 		case <-tick.C:
 		}
-		open, err := n.Questions(ctx)
+		open, err := n.Questions(ctx, c.id)
 		if err != nil {
 			continue // whoever follows the run says so
 		}
 		for _, q := range open {
-			if q.Run.Root() != c.id || told[q.Key] {
+			if told[q.Key] {
 				continue
 			}
 			told[q.Key] = true

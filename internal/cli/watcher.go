@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 
 const (
 	seenShown = 40                     // columns of an observation's ID that are shown
+	askedMax  = 200                    // runs that are asked about by name whether they ask people
 	fullEvery = 200 * time.Millisecond // between two looks whether there is room
 )
 
@@ -271,6 +274,16 @@ func (s *shift) release(id polity.RunID, err error) error {
 	return err
 }
 
+// all returns the runs that are followed, or none if they are too many to be named, and whether there is one.
+func (s *shift) all() ([]polity.RunID, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.following) > askedMax {
+		return nil, true
+	}
+	return slices.Collect(maps.Keys(s.following)), len(s.following) > 0
+}
+
 func (s *shift) follows(id polity.RunID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -329,7 +342,11 @@ func (s *shift) people(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		open, err := s.node.Questions(ctx)
+		of, some := s.all()
+		if !some {
+			continue
+		}
+		open, err := s.node.Questions(ctx, of...)
 		if err != nil {
 			continue // whoever follows the runs says so
 		}

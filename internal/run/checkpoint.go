@@ -63,6 +63,7 @@ const (
 	flagQueued
 	flagPaused
 	flagMail
+	flagPosing
 	flagsEnd
 )
 
@@ -167,7 +168,7 @@ func (k *capture) tree(b []byte, t *tree) []byte {
 	paused := still && !t.paused.IsZero() && !ended
 	flags := uint64(0)
 	for i, set := range [...]bool{
-		ended, t.undone || !t.asleep, t.simulates, s.Fork != nil, t.origin != "", s.Conversation != "", t.key != "", t.hold != nil, t.stopped != nil, still && t.queued && !ended, paused, !ended && t.mail != nil,
+		ended, t.undone || !t.asleep, t.simulates, s.Fork != nil, t.origin != "", s.Conversation != "", t.key != "", t.hold != nil, t.stopped != nil, still && t.queued && !ended, paused, !ended && t.mail != nil, !ended && t.posing,
 	} {
 		if set {
 			flags |= 1 << i
@@ -352,7 +353,7 @@ func (p *checkpoint) tree(b *reader, r *blockReader) {
 	if flags&flagMail != 0 {
 		t.mail = b.mail()
 	}
-	t.queued = flags&flagQueued != 0
+	t.queued, t.posing = flags&flagQueued != 0, flags&flagPosing != 0
 	if flags&flagStopped != 0 {
 		p.stopped = append(p.stopped, t)
 	}
