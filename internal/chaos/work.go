@@ -71,7 +71,7 @@ var kinds = []kind{
 	{name: "part", check: func(*checker) {}}, // of an order, by whose run it is judged
 	{name: "signalled", org: "signalled", weight: 3, steady: true, input: plain, act: (*world).signalled, check: checkSignalled},
 	{name: "paused", org: "paused", weight: 2, steady: true, input: plain, act: (*world).paused, check: checkPaused},
-	{name: "journey", org: "journey", weight: 5, act: (*world).journeys, check: checkJourney, input: func(id polity.RunID, rng *rand.Rand) asked {
+	{name: "journey", org: "journey", agent: journey.Name, weight: 5, act: (*world).journeys, check: checkJourney, input: func(id polity.RunID, rng *rand.Rand) asked {
 		return asked{Token: id, Fail: rng.IntN(2) == 0}
 	}},
 	{name: "approved", org: "approved", agent: "approved", weight: 3, steady: true, input: plain, check: checkApproved},
