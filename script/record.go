@@ -139,8 +139,8 @@ func (r *record) see(e *polity.Event) *seen {
 // The room for small results: what is larger than smallMax is copied by itself.
 const (
 	smallMax   = 256
-	bytesFirst = 256
-	bytesNext  = 1 << 10
+	bytesFirst = 64 // of room; four times as much each next time
+	bytesMax   = 1 << 10
 )
 
 // clone copies a result.
@@ -149,11 +149,7 @@ func (r *record) clone(data json.RawMessage) json.RawMessage {
 		return bytes.Clone(data)
 	}
 	if cap(r.bytes)-len(r.bytes) < len(data) {
-		size := bytesNext
-		if r.bytes == nil {
-			size = bytesFirst
-		}
-		r.bytes = make([]byte, 0, size)
+		r.bytes = make([]byte, 0, max(len(data), bytesFirst, min(4*cap(r.bytes), bytesMax)))
 	}
 	from := len(r.bytes)
 	r.bytes = append(r.bytes, data...)
