@@ -31,6 +31,7 @@ type live struct {
 	over     bool         // the function has returned
 	broken   *fault.Error // it panicked
 	unwound  bool         // it is being dropped
+	stopping *fault.Error // why the run is to end
 	stray    atomic.Pointer[fault.Error]
 
 	sagas   []*Steps       // that have not ended
@@ -85,7 +86,9 @@ func (l *live) undoes() bool { return slices.ContainsFunc(l.sagas, (*Steps).undo
 // was begun at the same time would be cancelled at once.
 func (l *live) step(s *seen) ([]polity.Command, *fault.Error) {
 	l.now, l.commands = s.at, l.commands[:0]
-	if f := l.futures.take(s.key); f != nil {
+	if s.rest != nil && s.rest.stops { // it hears of that from what it waits for, and its sagas at their end
+		l.stopping = s.rest.fault
+	} else if f := l.futures.take(s.key); f != nil {
 		f.result = s
 		f.settle(s.fault())
 	}

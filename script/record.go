@@ -58,6 +58,7 @@ type seen struct {
 type rest struct {
 	fault *fault.Error
 	usage polity.Usage
+	stops bool   // it is no result: the run is to end, for the fault
 	asked []mark // further commands
 }
 
@@ -193,8 +194,8 @@ func (d *decider) Forget(state any) {
 func (d *decider) decide(r *record, e *polity.Event) ([]polity.Command, *fault.Error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ended || e.Kind == polity.Stopping || (e.Kind == polity.Opened) != (r.first == nil) {
-		return nil, nil // a script hears that it is to end from what it waits for
+	if r.ended || (e.Kind == polity.Opened) != (r.first == nil) {
+		return nil, nil
 	}
 	commands, f := d.step(r, e)
 	if f != nil || r.live.over {
@@ -214,8 +215,12 @@ func (d *decider) step(r *record, e *polity.Event) ([]polity.Command, *fault.Err
 		r.opened = *e
 		r.opened.Data = s.data
 		r.live = newLive(d, &r.opened)
-	} else {
+	}
+	switch e.Kind {
+	case polity.Result:
 		s.key = polity.CommandKey(e.Name, e.Attempt)
+	case polity.Stopping:
+		s.more().stops = true
 	}
 	commands, f := r.live.step(s)
 	for i := range commands {
