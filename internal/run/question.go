@@ -15,8 +15,7 @@ const (
 	// QuestionsMax is how many questions are told at once.
 	QuestionsMax = 10_000
 
-	questionTrees = 1_000 // that are looked at in one turn of the loop,
-	questionFolds = 50    // and of those that are folded for it
+	questionTrees = 50 // that are looked at in one turn of the loop
 )
 
 // A command that a person does (Work.Person) waits as an await does: it holds no goroutine, and its tree sleeps. Nothing in the log tells of the asking. It
@@ -109,7 +108,7 @@ func (t *tree) asks() bool {
 
 // questionsOf returns what a tree asks of persons. One that sleeps is folded beside the others, and sleeps on.
 func (c *core) questionsOf(t *tree) ([]Question, error) {
-	if t == nil || !t.asks() {
+	if !t.asks() {
 		return nil, nil
 	}
 	if t.root != nil {
@@ -128,66 +127,72 @@ func (c *core) questionsOf(t *tree) ([]Question, error) {
 	return list, nil
 }
 
-// questionsFrom returns what the trees from a place on ask, as many as are worth a turn, and the place to go on; -1 at the end.
-func (c *core) questionsFrom(from int) (list []Question, next int, err error) {
-	folds := 0
-	for i := from; i < len(c.roots); i++ {
-		t := c.roots[i]
-		if i-from >= questionTrees || folds >= questionFolds {
-			return list, i, nil
+// asking returns the trees that ask persons, in the order of opening, as many as can be told of.
+func (c *core) asking() (list []*tree) {
+	for _, t := range c.roots {
+		if len(list) == QuestionsMax {
+			break
 		}
-		if t.asleep && t.asks() {
-			folds++
+		if t.asks() {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// questionsOfAll returns what the first of some trees ask, as many as are worth a turn of the loop, and the other trees.
+func (c *core) questionsOfAll(trees []*tree) (list []Question, rest []*tree, err error) {
+	for i, t := range trees {
+		if i == questionTrees {
+			return list, trees[i:], nil
 		}
 		some, err := c.questionsOf(t)
 		if err != nil {
-			return nil, -1, err
+			return nil, nil, err
 		}
 		list = append(list, some...)
 	}
-	return list, -1, nil
+	return list, nil, nil
 }
 
 // Questions returns what people are asked by runs and those below them, those of older runs first and at most QuestionsMax. Without
 // runs it is what all ask. A run that is not there asks nothing.
 func (p *Partition) Questions(ctx context.Context, of ...polity.RunID) ([]Question, error) {
-	type part struct {
-		list []Question
-		next int
-	}
+	trees, err := ask(ctx, p, func(c *core, reply func([]*tree, error)) {
+		trees := c.asking
+		if len(of) > 0 {
+			trees = func() []*tree { return c.named(of) }
+		}
+		reply(trees(), c.dead)
+	})
 	var all []Question
-	add := func(look func(c *core) ([]Question, int, error)) (int, error) {
-		got, err := ask(ctx, p, func(c *core, reply func(part, error)) {
-			if c.dead != nil {
-				reply(part{}, c.dead)
-				return
-			}
-			list, next, err := look(c)
+	for err == nil && len(trees) > 0 && len(all) < QuestionsMax {
+		var some []Question
+		some, err = ask(ctx, p, func(c *core, reply func([]Question, error)) {
+			list, rest, err := c.questionsOfAll(trees)
 			if err != nil {
-				c.decline(err, func(err error) { reply(part{}, err) })
+				c.decline(err, func(err error) { reply(nil, err) })
 				return
 			}
-			c.answer(func(err error) { reply(part{list, next}, err) })
+			trees = rest
+			c.answer(func(err error) { reply(list, err) })
 		})
-		all = append(all, got.list...)
-		return got.next, err
+		all = append(all, some...)
 	}
-	for _, id := range of {
-		_, err := add(func(c *core) ([]Question, int, error) {
-			list, err := c.questionsOf(c.trees[id.Root()])
-			return list, -1, err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	for next := 0; len(of) == 0 && next >= 0 && len(all) < QuestionsMax; {
-		var err error
-		if next, err = add(func(c *core) ([]Question, int, error) { return c.questionsFrom(next) }); err != nil {
-			return nil, err
-		}
+	if err != nil {
+		return nil, err
 	}
 	return all[:min(len(all), QuestionsMax)], nil
+}
+
+// named returns the trees of runs that are there.
+func (c *core) named(runs []polity.RunID) (list []*tree) {
+	for _, id := range runs {
+		if t := c.trees[id.Root()]; t != nil {
+			list = append(list, t)
+		}
+	}
+	return list
 }
 
 // Answer answers a question, and returns when that is durable. It returns fault.NotFound if nobody asks it, or not any more, and what Program.Answer

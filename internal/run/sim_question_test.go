@@ -105,7 +105,7 @@ func (w *asking) answer() {
 		return
 	}
 	o.core.now = w.now
-	list, _, err := o.core.questionsFrom(0)
+	list, _, err := o.core.questionsOfAll(o.core.asking())
 	if err != nil {
 		w.fail("questions: %v", err)
 	}
