@@ -534,7 +534,7 @@ func (c *core) waiting(r *run, list []polity.Waiting) []polity.Waiting {
 		case p.cmd.Do == polity.DoSleep:
 			list = append(list, polity.Waiting{Run: r.id, Name: p.key, For: "time", Since: p.since, Until: p.due})
 		case p.posed:
-			list = append(list, polity.Waiting{Run: r.id, Name: p.key, For: "an answer of " + p.cmd.To, Since: p.since, Until: p.due})
+			list = append(list, polity.Waiting{Run: r.id, Name: p.key, For: polity.ForPerson + p.cmd.To, Since: p.since, Until: p.due})
 		case p.cmd.Do == polity.DoAwait:
 			list = append(list, polity.Waiting{Run: r.id, Name: p.key, For: p.cmd.Await.String(), Since: p.since, Until: p.due})
 		}
@@ -555,7 +555,7 @@ func (t *tree) waitingAsleep() (list []polity.Waiting) {
 		list = append(list, one)
 	}
 	if t.posing && len(list) < polity.WaitingMax { // who is asked what its trail tells
-		one := polity.Waiting{Run: t.id, For: "an answer of a person", Since: t.summary.Opened}
+		one := polity.Waiting{Run: t.id, For: polity.ForPerson + "a person", Since: t.summary.Opened}
 		if t.due != 0 {
 			one.Until = timeAt(t.due)
 		}
