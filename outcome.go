@@ -74,6 +74,8 @@ type Summary struct {
 	Parked bool `json:"parked,omitempty"`
 	// Paused marks a running run in which nothing new begins until it is resumed, and says since when.
 	Paused time.Time `json:"paused,omitzero"`
+	// Idle marks a running run of which nothing is being done: it and those below it only wait.
+	Idle bool `json:"idle,omitempty"`
 	// Waiting is what the run and those below it wait for, the earliest first, as far as it is more than work that is being done; at most
 	// WaitingMax of them.
 	Waiting      []Waiting    `json:"waiting,omitempty"`

@@ -15,7 +15,8 @@ type Question struct {
 	Ask    string          `json:"ask,omitempty"`
 	Input  json.RawMessage `json:"input,omitempty"`
 	Output json.RawMessage `json:"output,omitempty"` // JSON Schema of the answer; empty accepts any
-	Since  time.Time       `json:"since"`            // when this process began to ask
+	Since  time.Time       `json:"since"`            // when it was asked first
+	Until  time.Time       `json:"until,omitzero"`   // when its time is over, if the run does not end before
 	// Approval is what is to be let go, if that is what is asked. The answer is then a Decision.
 	Approval *Approval `json:"approval,omitempty"`
 }

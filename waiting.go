@@ -215,10 +215,13 @@ type Published struct {
 type Waiting struct {
 	Run   RunID     `json:"run"`            // the run, or one below it
 	Name  string    `json:"name,omitempty"` // the command
-	For   string    `json:"for"`            // as in "signal paid", "topic orders.*", "time" or "run 0-… before it"
+	For   string    `json:"for"`            // as in "signal paid", "topic orders.*", "time", "an answer of boss" or "run 0-… before it"
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until,omitzero"`
 }
+
+// ForPerson is how Waiting.For begins where a person is asked.
+const ForPerson = "an answer of "
 
 // Arrival is what becomes of a message to an agent that is at work on an earlier one of the same conversation.
 type Arrival string

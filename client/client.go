@@ -112,10 +112,14 @@ func (c *Client) Kill(ctx context.Context, id polity.RunID, reason string) error
 	return c.call(ctx, http.MethodPost, runPath(id, "/cancel"), Cancellation{Reason: reason, Now: true}, nil)
 }
 
-// Questions returns what people are asked by running runs, the oldest first.
-func (c *Client) Questions(ctx context.Context) ([]polity.Question, error) {
+// Questions returns what people are asked by running runs, the oldest first, and at most 10,000. With runs it is what those and the ones below them ask.
+func (c *Client) Questions(ctx context.Context, of ...polity.RunID) ([]polity.Question, error) {
+	path := "/v1/questions"
+	for i, id := range of {
+		path += []string{"?", "&"}[min(i, 1)] + "run=" + url.QueryEscape(string(id))
+	}
 	var answer Questions
-	err := c.call(ctx, http.MethodGet, "/v1/questions", nil, &answer)
+	err := c.call(ctx, http.MethodGet, path, nil, &answer)
 	return answer.Questions, err
 }
 

@@ -26,19 +26,7 @@ func readApproval(data json.RawMessage) (*polity.Approval, error) {
 	return &a, a.Check()
 }
 
-// approval makes a question one about an action. Whose action it is says the kernel, whatever the question says. A decision that
-// approves another action is refused, so that the question stays open.
-func (a *asked) approval() error {
-	about, err := readApproval(a.question.Input)
-	if err != nil {
-		return err
-	}
-	about.Run, about.Agent = a.question.Run, a.question.From
-	a.question.Approval, a.question.Output = about, json.RawMessage(polity.DecisionSchema)
-	a.check = deciding(a.check, about.Hash)
-	return nil
-}
-
+// deciding checks a decision. One that approves another action than the hash is of is refused, so that the question stays open.
 func deciding(fits work.Check, hash string) work.Check {
 	return func(answer json.RawMessage) error {
 		if err := fits(answer); err != nil {

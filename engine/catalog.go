@@ -47,9 +47,8 @@ type catalog struct {
 	exec   string // folder of the copies of pinned files
 	log    *slog.Logger
 
-	cfg    Config
-	people people
-	boxes  outside.Boxes // what agents in other processes are asked
+	cfg   Config
+	boxes outside.Boxes // what agents in other processes are asked
 	// shared is what models of the same provider have in common.
 	shared   *provider.Shared
 	servers  servers
@@ -330,20 +329,8 @@ func (c *catalog) compile(r *release, def *agent.Definition) *entry {
 		service, err := work.NewService(def.HTTP)
 		e.handle, e.err = service, err
 	case agent.KindHuman:
-		e.program.Work = run.Work{Class: polity.EffectIdempotent, Timeout: time.Duration(def.Human.Timeout)}
-		var approve skill
-		if approve, e.err = approving(); e.err != nil {
-			return e
-		}
-		e.skills[polity.ApproveSkill] = approve
-		e.begin = func(ctx context.Context, m polity.Message, done func(json.RawMessage, error)) {
-			s, err := e.skill(m.Skill)
-			if err != nil {
-				done(nil, err)
-				return
-			}
-			c.people.ask(ctx, def, m, s.out, done)
-		}
+		e.program.Work = run.Work{Class: polity.EffectIdempotent, Timeout: time.Duration(def.Human.Timeout), Person: true}
+		e.err = c.compilePerson(e)
 	case agent.KindRemote:
 		c.compileRemote(r, e)
 	case agent.KindMCP:

@@ -451,18 +451,6 @@ func (e *Engine) Wait(ctx context.Context, id polity.RunID) (polity.Outcome, err
 // Resume goes on with a run that was paused, or left alone because of Config.Park.
 func (e *Engine) Resume(ctx context.Context, id polity.RunID) error { return e.part.Resume(ctx, id) }
 
-// Questions are what people are asked by running runs and have not answered, the oldest first.
-func (e *Engine) Questions(context.Context) ([]polity.Question, error) {
-	return e.catalog.people.list(), nil
-}
-
-// Answer answers a question. It returns fault.NotFound if nobody asks it (any more), and fault.Invalid, with the question still
-// open, for an answer that the skill's output schema does not accept. When it returns nil the answer is on its way into
-// the log: a crash in that moment asks again.
-func (e *Engine) Answer(_ context.Context, key string, answer json.RawMessage) error {
-	return e.catalog.people.answer(key, answer)
-}
-
 // Cancel asks a run and everything below it to end; what can be undone is undone first.
 func (e *Engine) Cancel(ctx context.Context, id polity.RunID, reason string) error {
 	return e.part.Cancel(ctx, id, reason)

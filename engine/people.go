@@ -5,102 +5,98 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"sync"
-	"time"
 
 	"polity.run"
-	"polity.run/agent"
 	"polity.run/fault"
+	"polity.run/internal/run"
 	"polity.run/internal/work"
+	"polity.run/tool"
 )
 
-const questionsMax = 10_000 // that wait for people at once
-
-// people holds what people are asked. After a crash the kernel asks again, under the same key.
-type people struct {
-	mu   sync.Mutex
-	open []*asked // in the order of asking
-}
-
-type asked struct {
-	question polity.Question
-	check    work.Check
-	done     func(json.RawMessage, error)
-	leave    func() bool
-}
-
-// ask puts a question, and returns at once.
-func (p *people) ask(ctx context.Context, def *agent.Definition, m polity.Message, check work.Check, done func(json.RawMessage, error)) {
-	a := &asked{
-		question: polity.Question{
-			Key: m.ID, Run: polity.RunID(m.Correlation), Agent: m.To, From: m.From, Skill: m.Skill, Ask: def.Human.Ask, Input: m.Body, Since: time.Now(),
-		},
-		check: check, done: done,
+// Questions are what people are asked by running runs and have not answered, the oldest first, and at most 10,000. With runs it is what those and the ones below them ask.
+func (e *Engine) Questions(ctx context.Context, of ...polity.RunID) ([]polity.Question, error) {
+	open, err := e.part.Questions(ctx, of...)
+	if err != nil {
+		return nil, err
 	}
-	for _, s := range def.Skills {
-		if s.Name == m.Skill || m.Skill == "" {
-			a.question.Output = s.Output
+	out := make([]polity.Question, len(open))
+	for i := range open {
+		if out[i], err = e.catalog.worded(&open[i]); err != nil {
+			return nil, fault.Of(err).Kind.New("question %s: %w", open[i].Key(), err)
 		}
 	}
-	if m.Skill == polity.ApproveSkill {
-		if err := a.approval(); err != nil {
-			done(nil, err)
-			return
-		}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.open) >= questionsMax {
-		done(nil, fault.Unavailable.New("human %s: %d questions wait already", m.To, questionsMax))
-		return
-	}
-	p.open = append(p.open, a)
-	a.leave = context.AfterFunc(ctx, func() {
-		if p.take(m.ID, nil) == a {
-			done(nil, fault.Cancelled.New("human %s: no longer asked", m.To))
-		}
-	})
+	slices.SortStableFunc(out, func(a, b polity.Question) int { return a.Since.Compare(b.Since) })
+	return out, nil
 }
 
-// take removes a question that the check passes, and returns it or nil.
-func (p *people) take(key string, pass func(*asked) bool) *asked {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	i := slices.IndexFunc(p.open, func(a *asked) bool { return a.question.Key == key })
-	if i < 0 || pass != nil && !pass(p.open[i]) {
-		return nil
-	}
-	a := p.open[i]
-	p.open = slices.Delete(p.open, i, i+1)
-	return a
+// Answer answers a question, and returns when that is durable. It returns fault.NotFound if nobody asks it (any more), and with the question still
+// open fault.Invalid for an answer that the skill's output schema does not accept, and fault.Conflict for one that approves another action.
+func (e *Engine) Answer(ctx context.Context, key string, answer json.RawMessage) error {
+	return e.part.Answer(ctx, key, answer)
 }
 
-func (p *people) answer(key string, answer json.RawMessage) error {
-	var wrong error
-	a := p.take(key, func(a *asked) bool {
-		wrong = a.check(answer)
-		return wrong == nil
-	})
-	if errors.Is(wrong, fault.Conflict) {
-		return fault.Conflict.New("approval: %w", wrong)
+// worded adds what a person's definition says to a question. Whose action is to be approved says the kernel, whatever the question says.
+func (c *catalog) worded(q *run.Question) (polity.Question, error) {
+	out := polity.Question{
+		Key: q.Key(), Run: q.Run, Agent: polity.AgentName(q.To), From: polity.AgentName(q.From), Skill: q.Skill, Input: q.Input, Since: q.Since, Until: q.Until,
 	}
-	if wrong != nil {
-		return fault.Invalid.New("answer: %w", wrong)
+	e, err := c.agent(q.Release, q.To)
+	if err != nil {
+		return out, err
 	}
-	if a == nil {
-		return fault.NotFound.New("nobody asks %q, or not any more; see: polity runs questions", key)
+	out.Ask = e.def.Human.Ask
+	for _, s := range e.def.Skills {
+		if s.Name == q.Skill || q.Skill == "" {
+			out.Output = s.Output
+		}
 	}
-	a.leave()
-	a.done(answer, nil)
+	if q.Skill != polity.ApproveSkill {
+		return out, nil
+	}
+	if out.Approval, err = readApproval(q.Input); err != nil {
+		return out, err
+	}
+	out.Approval.Run, out.Approval.Agent = q.Run, out.From
+	out.Output = json.RawMessage(polity.DecisionSchema)
+	return out, nil
+}
+
+// compilePerson makes an agent of a person, who has the skill to approve as everyone of them does.
+func (c *catalog) compilePerson(e *entry) error {
+	approve, err := approving()
+	if err != nil {
+		return err
+	}
+	e.skills[polity.ApproveSkill] = approve
+	e.program.Answer = func(name string, input, answer json.RawMessage) error {
+		s, err := e.skill(name)
+		if err != nil {
+			return err
+		}
+		if len(answer) > tool.OutputMaxDefault {
+			return fault.Invalid.New("answer: %d bytes; the most is %d", len(answer), tool.OutputMaxDefault)
+		}
+		check := s.out
+		if name == polity.ApproveSkill {
+			about, err := readApproval(input)
+			if err != nil {
+				return err
+			}
+			check = deciding(check, about.Hash)
+		}
+		return wrong(check, answer)
+	}
 	return nil
 }
 
-func (p *people) list() []polity.Question {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out := make([]polity.Question, len(p.open))
-	for i, a := range p.open {
-		out[i] = a.question
+// wrong says why an answer is not taken.
+func wrong(check work.Check, answer json.RawMessage) error {
+	switch err := check(answer); {
+	case err == nil:
+		return nil
+	case errors.Is(err, fault.Conflict):
+		return fault.Conflict.New("approval: %w", err)
+	default:
+		return fault.Invalid.New("answer: %w", err)
 	}
-	return out
 }

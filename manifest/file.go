@@ -687,7 +687,9 @@ func (arrivalWord) choices() (words []string) {
 // step is pattern.Step.
 type step struct {
 	ID        stepID   `json:"id" jsonschema:"Name of the step within the plan."`
-	Agent     word     `json:"agent" jsonschema:"Member that is asked."`
+	Agent     word     `json:"agent,omitempty" jsonschema:"Member that is asked."`
+	Wait      *pause   `json:"wait,omitempty" jsonschema:"Lets time pass, in place of an agent."`
+	Await     *await   `json:"await,omitempty" jsonschema:"Waits for a signal or for an event on a topic, in place of an agent. Its data is the step's answer. A text in match such as $input.order stands for a value of the request, and $deps.id for one of an earlier step's answer."`
 	Skill     word     `json:"skill,omitempty" jsonschema:"Skill that is asked; it may be left out if the agent has one."`
 	Objective string   `json:"objective,omitempty" jsonschema:"What this step is for."`
 	DependsOn []stepID `json:"depends_on,omitempty" jsonschema:"Steps that must be done before this one."`

@@ -369,7 +369,7 @@ func (b *builder) sequence(o *org) pattern.Config {
 	cfg := &pattern.Sequence{AtOnce: o.as.AtOnce, Stuck: polity.AgentName(o.as.Stuck), Failed: (*pattern.Publish)(o.as.Failed)}
 	for i, s := range o.as.Stages {
 		one := pattern.Stage{
-			Wait: waits(s.Wait), Await: b.awaits(o, i, s.Await), Publish: (*pattern.Publish)(s.Publish),
+			Wait: waits(s.Wait), Await: b.awaits(o, fmt.Sprintf("%s.stages[%d].await", o.path, i), s.Await), Publish: (*pattern.Publish)(s.Publish),
 			Agent: polity.AgentName(s.Agent), Skill: string(s.Skill), Objective: s.Objective, Optional: s.Optional, Bounds: b.bounds(s.Bounds),
 		}
 		if s.Undo != nil {
@@ -438,8 +438,8 @@ func (b *builder) byPattern(o *org) {
 	for _, p := range news {
 		b.add(b.written(o, p.Field), strings.ReplaceAll(p.Text, "\n", "; "), "")
 	}
-	if s, ok := o.cfg.(*pattern.Sequence); ok && len(news) == 0 {
-		b.outlives(o, s)
+	if len(news) == 0 {
+		b.outlives(o)
 	}
 }
 

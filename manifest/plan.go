@@ -27,10 +27,15 @@ func (b *builder) plan(o *org) *pattern.Plan {
 	out := &pattern.Plan{}
 	for i, s := range o.as.Plan {
 		p.step(i, &s)
+		lets := b.lets(b.defs[string(s.Agent)], fmt.Sprintf("%s[%d].approve", at, i), s.Approve)
+		if s.Agent == "" && s.Approve != nil {
+			lets = &polity.Approver{} // the pattern says that nobody is asked there
+		}
 		out.Steps = append(out.Steps, pattern.Step{
 			ID: string(s.ID), Agent: polity.AgentName(s.Agent), Skill: string(s.Skill), DependsOn: texts(s.DependsOn),
 			Input: s.Input.json, Objective: s.Objective, Optional: s.Optional, Bounds: b.bounds(s.Bounds),
-			Approve: b.lets(b.defs[string(s.Agent)], fmt.Sprintf("%s[%d].approve", at, i), s.Approve),
+			Wait: waits(s.Wait), Await: b.awaits(o, fmt.Sprintf("%s[%d].await", at, i), s.Await),
+			Approve: lets,
 		})
 	}
 	return out
@@ -68,7 +73,13 @@ func (p *planner) steps() {
 }
 
 func (p *planner) step(i int, s *step) {
-	p.asks(i, s)
+	if s.Agent == "" && s.Wait == nil && s.Await == nil && !p.at.has(p.path(i, ".agent")) {
+		p.add(p.path(i, ""), "it says neither who is asked nor what is waited for", "write agent, wait or await")
+		return
+	}
+	if s.Wait == nil && s.Await == nil {
+		p.asks(i, s)
+	}
 	for j, id := range s.DependsOn {
 		at := p.path(i, fmt.Sprintf(".depends_on[%d]", j))
 		_, ok := p.index[id]
@@ -80,8 +91,10 @@ func (p *planner) step(i int, s *step) {
 			p.add(at, fmt.Sprintf("step %q is listed twice", id), "delete one of them")
 		}
 	}
-	if m, ok := p.at[p.path(i, ".input")]; ok {
-		p.references(m.node, p.path(i, ".input"))
+	for _, field := range []string{".input", ".await.match"} {
+		if m, ok := p.at[p.path(i, field)]; ok {
+			p.references(m.node, p.path(i, field))
+		}
 	}
 }
 

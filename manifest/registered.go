@@ -162,6 +162,11 @@ func (b *builder) stageOf(org, path, signal string) string {
 				return fmt.Sprintf("%s.stages[%d].await.schema", path, i)
 			}
 		}
+		for i, s := range o.as.Plan {
+			if s.Await != nil && s.Await.Signal == signal {
+				return fmt.Sprintf("%s.plan[%d].await.schema", path, i)
+			}
+		}
 	}
 	return path
 }

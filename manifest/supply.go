@@ -647,8 +647,13 @@ func (b *builder) person(p *person) *agent.Human {
 	return h
 }
 
-// unused warns of models and sources that no agent uses.
+// unused warns of models and sources that no agent uses. What a function uses only the function says.
 func (b *builder) unused() {
+	for _, d := range b.defs {
+		if d.Kind == agent.KindGo {
+			return
+		}
+	}
 	warn := func(path, what string) {
 		b.log.warn(b.at.place(path), path, "no agent uses "+what, "delete it, or name it where it is meant")
 	}

@@ -84,6 +84,11 @@ func (b *builder) heldTo(r *agent.Release) {
 				b.denied(r.MayAwait(o.def.Name, s.Await.Topic), at+".await.topic")
 			}
 		}
+		for i, s := range o.as.Plan {
+			if s.Await != nil && s.Await.Topic != "" {
+				b.denied(r.MayAwait(o.def.Name, s.Await.Topic), fmt.Sprintf("%s.plan[%d].await.topic", o.path, i))
+			}
+		}
 	}
 	for _, name := range b.agentNames() {
 		tools := b.file.Agents[word(name)].Tools

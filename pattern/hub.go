@@ -61,14 +61,18 @@ type Plan struct {
 	Steps []Step `json:"steps"`
 }
 
-// Step asks one specialist once.
+// Step asks one specialist once, or waits.
 type Step struct {
 	// ID is at most 40 of a-z, 0-9, '-' and '_', beginning with a letter or digit; not input,
 	// verify, finish or fail.
-	ID        string           `json:"id"`
-	Agent     polity.AgentName `json:"agent"`
-	Skill     string           `json:"skill,omitempty"` // "" for the agent's only one
-	DependsOn []string         `json:"depends_on,omitempty"`
+	ID    string           `json:"id"`
+	Agent polity.AgentName `json:"agent"`
+	Skill string           `json:"skill,omitempty"` // "" for the agent's only one
+	// Wait lets time pass, and Await waits for a signal or an event whose data is the step's output, in place of an agent. In the match of
+	// that references stand for values, as in Input. Same and Into are of sequences. Only a declared plan waits.
+	Wait      *Wait    `json:"wait,omitempty"`
+	Await     *Await   `json:"await,omitempty"`
+	DependsOn []string `json:"depends_on,omitempty"`
 	// Input is the step's input; a string "$id.field" stands for a value of another step's output
 	// and makes the step depend on it, and "$input.field" stands for one of the request's. A
 	// text that begins with a dollar sign is written "$$". Empty passes the request on as it is.

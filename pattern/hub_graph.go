@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"polity.run/fault"
 )
 
 // graph is what follows from the steps of a plan. Steps are numbered by their place in it.
@@ -35,7 +37,11 @@ func newGraph(h *Hub, steps []Step, p *problems) *graph {
 	checkSize(steps, p)
 	h.checkMoney(steps, p)
 	for i := range steps {
-		c.agent(i)
+		if steps[i].waits() {
+			steps[i].checkWait(i, p)
+		} else {
+			c.agent(i)
+		}
 		c.connect(i)
 	}
 	g.checkOptional(steps, p)
@@ -112,7 +118,7 @@ func (c *check) connect(i int) {
 		}
 		g.edge(d, i)
 	}
-	refs, bad := references(s.Input)
+	refs, bad := references(s.refers())
 	for _, b := range bad {
 		c.dangling = true
 		c.add(s.input(i, b.path), "%v", b.err)
@@ -143,9 +149,12 @@ func (g *graph) edge(from, to int) {
 
 // declared checks a reference against the output schema of the skill that the step asks.
 func (h *Hub) declared(ref reference, s *Step) error {
+	if s.Wait != nil {
+		return fault.Invalid.New("%s: step %q only lets time pass, and answers nothing; name it in depends_on", ref, s.ID)
+	}
 	agent := h.specialist(s.Agent)
 	if agent == nil {
-		return nil // reported with the step
+		return nil // an event's data may be anything, or it is reported with the step
 	}
 	skill := agent.skill(s.Skill)
 	if skill == nil {
@@ -235,7 +244,7 @@ func (g *graph) checkUse(steps []Step, p *problems) {
 		}
 	}
 	for i := range steps {
-		if len(g.next[i]) > 0 && !used[i] {
+		if len(g.next[i]) > 0 && !used[i] && !steps[i].waits() {
 			p.add(steps[i].at(i, ""), "nobody uses its output, though %q waits for it; "+
 				"reference it there as \"$%s\" or a field of it, or remove it from depends_on", steps[g.next[i][0]].ID, steps[i].ID).With = []string{"plan"}
 		}

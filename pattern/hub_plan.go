@@ -197,8 +197,10 @@ func (h *Hub) normal(steps []Step, g *graph) []Step {
 	steps = slices.Clone(steps)
 	for i := range steps {
 		s := &steps[i]
-		if skill := h.specialist(s.Agent).skill(s.Skill); skill != nil {
-			s.Skill = skill.Name
+		if m := h.specialist(s.Agent); m != nil {
+			if skill := m.skill(s.Skill); skill != nil {
+				s.Skill = skill.Name
+			}
 		}
 		s.DependsOn = nil
 		for _, d := range g.deps[i] {

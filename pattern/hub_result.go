@@ -237,7 +237,7 @@ func (r *hubRun) answers() []Answer {
 	list := []Answer{}
 	total := 0
 	for i, s := range r.steps {
-		if !s.good() {
+		if !s.good() || r.plan.Steps[i].Wait != nil {
 			continue
 		}
 		rep := r.verify.reports[i]
@@ -289,7 +289,7 @@ func (r *hubRun) stepResult(step *Step, s *stepRun) StepResult {
 		ID: step.ID, Agent: step.Agent, Skill: step.Skill, Status: s.status, Attempts: s.attempt,
 		Started: s.started, Ended: s.ended, Usage: s.usage, Fault: s.fault,
 	}
-	if s.attempt > 0 {
+	if s.attempt > 0 && !step.waits() {
 		result.Run = r.run.Child(step.ID, s.kept())
 	}
 	return result

@@ -227,7 +227,11 @@ func (r *hubRun) begin() {
 func (r *hubRun) result(e polity.Event) {
 	attempt := max(e.Attempt, 1)
 	if i, ok := r.index[e.Name]; ok {
-		if s := r.steps[i]; s.status == stepAsked && slices.Contains(s.live, attempt) {
+		switch s := r.steps[i]; {
+		case s.status == stepAwaits:
+			r.awaited(i, e)
+			r.proceed()
+		case s.status == stepAsked && slices.Contains(s.live, attempt):
 			r.answered(i, e, attempt)
 			r.proceed()
 		}
@@ -265,7 +269,7 @@ func (r *hubRun) proceed() {
 func (r *hubRun) pending() int {
 	n := len(r.staff.open)
 	for _, s := range r.steps {
-		if s.status == stepAsked || s.status == stepBackingOff || s.status == stepHeld {
+		if s.status == stepAsked || s.status == stepAwaits || s.status == stepBackingOff || s.status == stepHeld {
 			n++
 		}
 	}
@@ -329,10 +333,15 @@ func (r *hubRun) dispatch() bool {
 	asked := r.asked()
 	gaveUp := false
 	for i, s := range r.steps {
-		if r.exhausted != nil || r.cut != nil || asked >= r.width {
+		if r.exhausted != nil || r.cut != nil {
 			break
 		}
-		if !r.ready(i) {
+		waits := r.plan.Steps[i].waits()
+		if !r.ready(i) || asked >= r.width && !waits {
+			continue
+		}
+		if waits {
+			gaveUp = !r.await(i) || gaveUp
 			continue
 		}
 		input, err := r.inputOf(i)
@@ -373,18 +382,20 @@ func (r *hubRun) inputOf(i int) (json.RawMessage, error) {
 	input := r.request
 	if len(step.Input) > 0 {
 		var err error
-		input, err = substitute(step.Input, inputMax, func(ref reference) (json.RawMessage, error) {
-			if ref.id == requestID {
-				return ref.follow(r.request)
-			}
-			return ref.follow(r.steps[r.index[ref.id]].output)
-		})
-		if err != nil {
+		if input, err = substitute(step.Input, inputMax, r.follow); err != nil {
 			return nil, fault.Invalid.New("input: %w", err)
 		}
 	}
 	skill := r.cfg.specialist(step.Agent).skill(step.Skill)
 	return withObjective(input, step.Objective, skill.Input)
+}
+
+// follow is what a reference stands for.
+func (r *hubRun) follow(ref reference) (json.RawMessage, error) {
+	if ref.id == requestID {
+		return ref.follow(r.request)
+	}
+	return ref.follow(r.steps[r.index[ref.id]].output)
 }
 
 // withObjective adds the objective to an input that is an object without one, unless the skill's

@@ -13,10 +13,11 @@ import (
 	"polity.run/saga"
 )
 
-// What a step can be. The first five are never part of a result.
+// What a step can be. The first six are never part of a result.
 const (
 	stepWaiting    = "waiting"
 	stepAsked      = "asked"
+	stepAwaits     = "awaiting" // a time, or an event
 	stepBackingOff = "backing off"
 	stepHeld       = "awaiting approval"
 	stepReplanned  = "being planned anew"
@@ -65,7 +66,7 @@ func (s *stepRun) good() bool { return s.status == stepOK || s.status == stepExh
 
 // over says whether the step changes no more.
 func (s *stepRun) over() bool {
-	return !slices.Contains([]string{stepWaiting, stepAsked, stepBackingOff, stepHeld, stepReplanned}, s.status)
+	return !slices.Contains([]string{stepWaiting, stepAsked, stepAwaits, stepBackingOff, stepHeld, stepReplanned}, s.status)
 }
 
 func (s *stepRun) end(status string, at time.Time, f *fault.Error) {
@@ -162,7 +163,7 @@ const (
 	boundOutput = "output"
 )
 
-// exhaust ends dispatch: what is pending is awaited, except for backoffs, and nothing is begun.
+// exhaust ends dispatch: what is pending is awaited, except for backoffs and events, and nothing is begun.
 func (r *hubRun) exhaust(f *fault.Error) {
 	if r.exhausted != nil {
 		return
@@ -171,6 +172,9 @@ func (r *hubRun) exhaust(f *fault.Error) {
 	r.note("a bound of this run was reached (%s); nothing more was begun", f.Text)
 	for i, s := range r.steps {
 		switch s.status {
+		case stepAwaits:
+			r.cancel(r.waitKey(i))
+			s.end(stepCancelled, r.now, f)
 		case stepBackingOff:
 			r.noMore(i)
 			s.end(stepFailed, r.now, s.fault)
@@ -297,6 +301,9 @@ func (r *hubRun) cancelRest(why string) {
 		case stepAsked:
 			r.stop(i)
 			s.end(stepCancelled, r.now, f)
+		case stepAwaits:
+			r.cancel(r.waitKey(i))
+			s.end(stepCancelled, r.now, f)
 		case stepReplanned:
 			s.end(stepFailed, r.now, s.fault)
 		case stepHeld:
@@ -324,7 +331,7 @@ func (r *hubRun) failJoin(t tally) {
 		}
 		kind = gravest(kind, s.fault.Kind)
 		step := &r.plan.Steps[i]
-		why = append(why, fmt.Sprintf("step %q (%s, %s, %s): %s: %s", step.ID, step.Agent, s.status, plural(s.attempt, "attempt"),
+		why = append(why, fmt.Sprintf("step %q (%s, %s, %s): %s: %s", step.ID, step.who(), s.status, plural(s.attempt, "attempt"),
 			s.fault.Kind, clip(s.fault.Text, noteMax)))
 	}
 	if !r.undoes() { // else what is under way is waited for

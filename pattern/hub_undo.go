@@ -22,6 +22,9 @@ type HubUndone struct {
 // undoneBy is how step i is undone, or nil.
 func (r *hubRun) undoneBy(i int) *undoing {
 	step := &r.plan.Steps[i]
+	if step.waits() {
+		return nil
+	}
 	return undoOf(r.cfg.specialist(step.Agent), step.Skill)
 }
 
@@ -121,6 +124,9 @@ func (r *hubRun) undoBecause(why *fault.Error) {
 				r.cancel(s.clock)
 				s.clock = ""
 			}
+		case stepAwaits:
+			r.cancel(r.waitKey(i))
+			s.end(stepCancelled, r.now, why)
 		case stepBackingOff:
 			r.noMore(i)
 			s.end(stepFailed, r.now, s.fault)

@@ -40,10 +40,14 @@ func (s *Step) at(i int, field string) where {
 	return where{fmt.Sprintf("plan.steps[%d]%s", i, field), fmt.Sprintf("plan: step %q", s.ID)}
 }
 
-// input is the place at the path in the input of the step at position i.
+// input is the place at the path in the input, or in what is awaited, of the step at position i.
 func (s *Step) input(i int, path string) where {
-	w := s.at(i, ".input"+path)
-	w.name += ": input"
+	field := ".input"
+	if s.Await != nil {
+		field = ".await.match"
+	}
+	w := s.at(i, field+path)
+	w.name += ": " + field[1:]
 	return w
 }
 

@@ -79,16 +79,28 @@ func (s *Stage) check(i int, p *problems) {
 	if s.Publish != nil && s.Await == nil {
 		return
 	}
-	if w := s.Wait; w != nil {
-		switch {
-		case w.For <= 0 == w.Until.IsZero():
-			p.add(at(".wait"), "say how long (for: 2h) or until when (until: \"2026-12-24T08:00:00+01:00\"), one of them")
-		case s.Optional:
-			p.add(at(".optional"), "time passes anyhow; delete it")
-		}
+	if s.Wait != nil {
+		s.Wait.check(s.Optional, at, p)
 		return
 	}
-	a := s.Await
+	s.Await.check(s.Optional, at, p)
+	if s.Publish != nil && s.Await.Signal != "" {
+		p.add(at(".await.signal"), "what is published is answered by an event; write topic, or a stage for each")
+	}
+}
+
+// check reports what is wrong with waiting for a time, in a stage or a step whose fields are at places.
+func (w *Wait) check(optional bool, at func(field string) where, p *problems) {
+	switch {
+	case w.For <= 0 == w.Until.IsZero():
+		p.add(at(".wait"), "say how long (for: 2h) or until when (until: \"2026-12-24T08:00:00+01:00\"), one of them")
+	case optional:
+		p.add(at(".optional"), "time passes anyhow; delete it")
+	}
+}
+
+// check reports what is wrong with waiting for an event, in a stage or a step whose fields are at places.
+func (a *Await) check(optional bool, at func(field string) where, p *problems) {
 	if err := (polity.Awaited{Signal: a.Signal, Topic: a.Topic, Match: a.Match}).Check(); err != nil {
 		p.add(at(".await"), "%s", err)
 	}
@@ -97,14 +109,11 @@ func (s *Stage) check(i int, p *problems) {
 		p.add(at(".await.until"), "there is within as well; write one of them")
 	case len(a.Else) > 0 && a.Within <= 0 && a.Until.IsZero():
 		p.add(at(".await.else"), "the time is never over; add within or until")
-	case len(a.Else) > 0 && s.Optional:
-		p.add(at(".optional"), "with else the stage has an answer anyhow; delete one of them")
+	case len(a.Else) > 0 && optional:
+		p.add(at(".optional"), "with else there is an answer anyhow; delete one of them")
 	}
 	if slices.Contains(a.Same, "") {
 		p.add(at(".await.same"), "an empty name")
-	}
-	if s.Publish != nil && a.Signal != "" {
-		p.add(at(".await.signal"), "what is published is answered by an event; write topic, or a stage for each")
 	}
 	if where, err := polity.ParseWhere(a.Fails); a.Fails != "" && err != nil {
 		p.add(at(".await.fails"), "%s", err)
@@ -113,13 +122,13 @@ func (s *Stage) check(i int, p *problems) {
 	}
 }
 
-// longest is how long a stage waits at most, as far as that is a time of its own.
-func (s *Stage) longest() time.Duration {
+// longest is how long is waited at most, as far as that is a time of its own.
+func longest(w *Wait, a *Await) time.Duration {
 	switch {
-	case s.Wait != nil:
-		return time.Duration(s.Wait.For)
-	case s.Await != nil:
-		return time.Duration(s.Await.Within)
+	case w != nil:
+		return time.Duration(w.For)
+	case a != nil:
+		return time.Duration(a.Within)
 	}
 	return 0
 }
@@ -128,7 +137,7 @@ func (s *Stage) longest() time.Duration {
 func (s Sequence) Longest(stage int) time.Duration {
 	var sum time.Duration
 	for i := range s.Stages[:stage+1] {
-		sum += s.Stages[i].longest()
+		sum += longest(s.Stages[i].Wait, s.Stages[i].Await)
 	}
 	return sum
 }

@@ -30,10 +30,10 @@ type Context struct {
 func (c *Context) Run() polity.RunID { return c.live.opened.Run }
 
 // Opened returns the event that opened the run: who asked for which skill, and the folder that the run may read. Its data is not to be changed.
-func (c *Context) Opened() polity.Event { return c.live.opened }
+func (c *Context) Opened() polity.Event { return *c.live.opened }
 
 // Now returns when the event was accepted that the script runs for. It stands still until the script waits.
-func (c *Context) Now() time.Time { return c.live.now }
+func (c *Context) Now() time.Time { return time.Unix(0, c.live.now).UTC() }
 
 // Random returns the run's random numbers: the same each time it is run again.
 func (c *Context) Random() *rand.Rand {
@@ -147,7 +147,7 @@ func (l *live) admit(t *task, cmd *polity.Command) error {
 	default:
 		return fault.Internal.New("script: a script does not begin a %s: it returns, or calls Future.Cancel", cmd.Do)
 	}
-	if key := cmd.Key(); l.futures.find(key) != nil {
+	if key := cmd.Key(); l.futures.used(key) {
 		return fault.Internal.New("script: the command name %q is used twice in a run; in a loop use Context.Name", key)
 	}
 	if t.cancelled && !cmd.Undo {
@@ -175,7 +175,7 @@ func (c *Context) Go(branch func() error) *Future {
 		f.done, f.err = true, err
 		return f
 	}
-	f.task = c.live.begin(func() { f.settle(fault.Of(branch())) })
+	f.task = c.live.begin(&task{}, func() { f.settle(fault.Of(branch())) })
 	f.task.branch = true
 	if !c.undo {
 		t.keep(f)

@@ -22,46 +22,82 @@ type Future struct {
 	waiters []*task // further ones
 }
 
-// futures are those of all commands of a run, to be found by key.
+// futures are those of the commands of a run.
 type futures struct {
-	all   []*Future
-	free  []Future           // made with the one before, to allocate seldom
-	byKey map[string]*Future // of all, if they are more than scanMax
+	names []string // of all commands so far
+	open  []*Future
+	spare *Future // one that nobody has any more
+	// known has all names, and opened what is open, if that is more than scanMax.
+	known  map[string]bool
+	opened map[string]*Future
 }
 
-// scanMax is how many futures are looked through, latest first, before they are found by key.
+// scanMax is how many are looked through, latest first, before they are found by key.
 const scanMax = 16
 
-func (s *futures) find(key string) *Future {
-	if s.byKey != nil {
-		return s.byKey[key]
+// used says whether a command has had the name.
+func (s *futures) used(key string) bool {
+	if s.known != nil {
+		return s.known[key]
 	}
-	for i := len(s.all) - 1; i >= 0; i-- {
-		if s.all[i].key == key {
-			return s.all[i]
+	return slices.Contains(s.names, key)
+}
+
+func (s *futures) add(l *live, key string) *Future {
+	f := s.spare
+	if s.spare = nil; f == nil {
+		f = new(Future)
+	}
+	f.live, f.key = l, key
+	s.names = append(s.names, key)
+	switch {
+	case s.known != nil:
+		s.known[key] = true
+	case len(s.names) > scanMax:
+		s.known = make(map[string]bool, 2*scanMax)
+		for _, name := range s.names {
+			s.known[name] = true
+		}
+	}
+	if s.opened == nil && len(s.open) == scanMax {
+		s.opened = make(map[string]*Future, 2*scanMax)
+		for _, f := range s.open {
+			s.opened[f.key] = f
+		}
+		s.open = nil
+	}
+	if s.opened != nil {
+		s.opened[key] = f
+	} else {
+		s.open = append(s.open, f)
+	}
+	return f
+}
+
+// take returns what is open under the key, which is not any more, or nil.
+func (s *futures) take(key string) *Future {
+	if s.opened != nil {
+		f := s.opened[key]
+		delete(s.opened, key)
+		return f
+	}
+	for i := len(s.open) - 1; i >= 0; i-- {
+		if f := s.open[i]; f.key == key {
+			last := len(s.open) - 1 // nearly always it is that one
+			s.open[i], s.open[last] = s.open[last], nil
+			s.open = s.open[:last]
+			return f
 		}
 	}
 	return nil
 }
 
-func (s *futures) add(l *live, key string) *Future {
-	if len(s.free) == 0 {
-		s.free = make([]Future, min(len(s.all)+1, slabMax))
+// reuse takes back a future that has ended and that nobody else has: a branch keeps what it began.
+func (l *live) reuse(f *Future) {
+	if t := l.running; f.done && t != nil && !t.branch {
+		f.done, f.stopped, f.result, f.err = false, false, nil, nil // nobody waits for it, and it is of no branch
+		l.futures.spare = f
 	}
-	f := &s.free[0]
-	s.free = s.free[1:]
-	f.live, f.key = l, key
-	s.all = append(s.all, f)
-	switch {
-	case s.byKey != nil:
-		s.byKey[key] = f
-	case len(s.all) > scanMax:
-		s.byKey = make(map[string]*Future, 2*scanMax)
-		for _, f := range s.all {
-			s.byKey[f.key] = f
-		}
-	}
-	return f
 }
 
 // waiter is what a task waits for: that enough of some futures have succeeded, or cannot.

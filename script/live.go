@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"polity.run"
 	"polity.run/fault"
@@ -19,10 +18,10 @@ import (
 // live is the coroutines of a run and what they share. Only one of them runs at a time, and only while the run is decided.
 type live struct {
 	decider *decider
-	opened  polity.Event
-	now     time.Time
+	opened  *polity.Event // the record's
+	now     int64         // in nanoseconds since 1970
 	random  *rand.Rand
-	futures futures // of all commands so far
+	futures futures
 	tasks   []*task // that have not ended; the first is the function itself
 	ready   []*task // in the order in which they will run
 	running *task
@@ -32,16 +31,33 @@ type live struct {
 	over     bool         // the function has returned
 	broken   *fault.Error // it panicked
 	unwound  bool         // it is being dropped
+	stopping *fault.Error // why the run is to end
 	stray    atomic.Pointer[fault.Error]
 
 	sagas   []*Steps       // that have not ended
 	reports []*saga.Report // of those that were undone
+
+	room room
 }
 
-func newLive(d *decider, opened polity.Event) *live {
+// room is what most runs need, made with the rest.
+type room struct {
+	task     task
+	context  Context
+	tasks    [1]*task
+	ready    [1]*task
+	names    [12]string
+	open     [1]*Future
+	commands [1]polity.Command
+}
+
+func newLive(d *decider, opened *polity.Event) *live {
 	l := &live{decider: d, opened: opened}
-	l.begin(func() {
-		out, err := d.fn(&Context{live: l}, opened.Data)
+	l.tasks, l.ready, l.commands = l.room.tasks[:0], l.room.ready[:0], l.room.commands[:0]
+	l.futures.names, l.futures.open = l.room.names[:0], l.room.open[:0]
+	l.room.context.live = l
+	l.begin(&l.room.task, func() {
+		out, err := d.fn(&l.room.context, opened.Data)
 		l.over = true
 		l.end = polity.Finish(out)
 		if err != nil {
@@ -70,7 +86,9 @@ func (l *live) undoes() bool { return slices.ContainsFunc(l.sagas, (*Steps).undo
 // was begun at the same time would be cancelled at once.
 func (l *live) step(s *seen) ([]polity.Command, *fault.Error) {
 	l.now, l.commands = s.at, l.commands[:0]
-	if f := l.futures.find(s.key); f != nil && !f.done {
+	if s.rest != nil && s.rest.stops { // it hears of that from what it waits for, and its sagas at their end
+		l.stopping = s.rest.fault
+	} else if f := l.futures.take(s.key); f != nil {
 		f.result = s
 		f.settle(s.fault())
 	}
@@ -87,9 +105,9 @@ func (l *live) step(s *seen) ([]polity.Command, *fault.Error) {
 	return l.commands, l.broken
 }
 
-// begin makes a task that will run after those that are ready.
-func (l *live) begin(do func()) *task {
-	t := &task{live: l, do: do, on: l.decider.pool.coroutine()}
+// begin has a new task run after those that are ready.
+func (l *live) begin(t *task, do func()) *task {
+	t.live, t.do, t.on = l, do, l.decider.pool.coroutine()
 	t.on.task = t
 	l.tasks = append(l.tasks, t)
 	l.ready = append(l.ready, t)

@@ -35,7 +35,9 @@ type record struct {
 	opened polity.Event
 	first  *seen
 	last   *seen
-	free   []seen // made with the one before, to allocate seldom
+	room   [2]seen // the first ones
+	free   []seen  // made with the one before, to allocate seldom
+	bytes  []byte  // room for small results, likewise
 	steps  int
 	live   *live // nil if it was dropped
 	undoes bool  // it is in a saga that has something to undo
@@ -45,7 +47,7 @@ type record struct {
 // seen is an event as it is kept, and what was asked for then.
 type seen struct {
 	next  *seen
-	at    time.Time
+	at    int64  // in nanoseconds since 1970
 	key   string // of the command that it is a result of; "" for the opening
 	data  json.RawMessage
 	asked mark // the first command; most steps have one
@@ -56,6 +58,7 @@ type seen struct {
 type rest struct {
 	fault *fault.Error
 	usage polity.Usage
+	stops bool   // it is no result: the run is to end, for the fault
 	asked []mark // further commands
 }
 
@@ -112,13 +115,16 @@ const slabMax = 8
 
 // see keeps an event.
 func (r *record) see(e *polity.Event) *seen {
-	if len(r.free) == 0 {
-		r.free = make([]seen, min(r.steps+1, slabMax))
+	switch {
+	case r.steps == 0:
+		r.free = r.room[:]
+	case len(r.free) == 0:
+		r.free = make([]seen, min(2*r.steps, slabMax))
 	}
 	s := &r.free[0]
 	r.free = r.free[1:]
 	r.steps++
-	s.at, s.data = e.At, bytes.Clone(e.Data)
+	s.at, s.data = e.At.UnixNano(), r.clone(e.Data)
 	if e.Fault != nil || e.Usage != (polity.Usage{}) {
 		s.rest = &rest{fault: e.Fault, usage: e.Usage}
 	}
@@ -129,6 +135,26 @@ func (r *record) see(e *polity.Event) *seen {
 	}
 	r.last = s
 	return s
+}
+
+// The room for small results: what is larger than smallMax is copied by itself.
+const (
+	smallMax   = 256
+	bytesFirst = 64 // of room; four times as much each next time
+	bytesMax   = 1 << 10
+)
+
+// clone copies a result.
+func (r *record) clone(data json.RawMessage) json.RawMessage {
+	if len(data) == 0 || len(data) > smallMax {
+		return bytes.Clone(data)
+	}
+	if cap(r.bytes)-len(r.bytes) < len(data) {
+		r.bytes = make([]byte, 0, max(len(data), bytesFirst, min(4*cap(r.bytes), bytesMax)))
+	}
+	from := len(r.bytes)
+	r.bytes = append(r.bytes, data...)
+	return r.bytes[from:len(r.bytes):len(r.bytes)]
 }
 
 // Decide is what the kernel asks: see polity.Decider.
@@ -168,8 +194,8 @@ func (d *decider) Forget(state any) {
 func (d *decider) decide(r *record, e *polity.Event) ([]polity.Command, *fault.Error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ended || e.Kind == polity.Stopping || (e.Kind == polity.Opened) != (r.first == nil) {
-		return nil, nil // a script hears that it is to end from what it waits for
+	if r.ended || (e.Kind == polity.Opened) != (r.first == nil) {
+		return nil, nil
 	}
 	commands, f := d.step(r, e)
 	if f != nil || r.live.over {
@@ -188,9 +214,13 @@ func (d *decider) step(r *record, e *polity.Event) ([]polity.Command, *fault.Err
 	if e.Kind == polity.Opened {
 		r.opened = *e
 		r.opened.Data = s.data
-		r.live = newLive(d, r.opened)
-	} else {
+		r.live = newLive(d, &r.opened)
+	}
+	switch e.Kind {
+	case polity.Result:
 		s.key = polity.CommandKey(e.Name, e.Attempt)
+	case polity.Stopping:
+		s.more().stops = true
 	}
 	commands, f := r.live.step(s)
 	for i := range commands {
@@ -216,7 +246,7 @@ func (r *record) coroutines() int {
 // end lets go of everything: the run needs it no more.
 func (r *record) end() {
 	r.drop()
-	r.ended, r.first, r.last, r.free, r.opened = true, nil, nil, nil, polity.Event{}
+	r.ended, r.first, r.last, r.free, r.bytes, r.opened = true, nil, nil, nil, nil, polity.Event{}
 }
 
 // drop ends the coroutines.
@@ -233,7 +263,7 @@ func (d *decider) revive(r *record) *fault.Error {
 	if r.live != nil || r.first == nil {
 		return nil
 	}
-	r.live = newLive(d, r.opened)
+	r.live = newLive(d, &r.opened)
 	for i, s := 0, r.first; s != nil; i, s = i+1, s.next {
 		commands, f := r.live.step(s)
 		if f != nil {

@@ -44,7 +44,9 @@ func (c *Context) do(cmd *polity.Command, out any) error {
 	delay := c.retry.Delay
 	cmd.Undo = cmd.Undo || c.undo
 	for {
-		err := c.live.start(cmd).Decode(out)
+		f := c.live.start(cmd)
+		err := f.Decode(out)
+		c.live.reuse(f)
 		cmd.Attempt = max(cmd.Attempt, 1)
 		if err == nil || cmd.Attempt >= c.retry.Attempts || !fault.Of(err).Kind.Retryable() {
 			return err

@@ -36,7 +36,8 @@ type Steps struct {
 // cancelled, what was done is undone, and then the error is returned, with what became of it. If the script ends with an error after that, the
 // run's output is {"saga": ...} with a saga.Report. Steps that body began in branches and did not wait for are waited for first.
 //
-// A run that is cancelled while a saga has steps waits until they are undone: see polity.Stopper. A panic undoes nothing.
+// A run that is cancelled while a saga has steps waits until they are undone, also if the last one succeeded all the same: see polity.Stopper. A
+// panic undoes nothing.
 func Saga(c *Context, cfg Undoing, body func(s *Steps) error) error {
 	if _, err := c.live.enter("Saga"); err != nil {
 		return err
@@ -44,6 +45,9 @@ func Saga(c *Context, cfg Undoing, body func(s *Steps) error) error {
 	s := &Steps{c: c, cfg: cfg, account: saga.Account{AtOnce: cfg.AtOnce}, undo: map[string]func(*Context, Why) error{}}
 	c.live.sagas = append(c.live.sagas, s)
 	err := body(s)
+	if why := c.live.stopping; err == nil && why != nil && s.undoes() { // it was told to end when nothing was left that could be cancelled
+		err = why
+	}
 	if err != nil {
 		err = s.back(err)
 	}

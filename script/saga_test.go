@@ -82,6 +82,9 @@ func TestSaga(t *testing.T) {
 		},
 		"one of two fails, and the other is waited for": {lines: []string{"seat !denied", "room 1", "room.undo 1"}, status: saga.Compensated, want: "room.undo"},
 		"cancelled in the middle":                       {lines: []string{"seat 1", "stop", "room !cancelled", "room.undo 1", "seat.undo 1"}, status: saga.Compensated, want: "room.undo seat.undo"},
+		"cancelled, and the last step was done all the same": {
+			lines: []string{"seat 1", "room 1", "stop", "pay 1", "pay.undo 1", "room.undo 1", "seat.undo 1"}, status: saga.Compensated, want: "pay.undo room.undo seat.undo",
+		},
 		"undoing is tried again": {
 			lines:  []string{"seat 1", "room !denied", "seat.undo !unavailable", "seat.undo.wait 1", "seat.undo~2 1"},
 			status: saga.Compensated, want: "seat.undo seat.undo.wait seat.undo~2",

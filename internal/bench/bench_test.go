@@ -72,7 +72,7 @@ func BenchmarkWaiting(b *testing.B) {
 
 // TestWaitingOn wants runs to wait, to be woken, and to be there after a start.
 func TestWaitingOn(t *testing.T) {
-	for _, on := range []string{OnTimers, OnSignals, OnEvents} {
+	for _, on := range []string{OnTimers, OnSignals, OnEvents, OnPersons} {
 		t.Run(on, func(t *testing.T) {
 			t.Parallel()
 			w, err := WaitingOn(t.Context(), Config{Dir: t.TempDir(), Sync: []engine.Sync{engine.SyncOS}}, on, 50, 2, 5, []int{3})

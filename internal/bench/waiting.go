@@ -41,6 +41,7 @@ const (
 	OnTimers  = "timers"
 	OnSignals = "signals"
 	OnEvents  = "events" // each for one with its own key, all on one topic
+	OnPersons = "approvals"
 )
 
 // Waiters is what many runs cost that wait.
@@ -70,7 +71,7 @@ type Started struct {
 
 // Wakes is how long it took from the time that a run waited for, or from the call that sent what it waited for, to its next decision being acknowledged.
 type Wakes struct {
-	At    int           `json:"at_once"` // how many are woken at the same time: by one event, or by a signal each
+	At    int           `json:"at_once"` // how many are woken at the same time: by one event, or by a signal or an answer each
 	Count int           `json:"count"`
 	P50   time.Duration `json:"p50_ns"`
 	P95   time.Duration `json:"p95_ns"`
@@ -117,6 +118,7 @@ type napping struct {
 	state string
 	sync  engine.Sync
 	e     *engine.Engine
+	use   engine.Digest // the release
 	mu    sync.Mutex
 	late  []time.Duration // of those that woke
 }
@@ -138,6 +140,9 @@ func (n *nap) wait(now time.Time) (polity.Command, error) {
 	switch n.On {
 	case OnTimers:
 		return polity.Sleep("nap", n.Until.Sub(now)), nil
+	case OnPersons:
+		about, err := n.approval()
+		return polity.Ask("nap", "boss", polity.ApproveSkill, about), err
 	case OnEvents:
 		match, err := json.Marshal(struct {
 			Key string `json:"key"`
@@ -148,6 +153,36 @@ func (n *nap) wait(now time.Time) (polity.Command, error) {
 		on = polity.Awaited{Topic: wakeTopic, Match: match}
 	}
 	return polity.Await("nap", on, 0), nil
+}
+
+// approval is what a person is asked to let go.
+func (n *nap) approval() (json.RawMessage, error) {
+	action := polity.Action{Tool: "bench.pay", Effect: polity.EffectExternal, Input: json.RawMessage(`{"to":` + strconv.Quote(n.Key) + `,"cents":100}`)}
+	hash, err := action.Hash()
+	if err != nil {
+		return nil, err
+	}
+	about, err := json.Marshal(polity.Approval{Action: action, Hash: hash})
+	if err != nil {
+		return nil, fault.Internal.New("sleeper: %w", err)
+	}
+	return about, nil
+}
+
+// approved is what the clock is told of a person's answer, whose reason is when it was given.
+func approved(data json.RawMessage) (json.RawMessage, error) {
+	var d polity.Decision
+	if err := json.Unmarshal(data, &d); err != nil {
+		return nil, fault.Invalid.New("sleeper: %w", err)
+	}
+	at, err := time.Parse(time.RFC3339Nano, d.Reason)
+	if err != nil {
+		return nil, fault.Invalid.New("sleeper: %w", err)
+	}
+	if data, err = json.Marshal(nap{Until: at}); err != nil {
+		return nil, fault.Internal.New("sleeper: %w", err)
+	}
+	return data, nil
 }
 
 type asleep struct {
@@ -178,12 +213,15 @@ func (sleeper) Decide(state any, e polity.Event) (any, []polity.Command) {
 		}
 		return s, []polity.Command{wait}
 	case s.done == s.nap.Steps+1:
-		due := e.Data
-		if s.nap.On == OnTimers {
-			var err error
-			if due, err = json.Marshal(s.nap); err != nil {
-				return s, []polity.Command{polity.Fail(fault.Of(fault.Internal.New("sleeper: %w", err)))}
-			}
+		due, err := e.Data, error(nil)
+		switch s.nap.On {
+		case OnTimers:
+			due, err = json.Marshal(s.nap)
+		case OnPersons:
+			due, err = approved(e.Data)
+		}
+		if err != nil {
+			return s, []polity.Command{polity.Fail(fault.Of(err))}
 		}
 		return s, []polity.Command{polity.Ask("woken", "clock", "", due)}
 	default:
@@ -197,13 +235,23 @@ func (n *napping) open(ctx context.Context, whole bool) (err error) {
 			Name: polity.AgentName(name), Version: "1", Effect: polity.EffectNone, Skills: []polity.Skill{{Name: name}}, Handle: handle,
 		}
 	}
-	n.e, err = engine.Open(ctx, engine.Config{State: n.state, Sync: n.sync, Whole: whole, Agents: []*agent.Agent{
+	agents := []*agent.Agent{
 		{Name: "sleeper", Version: "1", Skills: []polity.Skill{{Name: "sleep"}}, Decider: sleeper{}, Signals: map[string]json.RawMessage{wakeSignal: nil}},
 		does("noop", func(_ context.Context, m polity.Message) (json.RawMessage, error) {
 			return json.RawMessage(`{"ok":true}`), nil
 		}),
 		does("clock", n.woken),
-	}})
+	}
+	if n.e, err = engine.Open(ctx, engine.Config{State: n.state, Sync: n.sync, Whole: whole, Agents: agents}); err != nil {
+		return err
+	}
+	r := &agent.Release{Name: "waiting", Main: "sleeper", Agents: []agent.Definition{{
+		Name: "boss", Kind: agent.KindHuman, Skills: []polity.Skill{{Name: "decide"}}, Human: &agent.Human{Timeout: polity.Duration(napFor)},
+	}}}
+	for _, a := range agents {
+		r.Agents = append(r.Agents, a.Definition())
+	}
+	n.use, err = n.e.Install(r, nil)
 	return err
 }
 
@@ -226,7 +274,7 @@ func (n *napping) start(ctx context.Context, seed string, one nap) (polity.RunID
 		return "", fault.Internal.New("bench: %w", err)
 	}
 	return n.e.Start(ctx, engine.Request{
-		ID: polity.NewRunID(0, []byte(seed)), Agent: "sleeper", Input: in, Bounds: polity.Bounds{Wall: polity.Duration(30 * 24 * time.Hour)},
+		ID: polity.NewRunID(0, []byte(seed)), Release: n.use, Agent: "sleeper", Input: in, Bounds: polity.Bounds{Wall: polity.Duration(30 * 24 * time.Hour)},
 	})
 }
 
@@ -356,7 +404,27 @@ func (n *napping) call(ctx context.Context, key string, ids []polity.RunID) erro
 	if n.on == OnEvents {
 		return n.e.Publish(ctx, wakeTopic, key, 0, data)
 	}
+	if n.on == OnPersons {
+		return n.approve(ctx, key, ids)
+	}
 	return n.many(ctx, len(ids), func(i int) error { return n.e.Signal(ctx, ids[i], wakeSignal, key, 0, data) })
+}
+
+// approve has a person let go what each run asks for.
+func (n *napping) approve(ctx context.Context, key string, ids []polity.RunID) error {
+	about, err := (&nap{Key: key}).approval()
+	if err != nil {
+		return err
+	}
+	var a polity.Approval
+	if err := json.Unmarshal(about, &a); err != nil {
+		return fault.Internal.New("bench: %w", err)
+	}
+	answer, err := json.Marshal(polity.Decision{Approve: true, Hash: a.Hash, Reason: time.Now().Format(time.RFC3339Nano)})
+	if err != nil {
+		return fault.Internal.New("bench: %w", err)
+	}
+	return n.many(ctx, len(ids), func(i int) error { return n.e.Answer(ctx, polity.EffectKey(ids[i], "nap", 1), answer) })
 }
 
 // woke waits until so many have woken, and notes how late they were.

@@ -27,13 +27,14 @@ type book struct {
 	entries    map[polity.RunID]*entry // acknowledged
 	order      []*entry
 	faults     map[string]int
-	ended      map[string]int // by kind and status
+	keys       map[string]string // of questions about actions, by run and hash
+	ended      map[string]int    // by kind and status
 	violations []violation
 	more       int
 }
 
 func newBook(round int) *book {
-	return &book{round: round, entries: map[polity.RunID]*entry{}, faults: map[string]int{}, ended: map[string]int{}}
+	return &book{round: round, entries: map[polity.RunID]*entry{}, faults: map[string]int{}, keys: map[string]string{}, ended: map[string]int{}}
 }
 
 func (b *book) violate(v violation) {

@@ -43,6 +43,8 @@ var past = []struct {
 	{"a backup could not be restored", 9, "backup,kill"},
 	// An external effect that ended as unknown after a crash was not counted as a turn, and so the run did one more than it may.
 	{"a run did more than it may", 20261127, "between,stumble"},
+	// A script whose last step succeeded after it was told to end returned as if nothing were: it ended as cancelled, with all done and nothing undone.
+	{"a cancelled script stayed done", 20261203, "kill,leave"},
 	// A service did what it was asked and answered 500, and the run was rolled back before it asked again: the step passed for not done.
 	{"what may have been done was not undone", 20261129, "kill,leave"},
 }

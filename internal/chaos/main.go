@@ -198,9 +198,9 @@ func report(cfg config, t total, took time.Duration, dir string, asJSON bool) {
 	}
 }
 
-// build makes the binary, from the module that this is part of.
+// build makes the binary, from the module that this is part of: polity, with a script linked in.
 func build(to string) error {
-	if out, err := exec.Command("go", "build", "-o", to, "polity.run/cmd/polity").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", to, "polity.run/internal/chaos/polity").CombinedOutput(); err != nil {
 		return fmt.Errorf("build: %w: %s", err, out)
 	}
 	return nil

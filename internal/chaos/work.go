@@ -1,12 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -20,6 +20,7 @@ import (
 	"polity.run/engine"
 	"polity.run/examples"
 	"polity.run/fault"
+	"polity.run/internal/chaos/journey"
 	"polity.run/manifest"
 	"polity.run/tool"
 )
@@ -28,15 +29,15 @@ import (
 var organizations embed.FS
 
 const (
-	callMax    = 15 * time.Second // of one question to the node
-	againStep  = 50 * time.Millisecond
-	peopleStep = 150 * time.Millisecond
+	callMax   = 15 * time.Second // of one question to the node
+	againStep = 50 * time.Millisecond
 )
 
 // kind is a kind of request, and what is expected of it.
 type kind struct {
 	name   string
 	org    string // the organization; "" for a fork
+	agent  string // of it; "" for its main one
 	weight int
 	bounds polity.Bounds
 	folder string // of the examples: what the run may read
@@ -70,6 +71,11 @@ var kinds = []kind{
 	{name: "part", check: func(*checker) {}}, // of an order, by whose run it is judged
 	{name: "signalled", org: "signalled", weight: 3, steady: true, input: plain, act: (*world).signalled, check: checkSignalled},
 	{name: "paused", org: "paused", weight: 2, steady: true, input: plain, act: (*world).paused, check: checkPaused},
+	{name: "journey", org: "journey", agent: journey.Name, weight: 5, act: (*world).journeys, check: checkJourney, input: func(id polity.RunID, rng *rand.Rand) asked {
+		return asked{Token: id, Fail: rng.IntN(2) == 0}
+	}},
+	{name: "approved", org: "approved", agent: "approved", weight: 3, steady: true, input: plain, check: checkApproved},
+	{name: "lapsed", org: "approved", agent: "lapsed", weight: 2, steady: true, input: plain, check: checkLapsed},
 	{name: "told", weight: 2, steady: true, act: (*world).tells, check: checkTold},
 	{name: "talk", org: "talk", weight: 4, steady: true, input: plain, act: (*world).talks, check: checkTalk},
 	{name: "order", org: "order", weight: 5, steady: true, check: checkOrder, input: func(id polity.RunID, rng *rand.Rand) asked {
@@ -81,7 +87,6 @@ const (
 	forkOf      = 4  // one hub in so many is forked when it has ended
 	cancelledOf = 10 // one request in so many is cancelled
 	cancelMax   = 700 * time.Millisecond
-	deniedOf    = 3 // one approval in so many is denied
 )
 
 func kindByName(name string) *kind {
@@ -120,7 +125,7 @@ func (w *world) draw(k *kind, n uint64) *entry {
 		e.request.Input = json.RawMessage(`{"question":"How did May go?"}`)
 		e.request.Folder = filepath.Join(w.dir, k.org, k.folder)
 	}
-	e.request.ID, e.request.Bounds = id, k.bounds
+	e.request.ID, e.request.Bounds, e.request.Agent = id, k.bounds, cmp.Or(k.agent, e.request.Agent)
 	if k.folder == "" && !k.steady && rng.IntN(cancelledOf) == 0 {
 		e.cancelAfter = time.Duration(1 + rng.Int64N(int64(cancelMax)))
 	}
@@ -254,35 +259,6 @@ func (w *world) fork(of *entry, rng *rand.Rand) {
 	}
 }
 
-// people answers what people are asked: a run's ID says how.
-func (w *world) people(ctx context.Context) {
-	for ctx.Err() == nil {
-		var open []polity.Question
-		err := w.call(func(ctx context.Context, c *client.Client) (err error) { open, err = c.Questions(ctx); return err })
-		if err == nil {
-			for _, q := range open {
-				// A node that ends meanwhile asks again, and what is no longer asked needs no answer.
-				_ = w.call(func(ctx context.Context, c *client.Client) error { return c.Answer(ctx, q.Key, reply(q)) })
-			}
-		}
-		time.Sleep(peopleStep)
-	}
-}
-
-func reply(q polity.Question) json.RawMessage {
-	if q.Approval == nil {
-		return json.RawMessage(`{"ok":true}`)
-	}
-	data, _ := json.Marshal(polity.Decision{Approve: !denied(q.Run.Root()), Hash: q.Approval.Hash}) // plain fields
-	return data
-}
-
-func denied(id polity.RunID) bool {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(id)) // never fails
-	return (h.Sum64()>>7)%deniedOf == 0
-}
-
 // entry is what the world outside knows of a run.
 type entry struct {
 	id          polity.RunID
@@ -324,7 +300,7 @@ func (w *world) load() error {
 	if err != nil {
 		return err
 	}
-	env := manifest.Env{Tools: map[string]tool.Spec{}, Specs: engine.Specs}
+	env := manifest.Env{Tools: map[string]tool.Spec{}, Specs: engine.Specs, Go: map[string]string{journey.Name: journey.Version}}
 	for _, t := range tools {
 		env.Tools[t.Spec().Name] = t.Spec()
 	}

@@ -44,12 +44,12 @@ func (a *app) newApprovalsList() *cobra.Command {
 		Use: "list", Short: "List what waits for approval", Long: "List what waits for approval, the oldest first.",
 		Example: "  polity approvals list\n  polity approvals list -o json", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withApprovals(cmd.Context(), func(_ context.Context, _ node, open []polity.Question) error {
+			return a.withApprovals(cmd.Context(), func(ctx context.Context, n node, open []polity.Question) error {
 				if output.value == "json" {
 					return a.writeJSON(map[string]any{"approvals": open})
 				}
 				if len(open) == 0 {
-					a.screen.say("nothing waits for approval")
+					return a.nobodyAsks(ctx, n, "nothing waits for approval")
 				}
 				for _, q := range open {
 					to := q.Approval.Action

@@ -17,20 +17,20 @@ import (
 
 const benchWaitingHelp = `Measure what many runs cost that wait at the same time.
 
-With --on effect they all wait for an effect of two seconds. With --on timers, signals or events they do --steps, wait for days, and are put to
+With --on effect they all wait for an effect of two seconds. With --on timers, signals, events or approvals they do --steps, wait for days, and are put to
 sleep: then runs beside them are woken, one after the other and in bursts, and the node is started again with and without its checkpoint. All events are on
 one topic: each of the crowd waits for one with its own key, and one event wakes a whole burst.`
 
 func (a *app) newBenchWaiting() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "waiting", Short: "Many runs that wait, for an effect of two seconds, their time, a signal or an event", Long: benchWaitingHelp, Args: args(cobra.NoArgs),
+		Use: "waiting", Short: "Many runs that wait, for an effect of two seconds, their time, a signal, an event or a person", Long: benchWaitingHelp, Args: args(cobra.NoArgs),
 		Example: "  polity bench waiting\n  polity bench waiting --runs 100000 -o json\n  polity bench waiting --on timers --runs 100000 --steps 9\n" +
 			"  polity bench waiting --on timers --runs 1000000 --spread 10000 --bursts 1000,10000\n" +
 			"  polity bench waiting --on events --runs 1000000",
 	}
 	output := outputFlag(cmd, "text", "text", "json")
-	on := &choice{value: "effect", allowed: []string{"effect", bench.OnTimers, bench.OnSignals, bench.OnEvents}}
-	cmd.Flags().Var(on, "on", "what they wait for: effect, timers, signals or events")
+	on := &choice{value: "effect", allowed: []string{"effect", bench.OnTimers, bench.OnSignals, bench.OnEvents, bench.OnPersons}}
+	cmd.Flags().Var(on, "on", "what they wait for: effect, timers, signals, events or approvals")
 	dir := cmd.Flags().String("dir", "", "folder on the disk to measure (default the temporary folder)")
 	runs := cmd.Flags().Int("runs", 10_000, "how many")
 	steps := cmd.Flags().Int("steps", 0, "but with effect: what each does before it waits")

@@ -67,7 +67,7 @@ func (a *app) newBusServe() *cobra.Command {
 		}
 		ctx, done := a.interruptible(cmd.Context())
 		defer done()
-		e, err := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Door: &door, Log: a.logger(), Telemetry: true, Version: programVersion()})
+		e, err := engine.Open(ctx, engine.Config{State: dir, Agents: a.agents, Sync: engine.Sync(a.sync.value), Door: &door, Log: a.logger(), Telemetry: true, Version: programVersion()})
 		if errors.Is(err, fault.Conflict) {
 			return fault.Conflict.New("%w; end it, or give the organization to it with polity install, if it has a door", err)
 		}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"polity.run/agent"
 	"polity.run/engine"
 	"polity.run/fault"
 	"polity.run/model"
@@ -43,14 +44,15 @@ type app struct {
 	archives      string                        // folder of archives; "" for the one in the state folder
 	dsn           string                        // of the view; "" for a file
 	wrap          func(model.Model) model.Model // around every model; nil for none. The node is then this process's own
+	agents        []*agent.Agent                // functions that are linked in
 	sync          choice
 	level, format choice // of the log
 }
 
 // Main runs one command and returns its exit code. It takes the process's signals for as long as it runs.
-// Data goes to stdout, and to stderr everything that is said about it.
-func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, screen: newScreen(stderr), signals: make(chan os.Signal, signalsMax)}
+// Data goes to stdout, and to stderr everything that is said about it. Manifests may use the agents, which are linked in.
+func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, agents ...*agent.Agent) int {
+	a := &app{agents: agents, stdin: stdin, stdout: stdout, screen: newScreen(stderr), signals: make(chan os.Signal, signalsMax)}
 	signal.Notify(a.signals, os.Interrupt, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
 		signal.Notify(a.signals, syscall.SIGHUP)

@@ -121,7 +121,7 @@ func (d *doctor) verdict() error {
 
 // manifest checks what a manifest needs.
 func (d *doctor) manifest(ctx context.Context, path string, online bool) {
-	env, err := environment()
+	env, err := d.environment()
 	if err != nil {
 		d.fail("manifest", "", "%s", err)
 		return

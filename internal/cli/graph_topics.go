@@ -35,20 +35,29 @@ func topicUses(m *manifest.Manifest) []topicUse {
 			continue
 		}
 		c, err := pattern.Parse(d.Org.Pattern, d.Org.Config)
-		s, ok := c.(*pattern.Sequence)
-		if err != nil || !ok {
+		if err != nil {
 			continue
 		}
-		for _, one := range s.Stages {
-			if one.Publish != nil {
-				add(topicUse{string(d.Name), one.Publish.Topic, "publishes"})
-			}
-			if one.Await != nil && one.Await.Topic != "" {
-				add(topicUse{string(d.Name), one.Await.Topic, "is awaited by"})
+		awaits := func(a *pattern.Await) {
+			if a != nil && a.Topic != "" {
+				add(topicUse{string(d.Name), a.Topic, "is awaited by"})
 			}
 		}
-		if s.Failed != nil {
-			add(topicUse{string(d.Name), s.Failed.Topic, "publishes"})
+		switch c := c.(type) {
+		case *pattern.Hub:
+			for i := 0; c.Plan != nil && i < len(c.Plan.Steps); i++ {
+				awaits(c.Plan.Steps[i].Await)
+			}
+		case *pattern.Sequence:
+			for _, one := range c.Stages {
+				if one.Publish != nil {
+					add(topicUse{string(d.Name), one.Publish.Topic, "publishes"})
+				}
+				awaits(one.Await)
+			}
+			if c.Failed != nil {
+				add(topicUse{string(d.Name), c.Failed.Topic, "publishes"})
+			}
 		}
 	}
 	return uses

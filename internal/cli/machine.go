@@ -202,7 +202,7 @@ func (d *doctor) serving(ctx context.Context, dir string) {
 		d.ok("store", "nothing ran yet")
 		return
 	}
-	e, err := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(d.sync.value), Park: true, Whole: true, Log: d.logger()})
+	e, err := engine.Open(ctx, engine.Config{State: dir, Agents: d.agents, Sync: engine.Sync(d.sync.value), Park: true, Whole: true, Log: d.logger()})
 	switch {
 	case errors.Is(err, fault.Conflict):
 		c, none := ask(ctx, dir)

@@ -41,7 +41,7 @@ type node interface {
 	Topics(ctx context.Context, q polity.TopicsRequest) (polity.TopicsAnswer, error)
 	Enlist(ctx context.Context, q client.Install) error
 	Messages(ctx context.Context, q message.Do) (message.Done, error)
-	Questions(ctx context.Context) ([]polity.Question, error)
+	Questions(ctx context.Context, of ...polity.RunID) ([]polity.Question, error)
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
 	Memory(ctx context.Context, q client.Memory) (client.Remembered, error)
 	Coordinate(ctx context.Context, q client.Coordination) (client.Coordinated, error)
@@ -175,7 +175,7 @@ func (a *app) connect(ctx context.Context) (node, error) {
 	step := time.NewTicker(connectStep)
 	defer step.Stop()
 	for {
-		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Archive: a.archives, Retain: true, KeepLog: a.keepLog, Log: a.logger(), Wrap: a.wrap, Telemetry: true, Version: programVersion(), ViewDSN: a.dsn})
+		e, busy := engine.Open(ctx, engine.Config{State: dir, Agents: a.agents, Sync: engine.Sync(a.sync.value), Park: true, Archive: a.archives, Retain: true, KeepLog: a.keepLog, Log: a.logger(), Wrap: a.wrap, Telemetry: true, Version: programVersion(), ViewDSN: a.dsn})
 		if busy == nil {
 			return &local{Engine: e}, nil
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,7 +46,7 @@ func (a *app) newRunsQuestions() *cobra.Command {
 					return a.writeJSON(map[string]any{"questions": open})
 				}
 				if len(open) == 0 {
-					a.screen.say("nobody is asked anything")
+					return a.nobodyAsks(ctx, n, "nobody is asked anything")
 				}
 				for _, q := range open {
 					if err := a.outf("%s\n%s\n\n", clean(q.Key), questionText(q)); err != nil {
@@ -58,6 +59,26 @@ func (a *app) newRunsQuestions() *cobra.Command {
 	}
 	output = outputFlag(cmd, "text", "text", "json")
 	return cmd
+}
+
+// nobodyAsks says that there is no question, and which runs would ask somebody if a process went on with them.
+func (a *app) nobodyAsks(ctx context.Context, n node, text string) error {
+	all, err := n.List(ctx)
+	if err != nil {
+		return err
+	}
+	asks := func(w polity.Waiting) bool { return strings.HasPrefix(w.For, polity.ForPerson) }
+	var left []polity.RunID
+	for _, r := range all {
+		if r.Parked && slices.ContainsFunc(r.Waiting, asks) {
+			left = append(left, r.ID)
+		}
+	}
+	if len(left) > 0 {
+		text = fmt.Sprintf("%s; %s that would ask a person: nobody goes on with them, as polity runs resume %s does", text, count(len(left), "run"), clean(string(left[0])))
+	}
+	a.screen.say("%s", text)
+	return nil
 }
 
 const answerHelp = `Answer what a person is asked.
@@ -182,12 +203,12 @@ func (c *running) people(ctx context.Context, n node) {
 			return
 		case <-tick.C:
 		}
-		open, err := n.Questions(ctx)
+		open, err := n.Questions(ctx, c.id)
 		if err != nil {
 			continue // whoever follows the run says so
 		}
 		for _, q := range open {
-			if q.Run.Root() != c.id || told[q.Key] {
+			if told[q.Key] {
 				continue
 			}
 			told[q.Key] = true

@@ -255,7 +255,7 @@ func (w *writer) answers(list []pattern.Answer) {
 	}
 	w.f("## What the specialists said\n\n")
 	for _, a := range shown {
-		w.f("### %s (%s)\n\n", mdText(a.Step), mdText(string(a.Agent)))
+		w.f("### %s (%s)\n\n", mdText(a.Step), mdText(cmp.Or(string(a.Agent), "awaited")))
 		for line := range strings.Lines(a.Summary) {
 			if line = mdText(line); line != "" {
 				w.f("> %s\n", quoted(line))
@@ -313,7 +313,7 @@ func (w *writer) details(h *pattern.HubResult) {
 		if s.Fault != nil {
 			status += ": " + mdText(faultText(s.Fault))
 		}
-		w.f("| %s | %s | %s | %d | %s | %s |\n", mdCell(s.ID), mdCell(string(s.Agent)), status, s.Attempts, took, usage(s.Usage))
+		w.f("| %s | %s | %s | %d | %s | %s |\n", mdCell(s.ID), mdCell(cmp.Or(string(s.Agent), "waits")), status, s.Attempts, took, usage(s.Usage))
 	}
 	w.f("\n")
 	for _, p := range h.Details.Replans {

@@ -43,7 +43,7 @@ type asked struct {
 
 // load reads a manifest. Its warnings go to stderr.
 func (a *app) load(path string) (*manifest.Manifest, error) {
-	env, err := environment()
+	env, err := a.environment()
 	if err != nil {
 		return nil, err
 	}
@@ -58,12 +58,15 @@ func (a *app) load(path string) (*manifest.Manifest, error) {
 }
 
 // environment is what this program has built in.
-func environment() (manifest.Env, error) {
+func (a *app) environment() (manifest.Env, error) {
 	tools, err := engine.Tools()
 	if err != nil {
 		return manifest.Env{}, err
 	}
-	env := manifest.Env{Tools: map[string]tool.Spec{}, Specs: engine.Specs}
+	env := manifest.Env{Tools: map[string]tool.Spec{}, Specs: engine.Specs, Go: map[string]string{}}
+	for _, linked := range a.agents {
+		env.Go[string(linked.Name)] = linked.Version
+	}
 	for _, t := range tools {
 		env.Tools[t.Spec().Name] = t.Spec()
 	}

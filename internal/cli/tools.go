@@ -35,7 +35,7 @@ func (a *app) newToolsList() *cobra.Command {
 		Use: "list [MANIFEST]", Short: "List the built-in tools, and those that a manifest declares",
 		Example: "  polity tools list\n  polity tools list desk.yaml -o json", Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
-			env, err := environment()
+			env, err := a.environment()
 			if err != nil {
 				return err
 			}

@@ -17,7 +17,7 @@ func (a *app) newValidate() *cobra.Command {
 	}
 	output := outputFlag(cmd, "text", "text", "json")
 	cmd.RunE = func(_ *cobra.Command, paths []string) error {
-		env, err := environment()
+		env, err := a.environment()
 		if err != nil {
 			return err
 		}

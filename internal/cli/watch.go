@@ -33,7 +33,8 @@ run, so nothing is done twice and nothing is missed, whenever this process is ki
 it had not read, or had just read, go with it.)
 
 A line is printed for each run that is opened, resumed or has ended; other terminals list and
-follow the runs meanwhile. At most --at-once of them run at a time; what is seen then waits.
+follow the runs meanwhile. At most --at-once of them are at work at a time, those that only wait
+not counted; what is seen then waits.
 
 Ctrl-C and SIGTERM stop watching and exit with 0. Runs that have not ended are left as they are:
 the next "polity watch" of the same manifest goes on with them, and so does "polity runs resume".
@@ -86,7 +87,7 @@ func (a *app) newWatch() *cobra.Command {
 	flags.StringVar(&f.on.In, "in", "", "folder that its runs may read (default the watched one)")
 	flags.StringVar(&f.input, "input", "", "object that is asked with --every and --cron, and added to what is seen otherwise; or @FILE")
 	flags.StringVar(&f.bounds, "bounds", "", "limits of each run, as in turns=100,usd=0.50,wall=5m")
-	flags.IntVar(&f.atOnce, "at-once", atOnceDefault, "most runs at a time")
+	flags.IntVar(&f.atOnce, "at-once", atOnceDefault, "most runs at work at a time")
 	flags.BoolVar(&f.once, "once", false, "do what there is to do now, and exit")
 	flags.DurationVar(&f.timeout, "timeout", 0, "stop after this time with exit code 7 (default no limit)")
 	output := outputFlag(cmd, "text; json is a line for each event", "text", "json")

@@ -96,6 +96,34 @@ func TestWatchIsKilled(t *testing.T) {
 	t.Logf("%d of %d runs completed, the others were interrupted where nobody knows how far they came", completed, files)
 }
 
+// An order publishes what another run does, and waits for it: with one slot both come to their end, as the order holds none while it waits.
+func TestWatchWaitsWithoutASlot(t *testing.T) {
+	const chained = `polity: v1
+name: chained
+agents:
+  clerk: {command: [cat], effect: none}
+  order: {pattern: sequence, stages: [{agent: clerk}, {publish: {topic: chain.wanted}, await: {topic: chain.done, within: 30m}}]}
+  part: {pattern: sequence, stages: [{agent: clerk}, {publish: {topic: chain.done}}]}
+on:
+  - {topic: chain.placed, agent: order}
+  - {topic: chain.wanted, agent: part}
+org: {pattern: sequence, stages: [{agent: clerk}]}
+`
+	dir := t.TempDir()
+	manifest, state := filepath.Join(dir, "polity.yaml"), filepath.Join(dir, "state")
+	if err := os.WriteFile(manifest, []byte(chained), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"watch", manifest, "--once"}, {"topics", "publish", "chain.placed", "--data", `{"n":1}`}} {
+		if out, err := exec.Command("polity", append(args, "--state", state)...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", args, err, out)
+		}
+	}
+	watch := exec.Command("polity", "watch", manifest, "--at-once", "1", "-o", "json", "--state", state, "--timeout", "1m")
+	watch.Stderr = os.Stderr
+	killAfter(t, watch, 4) // two are opened, and two end
+}
+
 // killAfter kills a process when it has written so many lines.
 func killAfter(t *testing.T, cmd *exec.Cmd, lines int) {
 	t.Helper()

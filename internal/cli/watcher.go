@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"polity.run"
@@ -20,7 +23,10 @@ import (
 
 const (
 	seenShown = 40                     // columns of an observation's ID that are shown
+	askedMax  = 200                    // runs that are asked about by name whether they ask people
 	fullEvery = 200 * time.Millisecond // between two looks whether there is room
+	restEvery = 200 * time.Millisecond // between two looks whether a run waits, while others want its slot, and whether one that waited goes on
+	restsEach = 100                    // of those that wait are looked at each time
 )
 
 // watcher has an organization asked about what its origins see.
@@ -31,7 +37,8 @@ type watcher struct {
 	bounds   polity.Bounds
 	once     bool
 	asJSON   bool
-	slots    chan struct{} // one for each run that may go on at the same time
+	slots    chan struct{} // one for each run that goes on at the same time, as far as it does not only wait
+	wanting  atomic.Int32  // how many want a slot
 	box      outbox
 
 	topics func(ctx context.Context, q polity.TopicsRequest) (polity.TopicsAnswer, error) // of the shift's node
@@ -89,7 +96,10 @@ type shift struct {
 	*watcher
 	node node
 	stop context.CancelCauseFunc
-	runs sync.WaitGroup
+	runs sync.WaitGroup // that are followed
+
+	resting []happened // of them those that only wait, and hold no slot; guarded by mu, as leaving
+	leaving bool       // nobody looks after them any more
 }
 
 func (w *watcher) shift(whole context.Context) (err error) {
@@ -111,6 +121,7 @@ func (w *watcher) shift(whole context.Context) (err error) {
 		w.screen.say("note: process %d serves the state folder; it does the work", n.PID())
 	}
 	around.Go(func() { s.people(ctx) })
+	around.Go(func() { s.lookAfter(ctx) })
 	if err = s.install(ctx); err == nil {
 		err = s.watch(ctx)
 	}
@@ -214,9 +225,12 @@ func (s *shift) accept(ctx context.Context, o *origin, seen environ.Observation)
 	case known.Status.Final() || known.Status == polity.StatusStopped:
 		return s.release(r.ID, s.box.drop(r.ID))
 	}
+	s.wanting.Add(1)
 	select {
 	case s.slots <- struct{}{}:
+		s.wanting.Add(-1)
 	case <-ctx.Done():
+		s.wanting.Add(-1)
 		return s.release(r.ID, fault.Cancelled.New("watch: %w", context.Cause(ctx)))
 	}
 	e := happened{Event: "opened", Run: r.ID, Source: o.name, Seen: seen.ID, Agent: o.Agent}
@@ -233,7 +247,8 @@ func (s *shift) accept(ctx context.Context, o *origin, seen environ.Observation)
 		<-s.slots
 		return s.release(r.ID, s.refused(e, err))
 	}
-	s.runs.Go(func() { s.follow(ctx, e) })
+	s.runs.Add(1)
+	go s.follow(ctx, e)
 	return nil
 }
 
@@ -271,6 +286,16 @@ func (s *shift) release(id polity.RunID, err error) error {
 	return err
 }
 
+// all returns the runs that are followed, or none if they are too many to be named, and whether there is one.
+func (s *shift) all() ([]polity.RunID, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.following) > askedMax {
+		return nil, true
+	}
+	return slices.Collect(maps.Keys(s.following)), len(s.following) > 0
+}
+
 func (s *shift) follows(id polity.RunID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -290,9 +315,101 @@ func (s *shift) refused(e happened, err error) error {
 	return errors.Join(s.tell(e), s.box.drop(e.Run))
 }
 
-// follow waits for the end of a run and tells it. What it cannot wait for ends the shift.
+// follow waits for the end of a run, which holds a slot, and tells it. A run that only waits gives its slot to others that want one.
 func (s *shift) follow(ctx context.Context, e happened) {
-	o, err := s.node.Wait(ctx, e.Run)
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	over := make(chan struct{})
+	var o polity.Outcome
+	var err error
+	go func() { o, err = s.node.Wait(waiting, e.Run); close(over) }()
+	tick := time.NewTicker(restEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-over:
+			s.over(ctx, e, o, err)
+			<-s.slots
+			return
+		case <-tick.C:
+		}
+		if s.wanting.Load() == 0 || !s.rests(ctx, e.Run) {
+			continue
+		}
+		stop()
+		if <-over; err == nil || !s.rest(e) { // it ended in this moment, or everybody leaves
+			s.over(ctx, e, o, err)
+		}
+		<-s.slots
+		return
+	}
+}
+
+// rest has a run looked after that only waits. It returns false when nobody looks after runs any more.
+func (s *shift) rest(e happened) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.leaving {
+		s.resting = append(s.resting, e)
+	}
+	return !s.leaving
+}
+
+// rests says whether a run only waits, as far as is known.
+func (s *shift) rests(ctx context.Context, id polity.RunID) bool {
+	known, err := s.node.Find(ctx, id)
+	return err == nil && !known.Status.Final() && (known.Idle || !known.Paused.IsZero())
+}
+
+// lookAfter looks at the runs that only wait, in turn: one that goes on takes a slot if there is one, and is looked at again if not.
+func (s *shift) lookAfter(ctx context.Context) {
+	tick := time.NewTicker(restEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		n := min(len(s.resting), restsEach)
+		some := slices.Clone(s.resting[:n])
+		s.resting = slices.Delete(s.resting, 0, n)
+		s.mu.Unlock()
+		for _, e := range some {
+			s.look(ctx, e)
+		}
+	}
+	s.mu.Lock()
+	left := s.resting
+	s.resting, s.leaving = nil, true
+	s.mu.Unlock()
+	for _, e := range left {
+		s.over(ctx, e, polity.Outcome{}, context.Cause(ctx))
+	}
+}
+
+// look looks at a run that only waited.
+func (s *shift) look(ctx context.Context, e happened) {
+	known, err := s.node.Find(ctx, e.Run)
+	if err != nil || known.Status.Final() || known.Status == polity.StatusStopped {
+		o, err := s.node.Wait(ctx, e.Run)
+		s.over(ctx, e, o, err)
+		return
+	}
+	if !known.Idle && known.Paused.IsZero() {
+		select {
+		case s.slots <- struct{}{}:
+			go s.follow(ctx, e)
+			return
+		default:
+		}
+	}
+	s.rest(e)
+}
+
+// over tells how a run ended. What cannot be waited for ends the shift.
+func (s *shift) over(ctx context.Context, e happened, o polity.Outcome, err error) {
+	defer s.runs.Done()
 	if err == nil {
 		e.Event, e.Status, e.Output, e.Fault, e.Usage = "ended", o.Status.String(), o.Output, o.Fault, &o.Usage
 	} else if known, again := s.node.Find(ctx, e.Run); again == nil && known.Status == polity.StatusStopped {
@@ -313,7 +430,6 @@ func (s *shift) follow(ctx context.Context, e happened) {
 		s.ended++
 	}
 	s.mu.Unlock()
-	<-s.slots
 	if err != nil {
 		s.stop(err) // if it has not stopped already
 	}
@@ -329,7 +445,11 @@ func (s *shift) people(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		open, err := s.node.Questions(ctx)
+		of, some := s.all()
+		if !some {
+			continue
+		}
+		open, err := s.node.Questions(ctx, of...)
 		if err != nil {
 			continue // whoever follows the runs says so
 		}

@@ -70,7 +70,7 @@ func (c *core) apply(rec *record, seq uint64) {
 	}
 	if rec.kind == recSettled {
 		if rec.name == Unanswered {
-			c.answered(t.id, seq)
+			c.paid(t.id, seq)
 		}
 		c.tell(t, polity.Notice{Kind: kindText[recSettled], Run: rec.run, Name: rec.name})
 		return
@@ -237,7 +237,7 @@ func (c *core) openRoot(rec *record, seq uint64) {
 	}
 	t.mail = rec.mail
 	if rec.mail != nil && rec.mail.Answers != "" {
-		c.answered(rec.mail.Answers, seq)
+		c.paid(rec.mail.Answers, seq)
 	}
 	c.join(t, rec)
 	if err == nil {
@@ -529,7 +529,11 @@ func (c *core) route(p *pending) {
 				return
 			}
 		} else if err == nil {
-			p.work = program.Work
+			if p.work = program.Work; p.work.Person && program.Input != nil {
+				if wrong := program.Input(p.cmd.Skill, nonNil(p.cmd.Input)); wrong != nil {
+					err = fault.Invalid.New("input of %s: %w", p.cmd.To, wrong)
+				}
+			}
 		}
 	default:
 		p.work, err = c.catalog.Work(r.release, r.agent, p.cmd.Do, p.cmd.To)
@@ -542,6 +546,8 @@ func (c *core) route(p *pending) {
 	case r.tree.simulates && (p.work.Class == polity.EffectKeyed || p.work.Class == polity.EffectExternal):
 		p.refused = fault.Of(fault.Denied.New("%s: simulated: a fork does no %s effects unless it is allowed to", p.cmd.To, p.work.Class))
 		c.enqueue(p.result(result{fault: p.refused, usage: polity.Usage{Turns: 1}}))
+	case p.work.Person:
+		c.pose(p)
 	case p.work.Class == polity.EffectExternal:
 		c.enqueue(p.beginning())
 	default:
@@ -681,7 +687,7 @@ func (c *core) routeStop(p *pending) {
 	switch {
 	case p.child != nil:
 		c.enqueue(&record{kind: recCancel, run: p.child.id, reason: p.why.Text, gently: !p.now})
-	case p.cmd.Do == polity.DoSleep, p.cmd.Do == polity.DoAwait:
+	case p.cmd.Do == polity.DoSleep, p.cmd.Do == polity.DoAwait, p.posed:
 		c.enqueue(p.result(result{fault: p.why}))
 	case p.routed && p.cmd.Do == polity.DoAsk && p.work.Class == "":
 		// Its opening is queued: openChild cancels it.

@@ -494,10 +494,14 @@ func (p *Program) awaits(a *polity.Awaited) error {
 	}
 }
 
-// timeUp ends a sleep, or a wait whose event has not come.
+// timeUp ends a sleep, a wait whose event has not come, or a question that nobody answered.
 func (c *core) timeUp(p *pending) {
-	if p.cmd.Do == polity.DoSleep {
+	switch {
+	case p.cmd.Do == polity.DoSleep:
 		c.write(p.result(result{}))
+		return
+	case p.posed:
+		c.done(p, result{fault: fault.Of(fault.Timeout.New("%s: no answer by %s", p.cmd.To, p.due.UTC().Format(time.RFC3339)))})
 		return
 	}
 	if w := p.wait; w.open() {
@@ -529,6 +533,8 @@ func (c *core) waiting(r *run, list []polity.Waiting) []polity.Waiting {
 		case p.wait != nil && p.wait.got != nil: // no more
 		case p.cmd.Do == polity.DoSleep:
 			list = append(list, polity.Waiting{Run: r.id, Name: p.key, For: "time", Since: p.since, Until: p.due})
+		case p.posed:
+			list = append(list, polity.Waiting{Run: r.id, Name: p.key, For: polity.ForPerson + p.cmd.To, Since: p.since, Until: p.due})
 		case p.cmd.Do == polity.DoAwait:
 			list = append(list, polity.Waiting{Run: r.id, Name: p.key, For: p.cmd.Await.String(), Since: p.since, Until: p.due})
 		}
@@ -545,6 +551,13 @@ func (t *tree) waitingAsleep() (list []polity.Waiting) {
 		one := polity.Waiting{Run: w.run, Name: polity.CommandKey(w.name, w.attempt), For: w.on.String(), Since: timeAt(w.since)}
 		if w.due != 0 {
 			one.Until = timeAt(w.due)
+		}
+		list = append(list, one)
+	}
+	if t.posing && len(list) < polity.WaitingMax { // who is asked what its trail tells
+		one := polity.Waiting{Run: t.id, For: polity.ForPerson + "a person", Since: t.summary.Opened}
+		if t.due != 0 {
+			one.Until = timeAt(t.due)
 		}
 		list = append(list, one)
 	}

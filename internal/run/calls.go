@@ -275,7 +275,9 @@ func (c *core) current(t *tree) polity.Summary {
 	if t.root != nil {
 		s.Usage = t.root.usage
 		s.Waiting = c.waiting(t.root, nil)
+		_, _, s.Idle = t.root.idle(c.downtime)
 	} else if t.asleep {
+		s.Idle = !t.undone
 		s.Waiting = t.waitingAsleep()
 	}
 	if t.queued && (t.root != nil || t.asleep) {

@@ -68,6 +68,7 @@ const (
 	flagPaused
 	flagMail
 	flagOwed
+	flagPosing
 	flagsEnd
 )
 
@@ -242,7 +243,7 @@ func (t *tree) appendTo(b []byte, seq, point uint64) []byte {
 	paused := still && !t.paused.IsZero() && !ended
 	flags := uint64(0)
 	for i, set := range [...]bool{
-		ended, t.undone || !t.asleep, t.simulates, s.Fork != nil, t.origin != "", s.Conversation != "", t.key != "", t.hold != nil, t.stopped != nil, still && t.queued && !ended, paused, !ended && t.mail != nil, ended && t.owed > seq,
+		ended, t.undone || !t.asleep, t.simulates, s.Fork != nil, t.origin != "", s.Conversation != "", t.key != "", t.hold != nil, t.stopped != nil, still && t.queued && !ended, paused, !ended && t.mail != nil, ended && t.owed > seq, !ended && t.posing,
 	} {
 		if set {
 			flags |= 1 << i
@@ -460,7 +461,7 @@ func (p *checkpoint) tree(b *reader, r *blockReader) {
 	if flags&flagOwed != 0 {
 		t.owed = stillOwed
 	}
-	t.queued = flags&flagQueued != 0
+	t.queued, t.posing = flags&flagQueued != 0, flags&flagPosing != 0
 	if flags&flagStopped != 0 {
 		p.stopped = append(p.stopped, t)
 	}

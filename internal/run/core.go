@@ -37,6 +37,8 @@ type Work struct {
 	// Asks is the most time that it takes to ask the destination what became of the effect, with all repetitions; 0: it cannot be asked.
 	// Only an effect of class external is asked about.
 	Asks time.Duration
+	// Person says that a person does it, who is told by Partition.Questions and answers with Partition.Answer. Timeout counts from when it was decided.
+	Person bool
 }
 
 // Program is what does an agent's work: a decider, or an effect.
@@ -47,6 +49,8 @@ type Program struct {
 	// Input and Output check what a skill is asked and answers. Nil accepts everything.
 	Input  func(skill string, data json.RawMessage) error
 	Output func(skill string, data json.RawMessage) error
+	// Answer says whether what a person answers to a skill's input is accepted. Nil accepts everything.
+	Answer func(skill string, input, answer json.RawMessage) error
 	// Signal says whether an agent declares a signal and its schema accepts the data; nil data only asks the first. A nil function declares none.
 	Signal func(name string, data json.RawMessage) error
 	// Told makes the data of a signal, of a version of its registered schema, into what the agent reads. A nil function reads none.
@@ -195,6 +199,7 @@ type tree struct {
 	due       int64         // when it has something due, in nanoseconds since 1970; 0 for never
 	asleep    bool          // it has no runs in memory
 	undone    bool          // asleep, but more is to be done than to wait
+	posing    bool          // asleep, and asks people
 	excused   time.Duration // how long it was parked
 	excusedAt uint64        // its last commit then; 0 for never
 }
@@ -254,11 +259,12 @@ type pending struct {
 	now     bool         // without undoing what it did
 	child   *run
 	since   time.Time // when it was decided
-	due     time.Time // of a sleep or a wait; zero for never
+	due     time.Time // of a sleep, a wait or a question; zero for never
 	wait    *wait     // of an await
 	work    Work
 	lost    *fault.Error // asking: what is its result if its destination does not know
 	routed  bool
+	posed   bool // a person was asked
 	began   bool
 	begins  uint8 // how often it began
 	asking  bool  // its destination is being asked what became of it
@@ -880,7 +886,7 @@ func (c *core) cancelRun(id polity.RunID, reason string, gently bool, answer fun
 type timer struct {
 	due  time.Time
 	run  *run
-	wait *pending // a sleep or a wait; nil: the run's wall time
+	wait *pending // a sleep, a wait or a question; nil: the run's wall time
 }
 
 type timerHeap []timer

@@ -25,7 +25,7 @@ func (t *tree) over() bool { return t.root == nil && !t.asleep && t.stopped == n
 
 // waits says that a pending command needs neither a goroutine nor a slot: that only time passes, or something comes in, until it has its result.
 func (p *pending) waits() bool {
-	return (p.cmd.Do == polity.DoSleep || p.cmd.Do == polity.DoAwait) && p.why == nil && p.refused == nil
+	return (p.cmd.Do == polity.DoSleep || p.cmd.Do == polity.DoAwait || p.posed) && p.why == nil && p.refused == nil
 }
 
 // idle says that a run and those below it only wait, and returns when the first of them is due, in nanoseconds since 1970; 0 for never. If
@@ -80,7 +80,7 @@ func (c *core) sleep(t *tree) bool {
 	if !c.spill(t) || t.trail != nil {
 		return false
 	}
-	t.summary.Usage = t.root.usage
+	t.summary.Usage, t.posing = t.root.usage, t.root.poses()
 	c.lose(t.root)
 	t.root, t.asleep, t.input = nil, true, payload{}
 	if t.mail != nil {
@@ -95,6 +95,7 @@ func (c *core) doze(t *tree) {
 	if t.root == nil || c.spool == nil || t.records > sleepRecords {
 		return
 	}
+	c.foresee(t.root)
 	due, _, ok := t.root.idle(c.downtime)
 	if c.sleep(t) {
 		t.due, t.undone = due, !ok
@@ -171,7 +172,7 @@ func (c *core) wake(t *tree) {
 		return
 	}
 	undone := t.undone
-	t.asleep, t.undone = false, false
+	t.asleep, t.undone, t.posing = false, false, false
 	c.asleep--
 	fresh, err := c.remember(t)
 	if err != nil {

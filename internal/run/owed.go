@@ -37,8 +37,8 @@ func (c *core) owe(t *tree) {
 	}
 }
 
-// answered notes that a commit answers a run's sender.
-func (c *core) answered(run polity.RunID, seq uint64) {
+// paid notes that a commit answers a run's sender.
+func (c *core) paid(run polity.RunID, seq uint64) {
 	t := c.trees[run]
 	if t == nil || t.owed != stillOwed || seq <= c.skips[t] { // a checkpoint may tell of a later state of it
 		return

@@ -156,7 +156,7 @@ func (c *core) proceed(r *run) {
 			c.route(p)
 		case p.cmd.Do == polity.DoAwait:
 			c.routeAwait(p)
-		case p.cmd.Do == polity.DoSleep:
+		case p.cmd.Do == polity.DoSleep, p.posed:
 			c.arm(timer{due: p.due, run: r, wait: p})
 		}
 	}

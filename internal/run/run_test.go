@@ -43,6 +43,7 @@ type programs struct {
 	asks     map[string]time.Duration // of tools whose destination can be asked
 	signals  []string                 // that every decider declares; each takes any data but null
 	atOnce   int                      // messages that each agent works on
+	persons  map[string]time.Duration // how long each has for an answer, which is any data but null
 }
 
 func (p programs) Program(_ Digest, agent string) (*Program, error) {
@@ -52,7 +53,17 @@ func (p programs) Program(_ Digest, agent string) (*Program, error) {
 	if e, ok := p.effects[agent]; ok {
 		return &Program{Work: Work{Class: e}, AtOnce: p.atOnce}, nil
 	}
+	if limit, ok := p.persons[agent]; ok {
+		return &Program{Work: Work{Class: polity.EffectIdempotent, Timeout: limit, Person: true}, Answer: notNull}, nil
+	}
 	return nil, fault.NotFound.New("no agent %q", agent)
+}
+
+func notNull(_ string, _, answer json.RawMessage) error {
+	if string(answer) == "null" {
+		return fault.Invalid.New("null is no answer")
+	}
+	return nil
 }
 
 func (p programs) signal(name string, data json.RawMessage) error {

@@ -274,6 +274,7 @@ func (w *world) claim() {
 	w.logf("owner %d takes the log at %d", o.name, len(w.log))
 	o.core.now = w.now
 	o.core.serve()
+	w.checkPosing(o.core)
 	o.step()
 }
 
@@ -523,10 +524,11 @@ var simBounds = polity.Bounds{Turns: 25}.Or(polity.DefaultBounds())
 
 // branch is a decider whose plan follows from its run's ID: tools of every class, children, sleeps, retries,
 // things it cancels, things it does not wait for.
-type branch struct{ waits bool }
+type branch struct{ waits, asks bool }
 
 type branchState struct {
 	waits   bool
+	asks    bool
 	open    []string
 	faults  []string
 	results int
@@ -535,7 +537,7 @@ type branchState struct {
 
 func (b branch) Decide(state any, e polity.Event) (any, []polity.Command) {
 	if e.Kind == polity.Opened {
-		s := &branchState{waits: b.waits}
+		s := &branchState{waits: b.waits, asks: b.asks}
 		return s, s.plan(e)
 	}
 	s := state.(*branchState)
@@ -571,7 +573,12 @@ func (s *branchState) plan(e polity.Event) []polity.Command {
 		if s.waits {
 			kinds = 16
 		}
+		if s.asks {
+			kinds = 22
+		}
 		switch k := rng.IntN(kinds); {
+		case k >= 16:
+			c = polity.Ask(name, polity.AgentName([]string{"boss", "boss", "late"}[rng.IntN(3)]), "", json.RawMessage(fmt.Sprintf(`{"i":%d}`, i)))
 		case k >= 10:
 			c = waitCommand(name, rng, e.At)
 		case k < 3 && depth < 3:

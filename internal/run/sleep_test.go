@@ -112,9 +112,12 @@ func (w *world) putToSleep(c *core, t *tree) {
 	if !ok {
 		return
 	}
-	before := describe(t.root)
+	before, asked := describe(t.root), w.asks(c, t)
 	if !c.sleep(t) {
 		return
+	}
+	if now := w.asks(c, t); now != asked && !w.spool.full {
+		w.fail("%s asks %s, and asleep %s", t.id, asked, now)
 	}
 	c.alarm(t, due)
 	w.stats.slept++
@@ -127,6 +130,9 @@ func (w *world) putToSleep(c *core, t *tree) {
 		}
 		if t.root == nil {
 			w.fail("%s does not wake: %v", t.id, t.stopped)
+		}
+		if now := w.asks(c, t); now != asked {
+			w.fail("%s asked %s, and awake again %s", t.id, asked, now)
 		}
 		if after := describe(t.root); before != after {
 			w.fail("%s went to sleep as\n%s\nand woke as\n%s", t.id, before, after)
@@ -159,8 +165,15 @@ func describe(r *run) string {
 		}
 	}
 	for _, p := range r.pending {
+		due := p.due
+		if p.cmd.Do == polity.DoAsk { // a person's: it follows from the rest, once it is asked
+			due = time.Time{}
+		}
+		if p.cmd.To == "boss" || p.cmd.To == "late" {
+			fmt.Fprintf(&b, "  asks a person\n")
+		}
 		fmt.Fprintf(&b, "  %s %x held %+v, since %s, due %s, refused %v, why %v, began %t %d times, foreign %t\n",
-			p.key, p.request, p.held, p.since.UTC(), p.due.UTC(), p.refused, p.why, p.began, p.begins, p.foreign)
+			p.key, p.request, p.held, p.since.UTC(), due.UTC(), p.refused, p.why, p.began, p.begins, p.foreign)
 		if w := p.wait; w != nil {
 			fmt.Fprintf(&b, "    waits for %s since commit %d, closed %d, %s\n", w.on, w.from, w.closed, w.came())
 		}
@@ -304,7 +317,7 @@ func (w *world) compare(point []byte) {
 var checkpointed = map[string]string{
 	"awaiting": " for t.a (", "pattern": " for t.* (", "match": " for > (", "came": " came, published in commit", "mailbox": "bytes for it", "known": "known t.a",
 	"queue": "queued true", "pause": "paused 20", "conversation": "conversation ", "stopping": "told to as &{", "doubt": "began true",
-	"message begun": "begun true", "message queued": "begun false", "message owed": "owes an answer",
+	"message begun": "begun true", "message queued": "begun false", "message owed": "owes an answer", "asking": "asks a person",
 }
 
 // checkpoint writes a checkpoint in pieces. Between them the world goes on; what becomes of its owner then becomes of it.

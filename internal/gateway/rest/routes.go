@@ -141,9 +141,13 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, http.StatusOK, client.Started{ID: opened})
 }
 
-// questions answers with what people are asked.
+// questions answers with what people are asked, by the runs that are named or by all.
 func (s *Server) questions(w http.ResponseWriter, r *http.Request) {
-	open, err := s.engine.Questions(r.Context())
+	var of []polity.RunID
+	for _, id := range r.URL.Query()["run"] {
+		of = append(of, polity.RunID(id))
+	}
+	open, err := s.engine.Questions(r.Context(), of...)
 	if err != nil {
 		s.refuse(w, s.cause(err))
 		return
