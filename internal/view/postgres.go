@@ -310,6 +310,11 @@ var serverDialect = &dialect{
 	list:   "(SELECT json_array_elements_text(CAST(? AS json)))",
 	words:  "t.words @@ CAST(? AS tsquery)",
 	phrase: tsquery,
+	and:    " & ",
+	not:    " & !",
+	texts:  "texts t JOIN runs r ON r.num = t.run",
+	match:  "t.words @@ CAST(? AS tsquery)",
+	num:    "t.num",
 	objects: `SELECT 'index ' || indexname FROM pg_indexes WHERE schemaname = current_schema()
 		UNION ALL SELECT 'table ' || tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1`,
 	number: func(query string) string {
@@ -460,5 +465,5 @@ func tsquery(text string) string {
 	if len(list) == 0 {
 		return "' '"
 	}
-	return "'" + strings.Join(list, "' <-> '") + "'"
+	return "('" + strings.Join(list, "' <-> '") + "')"
 }

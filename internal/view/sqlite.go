@@ -232,9 +232,15 @@ func (f *file) fault(err error) error {
 func (f *file) words() *dialect { return fileDialect }
 
 var fileDialect = &dialect{
-	list:    "(SELECT value FROM json_each(?))",
-	words:   "t.num IN (SELECT rowid FROM words WHERE words MATCH ?)",
-	phrase:  func(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` },
+	list:   "(SELECT value FROM json_each(?))",
+	words:  "t.num IN (SELECT rowid FROM words WHERE words MATCH ?)",
+	phrase: func(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` },
+	and:    " AND ",
+	not:    " NOT ",
+	// In this order: what is found comes from the newest on then, and no more of it is read than is wanted.
+	texts:   "words CROSS JOIN texts t ON t.num = words.rowid CROSS JOIN runs r ON r.num = t.run",
+	match:   "words MATCH ?",
+	num:     "words.rowid",
 	index:   " INDEXED BY ",
 	number:  func(query string) string { return query },
 	objects: "SELECT type || ' ' || name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY 1",

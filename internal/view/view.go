@@ -61,8 +61,8 @@ type Config struct {
 
 // View is a view. Its methods are safe for concurrent use.
 type View struct {
-	cfg Config
-	few int // fewMax; tests have less
+	cfg  Config
+	most effort
 
 	swap   sync.RWMutex // held for writing while the store is replaced
 	store  store
@@ -97,7 +97,7 @@ func Open(cfg Config) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &View{cfg: cfg, few: fewMax, store: s, moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
+	v := &View{cfg: cfg, most: effort{fewMax, partFirst, pageTime}, store: s, moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
 	err = v.first()
 	if errors.Is(err, errOther) {
 		cfg.Logger.Warn("the view is made again", "why", err)
