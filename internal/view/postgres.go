@@ -154,7 +154,7 @@ func (s *server) each(ctx context.Context, statements ...string) error {
 	return errors.Join(s.fault(err), s.fault(conn.Close(ctx)))
 }
 
-func (s *server) session(ctx context.Context) (session, error) {
+func (s *server) session(ctx context.Context, _ func()) (session, error) {
 	if s.read == nil {
 		s.connect()
 	}

@@ -10,7 +10,8 @@ type store interface {
 	// session connects to write, and makes the tables where there are none. There is one at a time. It returns fault.Damaged for what is no
 	// view, is not whole or is of another version: drop it then; fault.Unavailable if the database cannot be reached, and fault.Conflict if
 	// somebody else writes to it, or has tables of those names.
-	session(ctx context.Context) (session, error)
+	// pause is called again and again while it writes.
+	session(ctx context.Context, pause func()) (session, error)
 	// reader is what questions are asked of. It is not the same after drop.
 	reader() *sql.DB
 	words() *dialect

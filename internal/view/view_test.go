@@ -366,7 +366,7 @@ func change(t *testing.T, dsn, dir, statement string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	one, err := s.session(t.Context())
+	one, err := s.session(t.Context(), func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
