@@ -171,11 +171,14 @@ func (o *question) rare(ctx context.Context) (string, error) {
 		return "", nil // the indexes are of roots; PostgreSQL can know it
 	}
 	for _, t := range o.f.Terms {
-		if !ofEnded(t) {
+		ended := " AND ended IS NOT NULL"
+		if t.Field == "started" && !t.Negated && (t.Op == filter.Above || t.Op == filter.AtLeast) {
+			ended = ""
+		} else if !ofEnded(t) {
 			continue
 		}
 		key := sorts[t.Field]
-		many, err := o.many(ctx, "SELECT 1 FROM runs WHERE depth = 0 AND ended IS NOT NULL AND "+key+" "+string(t.Op)+" ?", []any{t.Values[0].Number})
+		many, err := o.many(ctx, "SELECT 1 FROM runs WHERE depth = 0"+ended+" AND "+key+" "+string(t.Op)+" ?", []any{t.Values[0].Number})
 		if err != nil || !many {
 			return "runs_" + key, err
 		}

@@ -28,7 +28,7 @@ CREATE UNIQUE INDEX runs_id ON runs (id);
 CREATE INDEX runs_root ON runs (root) WHERE depth > 0;
 CREATE INDEX runs_agent ON runs (agent, opened, num, depth, status);
 CREATE INDEX runs_opened ON runs (opened, num, depth);
-CREATE INDEX runs_status ON runs (status, opened, num) WHERE depth = 0;
+CREATE INDEX runs_status ON runs (status, opened, num, agent) WHERE depth = 0;
 CREATE INDEX runs_cost ON runs (cost, num) WHERE depth = 0 AND ended IS NOT NULL;
 CREATE INDEX runs_tokens ON runs (tokens, num) WHERE depth = 0 AND ended IS NOT NULL;
 CREATE INDEX runs_took ON runs (took, num) WHERE depth = 0 AND ended IS NOT NULL;
