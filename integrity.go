@@ -62,5 +62,5 @@ type Backup struct {
 // What a Backup calls itself.
 const (
 	BackupFormat  = "polity backup"
-	BackupVersion = 2 // 1 had no events
+	BackupVersion = 3 // 1 had no events, 2 no documents that only records name
 )

@@ -37,7 +37,10 @@ func packed(t testing.TB, entries ...string) []byte {
 	return b.Bytes()
 }
 
-func noFiles([]byte) ([]run.Digest, error) { return nil, nil }
+var noFiles = Names{
+	Release: func([]byte) ([]run.Digest, error) { return nil, nil },
+	Record:  func(string, []byte) (run.Digest, error) { return run.Digest{}, nil },
+}
 
 // TestStrangeBackups wants of files that nobody wrote a word about what is wrong with them.
 func TestStrangeBackups(t *testing.T) {
@@ -49,7 +52,7 @@ func TestStrangeBackups(t *testing.T) {
 		"nothing":                     {nil, fault.Invalid},
 		"text":                        {[]byte("hello"), fault.Invalid},
 		"another tar":                 {packed(t, "a", "b"), fault.Invalid},
-		"a later version":             {packed(t, "format", "polity backup 3\n"), fault.Invalid},
+		"a later version":             {packed(t, "format", "polity backup 4\n"), fault.Invalid},
 		"no end":                      {packed(t, "format", format), fault.Damaged},
 		"a commit that is none":       {packed(t, "format", format, "log/00000001", "\x00\x00\x00\x01x"), fault.Damaged},
 		"a chunk that is cut":         {packed(t, "format", format, "log/00000001", "\x00\x00\x00\x09x"), fault.Damaged},
