@@ -93,6 +93,7 @@ type Config struct {
 type Partition struct {
 	cfg  Config
 	log  log
+	ends *recentEnds
 	core *core
 
 	vault *vault
@@ -176,7 +177,8 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 		cfg.Now = time.Now
 	}
 	p := &Partition{
-		cfg: cfg, log: l, acks: acks, wake: acks.wake, ended: make(chan struct{}),
+		ends: newRecentEnds(),
+		cfg:  cfg, log: l, acks: acks, wake: acks.wake, ended: make(chan struct{}),
 		lines: map[time.Duration]*line{}, jobs: make(chan *pending),
 	}
 	var epoch [8]byte
