@@ -11,6 +11,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/internal/filter"
 )
 
 // listing is what a list is made of: rows in the order of a key, where there is one, and of their numbers.
@@ -47,7 +48,9 @@ type effort struct {
 
 // page lists a page, and sets what comes after it.
 func (o *question) page(ctx context.Context, found *polity.Found, l listing) error {
-	if l.last == 0 && l.all == "" || o.v.position().runs <= int64(o.v.most.few) {
+	// What has a word is gathered before the first row: for a part it would be again.
+	gathers := o.q.Of != polity.LookupTexts && slices.ContainsFunc(o.f.Terms, func(t filter.Term) bool { return t.Op == filter.Has })
+	if gathers || l.last == 0 && l.all == "" || o.v.position().runs <= int64(o.v.most.few) {
 		_, err := o.part(ctx, found, l, nil)
 		return err
 	}
