@@ -65,5 +65,5 @@ type Backup struct {
 // What a Backup calls itself.
 const (
 	BackupFormat  = "polity backup"
-	BackupVersion = 3 // 1 had no events; 2 is one whose log begins with the first commit of all
+	BackupVersion = 3 // 1 had no events; 2 no documents that only records name, and a log that begins with the first commit of all
 )

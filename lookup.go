@@ -55,8 +55,9 @@ type Found struct {
 	Costs  []CostRow  `json:"costs,omitempty"`
 	Agents []AgentRow `json:"agents,omitempty"`
 	Events []EventRow `json:"events,omitempty"`
-	Next   string     `json:"next,omitempty"` // of the page after this one; "" if there is none
-	View   ViewState  `json:"view"`
+	// Next is where the page after this one begins; "" if there is none. Where few of many rows fit, a page may be short, or empty, and still have a next one.
+	Next string    `json:"next,omitempty"`
+	View ViewState `json:"view"`
 }
 
 // RunRow is a run in a list. Its Fault is there for every status that has one.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -25,8 +26,23 @@ func parts(state string) (backup.State, error) {
 	blobs, err := run.OpenBlobs(filepath.Join(state, "blobs"), false)
 	return backup.State{
 		Store: filepath.Join(state, "store"), Log: "p0", Blobs: blobs, Anchor: filepath.Join(state, "anchor"),
-		Watch: filepath.Join(state, "watch"), Pinned: pinned,
+		Watch: filepath.Join(state, "watch"), Names: naming,
 	}, err
+}
+
+// naming says what a state names beside what its log does.
+var naming = backup.Names{Release: pinned, Record: named}
+
+// named says which release a record names, that a backup has to hold though no run has it: that of an organization whose agents have addresses.
+func named(bucket string, value []byte) (Digest, error) {
+	if bucket != orgsBucket {
+		return Digest{}, nil
+	}
+	var in installed
+	if err := json.Unmarshal(value, &in); err != nil {
+		return Digest{}, fault.Damaged.New("it is no installed organization: %w", err)
+	}
+	return parseDigest(in.Release)
 }
 
 // Check reads everything in a state folder from the files, without a node and without changing anything, and says what is damaged: every
@@ -51,11 +67,12 @@ func (e *Engine) Backup(ctx context.Context, path string, tell func(polity.Progr
 	}
 	e.dropping.RLock()
 	defer e.dropping.RUnlock()
-	return backupTo(ctx, path, s, reading(func() (*bus.Bus, error) { return e.bus, nil }), false, tell)
+	return backupTo(ctx, path, s, reading(e.bus), false, tell)
 }
 
-// Salvage writes the sound part of a damaged state into a new file: the log up to the first damage, and the documents that can be read. No
-// node may serve the folder. The file says what was damaged.
+// Salvage writes the sound part of a damaged state into a new file: the log up to the first damage, and the documents, memories, facts and events that can be
+// read. No node may serve the folder, which is not changed; beside the file there has to be room for a copy of memories, facts and events. The file says
+// what was damaged.
 func Salvage(ctx context.Context, state, path string, tell func(polity.Progress)) (b polity.Backup, err error) {
 	s, err := parts(state)
 	if err != nil {
@@ -66,43 +83,38 @@ func Salvage(ctx context.Context, state, path string, tell func(polity.Progress)
 		return b, err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	var store *bus.Bus
-	defer func() {
-		if store != nil {
-			store.Close()
-		}
-	}()
-	// A server drops what it cannot read. So it starts when the log has been read.
-	read := reading(func() (_ *bus.Bus, err error) {
-		if store == nil {
-			store, err = bus.Open(ctx, bus.Config{Dir: s.Store})
-		}
-		return store, err
-	})
-	return backupTo(ctx, path, s, read, true, tell)
+	// A server drops what it cannot read, and more. So it is given what is sound of the store.
+	copied, err := os.MkdirTemp(filepath.Dir(path), ".salvage-")
+	if err != nil {
+		return b, fault.Denied.New("backup: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(copied)) }()
+	streams, err := s.Streams()
+	if err != nil {
+		return b, err
+	}
+	if err := bus.Mend(ctx, s.Store, copied, streams); err != nil {
+		return b, err
+	}
+	store, err := bus.Open(ctx, bus.Config{Dir: copied, Sync: bus.SyncOS})
+	if err != nil {
+		return b, err
+	}
+	defer store.Close()
+	return backupTo(ctx, path, s, reading(store), true, tell)
 }
 
 // reading reads what only the server of a store can.
-func reading(open func() (*bus.Bus, error)) backup.Store {
+func reading(b *bus.Bus) backup.Store {
 	return backup.Store{
 		Bucket: func(ctx context.Context, name string, each func(string, []byte) error) error {
-			b, err := open()
-			if err != nil {
-				return err
-			}
 			k, err := b.Bucket(ctx, name)
 			if err != nil {
 				return err
 			}
 			return k.Each(ctx, each)
 		},
-		Stream: func(ctx context.Context, name string, each func([]byte) error) (uint64, error) {
-			b, err := open()
-			if err != nil {
-				return 0, err
-			}
-			return b.Snapshot(ctx, name, each)
-		},
+		Stream: b.Snapshot,
 	}
 }
 
@@ -133,7 +145,7 @@ func backupTo(ctx context.Context, path string, s backup.State, read backup.Stor
 func VerifyBackup(ctx context.Context, path string, tell func(polity.Progress)) (polity.Backup, error) {
 	var b polity.Backup
 	err := withFile(path, func(f *os.File) (err error) {
-		b, err = backup.Verify(ctx, f, pinned, tell)
+		b, err = backup.Verify(ctx, f, naming, tell)
 		return err
 	})
 	return b, err
@@ -146,7 +158,7 @@ func VerifyBackup(ctx context.Context, path string, tell func(polity.Progress)) 
 func Restore(ctx context.Context, path, state string, tell func(polity.Progress)) (polity.Backup, error) {
 	var b polity.Backup
 	err := withFile(path, func(f *os.File) (err error) {
-		b, err = backup.Restore(ctx, f, state, "lock", pinned, tell)
+		b, err = backup.Restore(ctx, f, state, "lock", naming, tell)
 		return err
 	})
 	return b, err

@@ -31,7 +31,7 @@ func (listener) Decide(state any, e polity.Event) (any, []polity.Command) {
 	}
 }
 
-func openListener(t *testing.T, dir string) *engine.Engine {
+func openListener(t testing.TB, dir string) *engine.Engine {
 	t.Helper()
 	e, err := engine.Open(t.Context(), engine.Config{State: dir, Sync: engine.SyncOS, Agents: []*agent.Agent{
 		{Name: "listener", Version: "1", Skills: []polity.Skill{{Name: "listen"}}, Decider: listener{}},

@@ -73,13 +73,19 @@ func (c Context) Sampled() bool { return c.Flags&Sampled != 0 }
 
 // Parent is the traceparent, "" of the zero Context.
 func (c Context) Parent() string {
+	var b [parentLen]byte
+	return string(c.AppendParent(b[:0]))
+}
+
+// AppendParent adds the traceparent to b, and nothing of the zero Context.
+func (c Context) AppendParent(b []byte) []byte {
 	if !c.Valid() {
-		return ""
+		return b
 	}
-	b := append(make([]byte, 0, parentLen), "00-"...)
-	b = append(hex.AppendEncode(b, c.Trace[:]), '-')
+	b = append(hex.AppendEncode(append(b, "00-"...), c.Trace[:]), '-')
 	b = append(hex.AppendEncode(b, c.Span[:]), '-')
-	return string(hex.AppendEncode(b, []byte{c.Flags}))
+	const digits = "0123456789abcdef"
+	return append(b, digits[c.Flags>>4], digits[c.Flags&0xf])
 }
 
 // Parse reads a traceparent and a tracestate. Two empty texts are the zero Context. It returns fault.Invalid for a parent that names no place;

@@ -9,6 +9,7 @@ package backup
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -19,6 +20,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -40,6 +42,7 @@ import (
 //	log/00000001 ...     commits of the log, each with its length before it in four bytes
 //	documents/HEX ...    what the commits name, in the order in which they do
 //	NAME/00000001 ...    for each bucket: keys and values, each with its length before it
+//	documents/HEX ...    what these name and no commit does
 //	watch/...            the files of watches
 //	NAME/00000001 ...    for each stream of events, and that of refusals: pieces of what the server made of it, each with its length before it
 //	backup.json          a polity.Backup
@@ -64,7 +67,30 @@ type State struct {
 	Blobs  *run.Blobs
 	Anchor string // file; "" for none
 	Watch  string // folder; it may be missing
-	Pinned run.Pinned
+	Names  Names
+}
+
+// Names says which documents are needed because something else names them, beside those that a log does.
+type Names struct {
+	Release run.Pinned // by a release
+	// Record returns the release that a record of a bucket names, or zero for none.
+	Record func(bucket string, value []byte) (run.Digest, error)
+}
+
+// record adds what a record names, or that it makes no sense.
+func (n *Names) record(c *run.Checker, bucket string, value []byte) {
+	switch d, err := n.Record(bucket, value); {
+	case err != nil:
+		c.Record(bucket, err)
+	case d != run.Digest{}:
+		c.Name(d)
+	}
+}
+
+// Streams returns the names of the streams that hold memories, facts and events.
+func (s *State) Streams() ([]string, error) {
+	buckets, events, err := s.streamsOf()
+	return append(buckets, events...), err
 }
 
 // streamsOf returns the names of the streams that hold memories and facts, and of those that hold events.
@@ -108,17 +134,22 @@ func (t *teller) documents(done, total int64) {
 // out. It returns an error only if it cannot look, or ctx ends.
 func Check(ctx context.Context, s State, tell func(polity.Progress)) (polity.Integrity, error) {
 	t := &teller{tell: tell}
-	c := run.NewChecker(s.Anchor, s.Pinned, t.documents)
+	c := run.NewChecker(s.Anchor, s.Names.Release, t.documents)
 	if err := s.commits(ctx, c, t, nil); err != nil {
 		return polity.Integrity{}, err
 	}
-	c.Finish(func(d run.Digest) ([]byte, error) {
+	get := func(d run.Digest) ([]byte, error) {
 		if ctx.Err() != nil {
 			return nil, fault.Cancelled.New("%w", context.Cause(ctx))
 		}
 		return s.Blobs.Get(d)
-	})
-	if err := errors.Join(c.Unnamed(s.Blobs), s.records(ctx, c, t)); err != nil {
+	}
+	c.Finish(get)
+	if err := s.records(ctx, c, t); err != nil {
+		return polity.Integrity{}, err
+	}
+	c.Documents(get)
+	if err := c.Unnamed(s.Blobs); err != nil {
 		return polity.Integrity{}, err
 	}
 	if ctx.Err() != nil {
@@ -183,21 +214,33 @@ func (s *State) first(ctx context.Context, c *run.Checker) (uint64, error) {
 // records reads the streams of memories, facts and events. What lies in them is read as it is written: that it makes sense is for those to
 // say who know it.
 func (s *State) records(ctx context.Context, c *run.Checker, t *teller) error {
-	buckets, events, err := s.streamsOf()
+	streams, err := s.Streams()
 	if err != nil {
 		return err
 	}
-	for _, stream := range append(buckets, events...) {
-		name := strings.TrimPrefix(stream, bus.BucketPrefix)
+	for _, stream := range streams {
+		name, isBucket := strings.CutPrefix(stream, bus.BucketPrefix)
 		var n int64
+		last := map[string][]byte{} // of the keys that name something: older values may still be in the file
 		err := bus.Scan(ctx, s.Store, stream, func(r bus.Record) error {
 			n++
 			t.say(polity.Progress{Stage: name, Done: n})
 			c.Record(name, r.Damage)
+			if !isBucket || r.Damage != nil {
+				return nil
+			}
+			if d, err := s.Names.Record(name, r.Data); err != nil || d != (run.Digest{}) {
+				last[r.Subject] = bytes.Clone(r.Data)
+			}
 			return nil
 		})
 		if err != nil && !errors.Is(err, fault.NotFound) {
 			return err
+		}
+		for _, key := range slices.Sorted(maps.Keys(last)) {
+			if len(last[key]) > 0 { // else it was deleted
+				s.Names.record(c, name, last[key])
+			}
 		}
 	}
 	return nil
@@ -242,7 +285,7 @@ func Write(ctx context.Context, w io.Writer, s State, store Store, part bool, te
 }
 
 func (b *writer) state(ctx context.Context, s *State, store Store, part bool, t *teller) error {
-	c := run.NewChecker(s.Anchor, s.Pinned, t.documents)
+	c := run.NewChecker(s.Anchor, s.Names.Release, t.documents)
 	begun := false
 	begin := func() error {
 		if begun {
@@ -250,9 +293,6 @@ func (b *writer) state(ctx context.Context, s *State, store Store, part bool, t 
 		}
 		begun = true
 		b.head.First = c.Found().First
-		if b.head.First == 0 {
-			b.head.Version = polity.BackupVersion - 1
-		}
 		err := b.put(formatEntry, formatText(b.head.Version))
 		if err == nil && b.head.First > 0 {
 			err = b.put(beginsEntry, fmt.Appendf(nil, "%d\n", b.head.First))
@@ -271,23 +311,31 @@ func (b *writer) state(ctx context.Context, s *State, store Store, part bool, t 
 	if err := b.finish(logEntry); err != nil {
 		return err
 	}
-	if err := b.documents(ctx, s, c); err != nil {
+	if err := b.documents(ctx, s, c, c.Finish); err != nil {
 		return err
 	}
-	found := c.Found()
-	if len(found.Damage) > 0 && !part {
-		d := found.Damage[0]
-		return fault.Damaged.New("backup: the state is damaged: %s %s: %s. See: polity verify. Its sound part can be backed up with --sound-part", d.What, d.Name, d.Text)
+	if err := s.records(ctx, c, t); err != nil { // which the server would pass over where they are damaged
+		return err
 	}
-	b.head.Commit, b.head.Head, b.head.Runs, b.head.Live = found.Sound, found.Head, found.Runs, found.Live
-	b.head.Documents, b.head.Damage = found.Documents, found.Damage
+	if err := sound(c, part); err != nil {
+		return err
+	}
 	buckets, events, err := s.streamsOf()
 	if err != nil {
 		return err
 	}
-	if err := b.buckets(ctx, buckets, store, t); err != nil {
+	if err := b.buckets(ctx, s, c, buckets, store, t); err != nil {
 		return err
 	}
+	if err := b.documents(ctx, s, c, c.Documents); err != nil {
+		return err
+	}
+	if err := sound(c, part); err != nil {
+		return err
+	}
+	found := c.Found()
+	b.head.Commit, b.head.Head, b.head.Runs, b.head.Live = found.Sound, found.Head, found.Runs, found.Live
+	b.head.Documents, b.head.Damage = found.Documents, found.Damage
 	if err := b.watches(s.Watch); err != nil {
 		return err
 	}
@@ -302,9 +350,20 @@ func (b *writer) state(ctx context.Context, s *State, store Store, part bool, t 
 	return b.put(headEntry, append(data, '\n'))
 }
 
-func (b *writer) documents(ctx context.Context, s *State, c *run.Checker) error {
+// sound refuses a damaged state, unless its sound part is wanted.
+func sound(c *run.Checker, part bool) error {
+	found := c.Found()
+	if len(found.Damage) == 0 || part {
+		return nil
+	}
+	d := found.Damage[0]
+	return fault.Damaged.New("backup: the state is damaged: %s %s: %s. See: polity verify. Its sound part can be backed up with --sound-part", d.What, d.Name, d.Text)
+}
+
+// documents puts in those that read asks for.
+func (b *writer) documents(ctx context.Context, s *State, c *run.Checker, read func(get func(run.Digest) ([]byte, error))) error {
 	var failed error
-	c.Finish(func(d run.Digest) ([]byte, error) {
+	read(func(d run.Digest) ([]byte, error) {
 		if failed == nil && ctx.Err() != nil {
 			failed = fault.Cancelled.New("backup: %w", context.Cause(ctx))
 		}
@@ -320,7 +379,7 @@ func (b *writer) documents(ctx context.Context, s *State, c *run.Checker) error 
 	return failed
 }
 
-func (b *writer) buckets(ctx context.Context, streams []string, store Store, t *teller) error {
+func (b *writer) buckets(ctx context.Context, s *State, c *run.Checker, streams []string, store Store, t *teller) error {
 	for _, stream := range streams {
 		name := strings.TrimPrefix(stream, bus.BucketPrefix)
 		var n int64
@@ -329,6 +388,7 @@ func (b *writer) buckets(ctx context.Context, streams []string, store Store, t *
 			t.say(polity.Progress{Stage: name, Done: n})
 			b.piece([]byte(key))
 			b.piece(value)
+			s.Names.record(c, name, value)
 			b.head.Records++
 			return b.grown(stream)
 		})

@@ -29,6 +29,9 @@ import (
 
 var errNoSpace = syscall.ENOSPC
 
+// namedVersion is the first version of a backup that holds what records name.
+const namedVersion = 3
+
 // taker is given what a backup holds, piece by piece, as it is read and checked.
 type taker interface {
 	begin(first uint64) error
@@ -54,8 +57,8 @@ func (nobody) stream(_ string, pieces func(func([]byte) error) error) error {
 // Verify reads a backup and checks that it is whole: that its log is one chain, that each document that the log names is there and is what
 // its digest says, that the end says what the rest does, and that nothing else is there. It returns fault.Invalid for what is no
 // backup, or one of a version that this program does not know, and fault.Damaged for one that is not whole.
-func Verify(ctx context.Context, r io.Reader, pinned run.Pinned, tell func(polity.Progress)) (polity.Backup, error) {
-	return read(ctx, r, pinned, nobody{}, &teller{tell: tell})
+func Verify(ctx context.Context, r io.Reader, names Names, tell func(polity.Progress)) (polity.Backup, error) {
+	return read(ctx, r, names, nobody{}, &teller{tell: tell})
 }
 
 // reader reads a backup, one entry at a time, with one entry of look-ahead.
@@ -67,7 +70,7 @@ type reader struct {
 	data   []byte
 }
 
-func read(ctx context.Context, file io.Reader, pinned run.Pinned, to taker, t *teller) (polity.Backup, error) {
+func read(ctx context.Context, file io.Reader, names Names, to taker, t *teller) (polity.Backup, error) {
 	zip, err := zstd.NewReader(bufio.NewReader(file))
 	if err != nil {
 		return polity.Backup{}, err
@@ -77,11 +80,14 @@ func read(ctx context.Context, file io.Reader, pinned run.Pinned, to taker, t *t
 	if err := r.format(); err != nil {
 		return polity.Backup{}, err
 	}
-	c := run.NewChecker("", pinned, t.documents)
+	c := run.NewChecker("", names.Release, t.documents)
 	if err := r.log(ctx, c, to, t); err != nil {
 		return polity.Backup{}, err
 	}
-	if err := r.documents(ctx, c, to); err != nil {
+	if err := r.documents(ctx, c.Finish, to); err != nil {
+		return polity.Backup{}, err
+	}
+	if err := r.buckets(ctx, &names, c, to, t); err != nil {
 		return polity.Backup{}, err
 	}
 	if err := r.rest(ctx, to, t); err != nil {
@@ -199,9 +205,9 @@ func (r *reader) begins() (uint64, error) {
 }
 
 // documents reads the documents in the order in which the log asks for them.
-func (r *reader) documents(ctx context.Context, c *run.Checker, to taker) error {
+func (r *reader) documents(ctx context.Context, read func(get func(run.Digest) ([]byte, error)), to taker) error {
 	var failed error
-	c.Finish(func(d run.Digest) ([]byte, error) {
+	read(func(d run.Digest) ([]byte, error) {
 		name := hex.EncodeToString(d[:])
 		switch {
 		case failed != nil:
@@ -224,8 +230,8 @@ func (r *reader) documents(ctx context.Context, c *run.Checker, to taker) error 
 	return failed
 }
 
-// rest reads memories, facts and the files of watches.
-func (r *reader) rest(ctx context.Context, to taker, t *teller) error {
+// buckets reads memories and facts, and the documents that they name.
+func (r *reader) buckets(ctx context.Context, names *Names, c *run.Checker, to taker, t *teller) error {
 	for strings.HasPrefix(r.name, bus.BucketPrefix) {
 		stream := path.Dir(r.name)
 		bucket := strings.TrimPrefix(stream, bus.BucketPrefix)
@@ -236,6 +242,9 @@ func (r *reader) rest(ctx context.Context, to taker, t *teller) error {
 				return nil
 			}
 			r.head.Records++
+			if r.head.Version >= namedVersion {
+				names.record(c, bucket, piece)
+			}
 			t.say(polity.Progress{Stage: bucket, Done: int64(r.head.Records)})
 			return to.record(bucket, key, piece)
 		}); err != nil {
@@ -245,6 +254,11 @@ func (r *reader) rest(ctx context.Context, to taker, t *teller) error {
 			return fault.Damaged.New("backup: %s ends with a key that has no value", bucket)
 		}
 	}
+	return r.documents(ctx, c.Documents, to)
+}
+
+// rest reads the files of watches, and events.
+func (r *reader) rest(ctx context.Context, to taker, t *teller) error {
 	for strings.HasPrefix(r.name, watchEntry+"/") {
 		name := strings.TrimPrefix(r.name, watchEntry+"/")
 		if !filepath.IsLocal(name) {
@@ -311,13 +325,13 @@ func (r *reader) end(found polity.Integrity) error {
 // Restore makes a state out of a backup: a folder that is not there yet, or is empty. The backup is read twice: it is checked as Verify
 // does before the first byte of it is used. The folder, with an empty file lock in it, appears when all of it is on the disk, or not at all. It returns fault.Conflict if there
 // is something in the folder already, and what Verify does.
-func Restore(ctx context.Context, file io.ReadSeeker, dir, lock string, pinned run.Pinned, tell func(polity.Progress)) (head polity.Backup, err error) {
+func Restore(ctx context.Context, file io.ReadSeeker, dir, lock string, names Names, tell func(polity.Progress)) (head polity.Backup, err error) {
 	if found, err := os.ReadDir(dir); err == nil && len(found) > 0 {
 		return head, fault.Conflict.New("restore: there is something in %s already; name a folder that is not there", dir)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return head, fault.Denied.New("restore: %w", err)
 	}
-	if head, err = Verify(ctx, file, pinned, tell); err != nil {
+	if head, err = Verify(ctx, file, names, tell); err != nil {
 		return head, err
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
@@ -332,7 +346,7 @@ func Restore(ctx context.Context, file io.ReadSeeker, dir, lock string, pinned r
 			err = errors.Join(err, os.RemoveAll(work))
 		}
 	}()
-	if err := fill(ctx, file, work, pinned, tell); err != nil {
+	if err := fill(ctx, file, work, names, tell); err != nil {
 		return head, err
 	}
 	if err := run.WriteAnchor(filepath.Join(work, "anchor"), head.Commit, head.Head); err != nil {
@@ -377,7 +391,7 @@ type restoring struct {
 	watches string
 }
 
-func fill(ctx context.Context, file io.Reader, dir string, pinned run.Pinned, tell func(polity.Progress)) (err error) {
+func fill(ctx context.Context, file io.Reader, dir string, names Names, tell func(polity.Progress)) (err error) {
 	r := &restoring{ctx: ctx, acks: make(chan bus.Ack, 1), buckets: map[string]*bus.Bucket{}, watches: filepath.Join(dir, "watch")}
 	if r.blobs, err = run.OpenBlobs(filepath.Join(dir, "blobs"), false); err != nil {
 		return err
@@ -389,7 +403,7 @@ func fill(ctx context.Context, file io.Reader, dir string, pinned run.Pinned, te
 	if r.log, err = r.bus.Log(ctx, "p0", func(a bus.Ack) { r.acks <- a }); err != nil {
 		return err
 	}
-	_, err = read(ctx, file, pinned, r, &teller{tell: func(p polity.Progress) {
+	_, err = read(ctx, file, names, r, &teller{tell: func(p polity.Progress) {
 		if tell != nil {
 			p.Stage = "restoring " + p.Stage
 			tell(p)

@@ -82,12 +82,12 @@ func Scan(ctx context.Context, dir, stream string, each func(Record) error) erro
 		return err
 	}
 	for i, index := range blocks {
-		s := scanner{path: filepath.Join(folder, strconv.Itoa(index)+".blk"), last: i == len(blocks)-1, each: each}
-		key := sha256.Sum256(fmt.Appendf(nil, "%s-%d", stream, index))
-		if s.sum, err = highwayhash.NewDigest64(key[:]); err != nil {
-			return fault.Internal.New("bus: scan: %w", err)
+		s, err := newScanner(folder, stream, index, each)
+		if err != nil {
+			return err
 		}
-		err := s.block(ctx)
+		s.last = i == len(blocks)-1
+		err = s.block(ctx)
 		if errors.Is(err, fs.ErrNotExist) && !s.last {
 			continue // the server has just removed it: all that it held was deleted
 		}
@@ -145,7 +145,17 @@ type scanner struct {
 		Sum([]byte) []byte
 	}
 	each func(Record) error
+	keep func(raw []byte) error // if not nil, given what is sound; what is not is passed over until something is
 	buf  []byte
+}
+
+func newScanner(folder, stream string, index int, each func(Record) error) (*scanner, error) {
+	key := sha256.Sum256(fmt.Appendf(nil, "%s-%d", stream, index))
+	sum, err := highwayhash.NewDigest64(key[:])
+	if err != nil {
+		return nil, fault.Internal.New("bus: scan: %w", err)
+	}
+	return &scanner{path: filepath.Join(folder, strconv.Itoa(index)+".blk"), sum: sum, each: each}, nil
 }
 
 func (s *scanner) block(ctx context.Context) error {
@@ -169,14 +179,50 @@ func (s *scanner) block(ctx context.Context) error {
 			return err
 		}
 		if err != nil { // where the next record begins is not known
-			return s.each(Record{Damage: err})
-		}
-		if r, ok := s.record(raw, at); ok {
-			if err := s.each(r); err != nil {
+			err := s.each(Record{Damage: err})
+			if s.keep == nil || err != nil {
 				return err
 			}
+			if at, err = s.find(f, at+1); err != nil {
+				return err
+			}
+			continue
 		}
-		at += int64(len(raw))
+		r, ok := s.record(raw, at)
+		if ok {
+			err = s.each(r)
+		}
+		next := at + int64(len(raw))
+		switch {
+		case s.keep == nil || err != nil:
+		case r.Damage == nil:
+			err = s.keep(raw)
+		default: // its length may be what is wrong
+			next, err = s.find(f, at+1)
+		}
+		if err != nil {
+			return err
+		}
+		at = next
+	}
+}
+
+// find returns the position of the next sound record from one on, or that of the end.
+func (s *scanner) find(f *os.File, at int64) (int64, error) {
+	for ; ; at++ {
+		raw, want, err := s.read(f, at)
+		if err != nil {
+			return 0, fault.Denied.New("bus: scan: %w", err)
+		}
+		if len(raw) == 0 {
+			return at, nil
+		}
+		if len(raw) != want || want == recordHead {
+			continue
+		}
+		if r, _ := s.record(raw, at); r.Damage == nil {
+			return at, nil
+		}
 	}
 }
 
@@ -227,7 +273,6 @@ func (s *scanner) read(f *os.File, at int64) ([]byte, int, error) {
 
 // record takes a record apart. It returns false for one that holds no message.
 func (s *scanner) record(raw []byte, at int64) (Record, bool) {
-	le := binary.LittleEndian
 	r := Record{Seq: le.Uint64(raw[4:]), Size: len(raw)}
 	body, sum := raw[recordHead:len(raw)-recordSum], raw[len(raw)-recordSum:]
 	subject := int(le.Uint16(raw[20:]))

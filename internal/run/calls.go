@@ -169,14 +169,8 @@ func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome
 	if err != nil {
 		return polity.Outcome{}, err
 	}
-	if at.log == nil {
-		at.first, at.last = at.end, at.end
-	}
 	var out *polity.Outcome
-	err = p.read(ctx, id, at, func(_ time.Time, _ uint64, r *record) error {
-		if r.kind != recFinished || r.run != id {
-			return nil
-		}
+	take := func(r *record) error {
 		data, err := p.core.read(r.data)
 		if err != nil {
 			return err
@@ -184,9 +178,24 @@ func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome
 		f, err := p.vault.faultOf(r)
 		out = &polity.Outcome{Status: r.status, Output: data, Fault: f, Usage: r.usage}
 		return err
-	})
+	}
+	if at.log == nil {
+		at.first, at.last = at.end, at.end
+		var r *record
+		if r, err = p.ends.of(ctx, p.log, at.end, id); r != nil {
+			err = take(r)
+		}
+	}
+	if err == nil && out == nil { // of a run that was imported, or forked when it had ended
+		err = p.read(ctx, id, at, func(_ time.Time, _ uint64, r *record) error {
+			if r.kind != recFinished || r.run != id {
+				return nil
+			}
+			return take(r)
+		})
+	}
 	if err == nil && out == nil {
-		err = fault.Damaged.New("run: commit %d does not hold the end of %s", at.last, id)
+		err = fault.Damaged.New("run: commit %d does not hold the end of %s", at.end, id)
 	}
 	if err != nil {
 		return polity.Outcome{}, fault.Of(err).Kind.New("run %s: what became of it: %w", id, err)

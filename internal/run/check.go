@@ -39,6 +39,7 @@ type Checker struct {
 	live   map[polity.RunID]bool
 	named  map[Digest]named
 	order  []Digest // of the documents, as they were named
+	read   int      // of these
 	frame  frame
 
 	first  uint64                  // the commit that the log begins with; 0 for 1
@@ -240,9 +241,17 @@ func (c *Checker) Finish(get func(Digest) ([]byte, error)) {
 			c.damaged(d)
 		}
 	}
-	for i := 0; i < len(c.order); i++ { // it grows
-		c.progress(int64(i), int64(len(c.order)))
-		d := c.order[i]
+	c.Documents(get)
+}
+
+// Name remembers that a release is needed though the log does not name it.
+func (c *Checker) Name(release Digest) { c.name(release, named{release: true}) }
+
+// Documents reads, as Finish does, the documents that were named since.
+func (c *Checker) Documents(get func(Digest) ([]byte, error)) {
+	for ; c.read < len(c.order); c.read++ { // it grows
+		c.progress(int64(c.read), int64(len(c.order)))
+		d := c.order[c.read]
 		n := c.named[d]
 		err := c.document(d, n, get)
 		if err == nil {

@@ -242,7 +242,7 @@ func beginFrame(b []byte, epoch [8]byte, prev hash, at time.Time) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(at.UnixNano()))
 }
 
-func appendText(b []byte, s string) []byte {
+func appendText[T string | []byte](b []byte, s T) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s)))
 	return append(b, s...)
 }
@@ -327,7 +327,8 @@ func appendRecord(b []byte, r *record) []byte {
 			b = append(b, byte(max(slices.Index(polity.Arrivals(), r.arrival), 0)), oneIf(r.queued))
 		}
 		if traced {
-			b = appendText(b, r.caller.Parent())
+			var parent [64]byte
+			b = appendText(b, r.caller.AppendParent(parent[:0]))
 			b = appendText(b, r.caller.State)
 		}
 		if r.mail != nil {

@@ -99,6 +99,7 @@ type Config struct {
 type Partition struct {
 	cfg  Config
 	log  log
+	ends *recentEnds
 	core *core
 
 	vault *vault
@@ -186,7 +187,8 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 		cfg.Now = time.Now
 	}
 	p := &Partition{
-		cfg: cfg, log: l, acks: acks, wake: acks.wake, ended: make(chan struct{}), rechecked: make(chan struct{}),
+		ends: newRecentEnds(),
+		cfg:  cfg, log: l, acks: acks, wake: acks.wake, ended: make(chan struct{}), rechecked: make(chan struct{}),
 		lines: map[time.Duration]*line{}, jobs: make(chan *pending),
 	}
 	var epoch [8]byte

@@ -161,6 +161,7 @@ type compiler struct {
 	dialect *dialect
 	words   string   // the condition of a word; "" if words are not searched here
 	root    string   // the number of the run that is listed, as a step s has it
+	roots   bool     // only root runs are listed
 	stopped []string // IDs of the runs that are stopped: the log says running
 	// many says whether a query has as many rows as it takes to make a list by looking at runs one by one.
 	many func(query string, args []any) (bool, error)
@@ -199,6 +200,8 @@ func (c *compiler) term(t filter.Term) (string, []any, error) {
 	}
 	sql, args := compare(col, t)
 	switch {
+	case c.roots && col.sql == "r.team": // which has no index of its own
+		sql, args = compare(&column{Field: col.Field, sql: "r.agent"}, t)
 	case col.verb != "":
 		var err error
 		if sql, args, err = c.did(col, t); err != nil {

@@ -3,7 +3,6 @@ package view
 import (
 	"context"
 	"database/sql"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,7 +90,7 @@ type question struct {
 	waits []filter.Term // those of the filter that only the kernel can tell
 	live  Live
 	db    *sql.DB
-	after []any // of the page before: the value it was sorted by, and the number
+	after *place // where the page before ended; nil for the first page
 }
 
 // sorts are what runs can be sorted by.
@@ -151,7 +150,7 @@ func (v *View) question(q *polity.Lookup, live Live) (*question, error) {
 // where makes the conditions of the filter.
 func (o *question) where(ctx context.Context, words, root string) (*where, error) {
 	w := &where{}
-	c := compiler{columns: columnsOf(o.q.Of), dialect: o.v.store.words(), words: words, root: root, stopped: o.live.Stopped}
+	c := compiler{columns: columnsOf(o.q.Of), dialect: o.v.store.words(), words: words, root: root, roots: !o.q.All, stopped: o.live.Stopped}
 	c.many = func(query string, args []any) (bool, error) { return o.many(ctx, query, args) }
 	return w, c.filter(w, o.f)
 }
@@ -162,8 +161,8 @@ const fewMax = 20_000
 // many says whether a query has more rows than that.
 func (o *question) many(ctx context.Context, query string, args []any) (bool, error) {
 	var n int
-	err := o.db.QueryRowContext(ctx, o.v.store.words().number("SELECT count(*) FROM ("+query+" LIMIT ?) few"), append(slices.Clone(args), o.v.few)...).Scan(&n)
-	return n == o.v.few, err
+	err := o.db.QueryRowContext(ctx, o.v.store.words().number("SELECT count(*) FROM ("+query+" LIMIT ?) few"), append(slices.Clone(args), o.v.most.few)...).Scan(&n)
+	return n == o.v.most.few, err
 }
 
 // rare returns the index of the first term that fits few runs of all, or "". The database cannot know that of a range.
@@ -172,11 +171,14 @@ func (o *question) rare(ctx context.Context) (string, error) {
 		return "", nil // the indexes are of roots; PostgreSQL can know it
 	}
 	for _, t := range o.f.Terms {
-		if !ofEnded(t) {
+		ended := " AND ended IS NOT NULL"
+		if t.Field == "started" && !t.Negated && (t.Op == filter.Above || t.Op == filter.AtLeast) {
+			ended = ""
+		} else if !ofEnded(t) {
 			continue
 		}
 		key := sorts[t.Field]
-		many, err := o.many(ctx, "SELECT 1 FROM runs WHERE depth = 0 AND ended IS NOT NULL AND "+key+" "+string(t.Op)+" ?", []any{t.Values[0].Number})
+		many, err := o.many(ctx, "SELECT 1 FROM runs WHERE depth = 0"+ended+" AND "+key+" "+string(t.Op)+" ?", []any{t.Values[0].Number})
 		if err != nil || !many {
 			return "runs_" + key, err
 		}
@@ -211,140 +213,74 @@ func ofEnded(t filter.Term) bool {
 	return !t.Negated && (t.Op == filter.Above || t.Op == filter.AtLeast) && key != "" && key != "opened" && t.Values[0].Number > 0
 }
 
-// --- pages
-
-// page is what a cursor says.
-type page struct {
-	Of    polity.LookupOf `json:"o"`
-	Sort  string          `json:"s,omitempty"`
-	Value int64           `json:"v,omitempty"`
-	Num   int64           `json:"n"`
-}
-
-// cursor reads where the page before ended.
-func (o *question) cursor() error {
-	if o.q.After == "" {
-		return nil
-	}
-	var p page
-	data, err := base64.RawURLEncoding.DecodeString(o.q.After)
-	if err == nil {
-		err = json.Unmarshal(data, &p)
-	}
-	if err != nil {
-		return fault.Invalid.New("lookup: %.40q is no end of a page", o.q.After)
-	}
-	if p.Of != o.q.Of || p.Sort != o.sort() {
-		return fault.Invalid.New("lookup: that page was of %s sorted by %q; a page after it is asked for in the same way", p.Of, p.Sort)
-	}
-	o.after = []any{p.Value, p.Num}
-	return nil
-}
-
-// sort is what is sorted by, with the default of runs.
-func (o *question) sort() string {
-	if o.q.Of == polity.LookupRuns && o.q.Sort == "" {
-		return "-started"
-	}
-	return o.q.Sort
-}
-
-func (o *question) next(value, num int64) (string, error) {
-	data, err := json.Marshal(page{o.q.Of, o.sort(), value, num})
-	return base64.RawURLEncoding.EncodeToString(data), err
-}
-
-// rows asks, and gives each row until there are as many as were asked for. It says whether there are more.
-func (o *question) rows(ctx context.Context, text string, args []any, each func(*sql.Rows) error) (more bool, err error) {
-	rows, err := o.db.QueryContext(ctx, o.v.store.words().number(text), args...)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for n := 0; rows.Next(); n++ {
-		if n == o.q.Limit {
-			return true, nil
-		}
-		if err := each(rows); err != nil {
-			return false, err
-		}
-	}
-	return false, rows.Err()
-}
-
 // --- runs
 
-const runSelect = `SELECT r.num, r.id, r.agent, r.skill, r.team, r.status, r.opened, r.ended, r.turns, r.input_tokens, r.output_tokens, r.cost, r.fault_kind, r.fault, r.fork_run, r.fork_event, `
+const runSelect = "r.id, r.agent, r.skill, r.team, r.status, r.opened, r.ended, r.turns, r.input_tokens, r.output_tokens, r.cost, r.fault_kind, r.fault, r.fork_run, r.fork_event"
 
 func (o *question) runs(ctx context.Context, found *polity.Found) error {
 	if len(o.waits) > 0 {
 		return o.waiting(ctx, found)
 	}
-	text, args, err := o.runsQuery(ctx)
+	l, err := o.runList(ctx)
 	if err != nil {
 		return err
 	}
-	var num, value int64
-	more, err := o.rows(ctx, text, append(args, o.q.Limit+1), func(rows *sql.Rows) error {
+	l.scan = func(rows *sql.Rows, place ...any) error {
 		var one polity.RunRow
-		num, value, err = scanRun(rows, &one)
+		err := scanRun(rows, &one, place)
 		found.Runs = append(found.Runs, one)
 		return err
-	})
-	if err == nil && more {
-		found.Next, err = o.next(value, num)
 	}
-	return err
+	return o.page(ctx, found, l)
 }
 
-// runsQuery asks for runs that fit the filter and more, with the limit as its last value.
-func (o *question) runsQuery(ctx context.Context, more ...string) (text string, args []any, err error) {
-	words := o.v.store.words().words
-	match, root := "SELECT t.root FROM texts t WHERE "+words, "s.root"
+// runList is the list of runs that fit the filter and more.
+func (o *question) runList(ctx context.Context, more ...string) (listing, error) {
+	match, root := "SELECT t.root FROM texts t WHERE ", "s.root"
 	if o.q.All {
-		match, root = "SELECT t.run FROM texts t WHERE "+words, "s.run"
+		match, root = "SELECT t.run FROM texts t WHERE ", "s.run"
 	}
-	w, err := o.where(ctx, "r.num IN ("+match+")", root)
+	w, err := o.where(ctx, "r.num IN ("+match+o.v.store.words().words+")", root)
 	if err != nil {
-		return "", nil, err
+		return listing{}, err
 	}
 	w.parts = append(w.parts, more...)
+	every := "TRUE"
 	if !o.q.All {
-		w.add("r.depth = 0")
+		every = "r.depth = 0"
 	}
 	sort := o.sort()
-	key, order, than := "r."+sorts[strings.TrimPrefix(sort, "-")], "ASC", ">"
-	if strings.HasPrefix(sort, "-") {
-		order, than = "DESC", "<"
+	column := sorts[strings.TrimPrefix(sort, "-")]
+	if column != "opened" {
+		every += " AND r.ended IS NOT NULL" // one that goes on has no place in that order yet
+	} else if slices.ContainsFunc(o.f.Terms, ofEnded) {
+		w.add("r.ended IS NOT NULL") // the indexes are of these
 	}
-	if key != "r.opened" || slices.ContainsFunc(o.f.Terms, ofEnded) {
-		w.add("r.ended IS NOT NULL") // one that goes on has no place in that order yet; and the indexes are of these
+	w.add(every)
+	l := listing{columns: runSelect, from: "runs r", where: w, key: "r." + column, num: "r.num", ascending: !strings.HasPrefix(sort, "-")}
+	if column == "opened" || !o.q.All {
+		l.all = "runs r WHERE " + every
 	}
-	if o.after != nil {
-		w.add("("+key+", r.num) "+than+" (?, ?)", o.after...)
+	index, err := o.rare(ctx)
+	if index == "" || index == "runs_"+column {
+		index = ""
+		if err == nil {
+			index, err = o.inOrder(ctx, column)
+		}
 	}
-	from := " FROM runs r"
-	rare, err := o.rare(ctx)
-	if err != nil {
-		return "", nil, err
+	if index != "" {
+		l.from += o.v.store.words().index + index
 	}
-	if rare != "" && "r."+strings.TrimPrefix(rare, "runs_") != key {
-		from += o.v.store.words().index + rare
-	} else if index, err := o.inOrder(ctx, strings.TrimPrefix(key, "r.")); err != nil {
-		return "", nil, err
-	} else if index != "" {
-		from += o.v.store.words().index + index
-	}
-	return runSelect + key + from + " WHERE " + w.String() + " ORDER BY " + key + " " + order + ", r.num " + order + " LIMIT ?", w.args, nil
+	return l, err
 }
 
-func scanRun(rows *sql.Rows, r *polity.RunRow) (num, value int64, err error) {
+func scanRun(rows *sql.Rows, r *polity.RunRow, place []any) error {
 	var opened int64
 	var ended, forkEvent sql.NullInt64
 	var kind, text, forkRun sql.NullString
 	u := &r.Usage
-	err = rows.Scan(&num, &r.ID, &r.Agent, &r.Skill, &r.Team, &r.Status, &opened, &ended, &u.Turns, &u.InputTokens, &u.OutputTokens, &u.MicroUSD,
-		&kind, &text, &forkRun, &forkEvent, &value)
+	err := rows.Scan(append([]any{&r.ID, &r.Agent, &r.Skill, &r.Team, &r.Status, &opened, &ended, &u.Turns, &u.InputTokens, &u.OutputTokens, &u.MicroUSD,
+		&kind, &text, &forkRun, &forkEvent}, place...)...)
 	r.Opened, r.Ended = timeOf(opened), timeOf(ended.Int64)
 	if kind.Valid {
 		r.Fault = &fault.Error{Kind: fault.Kind(kind.String), Text: text.String}
@@ -352,7 +288,7 @@ func scanRun(rows *sql.Rows, r *polity.RunRow) (num, value int64, err error) {
 	if forkRun.Valid {
 		r.Fork = &polity.ForkOf{Run: polity.RunID(forkRun.String), Event: int(forkEvent.Int64)}
 	}
-	return num, value, err
+	return err
 }
 
 // --- steps
@@ -363,43 +299,44 @@ func (o *question) steps(ctx context.Context, found *polity.Found) error {
 		return err
 	}
 	o.below(w, "s.root")
-	order, than := o.newest()
-	if o.after != nil {
-		w.add("s.num "+than+" ?", o.after[1])
-	}
-	text := `SELECT s.num, r.id, s.name, r.agent, s.verb, s.dest, s.class, s.status, s.since, s.began, s.ended, s.turns, s.input_tokens, s.output_tokens, s.cost, s.fault, s.taken, s.person, s.decision,
-		s.asked, s.verdict, s.found_by, s.found
-		FROM steps s JOIN runs r ON r.num = s.run WHERE ` + w.String() + ` ORDER BY s.num ` + order + ` LIMIT ?`
-	var num int64
-	more, err := o.rows(ctx, text, append(w.args, o.q.Limit+1), func(rows *sql.Rows) error {
-		var one polity.StepRow
-		num, err = scanStep(rows, &one)
-		found.Steps = append(found.Steps, one)
-		return err
+	return o.page(ctx, found, listing{
+		columns: `r.id, s.name, r.agent, s.verb, s.dest, s.class, s.status, s.since, s.began, s.ended, s.turns, s.input_tokens, s.output_tokens, s.cost, s.fault, s.taken, s.person,
+			s.decision, s.asked, s.verdict, s.found_by, s.found`,
+		from: "steps s JOIN runs r ON r.num = s.run", where: w, num: "s.num", ascending: o.q.Run != "", last: o.last(o.v.position().steps),
+		scan: func(rows *sql.Rows, place ...any) error {
+			var one polity.StepRow
+			err := scanStep(rows, &one, place)
+			found.Steps = append(found.Steps, one)
+			return err
+		},
 	})
-	if err == nil && more {
-		found.Next, err = o.next(0, num)
-	}
-	return err
 }
 
-func scanStep(rows *sql.Rows, s *polity.StepRow) (num int64, err error) {
+// last is the highest number of a kind of row, for what is listed from the newest on. What one run did is listed as it came, and as a whole.
+func (o *question) last(num int64) int64 {
+	if o.q.Run != "" {
+		return 0
+	}
+	return num
+}
+
+func scanStep(rows *sql.Rows, s *polity.StepRow, place []any) error {
 	var status int
 	var since, began, ended, found sql.NullInt64
 	var text, decision, verdict, by sql.NullString
 	u := &s.Usage
-	if err := rows.Scan(&num, &s.Run, &s.Command, &s.Agent, &s.Verb, &s.To, &s.Class, &status, &since, &began, &ended, &u.Turns, &u.InputTokens, &u.OutputTokens,
-		&u.MicroUSD, &text, &s.Taken, &s.Person, &decision, &s.Asked, &verdict, &by, &found); err != nil {
-		return 0, err
+	if err := rows.Scan(append([]any{&s.Run, &s.Command, &s.Agent, &s.Verb, &s.To, &s.Class, &status, &since, &began, &ended, &u.Turns, &u.InputTokens, &u.OutputTokens,
+		&u.MicroUSD, &text, &s.Taken, &s.Person, &decision, &s.Asked, &verdict, &by, &found}, place...)...); err != nil {
+		return err
 	}
 	s.Status, s.Fault = stepStates[status], text.String
 	s.Since, s.Began, s.Ended = timeOf(since.Int64), timeOf(began.Int64), timeOf(ended.Int64)
 	s.Verdict, s.By, s.Found = polity.Verdict(verdict.String), by.String, timeOf(found.Int64)
-	if decision.Valid {
-		s.Decision = &polity.Decision{}
-		err = json.Unmarshal([]byte(decision.String), s.Decision)
+	if !decision.Valid {
+		return nil
 	}
-	return num, err
+	s.Decision = &polity.Decision{}
+	return json.Unmarshal([]byte(decision.String), s.Decision)
 }
 
 // below adds that rows are of the run that is asked for, or of those below it.
@@ -414,55 +351,54 @@ func (o *question) below(w *where, root string) {
 	}
 }
 
-// newest is the order of what is listed by its number: the newest first, and of one run as it came.
-func (o *question) newest() (order, than string) {
-	if o.q.Run != "" {
-		return "ASC", ">"
-	}
-	return "DESC", "<"
-}
-
 // --- texts
 
-// place says where a text is in the log.
-type place struct {
+// inLog says where a text is in the log.
+type inLog struct {
 	seq  uint64
 	step string
 	part int
 }
 
 func (o *question) texts(ctx context.Context, found *polity.Found) error {
-	var words []string
+	var words []string // wanted
+	var match [2][]string
+	rest := *o
+	rest.f.Terms = nil
 	for _, t := range o.f.Terms {
-		if t.Op == filter.Has && !t.Negated {
-			words = append(words, t.Values[0].Text)
+		if t.Op != filter.Has {
+			rest.f.Terms = append(rest.f.Terms, t)
+			continue
 		}
+		text := t.Values[0].Text
+		if !t.Negated {
+			words = append(words, text)
+		}
+		n := map[bool]int{true: 1}[t.Negated]
+		match[n] = append(match[n], o.v.store.words().phrase(text))
 	}
 	if len(words) == 0 {
 		return fault.Invalid.New("lookup: texts are asked for by a word, or a \"phrase\" in quotes")
 	}
-	w, err := o.where(ctx, o.v.store.words().words, "")
+	w, err := rest.where(ctx, "", "")
 	if err != nil {
 		return err
 	}
-	if o.after != nil {
-		w.add("t.num < ?", o.after[1])
-	}
-	text := "SELECT t.num, t.at, r.id, t.step, r.agent, t.part, t.seq FROM texts t JOIN runs r ON r.num = t.run WHERE " + w.String() + " ORDER BY t.num DESC LIMIT ?"
-	var num int64
-	var places []place
-	more, err := o.rows(ctx, text, append(w.args, o.q.Limit+1), func(rows *sql.Rows) error {
-		var one polity.TextRow
-		var p place
-		var at int64
-		err := rows.Scan(&num, &at, &one.Run, &p.step, &one.Agent, &p.part, &p.seq)
-		one.At, one.Command, one.Part = timeOf(at), p.step, partNames[p.part]
-		found.Texts, places = append(found.Texts, one), append(places, p)
-		return err
+	d := o.v.store.words()
+	w.add(d.match, strings.Join(append([]string{strings.Join(match[0], d.and)}, match[1]...), d.not))
+	var places []inLog
+	err = o.page(ctx, found, listing{
+		columns: "t.at, r.id, t.step, r.agent, t.part, t.seq", from: d.texts, where: w, num: d.num, last: o.v.position().texts,
+		scan: func(rows *sql.Rows, place ...any) error {
+			var one polity.TextRow
+			var p inLog
+			var at int64
+			err := rows.Scan(append([]any{&at, &one.Run, &p.step, &one.Agent, &p.part, &p.seq}, place...)...)
+			one.At, one.Command, one.Part = timeOf(at), p.step, partNames[p.part]
+			found.Texts, places = append(found.Texts, one), append(places, p)
+			return err
+		},
 	})
-	if err == nil && more {
-		found.Next, err = o.next(0, num)
-	}
 	for i := range places {
 		if err == nil {
 			found.Texts[i].Excerpt, err = o.v.excerpt(ctx, found.Texts[i].Run, places[i], words)
@@ -472,7 +408,7 @@ func (o *question) texts(ctx context.Context, found *polity.Found) error {
 }
 
 // excerpt reads a text from the log, "" if it was dropped from there. The view has only its words.
-func (v *View) excerpt(ctx context.Context, id polity.RunID, p place, words []string) (string, error) {
+func (v *View) excerpt(ctx context.Context, id polity.RunID, p inLog, words []string) (string, error) {
 	c, err := v.cfg.Log.Commit(ctx, p.seq)
 	if errors.Is(err, fault.NotFound) {
 		return "", nil
@@ -495,7 +431,7 @@ func (v *View) excerpt(ctx context.Context, id polity.RunID, p place, words []st
 }
 
 // is says whether a fact brought the text.
-func (p place) is(f *run.Fact) bool {
+func (p inLog) is(f *run.Fact) bool {
 	switch {
 	case p.part == partSignal:
 		return f.Kind == "signalled" && f.ID == p.step
@@ -518,26 +454,19 @@ func (o *question) events(ctx context.Context, found *polity.Found) error {
 		return err
 	}
 	o.below(w, "e.root")
-	order, than := o.newest()
-	if o.after != nil {
-		w.add("e.num "+than+" ?", o.after[1])
-	}
-	text := "SELECT e.num, e.at, e.kind, e.name, e.id, e.place, coalesce(r.id, ''), coalesce(r.agent, '') FROM told e LEFT JOIN runs r ON r.num = e.run WHERE " +
-		w.String() + " ORDER BY e.num " + order + " LIMIT ?"
-	var num int64
-	more, err := o.rows(ctx, text, append(w.args, o.q.Limit+1), func(rows *sql.Rows) error {
-		var e polity.EventRow
-		var at int64
-		var kind int
-		err := rows.Scan(&num, &at, &kind, &e.Name, &e.ID, &e.Place, &e.Run, &e.Agent)
-		e.At, e.Kind = timeOf(at), toldKinds[kind]
-		found.Events = append(found.Events, e)
-		return err
+	return o.page(ctx, found, listing{
+		columns: "e.at, e.kind, e.name, e.id, e.place, coalesce(r.id, ''), coalesce(r.agent, '')",
+		from:    "told e LEFT JOIN runs r ON r.num = e.run", where: w, num: "e.num", ascending: o.q.Run != "", last: o.last(o.v.position().told),
+		scan: func(rows *sql.Rows, place ...any) error {
+			var e polity.EventRow
+			var at int64
+			var kind int
+			err := rows.Scan(append([]any{&at, &kind, &e.Name, &e.ID, &e.Place, &e.Run, &e.Agent}, place...)...)
+			e.At, e.Kind = timeOf(at), toldKinds[kind]
+			found.Events = append(found.Events, e)
+			return err
+		},
 	})
-	if err == nil && more {
-		found.Next, err = o.next(0, num)
-	}
-	return err
 }
 
 // --- sums

@@ -30,6 +30,9 @@ func TestPlans(t *testing.T) {
 		{"status:failed started>-1d", "", false, search("runs_status"), false},
 		{"agent:desk", "", false, search("runs_agent"), false},
 		{"agent:desk", "", true, search("runs_agent"), false},
+		{"team:desk", "", false, search("runs_agent"), false},
+		{"", "", true, "SCAN r USING INDEX runs_opened", false},
+		{"status:failed", "", true, "SCAN r USING INDEX runs_opened", false},
 		{"agent:desk status:failed started>-1d", "", false, "SEARCH r USING INDEX runs_", false},
 		{"conversation:ada", "", false, search("runs_conversation"), false},
 		{"paused:yes", "", false, "SCAN r USING INDEX runs_paused", false},
@@ -51,13 +54,15 @@ func TestPlans(t *testing.T) {
 				t.Fatal(err)
 			}
 			o.db = v.store.reader()
+			var after *place
 			if page == "next" {
-				o.after = []any{int64(1), int64(1)}
+				after = &place{1, 1}
 			}
-			text, args, err := o.runsQuery(t.Context())
+			l, err := o.runList(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
+			text, args := l.query(after, nil)
 			plan := explained(t, o, text, append(args, 51))
 			bad := func(line string) bool {
 				return strings.HasPrefix(line, "SCAN ") && !strings.Contains(line, " INDEX ") && !strings.Contains(line, "VIRTUAL TABLE INDEX") ||

@@ -154,7 +154,7 @@ func (s *server) each(ctx context.Context, statements ...string) error {
 	return errors.Join(s.fault(err), s.fault(conn.Close(ctx)))
 }
 
-func (s *server) session(ctx context.Context) (session, error) {
+func (s *server) session(ctx context.Context, _ func()) (session, error) {
 	if s.read == nil {
 		s.connect()
 	}
@@ -314,6 +314,11 @@ var serverDialect = &dialect{
 	list:   "(SELECT json_array_elements_text(CAST(? AS json)))",
 	words:  "t.words @@ CAST(? AS tsquery)",
 	phrase: tsquery,
+	and:    " & ",
+	not:    " & !",
+	texts:  "texts t JOIN runs r ON r.num = t.run",
+	match:  "t.words @@ CAST(? AS tsquery)",
+	num:    "t.num",
 	objects: `SELECT 'index ' || indexname FROM pg_indexes WHERE schemaname = current_schema()
 		UNION ALL SELECT 'table ' || tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1`,
 	number: func(query string) string {
@@ -464,5 +469,5 @@ func tsquery(text string) string {
 	if len(list) == 0 {
 		return "' '"
 	}
-	return "'" + strings.Join(list, "' <-> '") + "'"
+	return "('" + strings.Join(list, "' <-> '") + "')"
 }

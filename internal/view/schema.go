@@ -1,7 +1,7 @@
 package view
 
 // Schema is the version of what is stored. A view of another version is thrown away and made again.
-const Schema = 3
+const Schema = 4
 
 // tables are what a view is made of, in SQLite's words; PostgreSQL's are made of them. Numbers are given in the order of the log, so that a view that
 // is made again is the same. Times are nanoseconds since 1970, costs are millionths of a US dollar.
@@ -26,9 +26,9 @@ CREATE TABLE runs (
 );
 CREATE UNIQUE INDEX runs_id ON runs (id);
 CREATE INDEX runs_root ON runs (root) WHERE depth > 0;
-CREATE INDEX runs_agent ON runs (agent, opened, num);
-CREATE INDEX runs_opened ON runs (opened, num) WHERE depth = 0;
-CREATE INDEX runs_status ON runs (status, opened, num) WHERE depth = 0;
+CREATE INDEX runs_agent ON runs (agent, opened, num, depth, status);
+CREATE INDEX runs_opened ON runs (opened, num, depth);
+CREATE INDEX runs_status ON runs (status, opened, num, agent) WHERE depth = 0;
 CREATE INDEX runs_cost ON runs (cost, num) WHERE depth = 0 AND ended IS NOT NULL;
 CREATE INDEX runs_tokens ON runs (tokens, num) WHERE depth = 0 AND ended IS NOT NULL;
 CREATE INDEX runs_took ON runs (took, num) WHERE depth = 0 AND ended IS NOT NULL;

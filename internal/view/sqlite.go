@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -42,8 +41,10 @@ func (f *file) open() error {
 	}
 	// Synced once in a while: a power cut loses the last transactions as a whole, and the log is read again from before them.
 	const common = "?_pragma=busy_timeout(10000)&_pragma=cache_size(-32000)"
+	// What a statement would have to undo is kept in memory. A long write-ahead log: pages that many transactions write are copied from it once.
+	const writing = common + "&_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=wal_autocheckpoint(16000)&_pragma=temp_store(memory)"
 	var err error
-	if f.write, err = sql.Open("sqlite", "file:"+f.path+common+"&_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=wal_autocheckpoint(4000)"); err != nil {
+	if f.write, err = sql.Open("sqlite", "file:"+f.path+writing); err != nil {
 		return f.fault(err)
 	}
 	f.write.SetMaxOpenConns(1)
@@ -70,7 +71,7 @@ func (f *file) close() error {
 	return errors.Join(errs...)
 }
 
-func (f *file) session(ctx context.Context) (session, error) {
+func (f *file) session(ctx context.Context, pause func()) (session, error) {
 	if err := f.open(); err != nil {
 		return nil, err
 	}
@@ -78,7 +79,7 @@ func (f *file) session(ctx context.Context) (session, error) {
 	if err != nil {
 		return nil, f.fault(err)
 	}
-	s := &fileSession{conn: conn, ready: map[string]*sql.Stmt{}}
+	s := &fileSession{conn: conn, ready: map[string]*sql.Stmt{}, pause: pause}
 	if err := f.ensure(s); err != nil {
 		return nil, errors.Join(err, f.fault(s.close()))
 	}
@@ -251,9 +252,15 @@ func (f *file) fault(err error) error {
 func (f *file) words() *dialect { return fileDialect }
 
 var fileDialect = &dialect{
-	list:    "(SELECT value FROM json_each(?))",
-	words:   "t.num IN (SELECT rowid FROM words WHERE words MATCH ?)",
-	phrase:  func(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` },
+	list:   "(SELECT value FROM json_each(?))",
+	words:  "t.num IN (SELECT rowid FROM words WHERE words MATCH ?)",
+	phrase: func(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` },
+	and:    " AND ",
+	not:    " NOT ",
+	// In this order: what is found comes from the newest on then, and no more of it is read than is wanted.
+	texts:   "words CROSS JOIN texts t ON t.num = words.rowid CROSS JOIN runs r ON r.num = t.run",
+	match:   "words MATCH ?",
+	num:     "words.rowid",
 	index:   " INDEXED BY ",
 	number:  func(query string) string { return query },
 	objects: "SELECT type || ' ' || name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY 1",
@@ -264,6 +271,7 @@ var fileDialect = &dialect{
 type fileSession struct {
 	conn  *sql.Conn
 	ready map[string]*sql.Stmt
+	pause func()
 	args  []any // of the insert at hand
 }
 
@@ -300,9 +308,7 @@ func (s *fileSession) put(text string, args ...any) error {
 	if err == nil {
 		_, err = stmt.Exec(args...)
 	}
-	// A goroutine that gives way is taken up again when no other is there to be, or once in a while: so the kernel's go before it, which are woken for
-	// some microseconds each. Else they would wait for the end of its slice of ten milliseconds.
-	runtime.Gosched()
+	s.pause()
 	return err
 }
 

@@ -10,7 +10,8 @@ type store interface {
 	// session connects to write, and makes the tables where there are none. There is one at a time. It returns fault.Damaged for what is no
 	// view, is not whole or is of another version: drop it then; fault.Unavailable if the database cannot be reached, and fault.Conflict if
 	// somebody else writes to it, or has tables of those names.
-	session(ctx context.Context) (session, error)
+	// pause is called again and again while it writes.
+	session(ctx context.Context, pause func()) (session, error)
 	// reader is what questions are asked of. It is not the same after drop.
 	reader() *sql.DB
 	words() *dialect
@@ -45,11 +46,14 @@ type session interface {
 
 // dialect is where the two do not speak the same.
 type dialect struct {
-	list    string                    // the texts of a JSON list, as what IN looks in
-	words   string                    // the condition that a text t has a phrase
-	phrase  func(text string) string  // how a phrase is written
-	index   string                    // how a query names the index to use, before its name; "" for not at all
-	number  func(query string) string // writes placeholders, which are question marks
-	objects string                    // asks for the names of tables and indexes, in order
-	places  string                    // asks for the words of a snapshot with their places, where they are not in the texts' rows; "" if they are
+	list     string                   // the texts of a JSON list, as what IN looks in
+	words    string                   // the condition that a text t has a phrase
+	phrase   func(text string) string // how a phrase is written
+	and, not string                   // between phrases
+	// Texts are searched in these tables, by this condition, which is given phrases; num is a text's number.
+	texts, match, num string
+	index             string                    // how a query names the index to use, before its name; "" for not at all
+	number            func(query string) string // writes placeholders, which are question marks
+	objects           string                    // asks for the names of tables and indexes, in order
+	places            string                    // asks for the words of a snapshot with their places, where they are not in the texts' rows; "" if they are
 }

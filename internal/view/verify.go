@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"log/slog"
+	"runtime"
 	"slices"
 
 	"polity.run"
@@ -90,7 +91,7 @@ func (c *comparison) compare(ctx context.Context, s store) (err error) {
 
 // remake makes a view up to the position of the other.
 func (c *comparison) remake(ctx context.Context, spare store) error {
-	s, err := spare.session(ctx)
+	s, err := spare.session(ctx, runtime.Gosched)
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func (c *comparison) remake(ctx context.Context, spare store) error {
 		if err := w.commit(one); err != nil {
 			return err
 		}
-		if w.facts < batchMax && one.Seq < last {
+		if !w.full() && one.Seq < last {
 			return nil
 		}
 		if err := w.flush(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -25,18 +26,9 @@ import (
 )
 
 const (
-	batchMax = 10_000      // facts in one transaction
-	pace     = time.Second // between two transactions while nobody waits
-	// While nobody waits and the kernel is at work, the view rests for so many times as long as it worked: it falls behind. Once it is behind by lagSoft
-	// it takes up to half of a core.
-	yieldShare  = 12
-	yieldMax    = 10 * time.Second
-	lagSoft     = time.Minute
-	calm        = 50 * time.Millisecond // with fewer than calmCommits in this time the kernel has little to do
-	calmCommits = 5
-	retryFirst  = 100 * time.Millisecond // before the log is read again after something went wrong
-	retryMax    = 10 * time.Second
-	answerMax   = 30 * time.Second // one question
+	retryFirst = 100 * time.Millisecond // before the log is read again after something went wrong
+	retryMax   = 10 * time.Second
+	answerMax  = 30 * time.Second // one question
 )
 
 // Log is what a view is made from. *run.Partition is one.
@@ -61,8 +53,8 @@ type Config struct {
 
 // View is a view. Its methods are safe for concurrent use.
 type View struct {
-	cfg Config
-	few int // fewMax; tests have less
+	cfg  Config
+	most effort
 
 	swap   sync.RWMutex // held for writing while the store is replaced
 	store  store
@@ -97,7 +89,7 @@ func Open(cfg Config) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &View{cfg: cfg, few: fewMax, store: s, moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
+	v := &View{cfg: cfg, most: effort{fewMax, partFirst, pageTime}, store: s, moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
 	err = v.first()
 	if errors.Is(err, errOther) {
 		cfg.Logger.Warn("the view is made again", "why", err)
@@ -128,7 +120,7 @@ func openStore(cfg Config) (store, error) {
 
 // first makes the tables where there are none, and reads the position.
 func (v *View) first() error {
-	s, err := v.store.session(context.Background())
+	s, err := v.store.session(context.Background(), runtime.Gosched)
 	if err != nil {
 		return err
 	}
@@ -288,100 +280,6 @@ func (v *View) position() position {
 // errOther says that the store does not belong to the log, or is not whole.
 var errOther = fault.Damaged.New("view: it was not made from this log, or is not whole")
 
-// follow reads the log from where the view is.
-func (v *View) follow(ctx context.Context) error {
-	s, err := v.store.session(ctx)
-	if err != nil {
-		return err
-	}
-	w := newWriter(v.cfg, v.store, s)
-	defer w.close()
-	if err := v.load(s); err != nil { // whether a transaction counted whose answer was lost, the store knows
-		return err
-	}
-	at := v.position()
-	if at.seq == 0 && at.runs > 0 { // what the base of a log has was not told to its end
-		return errOther
-	}
-	if err := v.ours(ctx, at); err != nil {
-		return err
-	}
-	w.at = at
-	if at.seq >= v.cfg.Log.Tip() {
-		v.goesOn()
-	}
-	return v.cfg.Log.Feed(ctx, at.seq+1, func(c *run.Commit) error {
-		if err := w.commit(c); err != nil {
-			return err
-		}
-		if w.facts < batchMax && (c.Seq < v.cfg.Log.Tip() || v.rest(ctx, w, c.Seq)) {
-			return nil
-		}
-		if err := w.flush(); err != nil {
-			return err
-		}
-		v.move(w.at)
-		v.goesOn()
-		v.yield(ctx, time.Since(w.first), c.At)
-		return nil
-	})
-}
-
-// ours returns errOther if the log does not have the commit that a view tells of last.
-func (v *View) ours(ctx context.Context, at position) error {
-	if at.seq == 0 {
-		return nil
-	}
-	c, err := v.cfg.Log.Commit(ctx, at.seq)
-	if errors.Is(err, fault.NotFound) || err == nil && c.Head != at.head {
-		return errOther
-	}
-	return err
-}
-
-// yield leaves the machine to the runs for a while, in proportion to the time that was worked: until somebody waits for the view, or the kernel has
-// little to do. The further the view is behind, the shorter it is.
-func (v *View) yield(ctx context.Context, worked time.Duration, told time.Time) {
-	share := time.Duration(yieldShare)
-	if time.Since(told) > lagSoft {
-		share = 1
-	}
-	for left := min(share*worked, yieldMax); left > 0 && ctx.Err() == nil; left -= calm {
-		tip := v.cfg.Log.Tip()
-		if v.isWanted(tip) {
-			return
-		}
-		if hurried := v.sleep(ctx, min(left, calm)); !hurried && v.cfg.Log.Tip()-tip < calmCommits {
-			return
-		}
-	}
-}
-
-// sleep waits. It says whether it ended because somebody is in a hurry.
-func (v *View) sleep(ctx context.Context, d time.Duration) (hurry bool) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-v.hurry:
-		return true
-	case <-ctx.Done():
-	}
-	return false
-}
-
-// rest waits a little at the end of the log, unless somebody waits for what it tells or nothing was written for a while. It says whether there is more
-// to read now.
-func (v *View) rest(ctx context.Context, w *writer, seq uint64) bool {
-	left := pace - time.Since(w.flushed)
-	if left <= 0 || v.isWanted(seq) {
-		return false
-	}
-	v.sleep(ctx, left)
-	w.first = time.Now() // this was no work
-	return seq < v.cfg.Log.Tip()
-}
-
 // Keep waits until the view tells of a commit and that survives a power cut.
 func (v *View) Keep(ctx context.Context, seq uint64) error {
 	if err := v.WaitFor(ctx, seq); err != nil {
@@ -393,12 +291,6 @@ func (v *View) Keep(ctx context.Context, seq uint64) error {
 		return fault.Unavailable.New("view: it is closed")
 	}
 	return v.store.sync(ctx)
-}
-
-func (v *View) isWanted(seq uint64) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.wanted > v.at.seq && v.wanted <= seq
 }
 
 // WaitFor waits until the view tells of a commit. It returns the reason of ctx if that ends before.

@@ -35,7 +35,7 @@ func (o *question) waiting(ctx context.Context, found *polity.Found) error {
 	defer func() { o.q.Limit = limit }()
 	o.q.Limit = waitChunk
 	for asked := 0; ; asked += waitChunk {
-		chunk, more, err := o.going(ctx)
+		chunk, places, more, err := o.going(ctx)
 		if err != nil {
 			return err
 		}
@@ -45,12 +45,11 @@ func (o *question) waiting(ctx context.Context, found *polity.Found) error {
 		}
 		for i, fit := range fits {
 			if fit {
-				found.Runs = append(found.Runs, chunk[i].RunRow)
+				found.Runs = append(found.Runs, chunk[i])
 			}
-			o.after = []any{chunk[i].value, chunk[i].num}
 			full := len(found.Runs) == limit || i == len(fits)-1 && asked+waitChunk >= waitMax
 			if full && (more || i < len(fits)-1) {
-				found.Next, err = o.next(chunk[i].value, chunk[i].num)
+				found.Next, err = o.next(places[i])
 				return err
 			}
 		}
@@ -60,29 +59,26 @@ func (o *question) waiting(ctx context.Context, found *polity.Found) error {
 	}
 }
 
-// goingRow is a run that has not ended, and its place in the order.
-type goingRow struct {
-	polity.RunRow
-	value, num int64
-}
-
-// going lists runs that have not ended.
-func (o *question) going(ctx context.Context) (list []goingRow, more bool, err error) {
-	text, args, err := o.runsQuery(ctx, "r.status = 0")
+// going lists runs that have not ended, and their places.
+func (o *question) going(ctx context.Context) (list []polity.RunRow, places []place, more bool, err error) {
+	l, err := o.runList(ctx, "r.status = 0")
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
-	more, err = o.rows(ctx, text, append(args, o.q.Limit+1), func(rows *sql.Rows) (err error) {
-		var r goingRow
-		r.num, r.value, err = scanRun(rows, &r.RunRow)
-		list = append(list, r)
+	l.all = "" // there are not many
+	l.scan = func(rows *sql.Rows, at ...any) error {
+		var r polity.RunRow
+		err := scanRun(rows, &r, at)
+		list, places = append(list, r), append(places, place{*at[0].(*int64), *at[1].(*int64)})
 		return err
-	})
-	return list, more, err
+	}
+	var found polity.Found
+	_, err = o.part(ctx, &found, l, nil)
+	return list, places, found.Next != "", err
 }
 
 // whoWaits says of each of the runs whether it waits for what is asked.
-func (o *question) whoWaits(ctx context.Context, list []goingRow) ([]bool, error) {
+func (o *question) whoWaits(ctx context.Context, list []polity.RunRow) ([]bool, error) {
 	var roots []polity.RunID
 	for _, r := range list {
 		if root := r.ID.Root(); len(roots) == 0 || roots[len(roots)-1] != root {

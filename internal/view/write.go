@@ -26,8 +26,8 @@ type writer struct {
 	store   store
 	s       session
 	at      position
-	facts   int       // since the last flush
-	first   time.Time // when the first of them came
+	facts   int // since the last flush
+	bytes   int // of texts
 	flushed time.Time
 
 	known    map[polity.RunID]*runRow
@@ -136,9 +136,6 @@ func (w *writer) close() {
 // --- what commits tell
 
 func (w *writer) commit(c *run.Commit) error {
-	if w.facts == 0 {
-		w.first = time.Now()
-	}
 	var again polity.RunID
 	for i := range c.Facts {
 		f := &c.Facts[i]
@@ -458,6 +455,7 @@ func (w *writer) text(r *runRow, step string, part int, f *run.Fact) error {
 		return nil
 	}
 	w.at.texts++
+	w.bytes += len(text)
 	w.texts = append(w.texts, textRow{w.at.texts, r.num, r.root, step, part, f.Commit, f.At, text})
 	return nil
 }
@@ -572,6 +570,9 @@ func (w *writer) flush() error {
 	return nil
 }
 
+// full says that there is enough for a transaction.
+func (w *writer) full() bool { return w.facts >= batchMax || w.bytes >= textsMax }
+
 // reset forgets what was written.
 func (w *writer) reset() {
 	for _, r := range w.runs {
@@ -598,7 +599,7 @@ func (w *writer) reset() {
 	}
 	w.newReleases, w.runs, w.steps, w.texts, w.told, w.gone = w.newReleases[:0], w.runs[:0], w.steps[:0], w.texts[:0], w.told[:0], w.gone[:0]
 	w.mails, w.settled = w.mails[:0], w.settled[:0]
-	w.facts, w.flushed = 0, time.Now()
+	w.facts, w.bytes, w.flushed = 0, 0, time.Now()
 }
 
 func (w *writer) rows() error {
