@@ -376,7 +376,7 @@ func fill(ctx context.Context, file io.Reader, dir string, pinned run.Pinned, te
 func (r *restoring) commit(data []byte) error {
 	id := run.CommitID(data)
 	r.token++
-	if err := r.log.Append(data, id, r.prev, r.token); err != nil {
+	if err := r.log.Append(data, id, r.prev, 0, r.token); err != nil {
 		return err
 	}
 	r.prev = id

@@ -25,14 +25,16 @@ import (
 const busHelp = `Let agents in other processes in, and see what they were refused.
 
 An agent of kind remote connects with credentials of its own, by any NATS client, and may say what its organization's links allow;
-everything else is refused by the broker, and kept. What such an agent is asked waits while it is away.`
+everything else is refused by the broker, and kept. What such an agent is asked waits while it is away.
+
+The log and all that is written with it may be on a NATS server of one's own, or a cluster, with --nats: see polity bus setup.`
 
 func (a *app) newBus() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "bus", Short: "Agents in other processes: let them in, revoke, see what was refused", Long: busHelp, Args: noSubcommand, RunE: help,
+		Use: "bus", Short: "Agents in other processes, and a NATS server of one's own", Long: busHelp, Args: noSubcommand, RunE: help,
 		Example: "  polity bus serve shop.yaml\n  polity bus creds pricer\n  polity bus refused",
 	}
-	cmd.AddCommand(a.newBusServe(), a.newBusCreds(), a.newBusRevoke(), a.newBusRefused())
+	cmd.AddCommand(a.newBusServe(), a.newBusCreds(), a.newBusRevoke(), a.newBusRefused(), a.newBusSetup(), a.newBusCheck())
 	return cmd
 }
 
@@ -67,7 +69,7 @@ func (a *app) newBusServe() *cobra.Command {
 		}
 		ctx, done := a.interruptible(cmd.Context())
 		defer done()
-		e, err := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Door: &door, Log: a.logger(), Telemetry: true, Version: programVersion()})
+		e, err := engine.Open(ctx, a.onNATS(engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Door: &door, Log: a.logger(), Telemetry: true, Version: programVersion()}))
 		if errors.Is(err, fault.Conflict) {
 			return fault.Conflict.New("%w; end it, or give the organization to it with polity install, if it has a door", err)
 		}

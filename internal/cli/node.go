@@ -174,7 +174,7 @@ func (a *app) connect(ctx context.Context) (node, error) {
 	step := time.NewTicker(connectStep)
 	defer step.Stop()
 	for {
-		e, busy := engine.Open(ctx, engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Archive: a.archives, Retain: true, Log: a.logger(), Wrap: a.wrap, Telemetry: true, Version: programVersion(), ViewDSN: a.dsn})
+		e, busy := engine.Open(ctx, a.onNATS(engine.Config{State: dir, Sync: engine.Sync(a.sync.value), Park: true, Archive: a.archives, Retain: true, Log: a.logger(), Wrap: a.wrap, Telemetry: true, Version: programVersion(), ViewDSN: a.dsn}))
 		if busy == nil {
 			return &local{Engine: e}, nil
 		}
@@ -216,7 +216,7 @@ func (a *app) existing(ctx context.Context) (node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "store")); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, "store")); errors.Is(err, fs.ErrNotExist) && a.nats.URL == "" {
 		return nil, fault.NotFound.New("nothing ran yet with the state folder %s", dir)
 	}
 	return a.connect(ctx)

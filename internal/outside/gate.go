@@ -84,7 +84,7 @@ func Open(ctx context.Context, b *bus.Bus, boxes *Boxes, cfg Config) (*Gate, err
 	if g.book, err = openBook(ctx, b, time.Now()); err != nil {
 		return nil, err
 	}
-	journal, err := b.Journal(ctx, bus.RefusedJournal, refusedMax, refusedAge)
+	journal, err := b.Journal(ctx, bus.RefusedJournal, bus.RefusedMax, bus.RefusedAge)
 	if err != nil {
 		return nil, err
 	}

@@ -14,8 +14,6 @@ import (
 
 // The limits of what is kept of refusals.
 const (
-	refusedMax    = 100_000 // the newest
-	refusedAge    = 90 * 24 * time.Hour
 	refusedWindow = time.Minute
 	windowShare   = 120 // kept of one agent in a window; the others are counted
 	windowAgents  = 10_000
@@ -87,7 +85,7 @@ func ReadRefused(ctx context.Context, b *bus.Bus, after uint64, most int) ([]pol
 	if err != nil || !there {
 		return nil, err
 	}
-	j, err := b.Journal(ctx, bus.RefusedJournal, refusedMax, refusedAge)
+	j, err := b.Journal(ctx, bus.RefusedJournal, bus.RefusedMax, bus.RefusedAge)
 	if err != nil {
 		return nil, err
 	}
