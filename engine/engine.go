@@ -115,6 +115,7 @@ type Engine struct {
 	views   views
 	topics  *stream
 	gate    *outside.Gate // nil without Config.Door
+	audit   *outside.Audit
 	orgs    orgs
 	figures figures
 	old     *retainer
@@ -229,6 +230,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	e.orgs.bus, e.orgs.catalog, e.orgs.log = e.bus, e.catalog, cfg.Log
+	e.audit = outside.NewAudit(e.bus, cfg.Log)
 	e.topics = newStream(e.bus, e.part, e.catalog, cfg.Log)
 	e.catalog.topics.open(e)
 	if err := e.topics.resume(ctx); err != nil {

@@ -29,9 +29,6 @@ const (
 	orgsMax      = 1000 // that are installed
 	triesDefault = 3    // of a message whose run fails and may succeed later
 	retryAfter   = 5    // seconds that a sender is told to wait for a full mailbox
-	refusedEvery = time.Minute
-	refusedMax   = 60               // refusals that are recorded in refusedEvery: what is more is counted
-	refusedTopic = "polity.refused" // where refusals are recorded
 	listDefault  = 100
 	orgsBucket   = "orgs"
 )
@@ -46,12 +43,6 @@ type orgs struct {
 	bucket *bus.Bucket // nil before it was needed
 	byName map[string]Digest
 	agents map[polity.AgentName]string // their organization
-
-	audit struct {
-		sync.Mutex
-		since time.Time
-		n     int
-	}
 }
 
 // installed is an organization as it stands in the bucket.
@@ -140,7 +131,7 @@ func (e *Engine) Enlist(ctx context.Context, d Digest) error {
 	if err := e.enlist(ctx, d); err != nil {
 		return err
 	}
-	return e.link(d)
+	return e.link(ctx)
 }
 
 func (e *Engine) enlist(ctx context.Context, d Digest) error {
@@ -248,26 +239,20 @@ func denied(from, to message.Address) error {
 	return fault.Denied.New("%s is not linked to %s: messages.links of the organization says who may write to whom", from, to)
 }
 
-// may says whether a release lets somebody message an agent of it: by its links, or because its pattern of peers links them.
+// may says whether somebody may message an agent of a release: by its links, because its pattern of peers links them, or because both organizations
+// have a link that crosses. o.mu is held.
 func (o *orgs) may(r *release, from, to message.Address) bool {
-	return r.doc.May(from, to) || from.Kind == message.Agent && r.peers(polity.AgentName(from.Name), polity.AgentName(to.Name))
+	return r.doc.May(from, to) || from.Kind == message.Agent && (pattern.ArePeers(&r.doc, polity.AgentName(from.Name), polity.AgentName(to.Name)) || o.crosses(r, from, to))
 }
 
-// peers says whether an organization of the release whose members write to each other links two of them.
-func (r *release) peers(from, to polity.AgentName) bool {
-	for i := range r.doc.Agents {
-		def := r.doc.Agents[i].Org
-		if def == nil || !slices.Contains(def.Members, from) || !slices.Contains(def.Members, to) {
-			continue
-		}
-		cfg, err := pattern.Parse(def.Pattern, def.Config)
-		if linked, ok := cfg.(*pattern.Peers); err == nil && ok {
-			if reach, _ := linked.Reach(from); slices.Contains(reach, to) {
-				return true
-			}
-		}
+// crosses says whether a link of two organizations lets an agent of another one message one of a release. o.mu is held.
+func (o *orgs) crosses(r *release, from, to message.Address) bool {
+	org, ok := o.agents[polity.AgentName(from.Name)]
+	if !ok || org == r.doc.Name || len(r.doc.Crossings()) == 0 {
+		return false
 	}
-	return false
+	theirs, err := o.catalog.release(o.byName[org])
+	return err == nil && agent.Cross(&theirs.doc, polity.AgentName(from.Name), &r.doc, polity.AgentName(to.Name))
 }
 
 // mayPublish returns nil for somebody outside, who may publish as polity topics does, and for an agent that is linked to the topic.
@@ -292,7 +277,7 @@ func (o *orgs) members(from, to message.Address) []polity.AgentName {
 			continue // it says so when it is asked for itself
 		}
 		whole := to.Kind != message.All && r.doc.May(from, to)
-		for _, name := range r.meant(to) {
+		for _, name := range pattern.Meant(&r.doc, to) {
 			if whole || o.may(r, from, message.To(name)) {
 				list = append(list, name)
 			}
@@ -302,49 +287,11 @@ func (o *orgs) members(from, to message.Address) []polity.AgentName {
 	return slices.Compact(list)
 }
 
-// meant lists the agents of a release that an address stands for, whoever may message them.
-func (r *release) meant(to message.Address) []polity.AgentName {
-	var list []polity.AgentName
-	switch to.Kind {
-	case message.Group:
-		if r.doc.Messages != nil {
-			list = r.doc.Messages.Groups[to.Name]
-		}
-	case message.Role:
-		for i := range r.doc.Agents {
-			list = append(list, inRole(r.doc.Agents[i].Org, to.Name)...)
-		}
-	case message.All:
-		for i := range r.doc.Agents {
-			list = append(list, r.doc.Agents[i].Name)
-		}
-	}
-	return list
-}
-
-// inRole lists the members of an organization that have a role: the field of its configuration that names them, without what follows it.
-func inRole(def *agent.Org, role string) []polity.AgentName {
-	if def == nil {
-		return nil
-	}
-	cfg, err := pattern.Parse(def.Pattern, def.Config)
-	if err != nil {
-		return nil
-	}
-	var list []polity.AgentName
-	for _, r := range cfg.Roles() {
-		if field, _, _ := strings.Cut(r.Field, "["); field == role || r.Name == role {
-			list = append(list, r.Agent)
-		}
-	}
-	return list
-}
-
 // --- sending
 
 // Send sends a message, and returns when it is durable for each of its recipients: an agent's is a run of it in the message's conversation, a
 // topic's is an event. Each recipient has a receipt; if none agreed the error is the first one's reason. It returns fault.Invalid for an envelope that is
-// wrong, fault.NotFound for an agent without an address, fault.Denied where no link leads, which is recorded on the topic polity.refused, fault.Full
+// wrong, fault.NotFound for an agent without an address, fault.Denied where no link leads, which is recorded (Engine.Refused), fault.Full
 // for a full mailbox, fault.Timeout for a message that has expired, and fault.Conflict for a key that came with something else.
 func (e *Engine) Send(ctx context.Context, m message.Envelope) ([]message.Receipt, error) {
 	return e.send(ctx, "", m, false)
@@ -395,7 +342,7 @@ func (e *Engine) deliver(ctx context.Context, by polity.RunID, m *message.Envelo
 	switch {
 	case err != nil:
 		if errors.Is(err, fault.Denied) {
-			e.refused(ctx, m, t.to)
+			e.refused(m, t.to)
 		}
 	case t.to.Kind == message.Topic:
 		err = e.topics.publish(ctx, by, bus.Event{Topic: t.to.Name, ID: eventID(m), Data: m.Data})
@@ -491,30 +438,22 @@ func talk(m *message.Envelope) string {
 	return m.From.String() + " " + hex.EncodeToString(sum[:])
 }
 
-// refused records that somebody wrote where no link leads. What is more than refusedMax in refusedEvery is not recorded one by one.
-func (e *Engine) refused(ctx context.Context, m *message.Envelope, to message.Address) {
-	a := &e.orgs.audit
-	a.Lock()
-	now := time.Now()
-	if now.Sub(a.since) >= refusedEvery {
-		a.since, a.n = now, 0
+// refused records that somebody wrote where no link leads.
+func (e *Engine) refused(m *message.Envelope, to message.Address) {
+	r := polity.Refusal{At: time.Now(), Verb: polity.RefusedPublish, Subject: to.Subject(polity.AgentName(m.From.Name), m.Performative), Reason: "no link leads there"}
+	if m.From.Kind == message.Agent {
+		r.Org, r.Agent = e.orgs.orgOf(polity.AgentName(m.From.Name)), polity.AgentName(m.From.Name)
+	} else {
+		r.From = m.From.String()
 	}
-	a.n++
-	n := a.n
-	a.Unlock()
-	e.orgs.log.Warn("a message was refused: no link leads there", "from", m.From, "to", to, "performative", m.Performative, "id", m.ID)
-	if n > refusedMax {
-		return
-	}
-	data, err := json.Marshal(map[string]string{
-		"from": m.From.String(), "to": to.String(), "performative": string(m.Performative), "id": m.ID, "reason": "not linked",
-	})
-	if err == nil {
-		err = e.topics.publish(ctx, "", bus.Event{Topic: refusedTopic, ID: eventID(m) + "." + hex.EncodeToString([]byte(to.String())), Data: data})
-	}
-	if err != nil {
-		e.orgs.log.Error("a refusal could not be recorded", "from", m.From, "to", to, "error", err)
-	}
+	e.audit.Refused(r)
+}
+
+// orgOf is the organization of an agent, "" if it has no address.
+func (o *orgs) orgOf(name polity.AgentName) string {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.agents[name]
 }
 
 // Ask sends a message and waits for the answers of its recipients, in the order of their receipts, until join says that there are enough: what is

@@ -18,7 +18,6 @@ import (
 	"polity.run/engine"
 	"polity.run/fault"
 	"polity.run/internal/bus"
-	"polity.run/internal/gateway/rest"
 	outside "polity.run/remote"
 )
 
@@ -78,7 +77,7 @@ func (a *app) newBusServe() *cobra.Command {
 		}
 		l := &local{Engine: e}
 		defer closeInto(&err, l)
-		if err := rest.Enlist(ctx, e, client.Install{Release: &m.Release, Files: m.Blobs}); err != nil {
+		if _, err := l.Install(ctx, client.Install{Release: &m.Release, Files: m.Blobs, Enlist: true}); err != nil {
 			return err
 		}
 		l.serve(a)
@@ -302,7 +301,7 @@ func (a *app) newBusRevoke() *cobra.Command {
 	return cmd
 }
 
-const busRefusedHelp = `List what agents in other processes were refused, the newest last.
+const busRefusedHelp = `List what agents were refused, by the broker and by the node itself, the newest last.
 
   connect    without credentials that count
   publish    on a subject to which no link leads, or a message that is too large
@@ -316,7 +315,7 @@ func (a *app) newBusRefused() *cobra.Command {
 	var most int
 	var of string
 	cmd := &cobra.Command{
-		Use: "refused", Short: "List what agents in other processes were refused", Long: busRefusedHelp, Args: args(cobra.NoArgs),
+		Use: "refused", Short: "List what agents were refused", Long: busRefusedHelp, Args: args(cobra.NoArgs),
 		Example: "  polity bus refused\n  polity bus refused --agent front -o json",
 	}
 	cmd.Flags().IntVar(&most, "limit", 100, "the newest of them")

@@ -39,7 +39,6 @@ type node interface {
 	Signal(ctx context.Context, id polity.RunID, name, signalID string, version int, data json.RawMessage) error
 	Publish(ctx context.Context, topic, id string, version int, data json.RawMessage) error
 	Topics(ctx context.Context, q polity.TopicsRequest) (polity.TopicsAnswer, error)
-	Enlist(ctx context.Context, q client.Install) error
 	Messages(ctx context.Context, q message.Do) (message.Done, error)
 	Questions(ctx context.Context) ([]polity.Question, error)
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
@@ -82,8 +81,8 @@ func (l *local) Tail(ctx context.Context, id polity.RunID, each func(polity.Noti
 }
 
 // Install hides the engine's, which gives a digest.
-func (l *local) Install(_ context.Context, q client.Install) (client.Installed, error) {
-	return rest.Install(l.Engine, q)
+func (l *local) Install(ctx context.Context, q client.Install) (client.Installed, error) {
+	return rest.Install(ctx, l.Engine, q)
 }
 
 func (l *local) Start(ctx context.Context, q client.Request) (polity.RunID, error) {
@@ -92,11 +91,6 @@ func (l *local) Start(ctx context.Context, q client.Request) (polity.RunID, erro
 
 func (l *local) Memory(ctx context.Context, q client.Memory) (client.Remembered, error) {
 	return rest.Memory(ctx, l.Engine, q)
-}
-
-// Enlist hides the engine's, which takes what is stored.
-func (l *local) Enlist(ctx context.Context, q client.Install) error {
-	return rest.Enlist(ctx, l.Engine, q)
 }
 
 // Messages only keeps what is sent, as long as nobody else is served: this process ends before the work is done.
