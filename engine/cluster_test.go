@@ -99,6 +99,49 @@ func (c *cluster) leader() int {
 	return c.rng.IntN(clusterServers)
 }
 
+// whole wants every replica of every stream to have come back: one that cannot apply what another has is away until its server is started again.
+func (c *cluster) whole() {
+	nc := c.servers[0].Conn(bustest.User)
+	var behind string
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		m, err := nc.Request("$JS.API.STREAM.LIST", nil, 5*time.Second)
+		var all struct {
+			Streams []struct {
+				Config  struct{ Name string }
+				Cluster struct {
+					Leader   string
+					Replicas []struct {
+						Name             string
+						Current, Offline bool
+					}
+				}
+			}
+		}
+		if err == nil {
+			err = json.Unmarshal(m.Data, &all)
+		}
+		behind = fmt.Sprint(len(all.Streams), " streams, ", err)
+		if err != nil || len(all.Streams) == 0 {
+			continue
+		}
+		behind = ""
+		for _, s := range all.Streams {
+			for _, r := range s.Cluster.Replicas {
+				if r.Offline || !r.Current {
+					behind += fmt.Sprintf(" %s on %s", s.Config.Name, r.Name)
+				}
+			}
+			if len(s.Cluster.Replicas) != clusterServers-1 {
+				behind += fmt.Sprintf(" %s has %d replicas", s.Config.Name, len(s.Cluster.Replicas))
+			}
+		}
+		if behind == "" {
+			return
+		}
+	}
+	c.t.Errorf("not all replicas came back:%s", behind)
+}
+
 // disturb does one thing to the cluster, waits, and undoes it.
 func (c *cluster) disturb() {
 	i := c.rng.IntN(clusterServers)
@@ -288,6 +331,7 @@ func TestCluster(t *testing.T) {
 			t.Fatal(behind)
 		}
 	}
+	c.whole()
 	stop(t, e)
 	runs, messages := c.verify(t, did, &acked, said)
 

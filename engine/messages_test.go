@@ -194,7 +194,7 @@ func TestLinksArePermissions(t *testing.T) {
 		t.Errorf("%d refusals are recorded, of 6: %v", len(refused), err)
 	}
 	for _, r := range refused {
-		if r.Verb != polity.RefusedPublish || r.Subject == "" || (r.Org == "newsroom") != (r.Agent != "") || (r.Agent == "") != strings.HasPrefix(r.From, "outside:") {
+		if r.Verb != polity.RefusedPublish || r.Subject == "" || (r.Org == "newsroom") != (r.Agent == "scout" || r.Agent == "critic") || (r.Agent == "") != strings.HasPrefix(r.From, "outside:") {
 			t.Errorf("%+v", r)
 		}
 	}
