@@ -25,7 +25,11 @@ const NATSMissing = bus.PointMissing
 
 // NATSRights are the rights that the user of a node needs in its account, and nobody else may have, as nats-server's configuration has them.
 func NATSRights(domain string) string {
-	publish, subscribe := bus.Rights(domain)
+	return permissions(bus.Rights(domain))
+}
+
+// permissions words what a user may do as nats-server's configuration does.
+func permissions(publish, subscribe []string) string {
 	quoted := func(list []string) string { return `["` + strings.Join(list, `", "`) + `"]` }
 	return "permissions: {\n  publish: " + quoted(publish) + "\n  subscribe: " + quoted(subscribe) + "\n}\n"
 }

@@ -9,6 +9,7 @@ import (
 	"polity.run"
 	"polity.run/agent"
 	"polity.run/fault"
+	"polity.run/internal/bus"
 	"polity.run/internal/outside"
 	"polity.run/internal/run"
 )
@@ -19,6 +20,10 @@ type Door struct {
 	Listen string
 	// Cert and Key are files with a certificate and its key, PEM. Without them a door that other machines reach has one of its own, in the state folder.
 	Cert, Key string
+	// Hub is a NATS server or cluster of one's own, by its port for leaf nodes, through which agents of the organization HubOrg reach the door as well; nil for
+	// nothing. Who speaks there the hub alone knows: links hold as far as it gives each agent the rights of Engine.Rights and no others.
+	Hub    *NATS
+	HubOrg string
 }
 
 func (c *catalog) compileRemote(r *release, e *entry) {
@@ -35,6 +40,9 @@ func (c *catalog) compileRemote(r *release, e *entry) {
 // openGate opens the door for the organizations that are installed.
 func (e *Engine) openGate(ctx context.Context, cfg Config) error {
 	c := outside.Config{Listen: cfg.Door.Listen, Log: cfg.Log, Send: e.Send, Wait: e.part.Wait, Audit: e.audit}
+	if cfg.Door.Hub != nil {
+		c.Hub = &bus.Hub{Server: *cfg.Door.Hub, Account: cfg.Door.HubOrg}
+	}
 	c.TLS = func(listen string) (*tls.Config, string, error) { return cfg.Door.tls(e.state, listen) }
 	var err error
 	if e.gate, err = outside.Open(ctx, e.bus, &e.catalog.boxes, c); err != nil {
@@ -81,6 +89,19 @@ func (e *Engine) Revoke(ctx context.Context, org string, name polity.AgentName) 
 	}
 	return e.gate.Revoke(ctx, org, name)
 }
+
+// Rights are what an agent in another process may publish and subscribe, by its links, as nats-server's configuration has them: for a hub that is to hold it to
+// them.
+func (e *Engine) Rights(_ context.Context, org string, name polity.AgentName) (string, error) {
+	if e.gate == nil {
+		return "", errNoDoor
+	}
+	publish, subscribe, err := e.gate.Rights(org, name)
+	return permissions(publish, subscribe), err
+}
+
+// Joined says whether the door is connected to its hub.
+func (e *Engine) Joined() bool { return e.gate != nil && e.gate.Joined() }
 
 // Outside are the agents in other processes of all installed organizations.
 func (e *Engine) Outside(context.Context) ([]polity.Presence, error) {

@@ -111,6 +111,15 @@ func (s *Server) options() ([]nats.Option, error) {
 }
 
 func (s *Server) secure() ([]nats.Option, error) {
+	config, err := s.trust()
+	if config == nil || err != nil {
+		return nil, err
+	}
+	return []nats.Option{nats.Secure(config)}, nil
+}
+
+// trust is what the server's certificate is held against, nil for what the system trusts.
+func (s *Server) trust() (*tls.Config, error) {
 	if s.CA == "" {
 		return nil, nil
 	}
@@ -122,7 +131,7 @@ func (s *Server) secure() ([]nats.Option, error) {
 	if !pool.AppendCertsFromPEM(pem) {
 		return nil, fault.Invalid.New("nats: CA %s: no certificate in it, PEM", s.CA)
 	}
-	return []nats.Option{nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})}, nil
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }
 
 // dial connects. What goes wrong later is left to more.

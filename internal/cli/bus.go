@@ -33,7 +33,7 @@ func (a *app) newBus() *cobra.Command {
 		Use: "bus", Short: "Agents in other processes, and a NATS server of one's own", Long: busHelp, Args: noSubcommand, RunE: help,
 		Example: "  polity bus serve shop.yaml\n  polity bus creds pricer\n  polity bus refused",
 	}
-	cmd.AddCommand(a.newBusServe(), a.newBusCreds(), a.newBusRevoke(), a.newBusRefused(), a.newBusSetup(), a.newBusCheck())
+	cmd.AddCommand(a.newBusServe(), a.newBusCreds(), a.newBusRevoke(), a.newBusRefused(), a.newBusRights(), a.newBusSetup(), a.newBusCheck())
 	return cmd
 }
 
@@ -44,11 +44,15 @@ comes back with these, and one whose rights are as they were goes on.
 
 The door is where it was the last time, at first on a free port of this machine. --listen puts it elsewhere; one that other machines
 reach has TLS, with a certificate of its own that agents get with their credentials, or with --cert and --key.
+With --hub the door is a leaf node of a NATS server or cluster of one's own, and the organization's agents reach it through that, too, with the hub's
+credentials. The log stays where it is. The door holds each sender to its links; that it is this sender only the hub can see: --links says whether it does.
+
 Runs that others start with this state folder are done here, and unfinished ones go on. On stdout is told which agents come and go,
 and what is refused.`
 
 func (a *app) newBusServe() *cobra.Command {
 	var door engine.Door
+	var hub engine.NATS
 	cmd := &cobra.Command{
 		Use: "serve MANIFEST", Short: "Serve the state folder with a door for agents in other processes", Long: busServeHelp, Args: args(cobra.ExactArgs(1)),
 		Example: "  polity bus serve shop.yaml\n  polity bus serve shop.yaml --listen 0.0.0.0:4222",
@@ -56,10 +60,14 @@ func (a *app) newBusServe() *cobra.Command {
 	cmd.Flags().StringVar(&door.Listen, "listen", "", "HOST:PORT of the door (default where it was, or a free port of 127.0.0.1)")
 	cmd.Flags().StringVar(&door.Cert, "cert", "", "file with the door's certificate, PEM")
 	cmd.Flags().StringVar(&door.Key, "key", "", "file with its key, PEM")
+	hubFlags(cmd, &hub)
 	output := outputFlag(cmd, "text; json is a line for each event", "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		m, err := a.load(args[0])
 		if err != nil {
+			return err
+		}
+		if err := a.throughHub(&door, &hub, m.Release.Name); err != nil {
 			return err
 		}
 		dir, err := a.stateDir()

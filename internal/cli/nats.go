@@ -3,10 +3,13 @@ package cli
 import (
 	"errors"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"polity.run"
+	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
 )
@@ -14,6 +17,7 @@ import (
 // Whether the broker holds agents to their links.
 const (
 	linksEnforced   = "enforced"
+	linksHub        = "hub"
 	linksUnenforced = "unenforced"
 )
 
@@ -36,7 +40,7 @@ func (a *app) natsFlags(flags *pflag.FlagSet) {
 		flags.Lookup(f.flag).Hidden = f.flag != "nats"
 	}
 	n.Password = os.Getenv("POLITY_NATS_PASSWORD")
-	a.links = choice{value: linksEnforced, allowed: []string{linksEnforced, linksUnenforced}}
+	a.links = choice{value: linksEnforced, allowed: []string{linksEnforced, linksHub, linksUnenforced}}
 	flags.Var(&a.links, "links", "start though the NATS server lets somebody past the links of agents")
 	flags.Lookup("links").Hidden = true
 }
@@ -62,6 +66,51 @@ The server and the credentials for it, which every command takes:
 
 Each has a variable of the environment: POLITY_NATS, POLITY_NATS_CREDS, POLITY_NATS_NKEY, POLITY_NATS_USER, POLITY_NATS_CA, POLITY_NATS_DOMAIN.
 The state folder is still needed: it has documents, keys and caches. It goes with one log for good.`
+
+// hubFlags are where a hub is.
+func hubFlags(cmd *cobra.Command, hub *engine.NATS) {
+	f := cmd.Flags()
+	f.StringVar(&hub.URL, "hub", "", "NATS server whose leaf node the door is, as nats-leaf://hub:7422; needs --links")
+	f.StringVar(&hub.Creds, "hub-creds", "", "file with a user's JWT and seed for it")
+	f.StringVar(&hub.User, "hub-user", "", "a user of it; its password is $POLITY_HUB_PASSWORD")
+	f.StringVar(&hub.CA, "hub-ca", "", "file with the certificates that the hub's is held against, PEM")
+	hub.Password = os.Getenv("POLITY_HUB_PASSWORD")
+}
+
+// throughHub has a door's agents come through a hub, if the user knows what of links holds there.
+func (a *app) throughHub(door *engine.Door, hub *engine.NATS, org string) error {
+	if hub.URL == "" {
+		return nil
+	}
+	if a.links.value == linksEnforced {
+		return fault.Denied.New("links not enforced: only the hub knows who speaks there. If it gives each agent the rights that polity bus rights prints, and nobody else any of them, say --links hub; else --links unenforced")
+	}
+	if hub.User == "" {
+		hub.Password = ""
+	}
+	hub.URL = strings.ReplaceAll(hub.URL, "nats-leaf://", "nats://")
+	door.Hub, door.HubOrg = hub, org
+	return nil
+}
+
+const busRightsHelp = `Print what an agent in another process may publish and subscribe, by its links, as nats-server's configuration has it.
+
+It is for a hub, whose user for the agent needs these rights and no others: see polity bus serve --hub. The door itself needs nothing of it.`
+
+func (a *app) newBusRights() *cobra.Command {
+	var org string
+	cmd := &cobra.Command{
+		Use: "rights AGENT", Short: "Print what an agent may publish and subscribe, for a hub", Long: busRightsHelp, Args: args(cobra.ExactArgs(1)),
+		Example: "  polity bus rights pricer",
+	}
+	cmd.Flags().StringVar(&org, "org", "", "of this organization (default the only one)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.bus(cmd.Context(), client.Bus{Do: client.BusRights, Org: org, Agent: polity.AgentName(args[0])}, func(answer client.OnBus) error {
+			return a.out([]byte(answer.Rights))
+		})
+	}
+	return cmd
+}
 
 const busSetupHelp = `Make on a NATS server what a node needs: its streams. Done twice it does nothing.
 

@@ -42,6 +42,8 @@ const (
 type Config struct {
 	// Listen is HOST:PORT. "" is where the door was before, or else a free port of this machine.
 	Listen string
+	// Hub is what the agents of one organization reach the door through as well; nil for nothing.
+	Hub *bus.Hub
 	// TLS returns what a door at an address needs, and the certificate (PEM) that agents hold it against; nil for an address of this machine.
 	TLS func(listen string) (*tls.Config, string, error)
 	// Send has a message become runs of its recipients, and returns when that is safe; the same message is the same runs.
@@ -98,7 +100,7 @@ func Open(ctx context.Context, b *bus.Bus, boxes *Boxes, cfg Config) (*Gate, err
 	if err != nil {
 		return nil, err
 	}
-	if g.door, err = bus.OpenDoor(bus.DoorConfig{Listen: at, TLS: secure, Admit: g.admit, Refused: g.audit.Refused}); err != nil {
+	if g.door, err = bus.OpenDoor(bus.DoorConfig{Listen: at, TLS: secure, Hub: cfg.Hub, Admit: g.admit, Refused: g.audit.Refused}); err != nil {
 		return nil, err
 	}
 	g.ctx, g.stop = context.WithCancel(context.Background())
@@ -371,7 +373,9 @@ func (g *Gate) take(orgName string, p bus.Parcel) {
 		return
 	}
 	var err error
-	if words[0] == "ctl" {
+	if !g.allowed(o, sender, p.Subject) { // of somebody at the hub: here the server refuses it
+		err = fault.Denied.New("no link leads there")
+	} else if words[0] == "ctl" {
 		err = g.control(o, sender, p, reply)
 	} else {
 		err = g.message(o, sender, p, reply)
@@ -381,6 +385,30 @@ func (g *Gate) take(orgName string, p bus.Parcel) {
 		reply(remote.Taken{Error: fault.Of(err)})
 	}
 }
+
+// allowed says whether an agent may publish on a subject. Of those who come in by the door the server has made sure already.
+func (g *Gate) allowed(o *org, sender polity.AgentName, subject string) bool {
+	if h := g.cfg.Hub; h == nil || h.Account != o.name {
+		return true
+	}
+	return slices.ContainsFunc(o.rights[sender].publish, func(pattern string) bool { return bus.Matches(subject, pattern) })
+}
+
+// Rights are the subjects that an agent of a linked organization may publish on and subscribe to.
+func (g *Gate) Rights(orgName string, name polity.AgentName) (publish, subscribe []string, err error) {
+	o, err := g.only(orgName)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, ok := o.rights[name]
+	if !ok {
+		return nil, nil, o.noAgent(name)
+	}
+	return r.publish, r.subscribe, nil
+}
+
+// Joined says whether the door is connected to its hub.
+func (g *Gate) Joined() bool { return g.door.Joined() }
 
 func (g *Gate) reply(o *org, subject string, t remote.Taken) {
 	data, err := json.Marshal(t)

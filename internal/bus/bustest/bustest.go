@@ -75,13 +75,13 @@ func Start(t testing.TB, users, more string) *Server {
 	if users != "" {
 		users = ", " + users
 	}
-	return start(t, "n1", free(t), fmt.Sprintf(accounts, users)+more)
+	return start(t, "n1", Free(t), fmt.Sprintf(accounts, users)+more)
 }
 
 // Open starts a server that lets everybody in.
 func Open(t testing.TB) *Server {
 	t.Helper()
-	return start(t, "n1", free(t), "")
+	return start(t, "n1", Free(t), "")
 }
 
 // Cluster starts n servers in a cluster. route, if not nil, says where a server reaches another one.
@@ -89,7 +89,7 @@ func Cluster(t testing.TB, n int, route func(from, to int, addr string) string) 
 	t.Helper()
 	var links []string
 	for range n {
-		links = append(links, free(t))
+		links = append(links, Free(t))
 	}
 	var all []*Server
 	for i := range n {
@@ -104,7 +104,7 @@ func Cluster(t testing.TB, n int, route func(from, to int, addr string) string) 
 			}
 		}
 		conf := fmt.Sprintf("cluster { name: c, listen: %s, no_advertise: true, pool_size: -1, routes: [%s] }\n", links[i], strings.Join(routes, ", "))
-		all = append(all, prepare(t, fmt.Sprintf("n%d", i+1), free(t), fmt.Sprintf(accounts, "")+conf))
+		all = append(all, prepare(t, fmt.Sprintf("n%d", i+1), Free(t), fmt.Sprintf(accounts, "")+conf))
 	}
 	for _, s := range all {
 		s.begin()
@@ -201,8 +201,8 @@ func (s *Server) Conn(user string, more ...nats.Option) *nats.Conn {
 	return nc
 }
 
-// free is an address that nobody listens on.
-func free(t testing.TB) string {
+// Free is an address that nobody listens on.
+func Free(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
