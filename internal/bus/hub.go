@@ -17,11 +17,8 @@ type Hub struct {
 	Account string // of the door
 }
 
-// ways are the subjects of which messages come from agents, and those on which the door speaks to them.
-var (
-	fromAgents = []string{"msg.>", "rol.>", "grp.>", "all.>", "evt.>", "ctl.>"}
-	toAgents   = []string{"box.>", "_DESK.>"}
-)
+// FromAgents are the subjects on which agents speak.
+func FromAgents() []string { return []string{"msg.>", "rol.>", "grp.>", "all.>", "evt.>", "ctl.>"} }
 
 // leaf has the door's server connect to a hub.
 func (h *Hub) leaf(opts *server.Options) error {
@@ -30,8 +27,7 @@ func (h *Hub) leaf(opts *server.Options) error {
 	}
 	r := &server.RemoteLeafOpts{
 		LocalAccount: h.Account, Credentials: h.Creds,
-		DenyImports: toAgents,   // nobody at the hub speaks as the door
-		DenyExports: fromAgents, // nor hears what agents say to it
+		DenyExports: FromAgents(), // nobody at the hub hears what others say to the door. What is imported cannot be denied: the server would hold back box.> both ways
 	}
 	for part := range strings.SplitSeq(h.URL, ",") {
 		u, err := url.Parse(strings.TrimSpace(part))

@@ -197,7 +197,7 @@ func (g *Gate) seat(r *agent.Release, all map[string]*agent.Release) error {
 	default:
 		var err error
 		take := func(p bus.Parcel) { g.take(r.Name, p) }
-		if o.desk, err = g.door.Desk(r.Name, []string{"msg.>", "rol.>", "grp.>", "all.>", "evt.>", "ctl.>"}, take, g.boxes.missed); err != nil {
+		if o.desk, err = g.door.Desk(r.Name, bus.FromAgents(), take, g.boxes.missed); err != nil {
 			return err
 		}
 	}
