@@ -163,7 +163,11 @@ func reach(ctx context.Context, cfg Config) (*Bus, error) {
 		nats.MaxReconnects(-1), nats.ReconnectWait(redialEvery), nats.PingInterval(heartbeatEvery), nats.MaxPingsOutstanding(heartbeatsMax),
 		nats.IgnoreAuthErrorAbort(), // they may be given again before long
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("nats", "error", err) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("nats: the connection is lost", "error", err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // else it was closed
+				log.Warn("nats: the connection is lost", "error", err)
+			}
+		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Warn("nats: connected again", "server", nc.ConnectedUrlRedacted()) }),
 	)
 	if err != nil {

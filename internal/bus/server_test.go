@@ -42,7 +42,7 @@ func TestServerElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, want := range map[string]string{"permissions": "ok", "stream LOG_p0": "missing", "stream BUCKET_things": "missing", "links": "ok", "sync": "warning"} {
+	for what, want := range map[string]string{"permissions": "ok", "stream LOG_p0": "wanted", "stream BUCKET_things": "wanted", "links": "ok", "sync": "warning"} {
 		if got := states(points)[what]; got != want {
 			t.Errorf("before: %s is %s, want %s", what, got, want)
 		}

@@ -25,8 +25,8 @@ const (
 // A Point is one thing that a node needs of a server.
 type Point struct {
 	What string `json:"what"`
-	// State is ok, missing (a node does not start), warning (it does, and does not promise what it does elsewhere), made, changed, or wanted (with a dry run:
-	// it would be made or changed).
+	// State is ok, missing (a node does not start), warning (it does, and does not promise what it does elsewhere), made, changed, or wanted (it would be
+	// made or changed).
 	State string `json:"state"`
 	Text  string `json:"text"`
 }
@@ -266,7 +266,7 @@ func (x *examiner) streams(ctx context.Context, buckets []string) {
 		cancel()
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound):
-			x.add(PointMissing, what, "it is not there: polity bus setup makes it, and so does a node whose user may")
+			x.add(PointWanted, what, "it is not there yet: polity bus setup makes it, and so does a node whose user may")
 			continue
 		case err != nil:
 			x.add(PointMissing, what, "%s", err)
@@ -301,7 +301,7 @@ func (x *examiner) streams(ctx context.Context, buckets []string) {
 func (x *examiner) disk(system *Server) error {
 	const fix = "set sync_interval: always in its jetstream block"
 	if system == nil {
-		x.add(PointWarning, "sync", "only a user of the system account is told whether a write is on the disk when it is acknowledged: give --nats-system, or %s", fix)
+		x.add(PointWarning, "sync", "only a user of the system account is told whether a write is on the disk when it is acknowledged: give --system-creds or --system-user, or %s", fix)
 		return nil
 	}
 	nc, err := system.dial(nats.NoReconnect())

@@ -198,7 +198,7 @@ func (d *doctor) syncing(probe *os.File) {
 
 // serving checks who serves the state folder and, if nobody does, whether its store opens.
 func (d *doctor) serving(ctx context.Context, dir string) {
-	if _, err := os.Stat(filepath.Join(dir, "store")); errors.Is(err, fs.ErrNotExist) && d.nats.URL == "" {
+	if !d.isState(dir) {
 		d.ok("store", "nothing ran yet")
 		return
 	}

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -66,6 +68,16 @@ The server and the credentials for it, which every command takes:
 
 Each has a variable of the environment: POLITY_NATS, POLITY_NATS_CREDS, POLITY_NATS_NKEY, POLITY_NATS_USER, POLITY_NATS_CA, POLITY_NATS_DOMAIN.
 The state folder is still needed: it has documents, keys and caches. It goes with one log for good.`
+
+// isState says whether something ran with a state folder, here or on a NATS server.
+func (a *app) isState(dir string) bool {
+	for _, name := range []string{"store", "nats"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return a.nats.URL != ""
+}
 
 // hubFlags are where a hub is.
 func hubFlags(cmd *cobra.Command, hub *engine.NATS) {
@@ -150,6 +162,7 @@ const busCheckHelp = `Say what a node has and has not on a NATS server, without 
 
   ok       it is there
   missing  a node does not start without it
+  wanted   it is not there yet: polity bus setup makes it, and so does a node whose user may
   warning  a node starts, and a promise is weaker than with a log of its own
 
 Is something missing, the exit code is 1. When a write is on the disk, only users of the server's system account are told: name one with

@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"polity.run"
@@ -210,7 +207,7 @@ func (a *app) existing(ctx context.Context) (node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "store")); errors.Is(err, fs.ErrNotExist) && a.nats.URL == "" {
+	if !a.isState(dir) {
 		return nil, fault.NotFound.New("nothing ran yet with the state folder %s", dir)
 	}
 	return a.connect(ctx)
