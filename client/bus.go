@@ -13,13 +13,14 @@ const (
 	BusRevoke  = "revoke"
 	BusAgents  = "agents"
 	BusRefused = "refused"
+	BusRights  = "rights"
 )
 
 // Bus asks for something about agents in other processes.
 type Bus struct {
 	Do    string           `json:"do"`
 	Org   string           `json:"org,omitempty"`   // of the agent; "" for the only one
-	Agent polity.AgentName `json:"agent,omitempty"` // to admit or revoke; "" for operators
+	Agent polity.AgentName `json:"agent,omitempty"` // to admit or revoke, "" for operators; or whose rights
 	Key   string           `json:"key,omitempty"`   // to admit: the public half
 	Life  polity.Duration  `json:"life,omitempty"`  // to admit: default 1h
 	After uint64           `json:"after,omitempty"` // refusals from there on
@@ -33,6 +34,7 @@ type OnBus struct {
 	Revoked  int               `json:"revoked,omitempty"` // keys
 	Agents   []polity.Presence `json:"agents,omitempty"`
 	Refused  []polity.Refusal  `json:"refused,omitempty"` // in order
+	Rights   string            `json:"rights,omitempty"`  // as nats-server's configuration has them
 }
 
 // Bus does something with the door for agents in other processes. It returns fault.Unavailable if the node has none.

@@ -128,7 +128,7 @@ func (c *Client) Answer(ctx context.Context, key string, answer json.RawMessage)
 	return c.call(ctx, http.MethodPost, "/v1/questions", Answer{key, answer}, nil)
 }
 
-// Install has the node keep a release, and the schemas of its topics. It returns fault.Invalid if something in the release does not fit the node, and
+// Install has the node keep a release, and the schemas of its topics, and if that is asked for give its agents addresses. It returns fault.Invalid if something in the release does not fit the node, and
 // fault.Conflict if it would break who relies on a registered schema.
 func (c *Client) Install(ctx context.Context, q Install) (answer Installed, err error) {
 	err = c.call(ctx, http.MethodPost, "/v1/releases", q, &answer)

@@ -7,11 +7,6 @@ import (
 	"polity.run/message"
 )
 
-// Enlist stores a release and gives its agents addresses for messages. See engine.Engine.Install and Enlist for what comes back.
-func (c *Client) Enlist(ctx context.Context, q Install) error {
-	return c.call(ctx, http.MethodPost, "/v1/orgs", q, nil)
-}
-
 // Messages does one thing with messages: see message.Do. What comes back is as of engine.Engine.Messages.
 func (c *Client) Messages(ctx context.Context, q message.Do) (d message.Done, err error) {
 	err = c.call(ctx, http.MethodPost, "/v1/messages", q, &d)

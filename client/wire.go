@@ -36,6 +36,8 @@ type Request struct {
 type Install struct {
 	Release *agent.Release    `json:"release"`
 	Files   map[string][]byte `json:"files,omitempty"` // contents of the files that it pins, by hex SHA-256
+	// Enlist gives its agents addresses for messages, under the release's name.
+	Enlist bool `json:"enlist,omitempty"`
 }
 
 // Installed is the answer.

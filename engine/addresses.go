@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"time"
 
 	"polity.run"
 	"polity.run/fault"
@@ -30,12 +29,6 @@ type orgs struct {
 	byName map[string]Digest
 	agents map[polity.AgentName]string // their organization
 	roll   roll                        // has a lock of its own
-
-	audit struct {
-		sync.Mutex
-		since time.Time
-		n     int
-	}
 }
 
 // installed is an organization as it stands in the bucket.
@@ -131,7 +124,7 @@ func (e *Engine) Enlist(ctx context.Context, d Digest) error {
 	if err := e.enlist(ctx, d); err != nil {
 		return err
 	}
-	return e.link(d)
+	return e.link(ctx)
 }
 
 func (e *Engine) enlist(ctx context.Context, d Digest) error {

@@ -17,6 +17,7 @@ import (
 
 	"polity.run"
 	"polity.run/engine"
+	"polity.run/internal/bus/bustest"
 	"polity.run/message"
 	"polity.run/remote"
 )
@@ -78,9 +79,10 @@ func (o *outdoors) audited(t *testing.T, verb, subject, reason string) {
 }
 
 // TestAttack has a process with front's credentials try everything that front has no link to. The server refuses all of it, all of it
-// is kept, and nobody else hears anything.
+// is kept, and nobody else hears anything. The node's log is on a NATS server of its own, on which the credentials are worth nothing.
 func TestAttack(t *testing.T) {
-	o := openOutdoors(t, t.TempDir(), outpost)
+	far := bustest.Start(t, "", "")
+	o := openOutdoorsOn(t, onNATS(far), t.TempDir(), outpost)
 	o.link(t, strings.NewReplacer("shop", "bank", "pricer", "teller", "front", "window", "cellar", "vault", "desk", "office").Replace(outpost)) // another tenant
 	front := intrude(t, o.credsOf(t, "shop", "front", 0))
 
@@ -158,6 +160,7 @@ func TestAttack(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("reply", "_R_.x")
+	front.attackServer(t, far)
 	mu.Lock()
 	defer mu.Unlock()
 	if len(heard) > 0 {
@@ -166,6 +169,67 @@ func TestAttack(t *testing.T) {
 	if runs, err := o.List(t.Context()); err != nil || len(runs) != 0 {
 		t.Errorf("runs: %+v %v", runs, err)
 	}
+}
+
+// attackServer tries the NATS server that the log is on: with the agent's key, without any, and as a user of another account of it, who reads and writes what he likes
+// there.
+func (i *intruder) attackServer(t *testing.T, s *bustest.Server) {
+	t.Helper()
+	for name, o := range map[string]nats.Option{
+		"its key": nats.Nkey(i.key, i.pair.Sign), "nothing": nats.Name("x"), "the node's name": nats.UserInfo(bustest.User, ""), "its key as a password": nats.UserInfo(bustest.User, i.creds.Seed),
+	} {
+		if nc, err := nats.Connect(s.URL(), o); err == nil {
+			nc.Close()
+			t.Errorf("the server lets %s in", name)
+		}
+	}
+	node, stranger := s.Conn(bustest.User), s.Conn(bustest.Stranger, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	before := tip(t, node)
+	all, err := stranger.SubscribeSync(">")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, subject := range []string{
+		"log.p0", "bucket.orgs.shop", "bucket.outside.key.x", "journal.refused", "topic.x", "box.pricer.request", "msg.front.pricer.request",
+		"$JS.API.INFO", "$JS.API.STREAM.INFO.LOG_p0", "$JS.API.STREAM.PURGE.LOG_p0", "$JS.API.STREAM.DELETE.LOG_p0", "$JS.API.STREAM.MSG.GET.LOG_p0", "$JS.API.DIRECT.GET.LOG_p0",
+		"$SYS.REQ.SERVER.PING", "$SYS.ACCOUNT.POLITY.x",
+	} {
+		m, err := stranger.Request(subject, []byte(`{"seq":1}`), 50*time.Millisecond)
+		if err == nil && !strings.Contains(string(m.Data), `"error"`) && !strings.HasPrefix(string(m.Data), "{\"seq\":1}") {
+			t.Errorf("%s answers a stranger: %s", subject, m.Data)
+		}
+	}
+	if after := tip(t, node); after != before {
+		t.Errorf("the log ends with %d, and did with %d", after, before)
+	}
+	for {
+		m, err := all.NextMsg(50 * time.Millisecond)
+		if err != nil {
+			break
+		}
+		own := string(m.Data) == `{"seq":1}` || len(m.Data) == 0 || strings.HasPrefix(m.Subject, "_INBOX.") || m.Subject == "$JS.EVENT.ADVISORY.API" && strings.Contains(string(m.Data), `"acc":"AGENTS"`)
+		if !own {
+			t.Errorf("a stranger hears %s: %s", m.Subject, m.Data)
+		}
+	}
+}
+
+// tip is the position of the log's end.
+func tip(t *testing.T, nc *nats.Conn) uint64 {
+	t.Helper()
+	m, err := nc.Request("$JS.API.STREAM.INFO.LOG_p0", nil, 10*time.Second)
+	var info struct {
+		State struct {
+			Last uint64 `json:"last_seq"`
+		}
+	}
+	if err == nil {
+		err = json.Unmarshal(m.Data, &info)
+	}
+	if err != nil || info.State.Last == 0 {
+		t.Fatalf("the log's end: %+v %v", info, err)
+	}
+	return info.State.Last
 }
 
 // credsOf writes a file of credentials for an agent of one of several organizations.

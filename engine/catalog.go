@@ -19,6 +19,7 @@ import (
 	"polity.run/internal/outside"
 	"polity.run/internal/run"
 	"polity.run/internal/work"
+	"polity.run/message"
 	"polity.run/model"
 	"polity.run/model/provider"
 	"polity.run/model/quote"
@@ -541,6 +542,9 @@ func (c *catalog) ask(ctx context.Context, f *run.Effect) (json.RawMessage, erro
 		ID: f.Key(), From: polity.AgentName(f.Agent), To: polity.AgentName(f.To), Performative: polity.Request,
 		Skill: f.Skill, Body: f.Input, Correlation: string(f.Run), Causation: polity.CommandKey(f.Name, f.Attempt), ReplyTo: true,
 	}
+	if err := sender(m, f); err != nil {
+		return nil, err
+	}
 	if e.begin != nil {
 		done := f.Later()
 		work.Begin(ctx, e.begin, m, s.in, s.out, func(out json.RawMessage, err error) { done(out, polity.Usage{}, err) })
@@ -555,6 +559,22 @@ func (c *catalog) handler(e *entry, folder string) work.Handle {
 		return c.program(e, folder)
 	}
 	return e.handle
+}
+
+// sender has a message that is delivered come from the agent that sent it. What people and programs send, who are no agents, comes from the agent itself: whoever answers
+// answers its organization.
+func sender(m *polity.Message, f *run.Effect) error {
+	if f.Mail == nil || f.Agent != f.To {
+		return nil
+	}
+	var e message.Envelope
+	if err := e.UnmarshalJSON(f.Mail); err != nil {
+		return fault.Damaged.New("message of %s: %w", f.Run, err)
+	}
+	if e.From.Kind == message.Agent {
+		m.From = polity.AgentName(e.From.Name)
+	}
+	return nil
 }
 
 // program returns what starts an agent's program for one request.

@@ -13,6 +13,8 @@ import (
 	"polity.run/tool/coordination"
 )
 
+const factsBucket = "coordinate"
+
 // facts are what the agents of a node coordinate by, opened when they are first needed.
 type facts struct {
 	bus *bus.Bus
@@ -30,7 +32,7 @@ func (f *facts) open(ctx context.Context) (*coordinate.Store, error) {
 	if f.store != nil {
 		return f.store, nil
 	}
-	bucket, err := f.bus.Bucket(ctx, "coordinate")
+	bucket, err := f.bus.Bucket(ctx, factsBucket)
 	if err != nil {
 		return nil, err
 	}

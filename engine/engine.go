@@ -54,6 +54,11 @@ type Config struct {
 	// State is the folder that holds everything; default StateDir(). One process serves it at a time.
 	State string
 	Sync  Sync // default SyncDisk
+	// NATS is where the log and all other streams are, in place of a server in this process; then Sync is about the state folder alone, which still holds
+	// documents, keys and caches. See CheckNATS.
+	NATS *NATS
+	// Unenforced has the node start though the server of NATS lets in somebody who gets past all links.
+	Unenforced bool
 	// Agents are the Go agents that manifests may use, and that requests without a release go to.
 	Agents []*agent.Agent
 	Tools  []tool.Tool   // beside the built-in ones
@@ -114,6 +119,7 @@ type Engine struct {
 	views   views
 	topics  *stream
 	gate    *outside.Gate // nil without Config.Door
+	audit   *outside.Audit
 	orgs    orgs
 	live    *live
 	answers *answers
@@ -202,11 +208,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if e.own, err = e.installOwn(cfg.Agents); err != nil {
 		return err
 	}
-	sync := bus.SyncDisk
-	if !disk {
-		sync = bus.SyncOS
-	}
-	if e.bus, err = bus.Open(ctx, bus.Config{Dir: filepath.Join(e.state, "store"), Sync: sync}); err != nil {
+	if e.bus, err = openBus(ctx, e.state, cfg); err != nil {
 		return err
 	}
 	e.catalog.memories = &memories{bus: e.bus, log: cfg.Log}
@@ -231,16 +233,17 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
 		Catalog: e.catalog, Blobs: e.blobs, Keys: e.keys, Do: e.catalog.do, Ask: e.catalog.asked, Restart: e.bus.Restart, Anchor: filepath.Join(e.state, "anchor"),
 		Archived: e.old.store.FileOf, Dormant: filepath.Join(e.state, "dormant"), CheckpointEvery: cfg.CheckpointEvery, Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Owes: e.answers.owes, Now: cfg.Now, Log: cfg.Log,
-		Exported: cfg.Telemetry && telemetry.TracesWanted(),
+		Exported: cfg.Telemetry && telemetry.TracesWanted(), Lags: lags(cfg),
 	})
 	if err != nil {
 		return err
 	}
 	e.orgs.bus, e.orgs.catalog, e.orgs.log = e.bus, e.catalog, cfg.Log
 	e.live = newLive(cfg.Log)
+	e.audit = outside.NewAudit(e.bus, cfg.Log)
 	e.topics = newStream(e.bus, e.part, e.catalog, cfg.Log)
 	e.catalog.topics.open(e)
-	if err := e.topics.resume(ctx, e.state); err != nil {
+	if err := e.topics.resume(ctx); err != nil {
 		return err
 	}
 	if cfg.Door != nil {

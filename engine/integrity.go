@@ -17,6 +17,9 @@ import (
 
 // parts names the parts of a state folder.
 func parts(state string) (backup.State, error) {
+	if at, err := natsOf(state); err != nil || at != "" {
+		return backup.State{}, errors.Join(err, fault.Unavailable.New("the log of the state folder %s is not in it, but on the NATS server %s: look at it, and back it up, there, and the folder's blobs and keys with it", state, at))
+	}
 	if _, err := os.Stat(filepath.Join(state, "store")); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return backup.State{}, fault.NotFound.New("nothing ran yet with the state folder %s", state)

@@ -1,25 +1,14 @@
 package engine
 
 import (
-	"context"
-	"encoding/hex"
-	"encoding/json"
 	"slices"
-	"strings"
 	"time"
 
 	"polity.run"
 	"polity.run/agent"
 	"polity.run/fault"
-	"polity.run/internal/bus"
 	"polity.run/message"
 	"polity.run/pattern"
-)
-
-const (
-	refusedEvery = time.Minute
-	refusedMax   = 60               // refusals that are recorded in refusedEvery: what is more is counted
-	refusedTopic = "polity.refused" // where refusals are recorded
 )
 
 // target is an agent or a topic that a message goes to.
@@ -75,28 +64,28 @@ func denied(from, to message.Address) error {
 	return fault.Denied.New("%s is not linked to %s: messages.links of the organization says who may write to whom", from, to)
 }
 
-// may says whether a release lets somebody message an agent of it: by its links, or because its pattern of peers links them.
+// may says whether somebody may message an agent of a release: by its links, because its pattern of peers links them, or because both organizations
+// have a link that crosses. An instance may what its agent may. o.mu is held.
 func (o *orgs) may(r *release, from, to message.Address) bool {
-	return r.doc.May(from, to) || from.Kind == message.Agent && r.peers(polity.AgentName(from.Name), polity.AgentName(to.Name))
+	if r.doc.May(from, to) {
+		return true
+	}
+	if from.Kind != message.Agent {
+		return false
+	}
+	a, _ := polity.AgentName(from.Name).Base()
+	b, _ := polity.AgentName(to.Name).Base()
+	return pattern.ArePeers(&r.doc, a, b) || o.crosses(r, a, b)
 }
 
-// peers says whether an organization of the release whose members write to each other links two of them.
-func (r *release) peers(from, to polity.AgentName) bool {
-	from, _ = from.Base()
-	to, _ = to.Base()
-	for i := range r.doc.Agents {
-		def := r.doc.Agents[i].Org
-		if def == nil || !slices.Contains(def.Members, from) || !slices.Contains(def.Members, to) {
-			continue
-		}
-		cfg, err := pattern.Parse(def.Pattern, def.Config)
-		if linked, ok := cfg.(*pattern.Peers); err == nil && ok {
-			if reach, _ := linked.Reach(from); slices.Contains(reach, to) {
-				return true
-			}
-		}
+// crosses says whether a link of two organizations lets an agent of another one message one of a release. o.mu is held.
+func (o *orgs) crosses(r *release, from, to polity.AgentName) bool {
+	org, ok := o.agents[from]
+	if !ok || org == r.doc.Name || len(r.doc.Crossings()) == 0 {
+		return false
 	}
-	return false
+	theirs, err := o.catalog.release(o.byName[org])
+	return err == nil && agent.Cross(&theirs.doc, from, &r.doc, to)
 }
 
 // mayPublish returns nil for somebody outside, who may publish as polity topics does, and for an agent that is linked to the topic and, where
@@ -125,7 +114,7 @@ func (o *orgs) members(from, to message.Address) []polity.AgentName {
 			continue // it says so when it is asked for itself
 		}
 		whole := to.Kind != message.All && r.doc.May(from, to)
-		for _, name := range r.meant(to) {
+		for _, name := range pattern.Meant(&r.doc, to) {
 			if whole || o.may(r, from, message.To(name)) {
 				list = append(list, name)
 			}
@@ -135,66 +124,21 @@ func (o *orgs) members(from, to message.Address) []polity.AgentName {
 	return slices.Compact(list)
 }
 
-// meant lists the agents of a release that an address stands for, whoever may message them.
-func (r *release) meant(to message.Address) []polity.AgentName {
-	var list []polity.AgentName
-	switch to.Kind {
-	case message.Group:
-		if r.doc.Messages != nil {
-			list = r.doc.Messages.Groups[to.Name]
-		}
-	case message.Role:
-		for i := range r.doc.Agents {
-			list = append(list, inRole(r.doc.Agents[i].Org, to.Name)...)
-		}
-	case message.All:
-		for i := range r.doc.Agents {
-			list = append(list, r.doc.Agents[i].Name)
-		}
+// refused records that somebody wrote where no link leads.
+func (e *Engine) refused(m *message.Envelope, to message.Address) {
+	r := polity.Refusal{At: time.Now(), Verb: polity.RefusedPublish, Subject: to.Subject(polity.AgentName(m.From.Name), m.Performative), Reason: "no link leads there"}
+	if m.From.Kind == message.Agent {
+		r.Org, r.Agent = e.orgs.orgOf(polity.AgentName(m.From.Name)), polity.AgentName(m.From.Name)
+	} else {
+		r.From = m.From.String()
 	}
-	return list
+	e.audit.Refused(r)
 }
 
-// inRole lists the members of an organization that have a role: the field of its configuration that names them, without what follows it.
-func inRole(def *agent.Org, role string) []polity.AgentName {
-	if def == nil {
-		return nil
-	}
-	cfg, err := pattern.Parse(def.Pattern, def.Config)
-	if err != nil {
-		return nil
-	}
-	var list []polity.AgentName
-	for _, r := range cfg.Roles() {
-		if field, _, _ := strings.Cut(r.Field, "["); field == role || r.Name == role {
-			list = append(list, r.Agent)
-		}
-	}
-	return list
-}
-
-// refused records that somebody wrote where no link leads. What is more than refusedMax in refusedEvery is not recorded one by one.
-func (e *Engine) refused(ctx context.Context, m *message.Envelope, to message.Address) {
-	a := &e.orgs.audit
-	a.Lock()
-	now := time.Now()
-	if now.Sub(a.since) >= refusedEvery {
-		a.since, a.n = now, 0
-	}
-	a.n++
-	n := a.n
-	a.Unlock()
-	e.orgs.log.Warn("a message was refused: no link leads there", "from", m.From, "to", to, "performative", m.Performative, "id", m.ID)
-	if n > refusedMax {
-		return
-	}
-	data, err := json.Marshal(map[string]string{
-		"from": m.From.String(), "to": to.String(), "performative": string(m.Performative), "id": m.ID, "reason": "not linked",
-	})
-	if err == nil {
-		err = e.topics.publish(ctx, "", bus.Event{Topic: refusedTopic, ID: eventID(m) + "." + hex.EncodeToString([]byte(to.String())), Data: data})
-	}
-	if err != nil {
-		e.orgs.log.Error("a refusal could not be recorded", "from", m.From, "to", to, "error", err)
-	}
+// orgOf is the organization of an agent or of its instance, "" if it has no address.
+func (o *orgs) orgOf(name polity.AgentName) string {
+	name, _ = name.Base()
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.agents[name]
 }

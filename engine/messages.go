@@ -24,7 +24,7 @@ const (
 // Send sends a message, and returns when it is durable for each of its recipients: an agent's is a run of it in the message's conversation, a
 // topic's is an event. A live message is durable nowhere: it returns when the agents have it. Each recipient has a receipt; if none agreed the error is the
 // first one's reason. It returns fault.Invalid for an envelope that is
-// wrong, fault.NotFound for an agent without an address, fault.Denied where no link leads, which is recorded on the topic polity.refused, fault.Full
+// wrong, fault.NotFound for an agent without an address, fault.Denied where no link leads, which is recorded (Engine.Refused), fault.Full
 // for a full mailbox, fault.Timeout for a message that has expired, and fault.Conflict for a key that came with something else.
 func (e *Engine) Send(ctx context.Context, m message.Envelope) ([]message.Receipt, error) {
 	return e.send(ctx, "", m, false)
@@ -118,7 +118,7 @@ func (e *Engine) deliver(ctx context.Context, m *message.Envelope, t *target, ho
 	switch {
 	case err != nil:
 		if errors.Is(err, fault.Denied) {
-			e.refused(ctx, m, t.to)
+			e.refused(m, t.to)
 		}
 	case m.Live && t.to.Kind == message.Topic:
 		err = fault.Invalid.New("message %s: what is published on a topic is kept; leave live out", m.ID)

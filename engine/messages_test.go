@@ -189,9 +189,14 @@ func TestLinksArePermissions(t *testing.T) {
 			t.Errorf("%s to %s: %v; want %v", c.from, c.to, err, c.want)
 		}
 	}
-	a, err := n.e.Topics(t.Context(), polity.TopicsRequest{Read: &polity.TopicRead{Topic: "polity.refused"}})
-	if err != nil || len(a.Events) != 6 {
-		t.Errorf("%d refusals are recorded, of 6: %v", len(a.Events), err)
+	refused, err := n.e.Refused(t.Context(), 0, 100)
+	if err != nil || len(refused) != 6 {
+		t.Errorf("%d refusals are recorded, of 6: %v", len(refused), err)
+	}
+	for _, r := range refused {
+		if r.Verb != polity.RefusedPublish || r.Subject == "" || (r.Org == "newsroom") != (r.Agent == "scout" || r.Agent == "critic") || (r.Agent == "") != strings.HasPrefix(r.From, "outside:") {
+			t.Errorf("%+v", r)
+		}
 	}
 }
 

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"polity.run"
+	"polity.run/agent"
 	"polity.run/fault"
+	"polity.run/internal/bus"
 	"polity.run/internal/outside"
 	"polity.run/internal/run"
 )
@@ -18,6 +20,10 @@ type Door struct {
 	Listen string
 	// Cert and Key are files with a certificate and its key, PEM. Without them a door that other machines reach has one of its own, in the state folder.
 	Cert, Key string
+	// Hub is a NATS server or cluster of one's own, by its port for leaf nodes, through which agents of the organization HubOrg reach the door as well; nil for
+	// nothing. Who speaks there the hub alone knows: links hold as far as it gives each agent the rights of Engine.Rights and no others.
+	Hub    *NATS
+	HubOrg string
 }
 
 func (c *catalog) compileRemote(r *release, e *entry) {
@@ -33,54 +39,69 @@ func (c *catalog) compileRemote(r *release, e *entry) {
 
 // openGate opens the door for the organizations that are installed.
 func (e *Engine) openGate(ctx context.Context, cfg Config) error {
-	c := outside.Config{Listen: cfg.Door.Listen, Log: cfg.Log, Send: e.Send, Wait: e.part.Wait}
+	c := outside.Config{Listen: cfg.Door.Listen, Log: cfg.Log, Send: e.Send, Wait: e.part.Wait, Audit: e.audit}
+	if cfg.Door.Hub != nil {
+		c.Hub = &bus.Hub{Server: *cfg.Door.Hub, Account: cfg.Door.HubOrg}
+	}
 	c.TLS = func(listen string) (*tls.Config, string, error) { return cfg.Door.tls(e.state, listen) }
 	var err error
 	if e.gate, err = outside.Open(ctx, e.bus, &e.catalog.boxes, c); err != nil {
 		return err
 	}
-	all, err := e.Enlisted(ctx)
-	if err != nil {
-		return err
-	}
-	for _, d := range all {
-		if err := e.link(d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return e.link(ctx)
 }
 
-// link has the door let agents in by the links of a release, if there is a door.
-func (e *Engine) link(d Digest) error {
+// link has the door, if there is one, let agents in by the links of the organizations that are installed: there is no other list of these.
+func (e *Engine) link(ctx context.Context) error {
 	if e.gate == nil {
 		return nil
 	}
-	r, err := e.catalog.release(d)
+	enlisted, err := e.Enlisted(ctx)
 	if err != nil {
 		return err
 	}
-	return e.gate.Link(&r.doc)
+	all := make(map[string]*agent.Release, len(enlisted))
+	for name, d := range enlisted {
+		r, err := e.catalog.release(d)
+		if err != nil {
+			return err
+		}
+		all[name] = &r.doc
+	}
+	return e.gate.Link(all)
 }
 
 var errNoDoor = fault.Unavailable.New("this process has no door for agents outside; polity bus serve has one")
 
-// Admit lets the holder of a key in, as an agent of an installed organization, or as an operator if agent is ""; org may be "" if there is one only.
+// Admit lets the holder of a key in, as an agent of an installed organization, or as an operator if name is ""; org may be "" if there is one only.
 // Only the public half of the key is asked for.
-func (e *Engine) Admit(ctx context.Context, org string, agent polity.AgentName, key string, life time.Duration) (polity.Admission, error) {
+func (e *Engine) Admit(ctx context.Context, org string, name polity.AgentName, key string, life time.Duration) (polity.Admission, error) {
 	if e.gate == nil {
 		return polity.Admission{}, errNoDoor
 	}
-	return e.gate.Issue(ctx, org, agent, key, life)
+	return e.gate.Issue(ctx, org, name, key, life)
 }
 
 // Revoke ends all credentials of an agent, cuts it, and returns how many there were.
-func (e *Engine) Revoke(ctx context.Context, org string, agent polity.AgentName) (int, error) {
+func (e *Engine) Revoke(ctx context.Context, org string, name polity.AgentName) (int, error) {
 	if e.gate == nil {
 		return 0, errNoDoor
 	}
-	return e.gate.Revoke(ctx, org, agent)
+	return e.gate.Revoke(ctx, org, name)
 }
+
+// Rights are what an agent in another process may publish and subscribe, by its links, as nats-server's configuration has them: for a hub that is to hold it to
+// them.
+func (e *Engine) Rights(_ context.Context, org string, name polity.AgentName) (string, error) {
+	if e.gate == nil {
+		return "", errNoDoor
+	}
+	publish, subscribe, err := e.gate.Rights(org, name)
+	return permissions(publish, subscribe), err
+}
+
+// Joined says whether the door is connected to its hub.
+func (e *Engine) Joined() bool { return e.gate != nil && e.gate.Joined() }
 
 // Outside are the agents in other processes of all installed organizations.
 func (e *Engine) Outside(context.Context) ([]polity.Presence, error) {
@@ -90,7 +111,7 @@ func (e *Engine) Outside(context.Context) ([]polity.Presence, error) {
 	return e.gate.Agents(), nil
 }
 
-// Refused returns up to most of what agents outside were refused, after a position, in order.
+// Refused returns up to most of what was refused to agents, and to whoever pretended to be one, after a position, in order: by the broker and by the engine.
 func (e *Engine) Refused(ctx context.Context, after uint64, most int) ([]polity.Refusal, error) {
 	return outside.ReadRefused(ctx, e.bus, after, most)
 }

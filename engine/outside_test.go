@@ -55,7 +55,13 @@ type outdoors struct {
 
 func openOutdoors(t *testing.T, state, text string) *outdoors {
 	t.Helper()
-	e, err := engine.Open(t.Context(), engine.Config{State: state, Sync: engine.SyncOS, Door: &engine.Door{}})
+	return openOutdoorsOn(t, nil, state, text)
+}
+
+// openOutdoorsOn is openOutdoors with the log on a NATS server, if there is one.
+func openOutdoorsOn(t *testing.T, at *engine.NATS, state, text string) *outdoors {
+	t.Helper()
+	e, err := engine.Open(t.Context(), engine.Config{State: state, Sync: engine.SyncOS, Door: &engine.Door{}, NATS: at})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,6 +182,73 @@ func TestAgentOutsideSpeaks(t *testing.T) {
 	}
 	if refused[0] != "front publish msg.front.pricer.request" {
 		t.Errorf("audited: %v", refused)
+	}
+}
+
+// abroad is another organization, two of whose agents the shop's front may ask, if both say so.
+const abroad = `polity: v1
+name: bank
+agents:
+  teller: {remote: {}, skills: [{name: pay, input: {type: object}, output: {type: object}}]}
+  vault: {remote: {}, skills: [{name: open, input: {type: object}, output: {type: object}}]}
+org: {pattern: sequence, stages: [{agent: teller}]}
+messages: {links: [{from: shop/front, to: [teller]}]}
+`
+
+// TestCrossing has an agent ask one of another organization: while both have the link the one hears who asks and answers that one, and when the other organization has
+// it no longer the broker refuses it, as the engine does.
+func TestCrossing(t *testing.T) {
+	o := openOutdoors(t, t.TempDir(), strings.Replace(outpost, "to: [desk]", "to: [desk, bank/teller, bank/vault]", 1))
+	o.link(t, abroad)
+	heard := make(chan message.Address, 2)
+	serve(t, o.credsOf(t, "bank", "teller", 0), func(_ context.Context, q message.Envelope) (json.RawMessage, error) {
+		heard <- q.From
+		return json.RawMessage(`{"paid":true}`), nil
+	})
+	front, err := remote.Connect(t.Context(), o.credsOf(t, "shop", "front", 0), remote.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer front.Close()
+	ask := message.Envelope{ID: "c1", To: []message.Address{message.To("teller")}, Performative: polity.Request, Data: []byte(`{"n":4}`)}
+	out, err := front.Ask(t.Context(), ask)
+	if err != nil || string(out) != `{"paid":true}` {
+		t.Fatalf("%s %v", out, err)
+	}
+	if from := <-heard; from != message.To("front") {
+		t.Errorf("the teller was asked by %s", from)
+	}
+	vault := ask
+	vault.ID, vault.To = "c2", []message.Address{message.To("vault")}
+	if _, err := front.Ask(t.Context(), vault); !errors.Is(err, fault.Denied) {
+		t.Errorf("a link that only the shop has: %v", err)
+	}
+	o.link(t, strings.Replace(abroad, "shop/front", "shop/pricer", 1))
+	for end := time.Now().Add(20 * time.Second); ; { // until it has come back with the rights of now
+		ask.ID = fmt.Sprint("c", time.Now().UnixNano())
+		if _, err = front.Send(t.Context(), ask); errors.Is(err, fault.Denied) || time.Now().After(end) {
+			break
+		}
+	}
+	if !errors.Is(err, fault.Denied) {
+		t.Errorf("a link that the bank has no longer: %v", err)
+	}
+	ask.From = message.To("front")
+	if _, err := o.Send(t.Context(), ask); !errors.Is(err, fault.Denied) {
+		t.Errorf("past the door: %v", err)
+	}
+	list, err := o.Refused(t.Context(), 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := map[string]int{}
+	for _, r := range list {
+		if r.Org == "shop" && r.Agent == "front" && r.Verb == polity.RefusedPublish {
+			by[r.Subject+" "+r.Reason]++
+		}
+	}
+	if by["msg.front.vault.request "] == 0 || by["msg.front.teller.request "] == 0 || by["msg.front.teller.request no link leads there"] == 0 {
+		t.Errorf("recorded: %v", by)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -67,9 +66,9 @@ func newStream(b *bus.Bus, part *run.Partition, c *catalog, log *slog.Logger) *s
 }
 
 // resume opens the stream if there is one: it may hold what the partition has not taken.
-func (t *stream) resume(ctx context.Context, state string) error {
-	names, err := bus.Streams(filepath.Join(state, "store"))
-	if err != nil || !slices.Contains(names, bus.TopicsStream) {
+func (t *stream) resume(ctx context.Context) error {
+	there, err := t.bus.HasTopics(ctx)
+	if err != nil || !there {
 		return err
 	}
 	_, err = t.open(ctx)

@@ -356,18 +356,18 @@ type messaging struct {
 
 // mayMessage is agent.Link.
 type mayMessage struct {
-	From addressText   `json:"from" jsonschema:"Who may send: an agent, or outside for people and programs that are no agents, or outside:NAME for one of them."`
-	To   []addressText `json:"to" jsonschema:"To whom: agents, group:NAME, role:NAME (a field of an organization that names its members, as in specialists), or topic:PATTERN."`
+	From addressText   `json:"from" jsonschema:"Who may send: an agent, or outside for people and programs that are no agents, or outside:NAME for one of them, or ORG/NAME for an agent of another organization, whose manifest has to have the link too."`
+	To   []addressText `json:"to" jsonschema:"To whom: agents, group:NAME, role:NAME (a field of an organization that names its members, as in specialists), topic:PATTERN, or ORG/NAME, an agent of another organization, whose manifest has to have the link too."`
 	Both bool          `json:"both,omitempty" jsonschema:"Whether the link leads the other way as well: from an agent to agents."`
 }
 
 // addressText is a message.Address.
 type addressText string
 
-var addressShape = regexp.MustCompile(`^((agent|role|group|outside):)?[a-z0-9][a-z0-9_-]*$|^topic:[a-z0-9_.*>-]+$`)
+var addressShape = regexp.MustCompile(`^((agent|role|group|outside):)?[a-z0-9][a-z0-9_-]*$|^topic:[a-z0-9_.*>-]+$|^[a-z0-9][a-z0-9_-]*/[a-z0-9][a-z0-9_-]*$`)
 
 func (addressText) shape() shape {
-	return shape{addressShape, polity.TopicMax + len("topic:"), "an agent, outside, group:NAME, role:NAME or topic:PATTERN"}
+	return shape{addressShape, polity.TopicMax + len("topic:"), "an agent, outside, group:NAME, role:NAME, topic:PATTERN or ORG/NAME"}
 }
 
 // hedge says when an agent is asked a second time.

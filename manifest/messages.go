@@ -37,6 +37,10 @@ func (b *builder) messages(r *agent.Release) {
 	}
 	for i, l := range m.Links {
 		path := fmt.Sprintf("messages.links[%d]", i)
+		l, crossings := b.crossings(r, path, l)
+		if r.Messages.Crossings = append(r.Messages.Crossings, crossings...); len(l.To) == 0 {
+			continue
+		}
 		from, ok := b.sender(path+".from", string(l.From), known)
 		var to []message.Address
 		for n, text := range l.To {
@@ -49,6 +53,48 @@ func (b *builder) messages(r *agent.Release) {
 			r.Messages.Links = append(r.Messages.Links, b.back(path, l.Both, from, to)...)
 		}
 	}
+}
+
+// crossings takes from a link what leads to or from agents of other organizations, and returns the rest of it.
+func (b *builder) crossings(r *agent.Release, path string, l mayMessage) (rest mayMessage, list []agent.Crossing) {
+	rest = l
+	rest.To = nil
+	from, far := b.party(r, path+".from", l.From)
+	for i, text := range l.To {
+		at := fmt.Sprintf("%s.to[%d]", path, i)
+		to, alsoFar := b.party(r, at, text)
+		switch {
+		case !far && !alsoFar:
+			rest.To = append(rest.To, text)
+			continue
+		case far && alsoFar:
+			b.add(at, shown(string(text))+" is of another organization, as is who sends", "one end of a link is an agent of this manifest")
+		case from.Agent == "" || to.Agent == "":
+			b.add(path, "a link to or from another organization is between two agents", "name an agent of this manifest, and ORG/NAME")
+		default:
+			list = append(list, agent.Crossing{From: from, To: to})
+			if l.Both {
+				list = append(list, agent.Crossing{From: to, To: from})
+			}
+		}
+	}
+	return rest, list
+}
+
+// party reads one end of a link, and whether it is of another organization. What is no agent of this manifest has no name.
+func (b *builder) party(r *agent.Release, path string, text addressText) (agent.Party, bool) {
+	org, name, far := strings.Cut(string(text), "/")
+	switch {
+	case !far:
+		name = strings.TrimPrefix(string(text), "agent:")
+		if b.defs[name] == nil {
+			name = ""
+		}
+		org = r.Name
+	case org == r.Name:
+		b.add(path, shown(string(text))+" is of this organization", "write "+name)
+	}
+	return agent.Party{Org: org, Agent: polity.AgentName(name)}, far
 }
 
 // back makes the links of the other way.

@@ -421,7 +421,7 @@ func (r *restoring) begin(first uint64) error {
 func (r *restoring) commit(data []byte) error {
 	id := run.CommitID(data)
 	r.token++
-	if err := r.log.Append(data, id, r.prev, r.token); err != nil {
+	if err := r.log.Append(data, id, r.prev, 0, r.token); err != nil {
 		return err
 	}
 	r.prev = id

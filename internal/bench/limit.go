@@ -157,7 +157,7 @@ func openPacked(ctx context.Context, dir string, sync bool) (*grouped, error) {
 			n := min(len(data), packMax)
 			sent++
 			id := strconv.FormatUint(1e15+sent, 36)
-			if err := l.Append(data[:n], id, prev, sent); err != nil {
+			if err := l.Append(data[:n], id, prev, sent, sent); err != nil {
 				return err
 			}
 			if a := <-acks; a.Err != nil {

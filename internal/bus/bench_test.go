@@ -13,7 +13,7 @@ func BenchmarkAppend(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		id := fmt.Sprintf("%043d", i)
-		if err := l.Append(data, id, prev, 0); err != nil {
+		if err := l.Append(data, id, prev, 0, 0); err != nil {
 			b.Fatal(err)
 		}
 		if a := <-acks; a.Err != nil {

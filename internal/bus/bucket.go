@@ -28,27 +28,36 @@ const ValueMax = FrameMax
 func (b *Bus) Bucket(ctx context.Context, name string) (*Bucket, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyMax)
 	defer cancel()
-	stream, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: BucketPrefix + name, Subjects: []string{"bucket." + name + ".>"}, MaxMsgsPerSubject: 1,
-		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
-		Duplicates: dupWindow, AllowDirect: false,
-	})
+	stream, err := b.stream(ctx, bucketConfig(name))
 	if err != nil {
-		return nil, fault.Unavailable.New("bus: open bucket %s: %w", name, err)
+		return nil, fault.Of(err).Kind.New("bus: open bucket %s: %w", name, err)
 	}
 	return &Bucket{b: b, stream: stream, prefix: "bucket." + name + "."}, nil
 }
 
+func bucketConfig(name string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: BucketPrefix + name, Subjects: []string{"bucket." + name + ".>"}, MaxMsgsPerSubject: 1,
+		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+		Duplicates: dupWindow, AllowDirect: false,
+	}
+}
+
 // HasBucket says whether the named bucket is there.
 func (b *Bus) HasBucket(ctx context.Context, name string) (bool, error) {
+	return b.has(ctx, BucketPrefix+name)
+}
+
+// has says whether a stream is there.
+func (b *Bus) has(ctx context.Context, stream string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyMax)
 	defer cancel()
-	_, err := b.js.Stream(ctx, BucketPrefix+name)
+	_, err := b.js.Stream(ctx, stream)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return false, nil
 	case err != nil:
-		return false, fault.Unavailable.New("bus: look for bucket %s: %w", name, err)
+		return false, fault.Unavailable.New("bus: look for stream %s: %w", stream, err)
 	default:
 		return true, nil
 	}

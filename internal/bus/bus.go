@@ -1,4 +1,4 @@
-// Package bus is the one place that knows NATS: it runs the embedded server and keeps logs in
+// Package bus is the one place that knows NATS: it runs the embedded server, or reaches one that is there, and keeps logs in
 // JetStream streams.
 //
 // It exists so that nothing above it sees a vendor's type. The life of a [Bus]:
@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -51,23 +52,29 @@ const (
 type Config struct {
 	Dir  string // the folder of the store; created with mode 0700
 	Sync Sync   // default SyncDisk
+	// Server is where the streams are, in place of a folder; nil for the embedded server. When its writes are safe it says itself: see Check.
+	Server *Server
+	Log    *slog.Logger // of the connection to Server; default: nothing is logged
 }
 
-// Bus is a running embedded server and the engine's own connection to it, through memory: it
-// listens on no port.
+// Bus is a connection to JetStream: to the embedded server, through memory, as that listens on no port, or to one that runs elsewhere.
 type Bus struct {
 	cfg      Config
 	password string
 	nc       *nats.Conn
 	js       jetstream.JetStream
+	requests string // begins the subjects of JetStream's API
 
 	mu  sync.Mutex
-	srv *server.Server // nil while it is being started anew
+	srv *server.Server // nil while it is being started anew, and for one that runs elsewhere
 }
 
-// Open starts the server on its folder. It returns fault.Denied if the folder cannot be written,
-// fault.Unavailable if the server does not become ready. Close it.
+// Open starts the server on its folder, or connects to the one that is named. It returns fault.Denied if the folder cannot be written, or the server
+// does not take the credentials, and fault.Unavailable if the server does not become ready. Close it.
 func Open(ctx context.Context, cfg Config) (*Bus, error) {
+	if cfg.Server != nil {
+		return reach(ctx, cfg)
+	}
 	if err := writable(cfg.Dir); err != nil {
 		return nil, err
 	}
@@ -75,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	if _, err := rand.Read(secret); err != nil {
 		return nil, fault.Internal.New("bus: password: %w", err)
 	}
-	b := &Bus{cfg: cfg, password: hex.EncodeToString(secret)}
+	b := &Bus{cfg: cfg, password: hex.EncodeToString(secret), requests: requestsOf(domain)}
 	srv, err := b.serve(ctx)
 	if err != nil {
 		return nil, err
@@ -112,8 +119,12 @@ func (b *Bus) serve(ctx context.Context) (*server.Server, error) {
 
 // Restart starts the server anew. It is for a store that takes nothing any more, as after a disk that was full: the server stops serving it then, for good.
 // The connection, logs, buckets and topics stay as they are; what was asked meanwhile is sent again, or answered with fault.Unavailable. It returns what Open
-// does, and may be called again after that. It must not be called while Close or another Restart runs.
+// does, and may be called again after that. It must not be called while Close or another Restart runs. A server that runs elsewhere is not this program's to
+// start: Restart returns once it answers again.
 func (b *Bus) Restart(ctx context.Context) error {
+	if b.cfg.Server != nil {
+		return b.answers(ctx)
+	}
 	again := b.nc.StatusChanged(nats.CONNECTED)
 	defer b.nc.RemoveStatusListener(again)
 	b.mu.Lock()

@@ -43,15 +43,15 @@ func TestAppendIsConditional(t *testing.T) {
 			t.Fatalf("got %+v, want token %d, seq %d, refused %v", a, token, seq, refused)
 		}
 	}
-	_ = l.Append([]byte("one"), "h1", "", 1)
+	_ = l.Append([]byte("one"), "h1", "", 1, 1)
 	want(1, 1, false)
-	_ = l.Append([]byte("two"), "h2", "h1", 2)
+	_ = l.Append([]byte("two"), "h2", "h1", 2, 2)
 	want(2, 2, false)
-	_ = l.Append([]byte("two"), "h2", "h1", 3) // sent again inside the window
+	_ = l.Append([]byte("two"), "h2", "h1", 2, 3) // sent again inside the window
 	want(3, 2, false)
-	_ = l.Append([]byte("stale"), "hx", "h1", 4)
+	_ = l.Append([]byte("stale"), "hx", "h1", 2, 4)
 	want(4, 0, true)
-	_ = l.Append([]byte("first again"), "hy", "", 5)
+	_ = l.Append([]byte("first again"), "hy", "", 1, 5)
 	want(5, 0, true)
 	b.Close()
 
@@ -61,9 +61,9 @@ func TestAppendIsConditional(t *testing.T) {
 	if err != nil || e.Seq != 2 || string(e.Data) != "two" {
 		t.Fatalf("after a restart: %+v %v", e, err)
 	}
-	_ = l.Append([]byte("stale"), "hz", "h1", 6)
+	_ = l.Append([]byte("stale"), "hz", "h1", 2, 6)
 	want(6, 0, true)
-	_ = l.Append([]byte("three"), "h3", "h2", 7)
+	_ = l.Append([]byte("three"), "h3", "h2", 3, 7)
 	want(7, 3, false)
 	var got []string
 	if err := l.Read(ctx, 1, 3, func(e bus.Entry) error { got = append(got, string(e.Data)); return nil }); err != nil {
@@ -85,7 +85,7 @@ func TestRestart(t *testing.T) {
 	prev := ""
 	for i := range uint64(5) {
 		id := fmt.Sprintf("h%d", i)
-		if err := l.Append([]byte(id), id, prev, i); err != nil {
+		if err := l.Append([]byte(id), id, prev, i+1, i); err != nil {
 			t.Fatal(err)
 		}
 		if a := <-acks; a.Err != nil || a.Seq != i+1 {
@@ -117,7 +117,7 @@ func TestReadFindsAHole(t *testing.T) {
 		if i > 0 {
 			prev = fmt.Sprint("h", i-1)
 		}
-		if err := l.Append([]byte(text), fmt.Sprint("h", i), prev, uint64(i)); err != nil {
+		if err := l.Append([]byte(text), fmt.Sprint("h", i), prev, uint64(i+1), uint64(i)); err != nil {
 			t.Fatal(err)
 		}
 		if a := <-acks; a.Err != nil {
@@ -155,7 +155,7 @@ func TestReadFindsAHole(t *testing.T) {
 func TestReadStops(t *testing.T) {
 	b, l, acks := open(t, t.TempDir())
 	defer b.Close()
-	_ = l.Append([]byte("one"), "h1", "", 1)
+	_ = l.Append([]byte("one"), "h1", "", 1, 1)
 	<-acks
 	enough := errors.New("enough")
 	if err := l.Read(t.Context(), 1, 1, func(bus.Entry) error { return enough }); !errors.Is(err, enough) {

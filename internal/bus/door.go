@@ -59,6 +59,8 @@ type DoorConfig struct {
 	Listen string // HOST:PORT; port 0 takes a free one
 	// TLS is required unless Listen is an address of this machine alone.
 	TLS *tls.Config
+	// Hub is what agents of one account reach the door through as well; nil for nothing.
+	Hub *Hub
 	// Admit says what a key's holder may do, or why it may do nothing. It is asked when somebody connects, and again for those that are
 	// connected when Look is called and each second. It must be quick.
 	Admit func(key string) (Guest, error)
@@ -118,6 +120,11 @@ func OpenDoor(cfg DoorConfig) (*Door, error) {
 	if cfg.TLS != nil {
 		opts.TLSConfig, opts.TLS, opts.TLSTimeout = cfg.TLS, true, proveMax.Seconds()
 	}
+	if cfg.Hub != nil {
+		if err := cfg.Hub.leaf(opts); err != nil {
+			return nil, err
+		}
+	}
 	if d.srv, err = server.NewServer(opts); err != nil {
 		return nil, fault.Unavailable.New("bus: open the door: %w", err)
 	}
@@ -134,6 +141,9 @@ func OpenDoor(cfg DoorConfig) (*Door, error) {
 
 // Addr is the address that the door listens on, HOST:PORT.
 func (d *Door) Addr() string { return d.srv.Addr().String() }
+
+// Joined says whether the door is connected to its hub.
+func (d *Door) Joined() bool { return d.srv.NumLeafNodes() > 0 }
 
 // Close cuts everybody, and waits.
 func (d *Door) Close() {

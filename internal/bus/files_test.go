@@ -48,7 +48,7 @@ func filled(t *testing.T, n int) (string, []string) {
 	for i := range n {
 		data := fmt.Sprintf("message %d %s", i, strings.Repeat("x", i%700))
 		id := fmt.Sprint("id", i)
-		if err := l.Append([]byte(data), id, prev, uint64(i)); err != nil {
+		if err := l.Append([]byte(data), id, prev, 0, uint64(i)); err != nil {
 			t.Fatal(err)
 		}
 		if a := <-acks; a.Err != nil {

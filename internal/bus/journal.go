@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -11,8 +10,12 @@ import (
 	"polity.run/fault"
 )
 
-// RefusedJournal is the journal of what agents in other processes were refused. Backups hold it.
-const RefusedJournal = "refused"
+// RefusedJournal is the journal of what agents were refused. Backups hold it.
+const (
+	RefusedJournal = "refused"
+	RefusedMax     = 100_000 // the newest are kept
+	RefusedAge     = 90 * 24 * time.Hour
+)
 
 const journalPrefix = "JOURNAL_"
 
@@ -28,8 +31,8 @@ func (b *Bus) Journal(ctx context.Context, name string, most int64, age time.Dur
 	ctx, cancel := context.WithTimeout(ctx, readyMax)
 	defer cancel()
 	config := journalConfig(name, most, age)
-	if _, err := b.js.CreateOrUpdateStream(ctx, config); err != nil {
-		return nil, fault.Unavailable.New("bus: open journal %s: %w", name, err)
+	if _, err := b.stream(ctx, config); err != nil {
+		return nil, fault.Of(err).Kind.New("bus: open journal %s: %w", name, err)
 	}
 	return &Journal{b: b, stream: config.Name, subject: config.Subjects[0]}, nil
 }
@@ -40,6 +43,10 @@ func journalConfig(name string, most int64, age time.Duration) jetstream.StreamC
 		Name: journalPrefix + name, Subjects: []string{"journal." + name}, MaxMsgs: most, MaxAge: age,
 		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, DenyDelete: true, AllowDirect: true,
 	}
+}
+
+func refusedConfig() jetstream.StreamConfig {
+	return journalConfig(RefusedJournal, RefusedMax, RefusedAge)
 }
 
 // Add adds an entry, and returns when it is safe.
@@ -64,14 +71,5 @@ func (j *Journal) Read(ctx context.Context, after uint64, most int) ([]Entry, er
 
 // HasJournal says whether the named journal is there.
 func (b *Bus) HasJournal(ctx context.Context, name string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, readyMax)
-	defer cancel()
-	_, err := b.js.Stream(ctx, journalPrefix+name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fault.Unavailable.New("bus: look for journal %s: %w", name, err)
-	}
-	return true, nil
+	return b.has(ctx, journalPrefix+name)
 }

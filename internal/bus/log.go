@@ -3,8 +3,6 @@ package bus
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +29,9 @@ const FrameMax = 1<<20 - 1024
 // Log is one stream with one subject, which is written under a condition: that it still ends with
 // the message that the writer knows to be last. That condition, not a lock, keeps a second writer out.
 // It is safe for concurrent use.
+//
+// The condition is that message's ID, as it says what was written and not only where. On a server that runs elsewhere it is its position: replicas
+// disagree about the last ID once one of them has caught up from another (docs/adr/0036).
 type Log struct {
 	b       *Bus
 	name    string
@@ -59,19 +60,11 @@ func (b *Bus) Log(ctx context.Context, name string, acked func(Ack)) (*Log, erro
 	ctx, cancel := context.WithTimeout(ctx, readyMax)
 	defer cancel()
 	l := &Log{b: b, name: name, subject: "log." + name}
-	_, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: "LOG_" + name, Subjects: []string{l.subject},
-		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
-		Duplicates: dupWindow, DenyDelete: true, AllowDirect: true,
-	})
-	if err != nil {
-		return nil, fault.Unavailable.New("bus: open log %s: %w", name, err)
+	if _, err := b.stream(ctx, logConfig(name)); err != nil {
+		return nil, fault.Of(err).Kind.New("bus: open log %s: %w", name, err)
 	}
-	nonce := make([]byte, 8)
-	if _, err := rand.Read(nonce); err != nil {
-		return nil, fault.Internal.New("bus: open log %s: %w", name, err)
-	}
-	l.inbox = "_ack." + hex.EncodeToString(nonce) + "."
+	l.inbox = b.nc.NewInbox() + "."
+	var err error
 	l.sub, err = b.nc.Subscribe(l.inbox+"*", func(m *nats.Msg) {
 		token, err := strconv.ParseUint(m.Subject[len(l.inbox):], 36, 64)
 		if err != nil {
@@ -86,6 +79,14 @@ func (b *Bus) Log(ctx context.Context, name string, acked func(Ack)) (*Log, erro
 	return l, nil
 }
 
+func logConfig(name string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: LogStream(name), Subjects: []string{"log." + name}, Description: "a log of runs",
+		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
+		Duplicates: dupWindow, DenyDelete: true, AllowDirect: true,
+	}
+}
+
 // Close stops listening for acknowledgements.
 func (l *Log) Close() error {
 	if err := l.sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
@@ -94,23 +95,25 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// Append starts to write data with the given ID, on condition that the log's last message has the
-// ID prev, or that the log is empty if prev is "". It returns at once and keeps no part of data; the outcome
+// Append starts to write data with the given ID as the message at a position, on condition that the log's last message is the one before and has the
+// ID prev, or that the log is empty if prev is "". At most one Append may be under way. It returns at once and keeps no part of data; the outcome
 // comes as an Ack with the token. When the outcome is lost or a refusal, read Last: only the log
 // knows. Sending the identical message again is safe: at most one copy is written.
-func (l *Log) Append(data []byte, id, prev string, token uint64) error {
+func (l *Log) Append(data []byte, id, prev string, at, token uint64) error {
 	m := messages.Get().(*message)
 	defer messages.Put(m)
 	m.Subject, m.Reply, m.Data = l.subject, l.inbox+strconv.FormatUint(token, 36), data
-	m.id[0], m.condition[0] = id, prev
-	if prev == "" {
-		m.condition[0] = "0"
-		delete(m.Header, jetstream.ExpectedLastMsgIDHeader)
-		m.Header[jetstream.ExpectedLastSubjSeqHeader] = m.condition[:]
-	} else {
-		delete(m.Header, jetstream.ExpectedLastSubjSeqHeader)
-		m.Header[jetstream.ExpectedLastMsgIDHeader] = m.condition[:]
+	delete(m.Header, m.header)
+	switch {
+	case l.b.cfg.Server != nil:
+		m.header, prev = jetstream.ExpectedLastSeqHeader, strconv.FormatUint(at-1, 10)
+	case prev == "":
+		m.header, prev = jetstream.ExpectedLastSubjSeqHeader, "0"
+	default:
+		m.header = jetstream.ExpectedLastMsgIDHeader
 	}
+	m.id[0], m.condition[0] = id, prev
+	m.Header[m.header] = m.condition[:]
 	err := l.b.nc.PublishMsg(&m.Msg) // which keeps nothing of it
 	m.Data = nil
 	if err != nil {
@@ -123,6 +126,7 @@ func (l *Log) Append(data []byte, id, prev string, token uint64) error {
 type message struct {
 	nats.Msg
 	id, condition [1]string
+	header        string // of the condition
 }
 
 var messages = sync.Pool{New: func() any {
@@ -174,7 +178,7 @@ func (l *Log) Get(ctx context.Context, seq uint64) (Entry, error) {
 func (l *Log) get(ctx context.Context, query string, most time.Duration) (Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	m, err := l.b.nc.RequestWithContext(ctx, "$JS."+domain+".API.STREAM.MSG.GET.LOG_"+l.name, []byte(query))
+	m, err := l.b.nc.RequestWithContext(ctx, l.b.requests+"STREAM.MSG.GET.LOG_"+l.name, []byte(query))
 	if err != nil {
 		return Entry{}, fault.Unavailable.New("bus: read %s: %w", l.name, err)
 	}
@@ -281,7 +285,7 @@ func (l *Log) batch(ctx context.Context, next, to uint64) (b batch) {
 // is missing their number tells, with the position of the last one.
 func (l *Log) ask(ctx context.Context, sub *nats.Subscription, next, to uint64) (b batch) {
 	query := fmt.Sprintf(`{"seq":%d,"batch":%d,"max_bytes":%d,"no_hdr":true}`, next, min(to-next+1, readBatch), readBytes)
-	if err := l.b.nc.PublishRequest("$JS."+domain+".API.DIRECT.GET.LOG_"+l.name, sub.Subject, []byte(query)); err != nil {
+	if err := l.b.nc.PublishRequest(l.b.requests+"DIRECT.GET.LOG_"+l.name, sub.Subject, []byte(query)); err != nil {
 		return batch{err: fault.Unavailable.New("bus: read %s: %w", l.name, err)}
 	}
 	wait, cancel := context.WithTimeout(ctx, requestMax)
@@ -300,8 +304,8 @@ func (l *Log) ask(ctx context.Context, sub *nats.Subscription, next, to uint64) 
 			continue
 		}
 		switch status := m.Header.Get("Status"); {
-		case status == "404", status == "204" && len(b.list) == 0:
-			return batch{err: fault.Damaged.New("bus: read %s: message %d is missing: the log ends before it", l.name, next)}
+		case status == "404", status == "204" && len(b.list) == 0: // or it is not yet where the server has looked: the leader knows
+			return l.singly(ctx, next, next)
 		case status != "204":
 			return batch{err: fault.Unavailable.New("bus: read %s: %s %s", l.name, status, m.Header.Get("Description"))}
 		case m.Header.Get(jetstream.LastSequenceHeader) != strconv.FormatUint(b.list[len(b.list)-1].Seq, 10):

@@ -32,7 +32,7 @@ func BenchmarkPurge(b *testing.B) {
 			data[0], data[1] = byte(i), byte(i>>8)
 			sum := sha256.Sum256(data)
 			id := hex.EncodeToString(sum[:])
-			if err := l.Append(data, id, prev, uint64(i)); err != nil {
+			if err := l.Append(data, id, prev, uint64(i+1), uint64(i)); err != nil {
 				b.Fatal(err)
 			}
 			if a := <-acks; a.Err != nil {

@@ -22,7 +22,7 @@ func TestSlowReader(t *testing.T) {
 	const n = 150
 	for i := range n {
 		id := strings.Repeat("i", i+1)
-		if err := l.Append(data, id, prev, uint64(i)); err != nil {
+		if err := l.Append(data, id, prev, uint64(i+1), uint64(i)); err != nil {
 			t.Fatal(err)
 		}
 		if a := <-acks; a.Err != nil {

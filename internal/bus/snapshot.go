@@ -85,7 +85,7 @@ func (b *Bus) api(ctx context.Context, what string, q, answer any, refused *apiE
 	}
 	within, cancel := context.WithTimeout(ctx, readyMax)
 	defer cancel()
-	m, err := b.nc.RequestWithContext(within, "$JS."+domain+".API."+what, data)
+	m, err := b.nc.RequestWithContext(within, b.requests+""+what, data)
 	if err != nil {
 		return fault.Unavailable.New("bus: %s: %w", what, err)
 	}

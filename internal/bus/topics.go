@@ -80,14 +80,18 @@ func (b *Bus) Topics(ctx context.Context, after uint64) (t *Topics, lost bool, e
 	ctx, cancel := context.WithTimeout(ctx, readyMax)
 	defer cancel()
 	t = &Topics{b: b}
-	t.stream, err = b.js.CreateOrUpdateStream(ctx, topicsConfig())
+	t.stream, err = b.stream(ctx, topicsConfig())
 	if err == nil {
-		t.dead, err = b.js.CreateOrUpdateStream(ctx, deadConfig())
+		t.dead, err = b.stream(ctx, deadConfig())
 	}
+	if err != nil {
+		return nil, false, fault.Of(err).Kind.New("bus: open topics: %w", err)
+	}
+	last, err := b.settled(ctx, t.stream, after)
 	if err != nil {
 		return nil, false, fault.Unavailable.New("bus: open topics: %w", err)
 	}
-	if t.stream.CachedInfo().State.LastSeq < after {
+	if last < after {
 		if err := t.stream.Purge(ctx, jetstream.WithPurgeSequence(after+1)); err != nil {
 			return nil, false, fault.Unavailable.New("bus: begin topics after %d: %w", after, err)
 		}
@@ -95,6 +99,9 @@ func (b *Bus) Topics(ctx context.Context, after uint64) (t *Topics, lost bool, e
 	}
 	return t, lost, nil
 }
+
+// HasTopics says whether there is a stream of topics.
+func (b *Bus) HasTopics(ctx context.Context) (bool, error) { return b.has(ctx, TopicsStream) }
 
 func topicsConfig() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
@@ -252,7 +259,7 @@ func (b *Bus) batch(ctx context.Context, stream, subject string, from uint64, si
 		return fault.Unavailable.New("bus: read %s: %w", stream, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone; then it is, too
-	if err := b.nc.PublishRequest("$JS."+domain+".API.DIRECT.GET."+stream, sub.Subject, query); err != nil {
+	if err := b.nc.PublishRequest(b.requests+"DIRECT.GET."+stream, sub.Subject, query); err != nil {
 		return fault.Unavailable.New("bus: read %s: %w", stream, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestMax)

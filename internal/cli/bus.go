@@ -18,21 +18,22 @@ import (
 	"polity.run/engine"
 	"polity.run/fault"
 	"polity.run/internal/bus"
-	"polity.run/internal/gateway/rest"
 	outside "polity.run/remote"
 )
 
 const busHelp = `Let agents in other processes in, and see what they were refused.
 
 An agent of kind remote connects with credentials of its own, by any NATS client, and may say what its organization's links allow;
-everything else is refused by the broker, and kept. What such an agent is asked waits while it is away.`
+everything else is refused by the broker, and kept. What such an agent is asked waits while it is away.
+
+The log and all that is written with it may be on a NATS server of one's own, or a cluster, with --nats: see polity bus setup.`
 
 func (a *app) newBus() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "bus", Short: "Agents in other processes: let them in, revoke, see what was refused", Long: busHelp, Args: noSubcommand, RunE: help,
+		Use: "bus", Short: "Agents in other processes, and a NATS server of one's own", Long: busHelp, Args: noSubcommand, RunE: help,
 		Example: "  polity bus serve shop.yaml\n  polity bus creds pricer\n  polity bus refused",
 	}
-	cmd.AddCommand(a.newBusServe(), a.newBusCreds(), a.newBusRevoke(), a.newBusRefused())
+	cmd.AddCommand(a.newBusServe(), a.newBusCreds(), a.newBusRevoke(), a.newBusRefused(), a.newBusRights(), a.newBusSetup(), a.newBusCheck())
 	return cmd
 }
 
@@ -43,11 +44,15 @@ comes back with these, and one whose rights are as they were goes on.
 
 The door is where it was the last time, at first on a free port of this machine. --listen puts it elsewhere; one that other machines
 reach has TLS, with a certificate of its own that agents get with their credentials, or with --cert and --key.
+With --hub the door is a leaf node of a NATS server or cluster of one's own, and the organization's agents reach it through that, too, with the hub's
+credentials. The log stays where it is. The door holds each sender to its links; that it is this sender only the hub can see: --links says whether it does.
+
 Runs that others start with this state folder are done here, and unfinished ones go on. On stdout is told which agents come and go,
 and what is refused.`
 
 func (a *app) newBusServe() *cobra.Command {
 	var door engine.Door
+	var hub engine.NATS
 	cmd := &cobra.Command{
 		Use: "serve MANIFEST", Short: "Serve the state folder with a door for agents in other processes", Long: busServeHelp, Args: args(cobra.ExactArgs(1)),
 		Example: "  polity bus serve shop.yaml\n  polity bus serve shop.yaml --listen 0.0.0.0:4222",
@@ -55,10 +60,14 @@ func (a *app) newBusServe() *cobra.Command {
 	cmd.Flags().StringVar(&door.Listen, "listen", "", "HOST:PORT of the door (default where it was, or a free port of 127.0.0.1)")
 	cmd.Flags().StringVar(&door.Cert, "cert", "", "file with the door's certificate, PEM")
 	cmd.Flags().StringVar(&door.Key, "key", "", "file with its key, PEM")
+	hubFlags(cmd, &hub)
 	output := outputFlag(cmd, "text; json is a line for each event", "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		m, err := a.load(args[0])
 		if err != nil {
+			return err
+		}
+		if err := a.throughHub(&door, &hub, m.Release.Name); err != nil {
 			return err
 		}
 		dir, err := a.stateDir()
@@ -67,7 +76,7 @@ func (a *app) newBusServe() *cobra.Command {
 		}
 		ctx, done := a.interruptible(cmd.Context())
 		defer done()
-		e, err := engine.Open(ctx, engine.Config{State: dir, Agents: a.agents, Sync: engine.Sync(a.sync.value), Door: &door, Log: a.logger(), Telemetry: true, Version: programVersion()})
+		e, err := engine.Open(ctx, a.onNATS(engine.Config{State: dir, Agents: a.agents, Sync: engine.Sync(a.sync.value), Door: &door, Log: a.logger(), Telemetry: true, Version: programVersion()}))
 		if errors.Is(err, fault.Conflict) {
 			return fault.Conflict.New("%w; end it, or give the organization to it with polity install, if it has a door", err)
 		}
@@ -76,7 +85,7 @@ func (a *app) newBusServe() *cobra.Command {
 		}
 		l := &local{Engine: e}
 		defer closeInto(&err, l)
-		if err := rest.Enlist(ctx, e, client.Install{Release: &m.Release, Files: m.Blobs}); err != nil {
+		if _, err := l.Install(ctx, client.Install{Release: &m.Release, Files: m.Blobs, Enlist: true}); err != nil {
 			return err
 		}
 		l.serve(a)
@@ -300,7 +309,7 @@ func (a *app) newBusRevoke() *cobra.Command {
 	return cmd
 }
 
-const busRefusedHelp = `List what agents in other processes were refused, the newest last.
+const busRefusedHelp = `List what agents were refused, by the broker and by the node itself, the newest last.
 
   connect    without credentials that count
   publish    on a subject to which no link leads, or a message that is too large
@@ -314,7 +323,7 @@ func (a *app) newBusRefused() *cobra.Command {
 	var most int
 	var of string
 	cmd := &cobra.Command{
-		Use: "refused", Short: "List what agents in other processes were refused", Long: busRefusedHelp, Args: args(cobra.NoArgs),
+		Use: "refused", Short: "List what agents were refused", Long: busRefusedHelp, Args: args(cobra.NoArgs),
 		Example: "  polity bus refused\n  polity bus refused --agent front -o json",
 	}
 	cmd.Flags().IntVar(&most, "limit", 100, "the newest of them")

@@ -41,8 +41,10 @@ type app struct {
 
 	state         string
 	keepLog       bool
-	archives      string                        // folder of archives; "" for the one in the state folder
-	dsn           string                        // of the view; "" for a file
+	archives      string      // folder of archives; "" for the one in the state folder
+	dsn           string      // of the view; "" for a file
+	nats          engine.NATS // without a URL the log is in the state folder
+	links         choice
 	wrap          func(model.Model) model.Model // around every model; nil for none. The node is then this process's own
 	agents        []*agent.Agent                // functions that are linked in
 	sync          choice
@@ -115,6 +117,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentPreRunE = a.fromEnviron
 	flags.StringVar(&a.dsn, "view-dsn", os.Getenv("POLITY_VIEW_DSN"), "PostgreSQL database to keep the view in, as postgres://user@host/database (default $POLITY_VIEW_DSN, or a file in the state folder)")
 	flags.Lookup("view-dsn").DefValue = "" // which may have a password in it
+	a.natsFlags(flags)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(a.newHelp())
 	root.AddCommand(

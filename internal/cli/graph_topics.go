@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"polity.run"
+	"polity.run/agent"
 	"polity.run/manifest"
 	"polity.run/pattern"
 )
@@ -122,5 +123,39 @@ func drawings(all []*manifest.Manifest) (nodes []graphNode, edges []graphEdge) {
 			uses = append(uses, u)
 		}
 	}
+	nodes, edges = drawCrossings(all, nodes, edges)
 	return drawTopics(uses, nodes, edges)
+}
+
+// drawCrossings adds who may message agents of other organizations: of those that are drawn where both have the link, of others if they do.
+func drawCrossings(all []*manifest.Manifest, nodes []graphNode, edges []graphEdge) ([]graphNode, []graphEdge) {
+	drawn := map[string]*agent.Release{}
+	for _, m := range all {
+		drawn[m.Release.Name] = &m.Release
+	}
+	name := func(p agent.Party) string {
+		if len(all) == 1 && drawn[p.Org] != nil {
+			return string(p.Agent)
+		}
+		if n := (graphNode{Name: p.String(), What: "agent"}); drawn[p.Org] == nil && !slices.Contains(nodes, n) {
+			nodes = append(nodes, n)
+		}
+		return p.String()
+	}
+	for _, m := range all {
+		for _, c := range m.Release.Crossings() {
+			from, to := drawn[c.From.Org], drawn[c.To.Org]
+			does := "may message"
+			switch {
+			case from == nil || to == nil:
+				does = "may message, if both say so"
+			case !agent.Cross(from, c.From.Agent, to, c.To.Agent):
+				does = "may not message, as only " + m.Release.Name + " says so"
+			}
+			if e := (graphEdge{name(c.From), name(c.To), does}); !slices.Contains(edges, e) {
+				edges = append(edges, e)
+			}
+		}
+	}
+	return nodes, edges
 }

@@ -198,11 +198,11 @@ func (d *doctor) syncing(probe *os.File) {
 
 // serving checks who serves the state folder and, if nobody does, whether its store opens.
 func (d *doctor) serving(ctx context.Context, dir string) {
-	if _, err := os.Stat(filepath.Join(dir, "store")); errors.Is(err, fs.ErrNotExist) {
+	if !d.isState(dir) {
 		d.ok("store", "nothing ran yet")
 		return
 	}
-	e, err := engine.Open(ctx, engine.Config{State: dir, Agents: d.agents, Sync: engine.Sync(d.sync.value), Park: true, Whole: true, Log: d.logger()})
+	e, err := engine.Open(ctx, d.onNATS(engine.Config{State: dir, Agents: d.agents, Sync: engine.Sync(d.sync.value), Park: true, Whole: true, Log: d.logger()}))
 	switch {
 	case errors.Is(err, fault.Conflict):
 		c, none := ask(ctx, dir)

@@ -35,12 +35,15 @@ func (a *app) newInstall() *cobra.Command {
 			return err
 		}
 		return a.withNode(cmd.Context(), a.connect, func(ctx context.Context, n node) error {
-			if err := n.Enlist(ctx, client.Install{Release: &m.Release, Files: m.Blobs}); err != nil {
+			if _, err := n.Install(ctx, client.Install{Release: &m.Release, Files: m.Blobs, Enlist: true}); err != nil {
 				return err
 			}
 			names := make([]string, 0, len(m.Release.Agents))
 			for i := range m.Release.Agents {
 				names = append(names, string(m.Release.Agents[i].Name))
+			}
+			for _, c := range m.Release.Crossings() {
+				a.screen.say("note: the link from %s to %s holds while both organizations are installed and have it", c.From, c.To)
 			}
 			return a.outf("%s: %s\n", m.Release.Name, strings.Join(names, ", "))
 		})

@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"polity.run"
@@ -39,7 +36,6 @@ type node interface {
 	Signal(ctx context.Context, id polity.RunID, name, signalID string, version int, data json.RawMessage) error
 	Publish(ctx context.Context, topic, id string, version int, data json.RawMessage) error
 	Topics(ctx context.Context, q polity.TopicsRequest) (polity.TopicsAnswer, error)
-	Enlist(ctx context.Context, q client.Install) error
 	Messages(ctx context.Context, q message.Do) (message.Done, error)
 	Questions(ctx context.Context, of ...polity.RunID) ([]polity.Question, error)
 	Answer(ctx context.Context, key string, answer json.RawMessage) error
@@ -83,8 +79,8 @@ func (l *local) Tail(ctx context.Context, id polity.RunID, each func(polity.Noti
 }
 
 // Install hides the engine's, which gives a digest.
-func (l *local) Install(_ context.Context, q client.Install) (client.Installed, error) {
-	return rest.Install(l.Engine, q)
+func (l *local) Install(ctx context.Context, q client.Install) (client.Installed, error) {
+	return rest.Install(ctx, l.Engine, q)
 }
 
 func (l *local) Start(ctx context.Context, q client.Request) (polity.RunID, error) {
@@ -93,11 +89,6 @@ func (l *local) Start(ctx context.Context, q client.Request) (polity.RunID, erro
 
 func (l *local) Memory(ctx context.Context, q client.Memory) (client.Remembered, error) {
 	return rest.Memory(ctx, l.Engine, q)
-}
-
-// Enlist hides the engine's, which takes what is stored.
-func (l *local) Enlist(ctx context.Context, q client.Install) error {
-	return rest.Enlist(ctx, l.Engine, q)
 }
 
 // Messages only keeps what is sent, as long as nobody else is served: this process ends before the work is done.
@@ -175,7 +166,7 @@ func (a *app) connect(ctx context.Context) (node, error) {
 	step := time.NewTicker(connectStep)
 	defer step.Stop()
 	for {
-		e, busy := engine.Open(ctx, engine.Config{State: dir, Agents: a.agents, Sync: engine.Sync(a.sync.value), Park: true, Archive: a.archives, Retain: true, KeepLog: a.keepLog, Log: a.logger(), Wrap: a.wrap, Telemetry: true, Version: programVersion(), ViewDSN: a.dsn})
+		e, busy := engine.Open(ctx, a.onNATS(engine.Config{State: dir, Agents: a.agents, Sync: engine.Sync(a.sync.value), Park: true, Archive: a.archives, Retain: true, KeepLog: a.keepLog, Log: a.logger(), Wrap: a.wrap, Telemetry: true, Version: programVersion(), ViewDSN: a.dsn}))
 		if busy == nil {
 			return &local{Engine: e}, nil
 		}
@@ -217,7 +208,7 @@ func (a *app) existing(ctx context.Context) (node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "store")); errors.Is(err, fs.ErrNotExist) {
+	if !a.isState(dir) {
 		return nil, fault.NotFound.New("nothing ran yet with the state folder %s", dir)
 	}
 	return a.connect(ctx)

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"polity.run/agent"
 	"polity.run/fault"
 	"polity.run/manifest"
 )
@@ -25,6 +27,7 @@ func (a *app) newValidate() *cobra.Command {
 		for i, path := range paths {
 			list[i] = validate(path, env)
 		}
+		halves(list)
 		if output.value == "json" {
 			err = a.writeJSON(list)
 		} else {
@@ -49,6 +52,38 @@ type validation struct {
 	Fault    *fault.Error       `json:"fault,omitempty"` // why it could not be looked at
 	found    manifest.Problems  // as text
 	odd      []manifest.Problem // as text
+	release  *agent.Release
+}
+
+// halves warns of links between two organizations that only one of them has, where both manifests were given.
+func halves(list []validation) {
+	of := map[string]*agent.Release{}
+	for _, v := range list {
+		if v.release != nil {
+			of[v.release.Name] = v.release
+		}
+	}
+	for i := range list {
+		v := &list[i]
+		if v.release == nil {
+			continue
+		}
+		for _, c := range v.release.Crossings() {
+			from, to, other := of[c.From.Org], of[c.To.Org], c.To.Org
+			if other == v.release.Name {
+				other = c.From.Org
+			}
+			if from == nil || to == nil || agent.Cross(from, c.From.Agent, to, c.To.Agent) {
+				continue
+			}
+			p := manifest.Problem{
+				File: v.Manifest, Path: "messages.links", Text: fmt.Sprintf("the link from %s to %s does not hold: %s does not have it", c.From, c.To, other),
+				Fix: fmt.Sprintf("write it in the manifest of %s, too", other),
+			}
+			v.odd = append(v.odd, p)
+			v.Warnings = append(v.Warnings, problems([]manifest.Problem{p})...)
+		}
+	}
 }
 
 // manifestProblem is a manifest.Problem as JSON.
@@ -78,7 +113,7 @@ func validate(path string, env manifest.Env) validation {
 		v.Fault = fault.Of(err)
 		return v
 	}
-	v.Valid = true
+	v.Valid, v.release = true, &m.Release
 	return v
 }
 

@@ -43,13 +43,14 @@ type book struct {
 }
 
 const (
-	bucketName = "outside"
-	keyPrefix  = "key."
-	atKey      = "at"
+	// Bucket holds whom the door lets in.
+	Bucket    = "outside"
+	keyPrefix = "key."
+	atKey     = "at"
 )
 
 func openBook(ctx context.Context, b *bus.Bus, now time.Time) (*book, error) {
-	bucket, err := b.Bucket(ctx, bucketName)
+	bucket, err := b.Bucket(ctx, Bucket)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -41,20 +42,23 @@ const (
 type Config struct {
 	// Listen is HOST:PORT. "" is where the door was before, or else a free port of this machine.
 	Listen string
+	// Hub is what the agents of one organization reach the door through as well; nil for nothing.
+	Hub *bus.Hub
 	// TLS returns what a door at an address needs, and the certificate (PEM) that agents hold it against; nil for an address of this machine.
 	TLS func(listen string) (*tls.Config, string, error)
 	// Send has a message become runs of its recipients, and returns when that is safe; the same message is the same runs.
 	Send func(ctx context.Context, e message.Envelope) ([]message.Receipt, error)
 	// Wait returns how a run ended.
-	Wait func(ctx context.Context, run polity.RunID) (polity.Outcome, error)
-	Log  *slog.Logger
+	Wait  func(ctx context.Context, run polity.RunID) (polity.Outcome, error)
+	Audit *Audit
+	Log   *slog.Logger
 }
 
 // Gate is the door with what is behind it. Its methods are safe for concurrent use.
 type Gate struct {
 	cfg   Config
 	book  *book
-	audit *audit
+	audit *Audit
 	door  *bus.Door
 	url   string
 	ca    string // PEM
@@ -84,11 +88,7 @@ func Open(ctx context.Context, b *bus.Bus, boxes *Boxes, cfg Config) (*Gate, err
 	if g.book, err = openBook(ctx, b, time.Now()); err != nil {
 		return nil, err
 	}
-	journal, err := b.Journal(ctx, bus.RefusedJournal, refusedMax, refusedAge)
-	if err != nil {
-		return nil, err
-	}
-	g.audit = &audit{journal: journal, log: cfg.Log, window: map[string]*tally{}}
+	g.audit = cfg.Audit
 	at := cfg.Listen
 	if at == "" {
 		at = g.book.at
@@ -100,7 +100,7 @@ func Open(ctx context.Context, b *bus.Bus, boxes *Boxes, cfg Config) (*Gate, err
 	if err != nil {
 		return nil, err
 	}
-	if g.door, err = bus.OpenDoor(bus.DoorConfig{Listen: at, TLS: secure, Admit: g.admit, Refused: g.audit.refused}); err != nil {
+	if g.door, err = bus.OpenDoor(bus.DoorConfig{Listen: at, TLS: secure, Hub: cfg.Hub, Admit: g.admit, Refused: g.audit.Refused}); err != nil {
 		return nil, err
 	}
 	g.ctx, g.stop = context.WithCancel(context.Background())
@@ -165,21 +165,13 @@ func (g *Gate) run() {
 	}
 }
 
-// Link makes a release the one from which its organization's links are, from now on: who has lost rights by it, or gained some, is cut and comes back
-// with those of now. One without agents outside lets nobody in.
-func (g *Gate) Link(r *agent.Release) error {
-	g.mu.RLock()
-	_, known := g.orgs[r.Name]
-	n := len(g.orgs)
-	g.mu.RUnlock()
-	switch {
-	case !known && len(remotes(r)) == 0:
-		return nil
-	case !known && n >= OrgsMax:
-		return fault.Full.New("%d organizations have agents outside, which is the most", OrgsMax)
-	}
-	if err := g.seat(r); err != nil {
-		return err
+// Link makes the releases of all organizations, by their names, those from which links are from now on: who has lost rights by it, or gained some, is cut and
+// comes back with those of now. Those without agents outside let nobody in.
+func (g *Gate) Link(all map[string]*agent.Release) error {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if err := g.seat(all[name], all); err != nil {
+			return err
+		}
 	}
 	g.door.Look()
 	g.boxes.pump()
@@ -187,19 +179,25 @@ func (g *Gate) Link(r *agent.Release) error {
 }
 
 // seat puts an organization's rights into force.
-func (g *Gate) seat(r *agent.Release) error {
+func (g *Gate) seat(r *agent.Release, all map[string]*agent.Release) error {
 	o := &org{name: r.Name, rights: map[polity.AgentName]rights{}}
 	for _, name := range remotes(r) {
-		o.rights[name] = compile(r, name)
+		o.rights[name] = compile(r, name, all)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if old := g.orgs[r.Name]; old != nil {
+	old := g.orgs[r.Name]
+	switch {
+	case old != nil:
 		o.desk = old.desk
-	} else {
+	case len(o.rights) == 0:
+		return nil
+	case len(g.orgs) >= OrgsMax:
+		return fault.Full.New("%d organizations have agents outside, which is the most", OrgsMax)
+	default:
 		var err error
 		take := func(p bus.Parcel) { g.take(r.Name, p) }
-		if o.desk, err = g.door.Desk(r.Name, []string{"msg.>", "rol.>", "grp.>", "all.>", "evt.>", "ctl.>"}, take, g.boxes.missed); err != nil {
+		if o.desk, err = g.door.Desk(r.Name, bus.FromAgents(), take, g.boxes.missed); err != nil {
 			return err
 		}
 	}
@@ -352,7 +350,7 @@ func (g *Gate) put(orgName string, q *question) bool {
 
 // refuse has something audited that the server let pass and is refused here.
 func (g *Gate) refuse(o *org, sender polity.AgentName, p bus.Parcel, reason error) {
-	g.audit.refused(polity.Refusal{
+	g.audit.Refused(polity.Refusal{
 		At: time.Now(), Org: o.name, Agent: sender, Verb: polity.RefusedMisuse, Subject: p.Subject, Reason: fault.Of(reason).Text,
 	})
 }
@@ -375,7 +373,9 @@ func (g *Gate) take(orgName string, p bus.Parcel) {
 		return
 	}
 	var err error
-	if words[0] == "ctl" {
+	if !g.allowed(o, sender, p.Subject) { // of somebody at the hub: here the server refuses it
+		err = fault.Denied.New("no link leads there")
+	} else if words[0] == "ctl" {
 		err = g.control(o, sender, p, reply)
 	} else {
 		err = g.message(o, sender, p, reply)
@@ -385,6 +385,30 @@ func (g *Gate) take(orgName string, p bus.Parcel) {
 		reply(remote.Taken{Error: fault.Of(err)})
 	}
 }
+
+// allowed says whether an agent may publish on a subject. Of those who come in by the door the server has made sure already.
+func (g *Gate) allowed(o *org, sender polity.AgentName, subject string) bool {
+	if h := g.cfg.Hub; h == nil || h.Account != o.name {
+		return true
+	}
+	return slices.ContainsFunc(o.rights[sender].publish, func(pattern string) bool { return bus.Matches(subject, pattern) })
+}
+
+// Rights are the subjects that an agent of a linked organization may publish on and subscribe to.
+func (g *Gate) Rights(orgName string, name polity.AgentName) (publish, subscribe []string, err error) {
+	o, err := g.only(orgName)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, ok := o.rights[name]
+	if !ok {
+		return nil, nil, o.noAgent(name)
+	}
+	return r.publish, r.subscribe, nil
+}
+
+// Joined says whether the door is connected to its hub.
+func (g *Gate) Joined() bool { return g.door.Joined() }
 
 func (g *Gate) reply(o *org, subject string, t remote.Taken) {
 	data, err := json.Marshal(t)

@@ -2,7 +2,6 @@ package outside
 
 import (
 	"slices"
-	"strings"
 
 	"polity.run"
 	"polity.run/agent"
@@ -19,16 +18,21 @@ var answers = []polity.Performative{polity.Agree, polity.Refuse, polity.Inform, 
 
 // compile makes rights of what stands in a release: the organization's links are the access list. A sender's name is a token of each
 // subject that it may publish on, so that nobody speaks for another; all that is not named here is refused.
-func compile(r *agent.Release, name polity.AgentName) rights {
+// Links that cross are in force where the other organization, of those that are installed, has them too.
+func compile(r *agent.Release, name polity.AgentName, others map[string]*agent.Release) rights {
 	self := string(name)
 	var out rights
-	for _, to := range linked(r, name) {
+	for _, to := range pattern.Recipients(r, name) {
 		out.publish = append(out.publish, to.Subject(name, "*"))
+	}
+	far, writers := abroad(r, name, others)
+	for _, to := range far {
+		out.publish = append(out.publish, message.To(to).Subject(name, "*"))
 	}
 	if len(out.publish) > 0 { // all are those to whom its links lead
 		out.publish = append(out.publish, message.Address{Kind: message.All}.Subject(name, "*"))
 	}
-	for _, to := range askers(r, name) {
+	for _, to := range unique(append(askers(r, name), writers...)) {
 		for _, p := range answers {
 			out.publish = append(out.publish, message.To(to).Subject(name, p))
 		}
@@ -42,39 +46,23 @@ func compile(r *agent.Release, name polity.AgentName) rights {
 	return out
 }
 
-// linked is to whom an agent may write on its own: by the links of messages, or as a peer. A topic may be a pattern, whose wildcards are those of
-// subjects.
-func linked(r *agent.Release, name polity.AgentName) []message.Address {
-	var to []message.Address
-	if r.Messages != nil {
-		for _, l := range r.Messages.Links {
-			if l.From == message.To(name) {
-				to = append(to, l.To...)
-			}
+// abroad are the agents of other organizations that an agent may write to, or that may write to it, sorted. others are all releases by organization.
+func abroad(r *agent.Release, name polity.AgentName, others map[string]*agent.Release) (to, from []polity.AgentName) {
+	self := agent.Party{Org: r.Name, Agent: name}
+	for _, c := range r.Crossings() {
+		if there := others[c.To.Org]; c.From == self && there != nil && agent.Cross(r, name, there, c.To.Agent) {
+			to = append(to, c.To.Agent)
+		}
+		if there := others[c.From.Org]; c.To == self && there != nil && agent.Cross(there, c.From.Agent, r, name) {
+			from = append(from, c.From.Agent)
 		}
 	}
-	for _, d := range r.Agents {
-		if d.Org == nil || !slices.Contains(d.Org.Members, name) {
-			continue
-		}
-		cfg, err := pattern.Parse(d.Org.Pattern, d.Org.Config)
-		if err != nil {
-			continue // of a pattern that this program does not know: it is not run either
-		}
-		if peers, ok := cfg.(*pattern.Peers); ok {
-			reach, _ := peers.Reach(name)
-			for _, n := range reach {
-				to = append(to, message.To(n))
-			}
-		}
-	}
-	slices.SortFunc(to, func(a, b message.Address) int { return strings.Compare(a.String(), b.String()) })
-	return slices.Compact(to)
+	return unique(to), unique(from)
 }
 
-// askers are those that may ask an agent, sorted: the organization itself for people, and for agents that write to it, whose messages are runs.
+// askers are those that may ask an agent, sorted: the organization itself for people and programs, whoever may write to it, and whoever works with it.
 func askers(r *agent.Release, name polity.AgentName) []polity.AgentName {
-	by := []polity.AgentName{polity.AgentName(r.Name)}
+	by := append([]polity.AgentName{polity.AgentName(r.Name)}, pattern.Writers(r, name)...)
 	for _, d := range r.Agents {
 		asks := d.Org != nil && slices.Contains(d.Org.Members, name)
 		if m := d.Model; m != nil {

@@ -3,6 +3,7 @@ package outside
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,11 +46,11 @@ func TestCompile(t *testing.T) {
 		"alone":             {"agents: {a: {remote: {}}}", join(answers("shop"))},
 		"a stage":           {"agents: {a: {remote: {}}, b: {remote: {}}}\norg: {pattern: sequence, stages: [{agent: a}, {agent: b}]}", join(answers("shop"))},
 		"a link of its own": {"agents: {a: {remote: {}}, b: {remote: {}}}\norg: {pattern: sequence, stages: [{agent: a}, {agent: b}]}\nmessages: {groups: {g: [b]}, links: [{from: a, to: [b, group:g, role:stages, 'topic:news.>']}, {from: b, to: [shop]}]}", join([]string{"msg.a.b.*", "grp.a.g.*", "rol.a.stages.*", "evt.a.news.>", "all.a.*"}, answers("shop"))},
-		"asked by another":  {"agents: {a: {remote: {}}, b: {remote: {}}}\norg: {pattern: sequence, stages: [{agent: a}]}\nmessages: {links: [{from: b, to: [a]}]}", join(answers("shop"))},
+		"asked by another":  {"agents: {a: {remote: {}}, b: {remote: {}}}\norg: {pattern: sequence, stages: [{agent: a}]}\nmessages: {links: [{from: b, to: [a]}]}", join(answers("b"), answers("shop"))},
 		"asked by a model":  {"agents: {a: {remote: {}}, b: {model: thinker, instructions: x, agents: [a]}}\norg: {pattern: sequence, stages: [{agent: b}]}", join(answers("b"), answers("shop"))},
 		"peers in a ring": {
 			"agents: {a: {remote: {}}, b: {remote: {}}, c: {remote: {}}, d: {remote: {}}}\norg: {pattern: peers, peers: [a, b, c, d], topology: ring, goal: {done: all}, start: [a]}",
-			join([]string{"msg.a.b.*", "msg.a.d.*", "all.a.*"}, answers("shop")),
+			join([]string{"msg.a.b.*", "msg.a.d.*", "all.a.*"}, answers("b"), answers("d"), answers("shop")),
 		},
 		"handed over one way": {
 			"agents: {a: {remote: {}}, b: {remote: {}}}\norg: {pattern: handoff, owner: a, links: [{from: a, to: [b]}]}",
@@ -65,7 +66,7 @@ func TestCompile(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := compile(release(t, c.text), "a")
+			got := compile(release(t, c.text), "a", nil)
 			if d := cmp.Diff(c.want, got.publish); d != "" {
 				t.Errorf("publish (-want +got)\n%s", d)
 			}
@@ -75,6 +76,57 @@ func TestCompile(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCompileCrossing wants a link between two organizations to hold where both have it, both ways of it, and nowhere else.
+func TestCompileCrossing(t *testing.T) {
+	load := func(org, text string) *agent.Release {
+		r := release(t, text)
+		r.Name = org
+		for i, c := range r.Crossings() { // the text's own organization is shop
+			if c.From.Org == "shop" && org != "shop" {
+				r.Messages.Crossings[i].From.Org = org
+			}
+			if c.To.Org == "shop" && org != "shop" {
+				r.Messages.Crossings[i].To.Org = org
+			}
+		}
+		return r
+	}
+	shop := load("shop", "agents: {a: {remote: {}}, b: {remote: {}}}\norg: {pattern: sequence, stages: [{agent: a}]}\nmessages: {links: [{from: a, to: [bank/t, bank/u, b]}, {from: bank/u, to: [a]}]}")
+	bank := load("bank", "agents: {t: {remote: {}}, u: {remote: {}}}\norg: {pattern: sequence, stages: [{agent: t}]}\nmessages: {links: [{from: mall/a, to: [t]}, {from: u, to: [mall/a]}]}")
+	for i, c := range bank.Crossings() {
+		if c.From.Org == "mall" {
+			bank.Messages.Crossings[i].From.Org = "shop"
+		} else {
+			bank.Messages.Crossings[i].To.Org = "shop"
+		}
+	}
+	all := map[string]*agent.Release{"shop": shop, "bank": bank}
+	has := func(r *agent.Release, name, subject string, others map[string]*agent.Release) bool {
+		return slices.Contains(compile(r, polity.AgentName(name), others).publish, subject)
+	}
+	for _, c := range []struct {
+		r             *agent.Release
+		name, subject string
+		both          bool
+	}{
+		{shop, "a", "msg.a.t.*", true},       // both say so
+		{shop, "a", "msg.a.u.*", false},      // the bank does not
+		{shop, "b", "msg.b.t.*", false},      // nobody does
+		{bank, "t", "msg.t.a.inform", true},  // an answer
+		{bank, "t", "msg.t.a.*", false},      // but no word of its own
+		{bank, "u", "msg.u.a.*", true},       //
+		{shop, "a", "msg.a.u.inform", true},  //
+		{shop, "b", "msg.b.u.inform", false}, //
+	} {
+		if got := has(c.r, c.name, c.subject, all); got != c.both {
+			t.Errorf("%s of %s may publish on %s: %v", c.name, c.r.Name, c.subject, got)
+		}
+		if strings.Contains(c.subject, ".a.") != strings.Contains(c.subject, ".b.") && c.both && has(c.r, c.name, c.subject, map[string]*agent.Release{c.r.Name: c.r}) {
+			t.Errorf("%s of %s may publish on %s while the other organization is not installed", c.name, c.r.Name, c.subject)
+		}
 	}
 }
 
@@ -91,7 +143,7 @@ func FuzzCompile(f *testing.F) {
 		if linked {
 			r.Messages = &agent.Messages{Links: []agent.Link{{From: message.To(polity.AgentName(a)), To: []message.Address{message.To(polity.AgentName(b))}}}}
 		}
-		for _, s := range compile(r, polity.AgentName(a)).publish {
+		for _, s := range compile(r, polity.AgentName(a), nil).publish {
 			words := strings.Split(s, ".")
 			switch {
 			case s == "_OPS.>", linked && s == "all."+a+".*":

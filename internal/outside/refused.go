@@ -14,28 +14,44 @@ import (
 
 // The limits of what is kept of refusals.
 const (
-	refusedMax    = 100_000 // the newest
-	refusedAge    = 90 * 24 * time.Hour
 	refusedWindow = time.Minute
 	windowShare   = 120 // kept of one agent in a window; the others are counted
 	windowAgents  = 10_000
 	journalTries  = 5 * time.Second
 )
 
-// audit keeps what was refused.
-type audit struct {
-	journal *bus.Journal
-	log     *slog.Logger
+// Audit keeps what was refused, by the broker and by the engine alike. It is safe for concurrent use.
+type Audit struct {
+	bus *bus.Bus
+	log *slog.Logger
+
+	opening sync.Mutex
+	journal *bus.Journal // nil before the first refusal
 
 	mu     sync.Mutex
 	since  time.Time
 	window map[string]*tally
 }
 
+// NewAudit returns an audit in the journal of refusals, which there is once something was refused.
+func NewAudit(b *bus.Bus, log *slog.Logger) *Audit {
+	return &Audit{bus: b, log: log, window: map[string]*tally{}}
+}
+
+func (a *Audit) open(ctx context.Context) (j *bus.Journal, err error) {
+	a.opening.Lock()
+	defer a.opening.Unlock()
+	if a.journal == nil {
+		a.journal, err = a.bus.Journal(ctx, bus.RefusedJournal, bus.RefusedMax, bus.RefusedAge)
+	}
+	return a.journal, err
+}
+
 type tally struct{ kept, missed uint64 }
 
-// refused keeps a refusal, unless too many of the same agent came lately.
-func (a *audit) refused(r polity.Refusal) {
+// Refused keeps a refusal, unless too many of the same agent came lately, and returns when that is safe. One that cannot be kept is logged: whoever
+// was refused is refused all the same.
+func (a *Audit) Refused(r polity.Refusal) {
 	keep, more := a.room(r)
 	if !keep {
 		return
@@ -46,7 +62,10 @@ func (a *audit) refused(r polity.Refusal) {
 	ctx, cancel := context.WithTimeout(context.Background(), journalTries)
 	defer cancel()
 	if err == nil {
-		err = a.journal.Add(ctx, data)
+		var j *bus.Journal
+		if j, err = a.open(ctx); err == nil {
+			err = j.Add(ctx, data)
+		}
 	}
 	if err != nil {
 		a.log.Error("a refusal could not be kept", "error", err)
@@ -54,7 +73,7 @@ func (a *audit) refused(r polity.Refusal) {
 }
 
 // room says whether a refusal is kept, and how many of the same agent were not before it.
-func (a *audit) room(r polity.Refusal) (keep bool, missed uint64) {
+func (a *Audit) room(r polity.Refusal) (keep bool, missed uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if r.At.Sub(a.since) >= refusedWindow || len(a.window) >= windowAgents {
@@ -87,7 +106,7 @@ func ReadRefused(ctx context.Context, b *bus.Bus, after uint64, most int) ([]pol
 	if err != nil || !there {
 		return nil, err
 	}
-	j, err := b.Journal(ctx, bus.RefusedJournal, refusedMax, refusedAge)
+	j, err := b.Journal(ctx, bus.RefusedJournal, bus.RefusedMax, bus.RefusedAge)
 	if err != nil {
 		return nil, err
 	}

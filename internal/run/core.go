@@ -531,6 +531,11 @@ func (c *core) headRead(token uint64, head hash, seq uint64) {
 	case c.flight.prev:
 		c.resend()
 	default:
+		if seq < c.seq { // what was acknowledged is there: a replica that has just begun to lead says so before long
+			c.tries++
+			c.host.readHead(token, c.tries)
+			return
+		}
 		c.giveUp(fault.Fenced.New("run: another owner has taken the partition: its log ends with commit %d, which is not ours", seq))
 	}
 }

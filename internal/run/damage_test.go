@@ -101,7 +101,7 @@ func appendRaw(t *testing.T, dir string, messages ...[]byte) {
 			t.Fatal(err)
 		}
 		id := hash(sha256.Sum256(m))
-		if err := l.Append(m, id.id(), headHash(last).id(), uint64(i)); err != nil {
+		if err := l.Append(m, id.id(), headHash(last).id(), last.Seq+1, uint64(i)); err != nil {
 			t.Fatal(err)
 		}
 		if a := <-acks; a.Err != nil {

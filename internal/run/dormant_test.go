@@ -215,7 +215,7 @@ func TestWallOfSleepers(t *testing.T) {
 // memLog is a log in memory that is only read.
 type memLog []memEntry
 
-func (l memLog) Append([]byte, string, string, uint64) error { return errors.New("read only") }
+func (l memLog) Append([]byte, string, string, uint64, uint64) error { return errors.New("read only") }
 func (l memLog) Last(context.Context) (bus.Entry, error) {
 	return bus.Entry{Seq: uint64(len(l)), Data: l[len(l)-1].data}, nil
 }

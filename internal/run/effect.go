@@ -26,6 +26,8 @@ type Effect struct {
 	Release Digest
 	Class   polity.Effect
 	Since   time.Time // when it was decided; it began no earlier
+	// Mail is the envelope of the message that the run is the delivery of; nil for none.
+	Mail json.RawMessage
 
 	// Receipt is set by Do: what the destination gave as proof. One that polity.CheckReceipt refuses is not kept.
 	Receipt json.RawMessage
@@ -62,8 +64,9 @@ type flight struct {
 	done  chan struct{}
 	cause error
 
-	of       *pending // itself, once it has begun
-	exported bool     // spans are
+	of       *pending        // itself, once it has begun
+	exported bool            // spans are
+	mail     json.RawMessage // Effect.Mail: the loop's own part of the run does not keep it for ever
 
 	line       *line
 	prev, next *pending
@@ -184,6 +187,9 @@ func (p *Partition) start(q *pending) {
 		p.lines[limit] = l
 	}
 	q.flight.of, q.flight.exported = q, p.cfg.Exported
+	if r := q.run; r.parent == nil && r.tree.mail != nil {
+		q.flight.mail = r.tree.mail.Envelope
+	}
 	l.join(q, p.core.now)
 	select {
 	case p.jobs <- q: // somebody is idle, with a stack that has grown already
@@ -230,7 +236,7 @@ func (p *Partition) do(q *pending) {
 	e := effects.Get().(*Effect)
 	*e = Effect{
 		Run: r.id, Name: q.cmd.Name, Attempt: q.cmd.Attempt, Verb: q.cmd.Do, To: q.cmd.To, Agent: r.agent,
-		Skill: q.cmd.Skill, Input: q.cmd.Input, Folder: r.folder, Release: r.release, Class: q.work.Class, Since: q.since,
+		Skill: q.cmd.Skill, Input: q.cmd.Input, Folder: r.folder, Release: r.release, Class: q.work.Class, Since: q.since, Mail: q.flight.mail,
 		part: p, pending: q,
 	}
 	if q.asking {

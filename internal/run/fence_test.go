@@ -64,7 +64,7 @@ func (l *lossy) acked(a bus.Ack) {
 	l.acks.Put(a)
 }
 
-func (l *lossy) Append(data []byte, id, prev string, token uint64) error {
+func (l *lossy) Append(data []byte, id, prev string, at, token uint64) error {
 	l.counts.appends.Add(1)
 	if l.chance(duplicateShare) {
 		l.counts.duplicates.Add(1)
@@ -74,14 +74,14 @@ func (l *lossy) Append(data []byte, id, prev string, token uint64) error {
 		again := bytes.Clone(data)
 		time.AfterFunc(late, func() {
 			// When the store has been closed in the meantime, the copy is lost too.
-			_ = l.Log.Append(again, id, prev, token)
+			_ = l.Log.Append(again, id, prev, at, token)
 		})
 	}
 	if l.chance(lostRequestShare) {
 		l.counts.requests.Add(1)
 		return nil
 	}
-	return l.Log.Append(data, id, prev, token)
+	return l.Log.Append(data, id, prev, at, token)
 }
 
 // owners is one partition that is served by one owner after the other.

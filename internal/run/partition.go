@@ -37,6 +37,7 @@ const (
 	claimsMax      = 1000             // tries to take a busy log: under full load one in some twenty succeeds
 	timeoutDefault = 60 * time.Second // of an effect that names none
 	effectGrace    = 3 * time.Second  // an effect that was asked to end is waited for this long
+	lagPause       = time.Second      // between two looks at a log whose end lags
 	idleCheck      = 2 * time.Second  // an idle owner looks this often whether the log is still its own
 	anchorEvery    = time.Second
 	idleMax        = 1024     // goroutines for effects that are kept though they have nothing to do
@@ -46,7 +47,7 @@ const (
 
 // log is the partition's stream as its owner sees it. *bus.Log is one; the simulation has another.
 type log interface {
-	Append(data []byte, id, prev string, token uint64) error
+	Append(data []byte, id, prev string, at, token uint64) error
 	Last(ctx context.Context) (bus.Entry, error)
 	Get(ctx context.Context, seq uint64) (bus.Entry, error)
 	Read(ctx context.Context, from, to uint64, each func(bus.Entry) error) error
@@ -88,6 +89,9 @@ type Config struct {
 	Archived func(id polity.RunID) string
 	// Owes, if not nil, is called when Owed has more to tell. It must not block.
 	Owes func()
+	// Lags is how often, a second apart, the log's end is read again where it is behind what is known of it: of several servers one that has just begun
+	// to lead may say so. 0 for none.
+	Lags int
 	// Free returns the bytes that are free for the store; nil for no limit.
 	Free func() (uint64, error)
 	// Now is the clock of runs, for tests that do not wait; default time.Now. When it jumps forward, call Wake.
@@ -268,6 +272,13 @@ func (p *Partition) claim(ctx context.Context, epoch [8]byte, known anchor) (uin
 		if err != nil {
 			return 0, err
 		}
+		if last.Seq < known.seq && try < uint64(p.cfg.Lags) {
+			if err := p.pause(ctx, lagPause); err != nil {
+				return 0, err
+			}
+			last, err = p.log.Last(ctx)
+			continue
+		}
 		if last.Seq < known.seq { // nothing is written to it, so that it can still be restored as it is
 			ends := fmt.Sprintf("ends with commit %d", last.Seq)
 			if last.Seq == 0 {
@@ -290,7 +301,7 @@ func (p *Partition) claim(ctx context.Context, epoch [8]byte, known anchor) (uin
 		}
 		data := appendRecord(beginFrame(nil, epoch, prev, at), &record{kind: recClaim})
 		id := hash(sha256.Sum256(data))
-		if err := p.log.Append(data, id.id(), prev.id(), try); err != nil {
+		if err := p.log.Append(data, id.id(), prev.id(), last.Seq+1, try); err != nil {
 			return 0, err
 		}
 		if err := p.claimAck(ctx, try); err != nil {
@@ -304,6 +315,18 @@ func (p *Partition) claim(ctx context.Context, epoch [8]byte, known anchor) (uin
 		}
 	}
 	return 0, fault.Unavailable.New("run: open: another owner is so busy that %d claims came too late", claimsMax)
+}
+
+// pause waits, or returns fault.Cancelled.
+func (p *Partition) pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return fault.Cancelled.New("run: open: %w", ctx.Err())
+	}
 }
 
 func (p *Partition) claimAck(ctx context.Context, token uint64) error {
@@ -619,7 +642,7 @@ func (p *Partition) append(pk *pack, token uint64) {
 }
 
 func (p *Partition) send(pk *pack, token uint64) {
-	if err := p.log.Append(pk.buf, pk.ids[1], pk.ids[0], token); err != nil {
+	if err := p.log.Append(pk.buf, pk.ids[1], pk.ids[0], pk.seq, token); err != nil {
 		p.cfg.Log.Error("append", "commit", pk.seq, "error", err) // then it is in doubt after ackMax
 	}
 }
@@ -711,7 +734,7 @@ func (p *Partition) checkHead() {
 				return
 			}
 			p.deaf = 0
-			if c.token == token && c.flight == nil && headHash(e) != c.head {
+			if c.token == token && c.flight == nil && headHash(e) != c.head && e.Seq >= c.seq { // what ends before is a replica that has just begun to lead
 				c.giveUp(fault.Fenced.New("run: another owner has taken the partition: its log ends with commit %d, which is not ours", e.Seq))
 			}
 		}})

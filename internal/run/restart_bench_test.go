@@ -100,7 +100,7 @@ func (m *memory) store(b *testing.B, s *bus.Bus) {
 	}
 	var prev hash
 	for i, e := range m.log {
-		if err := l.Append(e.data, e.id.id(), prev.id(), uint64(i)); err != nil {
+		if err := l.Append(e.data, e.id.id(), prev.id(), 0, uint64(i)); err != nil {
 			b.Fatal(err)
 		}
 		if a := <-acks; a.Err != nil {

@@ -20,11 +20,11 @@ type sick struct {
 	stuck atomic.Bool
 }
 
-func (s *sick) Append(data []byte, id, prev string, token uint64) error {
+func (s *sick) Append(data []byte, id, prev string, at, token uint64) error {
 	if s.stuck.Load() {
 		return nil
 	}
-	return s.Log.Append(data, id, prev, token)
+	return s.Log.Append(data, id, prev, at, token)
 }
 
 // stalling is a partition on such a log, with runs that wait for the gate and answer more than one pack holds.

@@ -44,6 +44,8 @@ func Bus(ctx context.Context, e *engine.Engine, q client.Bus) (client.OnBus, err
 		out.Revoked, err = e.Revoke(ctx, q.Org, q.Agent)
 	case client.BusAgents:
 		out.Agents, err = e.Outside(ctx)
+	case client.BusRights:
+		out.Rights, err = e.Rights(ctx, q.Org, q.Agent)
 	case client.BusRefused:
 		most := cmp.Or(q.Most, refusedDefault)
 		if most < 0 || most > refusedMax {
@@ -51,7 +53,7 @@ func Bus(ctx context.Context, e *engine.Engine, q client.Bus) (client.OnBus, err
 		}
 		out.Refused, err = e.Refused(ctx, q.After, most)
 	default:
-		err = fault.Invalid.New("rest: bus: do %.40q: want admit, revoke, agents or refused", q.Do)
+		err = fault.Invalid.New("rest: bus: do %.40q: want admit, revoke, agents, rights or refused", q.Do)
 	}
 	return out, err
 }

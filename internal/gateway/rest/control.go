@@ -53,7 +53,7 @@ func (s *Server) install(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
-	answer, err := Install(s.engine, q)
+	answer, err := Install(r.Context(), s.engine, q)
 	if err != nil {
 		s.refuse(w, s.cause(err))
 		return
@@ -62,11 +62,14 @@ func (s *Server) install(w http.ResponseWriter, r *http.Request) {
 }
 
 // Install does what a client asks for on an engine.
-func Install(e *engine.Engine, q client.Install) (client.Installed, error) {
+func Install(ctx context.Context, e *engine.Engine, q client.Install) (client.Installed, error) {
 	if q.Release == nil {
 		return client.Installed{}, fault.Invalid.New("install: there is no release")
 	}
 	d, err := e.Install(q.Release, q.Files)
+	if err == nil && q.Enlist {
+		err = e.Enlist(ctx, d)
+	}
 	return client.Installed{Digest: hex.EncodeToString(d[:])}, err
 }
 

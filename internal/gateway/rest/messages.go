@@ -1,31 +1,10 @@
 package rest
 
 import (
-	"context"
 	"net/http"
 
-	"polity.run/client"
-	"polity.run/engine"
-	"polity.run/fault"
 	"polity.run/message"
 )
-
-// Enlist stores a release and gives its agents addresses.
-func Enlist(ctx context.Context, e *engine.Engine, q client.Install) error {
-	if q.Release == nil {
-		return fault.Invalid.New("rest: release: missing")
-	}
-	d, err := install(e, q.Release, q.Files)
-	if err != nil {
-		return err
-	}
-	return e.Enlist(ctx, d)
-}
-
-func (s *Server) enlist(w http.ResponseWriter, r *http.Request) {
-	var q client.Install
-	s.do(w, r, &q, func() error { return Enlist(r.Context(), s.engine, q) })
-}
 
 func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
 	var q message.Do
