@@ -21,43 +21,50 @@ import (
 // rules say who may use each route. A route that has none here is for nobody. What names files of the node, or brings a release, is checked again by
 // what does it: see permitFiles and permitRelease.
 var rules = door.Rules{
-	"GET /v1":                    {Verb: access.Greet},
-	"GET /v1/runs":               {Verb: access.Read, Scope: door.OfNode},
-	"POST /v1/runs":              {Verb: access.Operate, Scope: door.OfAnswer},
-	"GET /v1/runs/{id}":          {Verb: access.Read, Scope: door.OfRun},
-	"GET /v1/runs/{id}/history":  {Verb: access.Read, Scope: door.OfRun},
-	"GET /v1/runs/{id}/tail":     {Verb: access.Read, Scope: door.OfRun},
-	"GET /v1/runs/{id}/wait":     {Verb: access.Read, Scope: door.OfRun},
-	"POST /v1/runs/{id}/cancel":  {Verb: access.Operate, Scope: door.OfRun},
-	"POST /v1/runs/{id}/resume":  {Verb: access.Operate, Scope: door.OfRun},
-	"POST /v1/runs/{id}/pause":   {Verb: access.Operate, Scope: door.OfRun},
-	"POST /v1/runs/{id}/signal":  {Verb: access.Operate, Scope: door.OfRun},
-	"POST /v1/topics/ask":        {Verb: access.Operate},
-	"POST /v1/topics":            {Verb: access.Operate},
-	"POST /v1/releases":          {Verb: access.Manage, Scope: door.OfAnswer},
-	"POST /v1/orgs":              {Verb: access.Manage, Scope: door.OfAnswer},
-	"POST /v1/messages":          {Verb: access.Operate},
-	"POST /v1/runs/{id}/replay":  {Verb: access.Read, Scope: door.OfRun},
-	"POST /v1/runs/{id}/fork":    {Verb: access.Operate, Scope: door.OfRun},
-	"POST /v1/runs/{id}/export":  {Verb: access.Node},
-	"POST /v1/import":            {Verb: access.Node},
-	"POST /v1/backup":            {Verb: access.Node},
-	"POST /v1/archive":           {Verb: access.Node},
-	"POST /v1/archive/restore":   {Verb: access.Node},
-	"GET /v1/questions":          {Verb: access.Read, Scope: door.OfAnswer},
-	"POST /v1/questions":         {Verb: access.Answer, Scope: door.OfAnswer},
-	"POST /v1/runs/{id}/hold":    {Verb: access.Manage, Scope: door.OfRun},
-	"POST /v1/runs/{id}/release": {Verb: access.Manage, Scope: door.OfRun},
-	"POST /v1/runs/{id}/delete":  {Verb: access.Manage, Scope: door.OfRun},
-	"POST /v1/erase":             {Verb: access.Node}, // a person's data may be of more than one organization
-	"POST /v1/memory":            {Verb: access.Manage, Scope: door.OfAnswer},
-	"POST /v1/coordinate":        {Verb: access.Manage},
-	"POST /v1/lookup":            {Verb: access.Read},
-	"POST /v1/view/rebuild":      {Verb: access.Node},
-	"POST /v1/view/verify":       {Verb: access.Node},
-	"POST /v1/schemas":           {Verb: access.Manage},
-	"POST /v1/reconcile":         {Verb: access.Operate},
-	"POST /v1/bus":               {Verb: access.Node},
+	"GET /v1":                      {Verb: access.Greet},
+	"GET /v1/runs":                 {Verb: access.Read, Scope: door.OfNode},
+	"POST /v1/runs":                {Verb: access.Operate, Scope: door.OfAnswer},
+	"GET /v1/runs/{id}":            {Verb: access.Read, Scope: door.OfRun},
+	"GET /v1/runs/{id}/history":    {Verb: access.Read, Scope: door.OfRun},
+	"GET /v1/runs/{id}/tail":       {Verb: access.Read, Scope: door.OfRun},
+	"GET /v1/runs/{id}/wait":       {Verb: access.Read, Scope: door.OfRun},
+	"POST /v1/runs/{id}/cancel":    {Verb: access.Operate, Scope: door.OfRun},
+	"POST /v1/runs/{id}/resume":    {Verb: access.Operate, Scope: door.OfRun},
+	"POST /v1/runs/{id}/pause":     {Verb: access.Operate, Scope: door.OfRun},
+	"POST /v1/runs/{id}/signal":    {Verb: access.Operate, Scope: door.OfRun},
+	"POST /v1/topics/ask":          {Verb: access.Operate},
+	"POST /v1/topics":              {Verb: access.Operate},
+	"POST /v1/releases":            {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/orgs/ask":            {Verb: access.Read, Scope: door.OfAnswer},
+	"POST /v1/orgs/apply":          {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/orgs/remove":         {Verb: access.Manage, Scope: door.OfAnswer},
+	"GET /v1/access":               {Verb: access.Node},
+	"POST /v1/access":              {Verb: access.Node},
+	"POST /v1/access/{key}/revoke": {Verb: access.Node},
+	"GET /v1/access/log":           {Verb: access.Node},
+	"POST /v1/orgs":                {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/messages":            {Verb: access.Operate},
+	"POST /v1/runs/{id}/replay":    {Verb: access.Read, Scope: door.OfRun},
+	"POST /v1/runs/{id}/fork":      {Verb: access.Operate, Scope: door.OfRun},
+	"POST /v1/runs/{id}/export":    {Verb: access.Node},
+	"POST /v1/import":              {Verb: access.Node},
+	"POST /v1/backup":              {Verb: access.Node},
+	"POST /v1/archive":             {Verb: access.Node},
+	"POST /v1/archive/restore":     {Verb: access.Node},
+	"GET /v1/questions":            {Verb: access.Read, Scope: door.OfAnswer},
+	"POST /v1/questions":           {Verb: access.Answer, Scope: door.OfAnswer},
+	"POST /v1/runs/{id}/hold":      {Verb: access.Manage, Scope: door.OfRun},
+	"POST /v1/runs/{id}/release":   {Verb: access.Manage, Scope: door.OfRun},
+	"POST /v1/runs/{id}/delete":    {Verb: access.Manage, Scope: door.OfRun},
+	"POST /v1/erase":               {Verb: access.Node}, // a person's data may be of more than one organization
+	"POST /v1/memory":              {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/coordinate":          {Verb: access.Manage},
+	"POST /v1/lookup":              {Verb: access.Read},
+	"POST /v1/view/rebuild":        {Verb: access.Node},
+	"POST /v1/view/verify":         {Verb: access.Node},
+	"POST /v1/schemas":             {Verb: access.Manage},
+	"POST /v1/reconcile":           {Verb: access.Operate},
+	"POST /v1/bus":                 {Verb: access.Node},
 }
 
 // permitRelease lets a request bring a release, which is code, only if who asks manages the organization that it is of.
@@ -69,7 +76,7 @@ func permitRelease(ctx context.Context, r *agent.Release, files map[string][]byt
 	if r != nil {
 		name = r.Name
 	}
-	return access.Permit(ctx, access.Manage, name)
+	return access.Permit(ctx, access.Manage, access.Object{Org: name})
 }
 
 // permitFolder lets a request name a folder of the node's machine only if who asks may do so everywhere.
@@ -77,7 +84,7 @@ func permitFolder(ctx context.Context, path string) error {
 	if path == "" {
 		return nil
 	}
-	return access.Permit(ctx, access.Node, "")
+	return access.Permit(ctx, access.Node, access.Object{})
 }
 
 // permitStart says whether a run may be started.
@@ -86,16 +93,13 @@ func permitStart(ctx context.Context, q *client.Request) error {
 		return err
 	}
 	if q.Release != nil {
-		return access.Permit(ctx, access.Operate, q.Release.Name)
+		return access.Permit(ctx, access.Operate, access.Object{Org: q.Release.Name})
 	}
-	return access.Permit(ctx, access.Operate, "") // one of the program's own agents
+	return access.Permit(ctx, access.Operate, access.Object{}) // one of the program's own agents
 }
 
 // permitAnswer says whether a question may be answered: by who approves in the organization of the run that asks.
 func (s *Server) permitAnswer(ctx context.Context, key string) error {
-	if access.From(ctx).Holds(access.Answer, access.Everywhere) {
-		return nil
-	}
 	open, err := s.visibleQuestions(ctx)
 	if err != nil {
 		return err
@@ -106,7 +110,7 @@ func (s *Server) permitAnswer(ctx context.Context, key string) error {
 			if err != nil {
 				return err
 			}
-			return access.Permit(ctx, access.Answer, org)
+			return access.Permit(ctx, access.Answer, access.Object{Org: org, Run: string(open[i].Run.Root()), Key: key})
 		}
 	}
 	return fault.NotFound.New("nobody asks %q, or not any more; see: polity runs questions", key)
@@ -124,7 +128,7 @@ func (s *Server) visibleQuestions(ctx context.Context) ([]polity.Question, error
 		if err != nil {
 			return nil, err
 		}
-		if access.Permit(ctx, access.Read, org) == nil {
+		if access.From(ctx).Holds(access.Read, org) {
 			visible = append(visible, open[i])
 		}
 	}
@@ -149,6 +153,13 @@ func (s *Server) routes() *http.ServeMux {
 	mux.HandleFunc("POST /v1/topics", s.publish)
 	mux.HandleFunc("POST /v1/releases", s.install)
 	mux.HandleFunc("POST /v1/orgs", s.enlist)
+	mux.HandleFunc("POST /v1/orgs/ask", s.orgs)
+	mux.HandleFunc("POST /v1/orgs/apply", s.apply)
+	mux.HandleFunc("POST /v1/orgs/remove", s.remove)
+	mux.HandleFunc("GET /v1/access", s.keys)
+	mux.HandleFunc("POST /v1/access", s.createKey)
+	mux.HandleFunc("POST /v1/access/{key}/revoke", s.revokeKey)
+	mux.HandleFunc("GET /v1/access/log", s.accessLog)
 	mux.HandleFunc("POST /v1/messages", s.messages)
 	mux.HandleFunc("POST /v1/runs/{id}/replay", s.replay)
 	mux.HandleFunc("POST /v1/runs/{id}/fork", s.fork)
