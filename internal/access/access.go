@@ -221,11 +221,15 @@ func missing(who Who, verb Verb, org string) string {
 	where := "in organization " + org
 	switch org {
 	case "":
-		where = "everywhere (*)"
+		where = "in all organizations (*)"
 	case Somewhere:
 		where = "in an organization"
 	}
-	return "access: " + who.Name + " may not " + string(verb) + ": that needs the role " + strings.Join(roles, " or ") + " " + where
+	return "access: " + who.Name + " may not " + words[verb] + ": that needs the role " + strings.Join(roles, " or ") + " " + where
+}
+
+var words = map[Verb]string{
+	Read: "read this", Operate: "start or change runs", Answer: "answer questions", Manage: "change or delete this", Node: "do what concerns the whole node",
 }
 
 type askingKey struct{}

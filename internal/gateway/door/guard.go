@@ -220,7 +220,7 @@ func (d *Door) own() {
 		"GET /session":       {Verb: access.Public},
 		"POST /session":      {Verb: access.Public},
 		"DELETE /session":    {Verb: access.Public},
-		"POST /session/code": {Verb: access.Node},
+		"POST /session/code": {Verb: access.Greet}, // a session is of who asks for it
 	})
 }
 
