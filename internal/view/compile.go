@@ -52,6 +52,7 @@ var (
 		{Field: filter.Field{Name: "tokens", Kind: filter.Number, Doc: "of input and output, with everything below"}, sql: "r.tokens"},
 		{Field: filter.Field{Name: "turns", Kind: filter.Number, Doc: "commands done, with everything below"}, sql: "r.turns"},
 		{Field: filter.Field{Name: "id", Doc: "its ID"}, sql: "r.id"},
+		{Field: filter.Field{Name: "org", Doc: "the organization, which is what its release is called"}, sql: "r.release IN (SELECT num FROM releases WHERE name @)"},
 		{Field: filter.Field{Name: "release", Doc: "hex digest of what it was opened with"}, sql: "(SELECT digest FROM releases WHERE num = r.release)"},
 		{Field: filter.Field{Name: "fork", Doc: "of which run it is a fork"}, sql: "r.fork_run"},
 		{Field: filter.Field{Name: "conversation", Doc: "the key of the conversation that it is part of"}, sql: "r.conversation"},

@@ -78,7 +78,7 @@ func (s *Server) placed(r *http.Request) *http.Request {
 // health answers 200 to /livez while the process answers at all, and to /readyz while a new run would be admitted; else 503.
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	if err := s.engine.Ready(); err != nil && r.URL.Path == "/readyz" {
-		s.answer(w, http.StatusServiceUnavailable, client.Failure{Error: fault.Of(s.cause(err))})
+		s.answer(w, http.StatusServiceUnavailable, client.ProblemOf(s.cause(err), http.StatusServiceUnavailable))
 		return
 	}
 	s.answer(w, http.StatusOK, map[string]string{"status": "ok"})
@@ -110,7 +110,8 @@ func (s *Server) refuse(w http.ResponseWriter, err error) {
 	if f.Kind == fault.Internal {
 		s.log.Error("rest: internal fault", "error", f.Text)
 	}
-	s.answer(w, statuses[f.Kind], client.Failure{Error: f})
+	w.Header().Set("Content-Type", "application/problem+json")
+	s.answer(w, statuses[f.Kind], client.ProblemOf(err, statuses[f.Kind]))
 }
 
 // answer answers with JSON.
@@ -121,7 +122,9 @@ func (s *Server) answer(w http.ResponseWriter, status int, v any) {
 		http.Error(w, `{"error":{"kind":"internal","text":"rest: the answer cannot be written"}}`, http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "application/json")
+	}
 	w.Header().Set(client.PositionHeader, strconv.FormatUint(s.engine.Position(), 10))
 	w.WriteHeader(status)
 	if _, err := w.Write(append(data, '\n')); err != nil {

@@ -26,6 +26,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
@@ -40,6 +42,7 @@ const (
 	readWait     = 60 * time.Second // for a whole request
 	writeWait    = 30 * time.Second // for an answer, and for each piece of a stream
 	idleWait     = 2 * time.Minute  // for the next request on a connection
+	sseHeartbeat = 15 * time.Second // and one of server-sent events
 	pollWait     = 20 * time.Second // a question for a run's end is answered after this, ended or not
 	heartbeat    = 10 * time.Second // a stream says at least this often that it is alive
 	shutdownWait = 2 * time.Second  // answers in flight get this long when the door closes
@@ -60,6 +63,8 @@ type Server struct {
 	closing chan struct{} // closed when the door begins to close
 	once    sync.Once
 	closed  error
+	api     huma.API
+	hub     hub
 	started count // runs that were started or resumed through the door and have not ended
 }
 
@@ -82,6 +87,7 @@ func Open(e *engine.Engine, log *slog.Logger) (*Server, error) {
 		engine: e, log: log, listen: l, host: l.Addr().String(), closing: make(chan struct{}),
 		file: filepath.Join(e.State(), client.AddressFile), raw: base64.RawURLEncoding.EncodeToString(token),
 	}
+	s.hub.engine = e
 	s.token = sha256.Sum256([]byte("Bearer " + s.raw))
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.http = &http.Server{

@@ -20,30 +20,26 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1", s.node)
 	mux.HandleFunc("GET /metrics", s.metrics)
-	mux.HandleFunc("GET /v1/runs", s.list)
-	mux.HandleFunc("POST /v1/runs", s.start)
-	mux.HandleFunc("GET /v1/runs/{id}", s.find)
+	s.describe(mux)
+	// What follows is for package client, and not described: its form is that package's.
+	mux.HandleFunc("GET /v1/summaries", s.list)
+	mux.HandleFunc("POST /v1/releases/runs", s.start)
+	mux.HandleFunc("GET /v1/runs/{id}/summary", s.find)
 	mux.HandleFunc("GET /v1/runs/{id}/history", s.history)
 	mux.HandleFunc("GET /v1/runs/{id}/tail", s.tail)
 	mux.HandleFunc("GET /v1/runs/{id}/wait", s.wait)
-	mux.HandleFunc("POST /v1/runs/{id}/cancel", s.cancel)
-	mux.HandleFunc("POST /v1/runs/{id}/resume", s.resume)
-	mux.HandleFunc("POST /v1/runs/{id}/pause", s.pause)
-	mux.HandleFunc("POST /v1/runs/{id}/signal", s.signal)
 	mux.HandleFunc("POST /v1/topics/ask", s.topics)
 	mux.HandleFunc("POST /v1/topics", s.publish)
 	mux.HandleFunc("POST /v1/releases", s.install)
 	mux.HandleFunc("POST /v1/orgs", s.enlist)
 	mux.HandleFunc("POST /v1/messages", s.messages)
 	mux.HandleFunc("POST /v1/runs/{id}/replay", s.replay)
-	mux.HandleFunc("POST /v1/runs/{id}/fork", s.fork)
+	mux.HandleFunc("POST /v1/releases/forks/{id}", s.fork)
 	mux.HandleFunc("POST /v1/runs/{id}/export", s.export)
 	mux.HandleFunc("POST /v1/import", s.importRun)
 	mux.HandleFunc("POST /v1/backup", s.backup)
 	mux.HandleFunc("POST /v1/archive", s.retain)
 	mux.HandleFunc("POST /v1/archive/restore", s.restoreArchived)
-	mux.HandleFunc("GET /v1/questions", s.questions)
-	mux.HandleFunc("POST /v1/questions", s.answerQuestion)
 	mux.HandleFunc("POST /v1/runs/{id}/hold", s.holding(s.engine.Hold))
 	mux.HandleFunc("POST /v1/runs/{id}/release", s.holding(s.engine.Release))
 	mux.HandleFunc("POST /v1/runs/{id}/delete", s.deleteRun)
@@ -108,23 +104,6 @@ func (s *Server) wait(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) cancel(w http.ResponseWriter, r *http.Request) {
-	var q client.Cancellation
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	end := s.engine.Cancel
-	if q.Now {
-		end = s.engine.Kill
-	}
-	if err := end(r.Context(), id(r), q.Reason); err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, struct{}{})
-}
-
 func (s *Server) start(w http.ResponseWriter, r *http.Request) {
 	var q client.Request
 	if err := read(r.Body, &q); err != nil {
@@ -138,43 +117,6 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request) {
 	}
 	s.serve(opened)
 	s.answer(w, http.StatusOK, client.Started{ID: opened})
-}
-
-// questions answers with what people are asked.
-func (s *Server) questions(w http.ResponseWriter, r *http.Request) {
-	open, err := s.engine.Questions(r.Context())
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, client.Questions{Questions: open})
-}
-
-func (s *Server) answerQuestion(w http.ResponseWriter, r *http.Request) {
-	var q client.Answer
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	if err := s.engine.Answer(r.Context(), q.Key, q.Answer); err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, struct{}{})
-}
-
-// resume has the node go on with a run that nobody works on.
-func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
-	if err := read(r.Body, &struct{}{}); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	if err := s.engine.Resume(r.Context(), id(r)); err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.serve(id(r))
-	s.answer(w, http.StatusOK, struct{}{})
 }
 
 // serve keeps the door from being idle until a run has ended. Only its end counts; whoever wants to know how
@@ -239,6 +181,19 @@ func (s *Server) whileOpen(r *http.Request) (context.Context, func()) {
 	return ctx, func() { close(done); cancel() }
 }
 
+// untilClosing returns a context that ends when the door begins to close. Call the function in the end.
+func (s *Server) untilClosing(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-s.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // cause says of an error that came because the door closes that it did.
 func (s *Server) cause(err error) error {
 	select {
@@ -271,7 +226,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, source func(cont
 	}
 	ctx, leave := s.whileOpen(r)
 	defer leave()
-	out := newStream(w)
+	out := lines(w)
 	defer out.close()
 	err := source(ctx, id(r), func(n polity.Notice) error { return out.write(client.Line{Notice: n}) })
 	end := client.Line{End: true}
