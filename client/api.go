@@ -35,6 +35,7 @@ type NewRun struct {
 	Agent        string          `json:"agent,omitempty" doc:"Who is asked; left out it is the organization's main agent"`
 	Skill        string          `json:"skill,omitempty" doc:"What is asked for; left out if the agent has one skill"`
 	Input        json.RawMessage `json:"input,omitempty" doc:"As the skill's schema wants it"`
+	Folder       string          `json:"folder,omitempty" maxLength:"4096" doc:"Absolute path, on the node's machine, of the only folder that the run may read"`
 	Version      int             `json:"version,omitempty" minimum:"0" doc:"Of the registered schema that the input was written for"`
 	Bounds       *polity.Bounds  `json:"bounds,omitempty" doc:"What the run may use; what is left out is the organization's"`
 	Conversation string          `json:"conversation,omitempty" maxLength:"200" doc:"The conversation with the agent that this is part of"`

@@ -134,7 +134,7 @@ func (t *timeline) effect(n *run.Outlined) {
 	if n.Kind == "began" {
 		return
 	}
-	if n.Effect == nil && n.Fault == nil { // of all that is no effect only a sleep ends without a result
+	if n.Effect == nil && (n.Fault == nil || n.Fault.Kind == fault.Cancelled) { // of all that is no effect only a sleep ends without a result
 		s.Kind, s.Waits = polity.StepTimer, true
 		if n.Data > 0 {
 			s.Kind = polity.StepAwait

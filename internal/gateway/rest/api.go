@@ -196,20 +196,20 @@ func (anObject) Schema(huma.Registry) *huma.Schema {
 
 // --- what questions have in common
 
-// paged is a question for a page of a list.
-type paged struct {
+// Paged is a question for a page of a list.
+type Paged struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"The most items of the answer"`
 	After string `query:"after" maxLength:"500" doc:"Next of the page before"`
-	at
+	Fresh
 }
 
-// at is a question that waits for the tables it is read from.
-type at struct {
+// Fresh is a question that waits for the tables it is read from.
+type Fresh struct {
 	At uint64 `query:"at" doc:"A commit that the answer has to tell of, as an answer before it had in Polity-Position; left out it is the last one"`
 }
 
-// runPath names a run.
-type runPath struct {
+// RunPath names a run.
+type RunPath struct {
 	ID polity.RunID `path:"id" maxLength:"1000" doc:"The run's ID"`
 }
 

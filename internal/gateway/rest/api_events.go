@@ -73,7 +73,7 @@ var errPage = errors.New("the page is full")
 
 func (s *Server) describeEvents() {
 	type telling struct {
-		runPath
+		RunPath
 		After  string `query:"after" maxLength:"40" doc:"The id of the last event that is known"`
 		Limit  int    `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"The most events of a list; a stream has no limit"`
 		Data   bool   `query:"data" doc:"With inputs and outputs, in a list"`

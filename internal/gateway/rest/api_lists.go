@@ -36,12 +36,12 @@ func (s *Server) describeLists() {
 func (s *Server) describeLookups() {
 	type filtered struct {
 		Q string `query:"q" maxLength:"4096" doc:"In the filter language"`
-		paged
+		Paged
 	}
 	type ofRun struct {
 		Q   string       `query:"q" maxLength:"4096" doc:"In the filter language, as in status:unknown to:mail.*"`
 		Run polity.RunID `query:"run" maxLength:"1000" doc:"Only of this run and those below it"`
-		paged
+		Paged
 	}
 	operation(s, huma.Operation{
 		OperationID: "listEffects", Method: http.MethodGet, Path: "/v1/effects", Tags: []string{tagLists}, Summary: "What runs did outside of themselves",
@@ -60,7 +60,7 @@ func (s *Server) describeLookups() {
 	type costing struct {
 		Q  string `query:"q" maxLength:"4096" doc:"In the filter language, as in agent:reviewer day>-7d"`
 		By string `query:"by" enum:"agent,model,tool,skill,day" default:"agent" doc:"What is added up by"`
-		at
+		Fresh
 	}
 	operation(s, huma.Operation{
 		OperationID: "listCosts", Method: http.MethodGet, Path: "/v1/costs", Tags: []string{tagLists}, Summary: "What was used",
@@ -71,7 +71,7 @@ func (s *Server) describeLookups() {
 	})
 	operation(s, huma.Operation{
 		OperationID: "listAgentStats", Method: http.MethodGet, Path: "/v1/stats/agents", Tags: []string{tagLists}, Summary: "What agents have done",
-	}, func(ctx context.Context, in *struct{ at }) (*answered[client.Page[polity.AgentRow]], error) {
+	}, func(ctx context.Context, in *struct{ Fresh }) (*answered[client.Page[polity.AgentRow]], error) {
 		found, err := s.lookingUp(ctx, polity.Lookup{Of: polity.LookupAgents, Limit: polity.LookupLimitMax, Position: in.At})
 		return pageOf(found.Agents, &found), err
 	})
@@ -138,7 +138,7 @@ func (s *Server) describeMessages() {
 		}
 		return &answered[polity.Topics]{*a.State}, nil
 	})
-	type topicPath struct {
+	type TopicPath struct {
 		Topic string `path:"topic" maxLength:"200" doc:"The topic's name"`
 	}
 	type reading struct {
@@ -158,7 +158,7 @@ func (s *Server) describeMessages() {
 		return page, err
 	})
 	type publishing struct {
-		topicPath
+		TopicPath
 		Key  string `header:"Idempotency-Key" maxLength:"200" doc:"In place of the body's id"`
 		Body client.Publishing
 	}

@@ -29,7 +29,7 @@ func (s *Server) describeRuns() {
 		Q    string `query:"q" maxLength:"4096" doc:"In the filter language, as in status:failed agent:reviewer cost>0.5 started>-1h"`
 		Sort string `query:"sort" enum:"started,-started,ended,-ended,cost,-cost,tokens,-tokens,took,-took" doc:"With - before it the largest first; default -started"`
 		All  bool   `query:"all" doc:"The runs below others, too"`
-		paged
+		Paged
 	}
 	operation(s, huma.Operation{
 		OperationID: "listRuns", Method: http.MethodGet, Path: "/v1/runs", Tags: []string{tagRuns}, Summary: "List runs",
@@ -75,13 +75,13 @@ func (s *Server) describeRuns() {
 	operation(s, huma.Operation{
 		OperationID: "getRun", Method: http.MethodGet, Path: "/v1/runs/{id}", Tags: []string{tagRuns}, Summary: "A run",
 		Description: "With its bounds, what it has used, what it waits for, how it ended, and the runs right below it.",
-	}, func(ctx context.Context, in *runPath) (*answered[client.Run], error) {
+	}, func(ctx context.Context, in *RunPath) (*answered[client.Run], error) {
 		r, err := s.wholeRun(ctx, in.ID)
 		return &answered[client.Run]{r}, err
 	})
 
 	type stepping struct {
-		runPath
+		RunPath
 		After int `query:"after" minimum:"0" doc:"Number of the last step of the page before"`
 		Limit int `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"The most steps of the answer"`
 	}
@@ -115,7 +115,7 @@ func (s *Server) startRun(ctx context.Context, key string, q *client.NewRun) (po
 		return "", err
 	}
 	r := engine.Request{
-		Release: release, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Version: q.Version, Conversation: q.Conversation, Subject: q.Subject, Seed: rand.Text(),
+		Release: release, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder, Version: q.Version, Conversation: q.Conversation, Subject: q.Subject, Seed: rand.Text(),
 	}
 	if q.Bounds != nil {
 		r.Bounds = *q.Bounds

@@ -35,7 +35,7 @@ func (s *Server) describeSteering() {
 		return huma.Operation{OperationID: id, Method: http.MethodPost, Path: "/v1/runs/{id}/" + verb, Tags: []string{tagRuns}, Summary: summary, Description: about}
 	}
 	type cancelling struct {
-		runPath
+		RunPath
 		Body *client.Cancellation `required:"false"`
 	}
 	operation(s, steer("cancelRun", "cancel", "Cancel a run", "What can be undone is undone first, unless now is set."), func(ctx context.Context, in *cancelling) (*answered[client.Done], error) {
@@ -47,14 +47,14 @@ func (s *Server) describeSteering() {
 		return s.done(end(ctx, in.ID, q.Reason))
 	})
 	type pausing struct {
-		runPath
+		RunPath
 		Body *client.Pausing `required:"false"`
 	}
 	operation(s, steer("pauseRun", "pause", "Pause a run", "Nothing new begins in it until it is resumed; what has begun ends."), func(ctx context.Context, in *pausing) (*answered[client.Done], error) {
 		return s.done(s.engine.Pause(ctx, in.ID, or(in.Body).Reason))
 	})
 	type resuming struct {
-		runPath
+		RunPath
 		Body *struct{} `required:"false"`
 	}
 	operation(s, steer("resumeRun", "resume", "Resume a run", "One that was paused, or that nobody works on."), func(ctx context.Context, in *resuming) (*answered[client.Done], error) {
@@ -65,7 +65,7 @@ func (s *Server) describeSteering() {
 		return s.done(err)
 	})
 	type signalling struct {
-		runPath
+		RunPath
 		Key  string `header:"Idempotency-Key" maxLength:"200" doc:"In place of the body's id"`
 		Body client.Signalling
 	}
@@ -75,7 +75,7 @@ func (s *Server) describeSteering() {
 	})
 
 	type retrying struct {
-		runPath
+		RunPath
 		Key  string    `header:"Idempotency-Key" maxLength:"200" doc:"The same key is the same run, however often it is asked for"`
 		Body *struct{} `required:"false"`
 	}
@@ -98,7 +98,7 @@ func (s *Server) describeSteering() {
 		return begun(ctx, id, err)
 	})
 	type forking struct {
-		runPath
+		RunPath
 		Key  string `header:"Idempotency-Key" maxLength:"200" doc:"The same key is the same fork, however often it is asked for"`
 		Body client.Forking
 	}

@@ -10,6 +10,7 @@ import (
 	"polity.run"
 	"polity.run/client"
 	"polity.run/engine"
+	"polity.run/fault"
 	"polity.run/internal/run"
 )
 
@@ -98,7 +99,7 @@ func (h *hub) tell() {
 // count remembers errors. h.mu is held.
 func (h *hub) count(list []*change) {
 	for _, c := range list {
-		if c.body.Fault != nil && (c.body.Kind == "result" || c.body.Kind == "finished") && len(h.errors) < errorsMax {
+		if c.body.Fault != nil && c.body.Fault.Kind != fault.Cancelled && (c.body.Kind == "result" || c.body.Kind == "finished") && len(h.errors) < errorsMax {
 			h.errors = append(h.errors, failure{c.body.At, c.body.Org, c.body.Agent})
 		}
 	}
