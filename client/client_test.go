@@ -258,7 +258,7 @@ func FuzzParseAddress(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q: %v", data, err)
 		}
-		if req.URL.Hostname() != "127.0.0.1" || req.URL.Scheme != "http" || req.URL.Path != "/v1/runs/0-a/summary" {
+		if req.URL.Hostname() != "127.0.0.1" || req.URL.Scheme != "http" || req.URL.Path != "/v1/runs/0-a" {
 			t.Errorf("%q leads to %s", data, req.URL)
 		}
 	})
