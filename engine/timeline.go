@@ -200,8 +200,8 @@ func (e *Engine) Opening(ctx context.Context, id polity.RunID) (run.Opening, err
 	return e.part.Opening(ctx, id)
 }
 
-// Orgs returns the releases that can be asked by name: those of installed organizations, and the program's own agents as "go".
-func (e *Engine) Orgs(ctx context.Context) (map[string]Digest, error) {
+// Installed returns the releases that can be asked by name: those of installed organizations, and the program's own agents as "go".
+func (e *Engine) Installed(ctx context.Context) (map[string]Digest, error) {
 	all, err := e.Enlisted(ctx)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -14,6 +15,8 @@ import (
 	"polity.run"
 	"polity.run/client"
 	"polity.run/fault"
+	"polity.run/internal/access"
+	"polity.run/internal/gateway/door"
 	"polity.run/message"
 	"polity.run/schema"
 )
@@ -71,9 +74,20 @@ func (s *Server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	return s.api.OpenAPI()
 }
 
-// operation adds what can be asked. Errors become problems.
-func operation[I, O any](s *Server, op huma.Operation, do func(context.Context, *I) (*O, error)) {
+// The rules of most of what can be asked.
+var (
+	greet      = door.Rule{Verb: access.Greet}
+	readAll    = door.Rule{Verb: access.Read, Scope: door.OfNode}
+	readSome   = door.Rule{Verb: access.Read, Scope: door.OfAnswer} // of organizations that the one who asks may not read nothing is told
+	readRun    = door.Rule{Verb: access.Read, Scope: door.OfRun}
+	operateRun = door.Rule{Verb: access.Operate, Scope: door.OfRun}
+)
+
+// operation adds what can be asked, and who may. Errors become problems.
+func operation[I, O any](s *Server, rule door.Rule, op huma.Operation, do func(context.Context, *I) (*O, error)) {
+	s.rules[op.Method+" "+op.Path] = rule
 	op.MaxBodyBytes = BodyMax
+	op.Extensions = map[string]any{"x-needs": string(rule.Verb)}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := do(ctx, in)
 		if err != nil {
@@ -213,8 +227,18 @@ type RunPath struct {
 	ID polity.RunID `path:"id" maxLength:"1000" doc:"The run's ID"`
 }
 
-// lookingUp asks the tables, which say how far they are.
+// lookingUp asks the tables for what whoever asks may read.
 func (s *Server) lookingUp(ctx context.Context, q polity.Lookup) (polity.Found, error) {
+	if orgs, all := access.From(ctx).Orgs(access.Read); !all {
+		list := make([]string, len(orgs))
+		for i, org := range orgs {
+			list[i] = quoted(org)
+		}
+		if len(list) == 0 {
+			return polity.Found{}, fault.Denied.New("rest: there is no organization that you may read")
+		}
+		q.Filter += " org:" + strings.Join(list, ",")
+	}
 	return s.engine.Lookup(ctx, q)
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"polity.run"
 	"polity.run/client"
 	"polity.run/fault"
+	"polity.run/internal/access"
 	"polity.run/internal/filter"
 )
 
@@ -83,7 +85,7 @@ func (s *Server) describeEvents() {
 	told := s.api.OpenAPI().Components.Schemas
 	page := told.Schema(reflect.TypeFor[client.Page[client.Told]](), true, "")
 	one := told.Schema(reflect.TypeFor[client.Told](), true, "")
-	operation(s, huma.Operation{
+	operation(s, readRun, huma.Operation{
 		OperationID: "listEvents", Method: http.MethodGet, Path: "/v1/runs/{id}/events", Tags: []string{tagRuns}, Summary: "What happened to a run",
 		Description: "Everything that the log tells of it and the runs below it, as a list, or as a stream of server-sent events: what has happened, and then what " +
 			"happens, until the run has ended, which an event named end says. An event's id is its place; a client that comes back with Last-Event-ID " +
@@ -123,14 +125,14 @@ func (s *Server) describeEvents() {
 		From string `query:"after" maxLength:"40" doc:"The id of the last change that is known; left out, it begins with what comes"`
 		Last string `header:"Last-Event-ID" maxLength:"40" doc:"In place of after, as clients of streams send it by themselves"`
 	}
-	operation(s, huma.Operation{
+	operation(s, readSome, huma.Operation{
 		OperationID: "watchRuns", Method: http.MethodGet, Path: "/v1/events", Tags: []string{tagRuns}, Summary: "What happens to all runs",
 		Description: "A stream of server-sent events, each with the id at which to go on: a client that comes back with Last-Event-ID misses nothing and gets nothing twice. " +
 			"An event named position has no data but how far the log is: it is sent when nothing that q asks for has happened for a while.",
 		Responses: map[string]*huma.Response{"200": {Description: "The changes, as they are in the log", Content: map[string]*huma.MediaType{
 			eventStream: {Schema: told.Schema(reflect.TypeFor[client.Change](), true, "")},
 		}}},
-	}, func(_ context.Context, in *changing) (*huma.StreamResponse, error) {
+	}, func(ctx context.Context, in *changing) (*huma.StreamResponse, error) {
 		from := in.From
 		if in.Last != "" {
 			from = in.Last
@@ -145,6 +147,10 @@ func (s *Server) describeEvents() {
 		fits, err := changesLike(in.Q)
 		if err != nil {
 			return nil, err
+		}
+		if orgs, all := access.From(ctx).Orgs(access.Read); !all {
+			wanted := fits
+			fits = func(c *client.Change) bool { return slices.Contains(orgs, c.Org) && wanted(c) }
 		}
 		return streaming(func(w http.ResponseWriter, r *http.Request) { s.watch(w, r, after, fits) }), nil
 	})

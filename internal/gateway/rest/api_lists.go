@@ -11,7 +11,9 @@ import (
 	"polity.run/client"
 	"polity.run/contract"
 	"polity.run/fault"
+	"polity.run/internal/access"
 	"polity.run/internal/filter"
+	"polity.run/internal/gateway/door"
 	"polity.run/internal/view"
 	"polity.run/message"
 )
@@ -24,7 +26,7 @@ func (s *Server) describeLists() {
 	type subjects struct {
 		Name []string `query:"name" maxItems:"100" doc:"Only these subjects"`
 	}
-	operation(s, huma.Operation{
+	operation(s, readAll, huma.Operation{
 		OperationID: "listSchemas", Method: http.MethodGet, Path: "/v1/schemas", Tags: []string{tagLists}, Summary: "Registered schemas",
 		Description: "Each with all of its versions, and what the next one may change.",
 	}, func(ctx context.Context, in *subjects) (*answered[client.Page[contract.Subject]], error) {
@@ -43,14 +45,14 @@ func (s *Server) describeLookups() {
 		Run polity.RunID `query:"run" maxLength:"1000" doc:"Only of this run and those below it"`
 		Paged
 	}
-	operation(s, huma.Operation{
+	operation(s, readSome, huma.Operation{
 		OperationID: "listEffects", Method: http.MethodGet, Path: "/v1/effects", Tags: []string{tagLists}, Summary: "What runs did outside of themselves",
 		Description: "Tools called, models, functions and people asked: the newest first, or of one run in the order of its log. The fields of q are those of GET /v1/fields?of=steps.",
 	}, func(ctx context.Context, in *ofRun) (*answered[client.Page[polity.StepRow]], error) {
 		found, err := s.lookingUp(ctx, polity.Lookup{Of: polity.LookupSteps, Filter: in.Q, Run: in.Run, Limit: in.Limit, After: in.After, Position: in.At})
 		return pageOf(found.Steps, &found), err
 	})
-	operation(s, huma.Operation{
+	operation(s, readSome, huma.Operation{
 		OperationID: "searchTexts", Method: http.MethodGet, Path: "/v1/texts", Tags: []string{tagLists}, Summary: "Inputs, outputs and faults with words",
 		Description: "The newest first. The fields of q are those of GET /v1/fields?of=texts, and it needs a word.",
 	}, func(ctx context.Context, in *filtered) (*answered[client.Page[polity.TextRow]], error) {
@@ -62,29 +64,29 @@ func (s *Server) describeLookups() {
 		By string `query:"by" enum:"agent,model,tool,skill,day" default:"agent" doc:"What is added up by"`
 		Fresh
 	}
-	operation(s, huma.Operation{
+	operation(s, readAll, huma.Operation{
 		OperationID: "listCosts", Method: http.MethodGet, Path: "/v1/costs", Tags: []string{tagLists}, Summary: "What was used",
 		Description: "The fields of q are those of GET /v1/fields?of=costs.",
 	}, func(ctx context.Context, in *costing) (*answered[client.Page[polity.CostRow]], error) {
 		found, err := s.lookingUp(ctx, polity.Lookup{Of: polity.LookupCosts, Filter: in.Q, By: in.By, Limit: polity.LookupLimitMax, Position: in.At})
 		return pageOf(found.Costs, &found), err
 	})
-	operation(s, huma.Operation{
+	operation(s, readAll, huma.Operation{
 		OperationID: "listAgentStats", Method: http.MethodGet, Path: "/v1/stats/agents", Tags: []string{tagLists}, Summary: "What agents have done",
 	}, func(ctx context.Context, in *struct{ Fresh }) (*answered[client.Page[polity.AgentRow]], error) {
 		found, err := s.lookingUp(ctx, polity.Lookup{Of: polity.LookupAgents, Limit: polity.LookupLimitMax, Position: in.At})
 		return pageOf(found.Agents, &found), err
 	})
-	operation(s, huma.Operation{
+	operation(s, greet, huma.Operation{
 		OperationID: "getView", Method: http.MethodGet, Path: "/v1/view", Tags: []string{tagLists}, Summary: "How far the tables are",
 	}, func(ctx context.Context, _ *struct{}) (*answered[polity.ViewState], error) {
-		found, err := s.lookingUp(ctx, polity.Lookup{Of: polity.LookupView, Position: 1})
+		found, err := s.engine.Lookup(ctx, polity.Lookup{Of: polity.LookupView, Position: 1})
 		return &answered[polity.ViewState]{found.View}, err
 	})
 	type naming struct {
 		Of string `query:"of" enum:"runs,steps,texts,events,costs,changes" default:"runs" doc:"Of which list"`
 	}
-	operation(s, huma.Operation{
+	operation(s, greet, huma.Operation{
 		OperationID: "listFields", Method: http.MethodGet, Path: "/v1/fields", Tags: []string{tagLists}, Summary: "Fields of the filter language",
 	}, func(_ context.Context, in *naming) (*answered[client.Page[client.Field]], error) {
 		fields := changeFields
@@ -116,7 +118,7 @@ func (s *Server) describeMessages() {
 		Waiting      bool                `query:"waiting" doc:"Those that have not ended"`
 		Limit        int                 `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"The most messages of the answer"`
 	}
-	operation(s, huma.Operation{
+	operation(s, readAll, huma.Operation{
 		OperationID: "listMessages", Method: http.MethodGet, Path: "/v1/messages", Tags: []string{tagLists}, Summary: "Messages between agents",
 		Description: "The newest first. An envelope is a CloudEvent.",
 	}, func(ctx context.Context, in *mail) (*answered[client.Page[message.Entry]], error) {
@@ -126,7 +128,7 @@ func (s *Server) describeMessages() {
 		}})
 		return listOf(s, done.Entries), err
 	})
-	operation(s, huma.Operation{
+	operation(s, readAll, huma.Operation{
 		OperationID: "listTopics", Method: http.MethodGet, Path: "/v1/topics", Tags: []string{tagLists}, Summary: "Topics, and who reads them",
 	}, func(ctx context.Context, _ *struct{}) (*answered[polity.Topics], error) {
 		a, err := s.engine.Topics(ctx, polity.TopicsRequest{State: true})
@@ -147,7 +149,7 @@ func (s *Server) describeMessages() {
 		Since time.Time `query:"since" doc:"In place of after"`
 		Limit int       `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"The most events of the answer"`
 	}
-	operation(s, huma.Operation{
+	operation(s, readAll, huma.Operation{
 		OperationID: "readTopic", Method: http.MethodGet, Path: "/v1/topics/{topic}/events", Tags: []string{tagLists}, Summary: "What was published",
 	}, func(ctx context.Context, in *reading) (*answered[client.Page[polity.Published]], error) {
 		a, err := s.engine.Topics(ctx, polity.TopicsRequest{Read: &polity.TopicRead{Topic: in.Topic, After: in.After, Since: in.Since, Most: in.Limit}})
@@ -162,7 +164,7 @@ func (s *Server) describeMessages() {
 		Key  string `header:"Idempotency-Key" maxLength:"200" doc:"In place of the body's id"`
 		Body client.Publishing
 	}
-	operation(s, huma.Operation{
+	operation(s, door.Rule{Verb: access.Operate}, huma.Operation{
 		OperationID: "publish", Method: http.MethodPost, Path: "/v1/topics/{topic}/events", Tags: []string{tagLists}, Summary: "Publish an event",
 		Description: "The same id on the same topic is the same event.",
 	}, func(ctx context.Context, in *publishing) (*answered[client.Done], error) {

@@ -15,16 +15,18 @@ import (
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/internal/access"
+	"polity.run/internal/gateway/door"
 	"polity.run/internal/topology"
 )
 
 const tagOrgs = "Organizations"
 
 func (s *Server) describeOrgs() {
-	operation(s, huma.Operation{
+	operation(s, readSome, huma.Operation{
 		OperationID: "listOrgs", Method: http.MethodGet, Path: "/v1/orgs", Tags: []string{tagOrgs}, Summary: "Installed organizations",
 	}, func(ctx context.Context, _ *struct{}) (*answered[client.Page[client.Org]], error) {
-		orgs, err := s.engine.Orgs(ctx)
+		orgs, err := s.visibleOrgs(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -45,11 +47,11 @@ func (s *Server) describeOrgs() {
 	type named struct {
 		Name string `path:"name" maxLength:"200" doc:"The organization's name"`
 	}
-	operation(s, huma.Operation{
+	operation(s, door.Rule{Verb: access.Read, Scope: door.OfOrg}, huma.Operation{
 		OperationID: "getOrg", Method: http.MethodGet, Path: "/v1/orgs/{name}", Tags: []string{tagOrgs}, Summary: "An organization",
 		Description: "With its members, who has to do with whom, and what each has to do now.",
 	}, func(ctx context.Context, in *named) (*answered[client.OrgDetail], error) {
-		d, err := s.orgNamed(ctx, in.Name)
+		_, d, err := s.orgNamed(ctx, in.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +61,7 @@ func (s *Server) describeOrgs() {
 	type within struct {
 		Org string `query:"org" maxLength:"200" doc:"Only of this organization"`
 	}
-	operation(s, huma.Operation{
+	operation(s, readSome, huma.Operation{
 		OperationID: "listAgents", Method: http.MethodGet, Path: "/v1/agents", Tags: []string{tagOrgs}, Summary: "Agents of installed organizations",
 	}, func(ctx context.Context, in *within) (*answered[client.Page[client.AgentInfo]], error) {
 		var list []client.AgentInfo
@@ -70,7 +72,7 @@ func (s *Server) describeOrgs() {
 		})
 		return listOf(s, list), err
 	})
-	operation(s, huma.Operation{
+	operation(s, readSome, huma.Operation{
 		OperationID: "listSkills", Method: http.MethodGet, Path: "/v1/skills", Tags: []string{tagOrgs}, Summary: "What agents of installed organizations can be asked",
 	}, func(ctx context.Context, in *within) (*answered[client.Page[client.SkillInfo]], error) {
 		var list []client.SkillInfo
@@ -88,38 +90,45 @@ func (s *Server) describeOrgs() {
 	})
 }
 
-// orgNamed returns the release of an installed organization; of "" that of the only one.
-func (s *Server) orgNamed(ctx context.Context, name string) (engine.Digest, error) {
-	orgs, err := s.engine.Orgs(ctx)
+// visibleOrgs are the installed organizations that whoever asks may read.
+func (s *Server) visibleOrgs(ctx context.Context) (map[string]engine.Digest, error) {
+	orgs, err := s.engine.Installed(ctx)
+	maps.DeleteFunc(orgs, func(name string, _ engine.Digest) bool { return access.Permit(ctx, access.Read, name) != nil })
+	return orgs, err
+}
+
+// orgNamed returns the name and the release of an installed organization; of "" that of the only one.
+func (s *Server) orgNamed(ctx context.Context, name string) (string, engine.Digest, error) {
+	orgs, err := s.visibleOrgs(ctx)
 	if err != nil {
-		return engine.Digest{}, err
+		return "", engine.Digest{}, err
 	}
 	names := slices.Sorted(maps.Keys(orgs))
 	switch d, ok := orgs[name]; {
 	case ok:
-		return d, nil
+		return name, d, nil
 	case name == "" && len(names) == 1:
-		return orgs[names[0]], nil
+		return names[0], orgs[names[0]], nil
 	case name == "" && len(names) > 1:
-		return d, fault.Invalid.New("rest: org: it is missing, and there are %d: %.200v", len(names), names)
+		return "", d, fault.Invalid.New("rest: org: it is missing, and there are %d: %.200v", len(names), names)
 	case name == "":
-		return d, fault.NotFound.New("rest: no organization is installed; polity install installs one")
+		return "", d, fault.NotFound.New("rest: no organization is installed; polity install installs one")
 	}
 	near := ""
 	if n := fault.Nearest(name, names); n != "" {
 		near = "; did you mean " + n + "?"
 	}
-	return engine.Digest{}, fault.NotFound.New("rest: no organization %.100q is installed%s", name, near)
+	return "", engine.Digest{}, fault.NotFound.New("rest: no organization %.100q is installed%s", name, near)
 }
 
 // eachOrg calls each for the installed organizations, or for one.
 func (s *Server) eachOrg(ctx context.Context, only string, each func(*agent.Release)) error {
-	orgs, err := s.engine.Orgs(ctx)
+	orgs, err := s.visibleOrgs(ctx)
 	if err != nil {
 		return err
 	}
 	if only != "" {
-		d, err := s.orgNamed(ctx, only)
+		_, d, err := s.orgNamed(ctx, only)
 		if err != nil {
 			return err
 		}

@@ -16,6 +16,8 @@ import (
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/internal/access"
+	"polity.run/internal/gateway/door"
 )
 
 const (
@@ -31,7 +33,7 @@ func (s *Server) describeRuns() {
 		All  bool   `query:"all" doc:"The runs below others, too"`
 		Paged
 	}
-	operation(s, huma.Operation{
+	operation(s, readSome, huma.Operation{
 		OperationID: "listRuns", Method: http.MethodGet, Path: "/v1/runs", Tags: []string{tagRuns}, Summary: "List runs",
 		Description: "The newest first, unless sort says otherwise. The fields that q may name are those of GET /v1/fields?of=runs.",
 	}, func(ctx context.Context, in *listing) (*answered[client.Page[polity.RunRow]], error) {
@@ -55,7 +57,7 @@ func (s *Server) describeRuns() {
 		"200": {Description: "The run has ended while it was waited for"},
 		"202": {Description: "The run was accepted, and has not ended while it was waited for"},
 	}
-	operation(s, huma.Operation{
+	operation(s, door.Rule{Verb: access.Operate, Scope: door.OfAnswer}, huma.Operation{
 		OperationID: "startRun", Method: http.MethodPost, Path: "/v1/runs", Tags: []string{tagRuns}, Summary: "Start a run", DefaultStatus: http.StatusCreated,
 		Description: "It is durable when it is answered. With wait the answer is 200 with the outcome, or 202 if the run has not ended by then.", Responses: opened,
 	}, func(ctx context.Context, in *starting) (*started, error) {
@@ -72,7 +74,7 @@ func (s *Server) describeRuns() {
 		return &started{status, runLocation(id), answer}, err
 	})
 
-	operation(s, huma.Operation{
+	operation(s, readRun, huma.Operation{
 		OperationID: "getRun", Method: http.MethodGet, Path: "/v1/runs/{id}", Tags: []string{tagRuns}, Summary: "A run",
 		Description: "With its bounds, what it has used, what it waits for, how it ended, and the runs right below it.",
 	}, func(ctx context.Context, in *RunPath) (*answered[client.Run], error) {
@@ -85,7 +87,7 @@ func (s *Server) describeRuns() {
 		After int `query:"after" minimum:"0" doc:"Number of the last step of the page before"`
 		Limit int `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"The most steps of the answer"`
 	}
-	operation(s, huma.Operation{
+	operation(s, readRun, huma.Operation{
 		OperationID: "listSteps", Method: http.MethodGet, Path: "/v1/runs/{id}/steps", Tags: []string{tagRuns}, Summary: "The timeline of a run",
 		Description: "What it and the runs below it did and wait for, in the order in which the log tells of it. What is under way and not in the log yet has the " +
 			"number 0 and stands at the end of the last page.",
@@ -110,7 +112,10 @@ func runLocation(id polity.RunID) string {
 
 // startRun opens a run of an installed organization.
 func (s *Server) startRun(ctx context.Context, key string, q *client.NewRun) (polity.RunID, error) {
-	release, err := s.orgNamed(ctx, q.Org)
+	org, release, err := s.orgNamed(ctx, q.Org)
+	if err == nil {
+		err = errors.Join(access.Permit(ctx, access.Operate, org), permitFolder(ctx, q.Folder))
+	}
 	if err != nil {
 		return "", err
 	}

@@ -15,6 +15,8 @@ import (
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/internal/access"
+	"polity.run/internal/gateway/door"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -38,7 +40,7 @@ func (s *Server) describeSteering() {
 		RunPath
 		Body *client.Cancellation `required:"false"`
 	}
-	operation(s, steer("cancelRun", "cancel", "Cancel a run", "What can be undone is undone first, unless now is set."), func(ctx context.Context, in *cancelling) (*answered[client.Done], error) {
+	operation(s, operateRun, steer("cancelRun", "cancel", "Cancel a run", "What can be undone is undone first, unless now is set."), func(ctx context.Context, in *cancelling) (*answered[client.Done], error) {
 		q := or(in.Body)
 		end := s.engine.Cancel
 		if q.Now {
@@ -50,14 +52,14 @@ func (s *Server) describeSteering() {
 		RunPath
 		Body *client.Pausing `required:"false"`
 	}
-	operation(s, steer("pauseRun", "pause", "Pause a run", "Nothing new begins in it until it is resumed; what has begun ends."), func(ctx context.Context, in *pausing) (*answered[client.Done], error) {
+	operation(s, operateRun, steer("pauseRun", "pause", "Pause a run", "Nothing new begins in it until it is resumed; what has begun ends."), func(ctx context.Context, in *pausing) (*answered[client.Done], error) {
 		return s.done(s.engine.Pause(ctx, in.ID, or(in.Body).Reason))
 	})
 	type resuming struct {
 		RunPath
 		Body *struct{} `required:"false"`
 	}
-	operation(s, steer("resumeRun", "resume", "Resume a run", "One that was paused, or that nobody works on."), func(ctx context.Context, in *resuming) (*answered[client.Done], error) {
+	operation(s, operateRun, steer("resumeRun", "resume", "Resume a run", "One that was paused, or that nobody works on."), func(ctx context.Context, in *resuming) (*answered[client.Done], error) {
 		err := s.engine.Resume(ctx, in.ID)
 		if err == nil {
 			s.serve(in.ID)
@@ -69,7 +71,7 @@ func (s *Server) describeSteering() {
 		Key  string `header:"Idempotency-Key" maxLength:"200" doc:"In place of the body's id"`
 		Body client.Signalling
 	}
-	operation(s, steer("signalRun", "signal", "Tell a run something", "The same id twice is one signal."), func(ctx context.Context, in *signalling) (*answered[client.Done], error) {
+	operation(s, operateRun, steer("signalRun", "signal", "Tell a run something", "The same id twice is one signal."), func(ctx context.Context, in *signalling) (*answered[client.Done], error) {
 		q := in.Body
 		return s.done(s.engine.Signal(ctx, in.ID, q.Name, idOr(q.ID, in.Key), q.Version, q.Data))
 	})
@@ -93,7 +95,7 @@ func (s *Server) describeSteering() {
 	}
 	retry := steer("retryRun", "retry", "Start a run again", "A new run with the release, input and bounds of one that has ended without being completed.")
 	retry.DefaultStatus = http.StatusCreated
-	operation(s, retry, func(ctx context.Context, in *retrying) (*started, error) {
+	operation(s, operateRun, retry, func(ctx context.Context, in *retrying) (*started, error) {
 		id, err := s.retryRun(ctx, in.ID, in.Key)
 		return begun(ctx, id, err)
 	})
@@ -104,7 +106,7 @@ func (s *Server) describeSteering() {
 	}
 	fork := steer("forkRun", "fork", "Fork a run", "A new run that takes over what the log of this one tells up to an event, and then goes on by itself.")
 	fork.DefaultStatus = http.StatusCreated
-	operation(s, fork, func(ctx context.Context, in *forking) (*started, error) {
+	operation(s, operateRun, fork, func(ctx context.Context, in *forking) (*started, error) {
 		q := in.Body
 		id, err := s.engine.Fork(ctx, engine.Fork{Run: in.ID, Event: q.Event, Input: q.Input, Effects: q.Effects, Seed: cmp.Or(in.Key, rand.Text())})
 		return begun(ctx, id, err)
@@ -114,11 +116,11 @@ func (s *Server) describeSteering() {
 		Run   polity.RunID     `query:"run" maxLength:"1000" doc:"Only what this run, or one below it, asks"`
 		Agent polity.AgentName `query:"agent" maxLength:"63" doc:"Only what this person is asked"`
 	}
-	operation(s, huma.Operation{
+	operation(s, readSome, huma.Operation{
 		OperationID: "listQuestions", Method: http.MethodGet, Path: "/v1/questions", Tags: []string{"Questions"}, Summary: "What people are asked",
 		Description: "The oldest first. What an approval is about stands in approval.action, as the kernel will do it; approval.why is what a model said, which nobody has checked.",
 	}, func(ctx context.Context, in *asking) (*answered[client.Page[polity.Question]], error) {
-		open, err := s.engine.Questions(ctx)
+		open, err := s.visibleQuestions(ctx)
 		var list []polity.Question
 		for _, q := range open {
 			if (in.Run == "" || q.Run == in.Run || inside(q.Run, in.Run)) && (in.Agent == "" || q.Agent == in.Agent) {
@@ -131,11 +133,14 @@ func (s *Server) describeSteering() {
 		Key  string `path:"key" maxLength:"1100" doc:"The question's key"`
 		Body client.Reply
 	}
-	operation(s, huma.Operation{
+	operation(s, door.Rule{Verb: access.Answer, Scope: door.OfAnswer}, huma.Operation{
 		OperationID: "answerQuestion", Method: http.MethodPost, Path: "/v1/questions/{key}/answer", Tags: []string{"Questions"}, Summary: "Answer a question",
 		Description: "An approval is answered by a decision that names the hash of the action: what is approved is what was shown.",
 	}, func(ctx context.Context, in *replying) (*answered[client.Done], error) {
 		answer, err := replyOf(&in.Body)
+		if err == nil {
+			err = s.permitAnswer(ctx, in.Key)
+		}
 		if err != nil {
 			return nil, err
 		}

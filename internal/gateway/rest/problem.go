@@ -10,6 +10,7 @@ import (
 
 	"polity.run/client"
 	"polity.run/fault"
+	"polity.run/internal/gateway/door"
 )
 
 // problem is a client.Problem as an answer of huma's.
@@ -21,7 +22,7 @@ func problemOf(err error) *problem {
 	if errors.As(err, &p) {
 		return p
 	}
-	return &problem{client.ProblemOf(err, statuses[fault.Of(err).Kind])}
+	return &problem{client.ProblemOf(err, door.Status(fault.Of(err).Kind))}
 }
 
 // Error returns the detail.
