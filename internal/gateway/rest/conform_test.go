@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"io"
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +24,8 @@ import (
 type document struct {
 	Paths      map[string]map[string]described `json:"paths"`
 	Components struct {
-		Schemas map[string]json.RawMessage `json:"schemas"`
+		Schemas   map[string]json.RawMessage `json:"schemas"`
+		Responses map[string]response        `json:"responses"`
 	} `json:"components"`
 }
 
@@ -38,11 +41,14 @@ type described struct {
 			Schema shape `json:"schema"`
 		} `json:"content"`
 	} `json:"requestBody"`
-	Responses map[string]struct {
-		Content map[string]struct {
-			Schema json.RawMessage `json:"schema"`
-		} `json:"content"`
-	} `json:"responses"`
+	Responses map[string]response `json:"responses"`
+}
+
+type response struct {
+	Ref     string `json:"$ref"`
+	Content map[string]struct {
+		Schema json.RawMessage `json:"schema"`
+	} `json:"content"`
 }
 
 // shape is a schema as far as values are made from it.
@@ -322,6 +328,9 @@ func (c *conformance) send(op *described, a attempt, token string) (int, []byte)
 	}
 	where := op.ID + " " + a.method + " " + clipped(path) + " " + clipped(a.body)
 	answer, known := op.Responses[strconv.Itoa(resp.StatusCode)]
+	if answer.Ref != "" {
+		answer = c.doc.Components.Responses[strings.TrimPrefix(answer.Ref, "#/components/responses/")]
+	}
 	switch {
 	case a.in["path "+pathParameter(a.path)] == "" && strings.Contains(a.path, "{"), resp.StatusCode == http.StatusTemporaryRedirect, resp.StatusCode == http.StatusMovedPermanently:
 		return resp.StatusCode, data // it is another path
@@ -382,4 +391,29 @@ func (c *conformance) compiled(raw json.RawMessage) *schema.Schema {
 	}
 	c.schemas[string(raw)] = s
 	return s
+}
+
+var update = flag.Bool("update", false, "write docs/openapi.json anew")
+
+// The document that is checked in is the one that is served.
+func TestDocumentIsUpToDate(t *testing.T) {
+	const path = "../../../docs/openapi.json"
+	w := open(t)
+	var got bytes.Buffer
+	if err := json.Indent(&got, w.ask(t, w.at.Token, "GET", "/v1/openapi.json", "").body, "", " "); err != nil {
+		t.Fatal(err)
+	}
+	got.WriteByte('\n')
+	if *update {
+		if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Errorf("%s is not what is served: go test ./internal/gateway/rest -run Document -update", path)
+	}
 }
