@@ -55,7 +55,7 @@ func (d *Door) guard(w http.ResponseWriter, r *http.Request) {
 	rec := d.recorded(w, r, who, rule.Verb, pattern, object, decision)
 	if rec != nil {
 		w = rec
-		if !decision.Allowed || object.Org != access.Somewhere {
+		if !decision.Allowed || !object.Later() {
 			rec.keep(object, decision)
 		}
 	}
@@ -233,7 +233,7 @@ func (d *Door) health(w http.ResponseWriter, r *http.Request) {
 	default:
 	}
 	if err != nil && r.URL.Path == "/readyz" {
-		d.Answer(w, http.StatusServiceUnavailable, client.Failure{Error: fault.Of(err)})
+		d.Refuse(w, r, fault.Unavailable.New("%w", err))
 		return
 	}
 	d.Answer(w, http.StatusOK, map[string]string{"status": "ok"})
