@@ -127,13 +127,7 @@ func (u *server) run(ctx context.Context) (err error) {
 	}
 	ctx, done := u.interruptible(ctx)
 	defer done()
-	e, err := engine.Open(ctx, engine.Config{
-		State: dir, Sync: engine.Sync(u.sync.value), View: true, Archive: u.archives, Retain: true, Door: &u.agents, Log: u.logger(), Telemetry: true,
-		Version: programVersion(), ViewDSN: u.dsn,
-	})
-	if errors.Is(err, fault.Conflict) {
-		return fault.Conflict.New("%w; end it first, or name another state folder with --state", err)
-	}
+	e, err := u.take(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -157,6 +151,28 @@ func (u *server) run(ctx context.Context) (err error) {
 	}
 	desk.watch(ctx)
 	return e.Err() // nil if it was stopped as it was meant to be
+}
+
+// take takes the state folder. A command that has it for a moment is waited for, and so is a server that is stopping.
+func (u *server) take(ctx context.Context, dir string) (*engine.Engine, error) {
+	deadline := time.Now().Add(connectMax)
+	for {
+		e, err := engine.Open(ctx, engine.Config{
+			State: dir, Sync: engine.Sync(u.sync.value), View: true, Archive: u.archives, Retain: true, Door: &u.agents, Log: u.logger(), Telemetry: true,
+			Version: programVersion(), ViewDSN: u.dsn,
+		})
+		if !errors.Is(err, fault.Conflict) {
+			return e, err
+		}
+		if time.Now().After(deadline) {
+			return nil, fault.Conflict.New("%w; end it first, or name another state folder with --state", err)
+		}
+		select {
+		case <-time.After(connectStep):
+		case <-ctx.Done():
+			return nil, fault.Cancelled.New("up: %w", context.Cause(ctx))
+		}
+	}
 }
 
 // leaveAtSecond ends the process at once with the next signal, until the function is called.
