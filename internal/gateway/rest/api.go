@@ -70,6 +70,7 @@ func (s *Server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	s.describeSteering()
 	s.describeOrgs()
 	s.describeLists()
+	s.describeHooks()
 	polish(s.api.OpenAPI())
 	return s.api.OpenAPI()
 }
