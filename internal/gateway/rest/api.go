@@ -128,6 +128,9 @@ func polish(api *huma.OpenAPI) {
 			if op == nil {
 				continue
 			}
+			if b := op.RequestBody; b != nil && b.Content["application/json"].Schema.Format == "binary" {
+				b.Content["application/json"].Schema = &huma.Schema{Description: "Any JSON"} // it is read as it is, since it is signed
+			}
 			statuses := slices.Clone(alwaysStatuses)
 			if len(op.Parameters) > 0 || method != http.MethodGet {
 				statuses = append(statuses, namedStatuses...)

@@ -160,7 +160,7 @@ func TestHooks(t *testing.T) {
 		t.Errorf("the same message again: %d %s, want run %s", a.status, a.body, first.Run)
 	}
 	o, err := w.client.Wait(t.Context(), first.Run)
-	if err != nil || o.Status != polity.StatusCompleted || string(o.Output) != `{"push": 1}` {
+	if err != nil || o.Status != polity.StatusCompleted || string(o.Output) != `{"push":1}` {
 		t.Errorf("its run: %+v %v", o, err)
 	}
 	if a := send("news", told.Secret, "n1", now, `{"push": 2}`); a.status != 202 {
