@@ -153,9 +153,9 @@ func runPath(id polity.RunID, rest string) string {
 func (c *Client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		if k := fault.Of(context.Cause(ctx)).Kind; k != fault.Internal {
-			return k.New("client: ask process %d: %w", c.at.PID, context.Cause(ctx))
+			return k.New("client: ask %s: %w", c.Name(), context.Cause(ctx))
 		}
-		return fault.Cancelled.New("client: ask process %d: %w", c.at.PID, context.Cause(ctx))
+		return fault.Cancelled.New("client: ask %s: %w", c.Name(), context.Cause(ctx))
 	}
-	return fault.Unavailable.New("client: process %d cannot be reached: %w", c.at.PID, err)
+	return fault.Unavailable.New("client: %s cannot be reached: %w", c.Name(), err)
 }

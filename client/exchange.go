@@ -100,7 +100,7 @@ func (c *Client) lines(ctx context.Context, method, path string, question any, e
 	}
 	defer resp.Body.Close()
 	silence := time.AfterFunc(idleMax, func() {
-		cancel(fault.Unavailable.New("process %d said nothing for %s", c.at.PID, idleMax))
+		cancel(fault.Unavailable.New("%s said nothing for %s", c.Name(), idleMax))
 	})
 	defer silence.Stop()
 	ended, err := readStream(resp.Body, func(l Line) error {

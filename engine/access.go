@@ -31,11 +31,58 @@ func (e *Engine) Access(ctx context.Context) (*access.Book, error) {
 	if d.book != nil {
 		return d.book, nil
 	}
-	shelf, err := e.bus.Bucket(ctx, accessBucket)
-	if err == nil {
-		d.book, err = access.Open(ctx, shelf, nil)
-	}
+	var err error
+	d.book, err = access.Open(ctx, &shelf{bus: e.bus}, nil)
 	return d.book, err
+}
+
+// shelf is the bucket of keys and sessions, which is made when there are some: most nodes have none.
+type shelf struct {
+	bus *bus.Bus
+
+	mu     sync.Mutex
+	bucket *bus.Bucket
+}
+
+var _ access.Shelf = (*shelf)(nil)
+
+func (s *shelf) open(ctx context.Context) (*bus.Bucket, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bucket != nil {
+		return s.bucket, nil
+	}
+	var err error
+	s.bucket, err = s.bus.Bucket(ctx, accessBucket)
+	return s.bucket, err
+}
+
+func (s *shelf) Put(ctx context.Context, key string, value []byte) error {
+	b, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	return b.Put(ctx, key, value)
+}
+
+func (s *shelf) Delete(ctx context.Context, key string) error {
+	b, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	return b.Delete(ctx, key)
+}
+
+func (s *shelf) Each(ctx context.Context, each func(key string, value []byte) error) error {
+	there, err := s.bus.HasBucket(ctx, accessBucket)
+	if err != nil || !there {
+		return err
+	}
+	b, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	return b.Each(ctx, each)
 }
 
 // Audit keeps who wanted what, and what was decided, and returns when that is safe.

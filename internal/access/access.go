@@ -58,8 +58,8 @@ var may = map[Role][]Verb{
 // Everywhere is the organization of a Grant that holds for all of them, and for the node.
 const Everywhere = "*"
 
-// Somewhere is the organization of an Object that is not known before the request is read: it is decided again for those that turn up then.
-const Somewhere = "?"
+// somewhere is how it is written that an organization is not known yet.
+const somewhere = "?"
 
 // Grant gives a role in an organization.
 type Grant struct {
@@ -92,7 +92,7 @@ func (g Grant) Check() error {
 			near = "; did you mean " + n + "?"
 		}
 		return fault.Invalid.New("access: role %.40q: want %s%s", g.Role, strings.Join(names, ", "), near)
-	case g.Org == "" || g.Org == Somewhere || len(g.Org) > nameMax:
+	case g.Org == "" || g.Org == somewhere || len(g.Org) > nameMax:
 		return fault.Invalid.New("access: organization %.40q: want its name, or * for all", g.Org)
 	}
 	return nil
@@ -159,10 +159,18 @@ func (w Who) Gives(g Grant) error {
 
 // Object is what something is done with.
 type Object struct {
-	Org string `json:"org,omitempty"` // "" for the node, Somewhere if it is not known yet
+	Org string `json:"org,omitempty"` // "" for the node
 	Run string `json:"run,omitempty"` // if it is about a run
 	Key string `json:"key,omitempty"` // of what is answered or reconciled
+
+	some bool // of an organization that is not known yet; no text that comes from outside says so
 }
+
+// Somewhere is an object of an organization that is not known before the request is read: it is decided again for those that turn up then.
+func Somewhere() Object { return Object{Org: somewhere, some: true} }
+
+// Later says whether an object is Somewhere.
+func (o Object) Later() bool { return o.some }
 
 // Decision is what became of a request.
 type Decision struct {
@@ -200,32 +208,36 @@ func Decide(who Who, verb Verb, object Object) Decision {
 		if !slices.Contains(may[g.Role], verb) {
 			continue
 		}
-		if g.Org == Everywhere || org != "" && (org == Somewhere || g.Org == org) {
+		if g.Org == Everywhere || verb != Node && (object.some || org != "" && g.Org == org) {
 			return Decision{Allowed: true, Why: g.String()}
 		}
 	}
-	if object.Run != "" && org != Somewhere && !who.Holds(Read, org) {
+	if object.Run != "" && !object.some && !who.Holds(Read, org) {
 		return Decision{Why: "access: no run " + object.Run, kind: fault.NotFound}
 	}
-	return Decision{Why: missing(who, verb, org), kind: fault.Denied}
+	return Decision{Why: missing(who, verb, object), kind: fault.Denied}
 }
 
 // missing words which roles would be enough.
-func missing(who Who, verb Verb, org string) string {
+func missing(who Who, verb Verb, object Object) string {
 	var roles []string
 	for _, r := range Roles() {
 		if slices.Contains(may[r], verb) {
 			roles = append(roles, string(r))
 		}
 	}
-	where := "in organization " + org
-	switch org {
-	case "":
-		where = "everywhere (*)"
-	case Somewhere:
+	where := "in organization " + object.Org
+	switch {
+	case object.some && verb != Node:
 		where = "in an organization"
+	case object.Org == "" || verb == Node:
+		where = "in all organizations (*)"
 	}
-	return "access: " + who.Name + " may not " + string(verb) + ": that needs the role " + strings.Join(roles, " or ") + " " + where
+	return "access: " + who.Name + " may not " + words[verb] + ": that needs the role " + strings.Join(roles, " or ") + " " + where
+}
+
+var words = map[Verb]string{
+	Read: "read this", Operate: "start or change runs", Answer: "answer questions", Manage: "change or delete this", Node: "do what concerns the whole node",
 }
 
 type askingKey struct{}

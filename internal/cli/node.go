@@ -151,7 +151,9 @@ func (l *local) Remove(ctx context.Context, q client.Remove) error {
 	return l.Engine.Remove(ctx, q.Name, q.Revision, userName())
 }
 
-func (l *local) Keys(ctx context.Context) ([]client.AccessKey, error) { return rest.Keys(ctx, l.Engine) }
+func (l *local) Keys(ctx context.Context) ([]client.AccessKey, error) {
+	return rest.Keys(ctx, l.Engine)
+}
 
 func (l *local) CreateKey(ctx context.Context, q client.NewKey) (client.CreatedKey, error) {
 	return rest.CreateKey(owned(ctx), l.Engine, q)
@@ -222,9 +224,20 @@ type remote struct{ *client.Client }
 
 func (remote) Close() error { return nil }
 
+// serves says who does the work.
+func (r *remote) serves() string {
+	if r.PID() == 0 {
+		return r.Name() + " does the work"
+	}
+	return fmt.Sprintf("process %d serves the state folder; it does the work", r.PID())
+}
+
 // connect returns the node that serves the state folder, or becomes it. A process that takes the folder at this
 // moment, or gives it back, is waited for.
 func (a *app) connect(ctx context.Context) (node, error) {
+	if at, err := a.elsewhere(); err != nil || at != nil {
+		return at, err
+	}
 	dir, err := a.stateDir()
 	if err != nil {
 		return nil, err
@@ -272,6 +285,9 @@ func ask(ctx context.Context, dir string) (*client.Client, error) {
 
 // existing is connect for commands that only look: they do not make a state folder.
 func (a *app) existing(ctx context.Context) (node, error) {
+	if at, err := a.elsewhere(); err != nil || at != nil {
+		return at, err
+	}
 	dir, err := a.stateDir()
 	if err != nil {
 		return nil, err

@@ -140,8 +140,8 @@ func (a *app) newDiff() *cobra.Command {
 
 // orgDiff is what applying a manifest would change.
 type orgDiff struct {
-	Org      string   `json:"org"`
-	Revision uint64   `json:"revision"` // that stands; 0 for none
+	Org      string      `json:"org"`
+	Revision uint64      `json:"revision"` // that stands; 0 for none
 	Changes  []orgChange `json:"changes"`
 }
 

@@ -16,6 +16,7 @@ import (
 	"polity.run/internal/gateway/console"
 	"polity.run/internal/gateway/door"
 	"polity.run/internal/gateway/rest"
+	"polity.run/internal/oidc"
 )
 
 const upHelp = `Serve the state folder: its runs, the organizations of a folder, an API and a console, in one process.
@@ -58,6 +59,9 @@ func (a *app) newUp() *cobra.Command {
 type server struct {
 	*app
 	cfg    door.Config
+	tls    choice
+	issuer oidc.Config
+	grants []string
 	agents engine.Door
 	atOnce int
 	dir    string
@@ -70,16 +74,52 @@ type server struct {
 func (u *server) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&u.cfg.Listen, "listen", upDefault, "HOST:PORT of the API and the console; port 0 is a free one")
+	f.StringArrayVar(&u.cfg.Hosts, "host", nil, "name by which the server is reached, beside those of its certificate; may be given more than once")
+	u.tls = choice{allowed: []string{door.TLSOwn, door.TLSOff}}
+	f.Var(&u.tls, "tls", "a certificate of the node's own, or none where something before it has TLS")
+	f.StringVar(&u.cfg.Cert, "tls-cert", "", "file of the certificate, PEM; it is read again when it changes")
+	f.StringVar(&u.cfg.Key, "tls-key", "", "file of its key, PEM")
 	f.StringVar(&u.agents.Listen, "agents-listen", "", "HOST:PORT for agents in other processes (default where it was, or a free port of 127.0.0.1)")
 	f.IntVar(&u.atOnce, "at-once", atOnceDefault, "most runs at a time of what an organization watches")
+	f.StringVar(&u.issuer.Issuer, "oidc-issuer", "", "URL of an issuer of OpenID Connect whose tokens are believed (default none)")
+	f.StringVar(&u.issuer.Audience, "oidc-audience", "", "for whom its tokens have to be")
+	f.StringVar(&u.issuer.NameClaim, "oidc-name-claim", "email", "claim that names people")
+	f.StringArrayVar(&u.grants, "oidc-grant", nil, "role by a claim, as in groups=ops:shop=operator or groups=root:*=admin; may be given more than once")
 }
 
-func (u *server) run(ctx context.Context) (err error) {
+// settings checks what the flags say, and makes of it what a door needs.
+func (u *server) settings() error {
+	u.cfg.TLS = u.tls.value
 	if u.atOnce < 1 || u.atOnce > atOnceMax {
 		return usagef("--at-once: want 1 to %d", atOnceMax)
 	}
+	if u.issuer.Issuer == "" {
+		if u.issuer.Audience != "" || len(u.grants) > 0 {
+			return usagef("--oidc-audience and --oidc-grant go with --oidc-issuer")
+		}
+		return nil
+	}
+	for _, text := range u.grants {
+		g, err := oidc.ParseGrant(text)
+		if err != nil {
+			return err
+		}
+		u.issuer.Grants = append(u.issuer.Grants, g)
+	}
+	v, err := oidc.New(u.issuer)
+	u.cfg.Issuer = v
+	return err
+}
+
+func (u *server) run(ctx context.Context) (err error) {
+	if err := u.settings(); err != nil {
+		return err
+	}
 	if info, err := os.Stat(u.dir); err != nil || !info.IsDir() {
 		return fault.NotFound.New("%s is no folder; polity up serves the manifests of one", u.dir)
+	}
+	if at, err := u.elsewhere(); err != nil || at != nil {
+		return errors.Join(err, usagef("polity up serves here, and --server, a context or POLITY_SERVER names a server elsewhere: leave it out; see: polity context list"))
 	}
 	dir, err := u.stateDir()
 	if err != nil {

@@ -108,7 +108,7 @@ func (w *watcher) shift(whole context.Context) (err error) {
 		n.serve(w.app)
 		around.Go(func() { s.mind(ctx, n) })
 	case *remote:
-		w.screen.say("note: process %d serves the state folder; it does the work", n.PID())
+		w.screen.say("note: %s", n.serves())
 	}
 	around.Go(func() { s.people(ctx) })
 	if err = s.install(ctx); err == nil {

@@ -13,6 +13,7 @@ package door
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -49,24 +50,44 @@ const (
 // TokenFile is the file in the state folder that holds the owner's token. It is made at the first start.
 const TokenFile = "token"
 
+// How a door that other machines reach shows who it is.
+const (
+	TLSOwn = "own" // with a certificate of the node's own, which lies in the state folder
+	TLSOff = "off" // not at all: something before it does
+)
+
 // Config says what a door is like. The zero value is one on a free port of this machine.
 type Config struct {
-	// Listen is HOST:PORT; default a free port of 127.0.0.1.
+	// Listen is HOST:PORT; default a free port of 127.0.0.1. With TLS there is a second door, on a free port of 127.0.0.1, for this machine's user.
 	Listen string
+	// TLS is TLSOwn, TLSOff, or "": with the certificate of Cert and Key, and without them only where no other machine comes.
+	TLS       string
+	Cert, Key string // files, PEM, that are read again when they change
+	// Hosts are names by which the node is reached, beside those of its certificate; with a port, or for any.
+	Hosts []string
+	// Issuer knows who comes with a token that is neither the owner's nor an API key; nil: nobody does.
+	Issuer Issuer
 	Log    *slog.Logger // default: nothing is logged
+}
+
+// Issuer knows who comes with a token.
+type Issuer interface {
+	Who(ctx context.Context, token string) (access.Who, error)
 }
 
 // Door is one of a node. Its methods are safe for concurrent use.
 type Door struct {
+	cfg     Config
 	engine  *engine.Engine
 	log     *slog.Logger
 	book    *access.Book
 	file    string
-	host    string
 	token   string
 	owner   string // the name of the user who runs the node
 	http    *http.Server
-	listen  net.Listener
+	local   net.Listener // of this machine, without TLS; it may be the only one
+	public  net.Listener // with TLS, or nil
+	cert    *certificate
 	ctx     context.Context // of everything that goes through the door
 	stop    context.CancelFunc
 	closing chan struct{} // closed when the door begins to close
@@ -79,7 +100,7 @@ type Door struct {
 }
 
 // Open listens, and says in the engine's state folder how it is reached. It serves nothing until Run, but what comes in meanwhile waits. It returns
-// fault.Unavailable if it cannot listen, and fault.Denied if it cannot write. Close it before the engine.
+// fault.Unavailable if it cannot listen, fault.Denied if it cannot write, and fault.Invalid for a Config that cannot be. Close it before the engine.
 func Open(ctx context.Context, e *engine.Engine, cfg Config) (*Door, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -87,24 +108,16 @@ func Open(ctx context.Context, e *engine.Engine, cfg Config) (*Door, error) {
 	if cfg.Listen == "" {
 		cfg.Listen = "127.0.0.1:0"
 	}
-	book, err := e.Access(ctx)
-	if err != nil {
-		return nil, err
-	}
-	token, err := ownToken(filepath.Join(e.State(), TokenFile))
-	if err != nil {
-		return nil, err
-	}
-	l, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
-		return nil, fault.Unavailable.New("door: open: %w", err)
-	}
-	d := &Door{
-		engine: e, log: cfg.Log, book: book, listen: l, host: l.Addr().String(), closing: make(chan struct{}),
-		file: filepath.Join(e.State(), client.AddressFile), token: token, owner: "owner",
-	}
+	d := &Door{cfg: cfg, engine: e, log: cfg.Log, closing: make(chan struct{}), file: filepath.Join(e.State(), client.AddressFile), owner: "owner"}
 	if u, err := user.Current(); err == nil && u.Username != "" {
 		d.owner = u.Username
+	}
+	var err error
+	if d.book, err = e.Access(ctx); err != nil {
+		return nil, err
+	}
+	if d.token, err = ownToken(filepath.Join(e.State(), TokenFile)); err != nil {
+		return nil, err
 	}
 	d.ctx, d.stop = context.WithCancel(context.WithoutCancel(ctx))
 	d.http = &http.Server{
@@ -113,15 +126,77 @@ func Open(ctx context.Context, e *engine.Engine, cfg Config) (*Door, error) {
 		MaxHeaderBytes: headerMax, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 	}
 	d.own()
-	if err := d.announce(); err != nil {
+	if err = d.bind(); err == nil {
+		err = d.announce()
+	}
+	if err != nil {
 		d.stop()
-		return nil, errors.Join(err, l.Close())
+		return nil, errors.Join(err, d.unbind())
 	}
 	return d, nil
 }
 
-// URL is where the door is.
-func (d *Door) URL() string { return "http://" + d.host }
+// bind listens.
+func (d *Door) bind() error {
+	secure, err := d.secure()
+	if err != nil {
+		return err
+	}
+	at := d.cfg.Listen
+	if secure != nil {
+		l, err := net.Listen("tcp", at)
+		if err != nil {
+			return fault.Unavailable.New("door: %w", err)
+		}
+		d.public, at = tls.NewListener(l, secure), "127.0.0.1:0"
+	}
+	if d.local, err = net.Listen("tcp", at); err != nil {
+		return fault.Unavailable.New("door: %w", err)
+	}
+	return nil
+}
+
+// unbind listens no more.
+func (d *Door) unbind() (err error) {
+	for _, l := range []net.Listener{d.local, d.public} {
+		if l == nil {
+			continue
+		}
+		if e := l.Close(); e != nil && !errors.Is(e, net.ErrClosed) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+// localURL is where this machine's user reaches the door.
+func (d *Door) localURL() string {
+	_, port, err := net.SplitHostPort(d.local.Addr().String())
+	if err != nil {
+		panic("door: an address without a port: " + err.Error()) // it is a listener's
+	}
+	return "http://" + net.JoinHostPort("127.0.0.1", port)
+}
+
+// URL is where the door is for others.
+func (d *Door) URL() string {
+	if d.public == nil {
+		return d.localURL()
+	}
+	host, port, err := net.SplitHostPort(d.public.Addr().String())
+	if ip := net.ParseIP(host); err == nil && (ip == nil || ip.IsUnspecified()) {
+		host = d.cert.name()
+	}
+	return "https://" + net.JoinHostPort(host, port)
+}
+
+// Certificate is the file of the certificate that the door shows; "" for none.
+func (d *Door) Certificate() string {
+	if d.cert == nil {
+		return ""
+	}
+	return d.cert.file
+}
 
 // Closing is closed when the door begins to close.
 func (d *Door) Closing() <-chan struct{} { return d.closing }
@@ -136,11 +211,20 @@ func (d *Door) Run(ctx context.Context) error {
 			d.log.Warn("close the door", "error", err)
 		}
 	})()
-	err := d.http.Serve(d.listen)
-	if !errors.Is(err, http.ErrServerClosed) {
-		return errors.Join(fault.Unavailable.New("door: serve: %w", err), d.Close())
+	serve := func(l net.Listener) error {
+		if err := d.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return errors.Join(fault.Unavailable.New("door: serve: %w", err), d.Close())
+		}
+		return nil
 	}
-	return d.Close()
+	var beside sync.WaitGroup
+	var err error
+	if d.public != nil {
+		beside.Go(func() { err = serve(d.public) })
+	}
+	first := serve(d.local)
+	beside.Wait()
+	return errors.Join(first, err, d.Close())
 }
 
 // Close takes the address away and waits for what is in flight. Close may be called more than once.
@@ -155,10 +239,7 @@ func (d *Door) Close() error {
 		if e != nil {
 			err = errors.Join(err, d.http.Close())
 		}
-		if e := d.listen.Close(); e != nil && !errors.Is(e, net.ErrClosed) {
-			err = errors.Join(err, e)
-		}
-		d.closed = err
+		d.closed = errors.Join(err, d.unbind())
 	})
 	return d.closed
 }
@@ -206,7 +287,7 @@ func write(path string, data []byte) error {
 
 // announce writes the address.
 func (d *Door) announce() error {
-	data, err := json.Marshal(client.Address{URL: d.URL(), Token: d.token, PID: os.Getpid()})
+	data, err := json.Marshal(client.Address{URL: d.localURL(), Token: d.token, PID: os.Getpid()})
 	if err != nil {
 		return fault.Internal.New("door: open: %w", err)
 	}
@@ -223,7 +304,7 @@ func (d *Door) withdraw() error {
 	if err == nil {
 		err = json.Unmarshal(data, &at)
 	}
-	if err != nil || at.URL != d.URL() || at.PID != os.Getpid() {
+	if err != nil || at.URL != d.localURL() || at.PID != os.Getpid() {
 		return err
 	}
 	if err := os.Remove(d.file); err != nil {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -23,6 +22,10 @@ func (d *Door) guard(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'") // what serves a page says what that needs
+	if r.TLS != nil {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
 	if err := d.addressed(r); err != nil {
 		d.Refuse(w, r, err)
 		return
@@ -52,7 +55,7 @@ func (d *Door) guard(w http.ResponseWriter, r *http.Request) {
 	rec := d.recorded(w, r, who, rule.Verb, pattern, object, decision)
 	if rec != nil {
 		w = rec
-		if !decision.Allowed || object.Org != access.Somewhere {
+		if !decision.Allowed || !object.Later() {
 			rec.keep(object, decision)
 		}
 	}
@@ -74,24 +77,14 @@ func (d *Door) guard(w http.ResponseWriter, r *http.Request) {
 
 // addressed refuses what is not for this node, or comes from a page of another one.
 func (d *Door) addressed(r *http.Request) error {
-	if !d.local(r.Host) {
+	if !d.reached(r) {
 		// A web page can make its own name mean 127.0.0.1; it cannot say another one.
-		return fault.Denied.New("door: host %.100q is not this node; use %s", r.Host, d.host)
+		return fault.Denied.New("door: host %.100q is not this node; use %s, or let it in with --host", r.Host, d.URL())
 	}
-	if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host {
+	if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host && origin != "https://"+r.Host {
 		return fault.Denied.New("door: a page of %.100q may not ask this node", origin)
 	}
 	return nil
-}
-
-// local says whether a Host header names this door.
-func (d *Door) local(host string) bool {
-	name, port, err := net.SplitHostPort(host)
-	if err != nil {
-		return false
-	}
-	_, own, err := net.SplitHostPort(d.host)
-	return err == nil && port == own && (name == "127.0.0.1" || name == "localhost")
 }
 
 // who says who asks: by a token in the header, else by a session.
@@ -115,6 +108,9 @@ func (d *Door) who(r *http.Request) (access.Who, error) {
 func (d *Door) holder(ctx context.Context, token string) (access.Who, error) {
 	if strings.HasPrefix(token, access.KeyPrefix) {
 		return d.book.Key(ctx, token)
+	}
+	if d.cfg.Issuer != nil && strings.Count(token, ".") == 2 {
+		return d.cfg.Issuer.Who(ctx, token)
 	}
 	given, own := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(d.token))
 	if subtle.ConstantTimeCompare(given[:], own[:]) != 1 {
@@ -224,7 +220,7 @@ func (d *Door) own() {
 		"GET /session":       {Verb: access.Public},
 		"POST /session":      {Verb: access.Public},
 		"DELETE /session":    {Verb: access.Public},
-		"POST /session/code": {Verb: access.Node},
+		"POST /session/code": {Verb: access.Greet}, // a session is of who asks for it
 	})
 }
 

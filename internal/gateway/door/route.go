@@ -71,7 +71,7 @@ func (d *Door) object(ctx context.Context, who access.Who, rule Rule, pattern st
 	var o access.Object
 	switch rule.Scope {
 	case OfAnswer:
-		o.Org = access.Somewhere
+		return access.Somewhere(), nil
 	case OfOrg:
 		if o.Org = wildcard(pattern, q, "{org}"); o.Org == "" {
 			o.Org = wildcard(pattern, q, "{name}")

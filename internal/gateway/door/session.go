@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,11 +71,11 @@ func (d *Door) Link() (string, error) {
 
 // cookie names the cookie of a session. Cookies of one host are shared by its ports.
 func (d *Door) cookie() string {
-	_, port, err := net.SplitHostPort(d.host)
-	if err != nil {
-		return "polity"
+	at := d.local.Addr().String()
+	if d.public != nil {
+		at = d.public.Addr().String()
 	}
-	return "polity_" + port
+	return "polity_" + at[strings.LastIndex(at, ":")+1:]
 }
 
 // session begins a session with a code and goes on to the console; without one it says who asks.

@@ -63,7 +63,7 @@ func AccessLog(ctx context.Context, e *engine.Engine, after uint64, most int) ([
 	list := make([]client.AccessRecord, len(records))
 	for i, r := range records {
 		list[i] = client.AccessRecord{
-			Seq: r.Seq, At: r.At, Who: r.Who, Name: r.Name, Kind: string(r.Kind), Verb: string(r.Verb), Asked: r.Asked, Object: client.AccessObject(r.Object),
+			Seq: r.Seq, At: r.At, Who: r.Who, Name: r.Name, Kind: string(r.Kind), Verb: string(r.Verb), Asked: r.Asked, Object: client.AccessObject{Org: r.Object.Org, Run: r.Object.Run, Key: r.Object.Key},
 			Decision: client.AccessDecision{Allowed: r.Decision.Allowed, Why: r.Decision.Why}, From: r.From,
 		}
 	}
