@@ -180,3 +180,68 @@ type Signalling struct {
 	Data    json.RawMessage `json:"data,omitempty"`
 	Version int             `json:"version,omitempty" minimum:"0" doc:"Of the registered schema that the data was written for"`
 }
+
+// NewHook lets another service ask.
+type NewHook struct {
+	Name   string          `json:"name" maxLength:"60" doc:"Up to 60 of a-z, 0-9, - and _"`
+	Org    string          `json:"org,omitempty" maxLength:"200" doc:"The organization that is asked"`
+	Agent  string          `json:"agent,omitempty" maxLength:"63" doc:"Who of it; left out it is its main agent"`
+	Skill  string          `json:"skill,omitempty" maxLength:"200" doc:"What is asked for; left out if the agent has one skill"`
+	Topic  string          `json:"topic,omitempty" maxLength:"200" doc:"In place of an organization: where the message is published"`
+	Window polity.Duration `json:"window,omitempty" doc:"How far a message's time may be off; default 5m, at most 1h"`
+	Secret string          `json:"secret,omitempty" maxLength:"500" doc:"whsec_ and base64; left out one is made"`
+}
+
+// Hook is where another service asks.
+type Hook struct {
+	Name   string          `json:"name"`
+	Org    string          `json:"org,omitempty"`
+	Agent  string          `json:"agent,omitempty"`
+	Skill  string          `json:"skill,omitempty"`
+	Topic  string          `json:"topic,omitempty"`
+	Window polity.Duration `json:"window,omitempty"`
+	Secret string          `json:"secret,omitempty" doc:"Told once, when the hook is made"`
+}
+
+// NewWebhook has another service told of what happens.
+type NewWebhook struct {
+	Name    string `json:"name" maxLength:"60" doc:"Up to 60 of a-z, 0-9, - and _"`
+	URL     string `json:"url" maxLength:"2000" doc:"Where messages are sent, by https; by http only with private"`
+	Org     string `json:"org,omitempty" maxLength:"200" doc:"Only of its runs; left out of all"`
+	Q       string `json:"q,omitempty" maxLength:"4096" doc:"Which changes, as in kind:finished -status:completed; the fields are those of GET /v1/fields?of=changes"`
+	Private bool   `json:"private,omitempty" doc:"The address may be of the node's machine or its networks; that needs the right to do everything"`
+	Secret  string `json:"secret,omitempty" maxLength:"500" doc:"whsec_ and base64; left out one is made"`
+}
+
+// Webhook is who is told of what happens.
+type Webhook struct {
+	Name    string `json:"name"`
+	URL     string `json:"url"`
+	Org     string `json:"org,omitempty"`
+	Q       string `json:"q,omitempty"`
+	Private bool   `json:"private,omitempty"`
+	Secret  string `json:"secret,omitempty" doc:"Told once, when the webhook is made"`
+}
+
+// Hooked is the body of a message to a webhook.
+type Hooked struct {
+	Type      string    `json:"type"` // as in run.finished
+	Timestamp time.Time `json:"timestamp"`
+	Data      Change    `json:"data"`
+}
+
+// Delivery is what became of a message to a webhook.
+type Delivery struct {
+	ID       string    `json:"id" doc:"Of the message, as Webhook-Id had it"`
+	Event    string    `json:"event" doc:"The place of what it told, as COMMIT.NUMBER"`
+	At       time.Time `json:"at" doc:"When it was sent last"`
+	Status   string    `json:"status" enum:"delivered,dead"`
+	Attempts int       `json:"attempts"`
+	Answer   int       `json:"answer,omitempty" doc:"Status of the last answer"`
+	Problem  string    `json:"problem,omitempty" doc:"Why the last attempt was none"`
+}
+
+// Accepted is the answer to another service.
+type Accepted struct {
+	Run polity.RunID `json:"run,omitempty" doc:"The run that was opened"`
+}

@@ -140,3 +140,16 @@ func (e *Engine) OrgOf(ctx context.Context, id polity.RunID) (string, error) {
 	}
 	return r.doc.Name, nil
 }
+
+const hooksBucket = "hooks"
+
+// HooksShelf returns where hooks are kept; nil if there are none yet and it is not to be made.
+func (e *Engine) HooksShelf(ctx context.Context, make bool) (*bus.Bucket, error) {
+	if !make {
+		there, err := e.bus.HasBucket(ctx, hooksBucket)
+		if err != nil || !there {
+			return nil, err
+		}
+	}
+	return e.bus.Bucket(ctx, hooksBucket)
+}

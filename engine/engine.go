@@ -458,7 +458,7 @@ func (e *Engine) Kill(ctx context.Context, id polity.RunID, reason string) error
 	return e.part.Kill(ctx, id, reason)
 }
 
-// List returns all root runs in the order of opening.
+// List returns all root runs in the order of opening; those that one commit opened by their IDs.
 func (e *Engine) List(ctx context.Context) ([]polity.Summary, error) { return e.part.List(ctx) }
 
 // Find returns one root run's summary, or fault.NotFound.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -175,7 +176,6 @@ type pass struct {
 
 	due     map[string]*due // by organization
 	settled archive.Batch
-	seen    int
 	commit  uint64 // whose openings are at hand
 	opened  map[polity.RunID]Digest
 	orgs    map[string]*polity.RetainedOrg
@@ -190,28 +190,39 @@ type due struct {
 }
 
 func (p *pass) all(ctx context.Context) error {
-	for after := uint64(0); ; {
-		p.due, p.settled, p.seen = map[string]*due{}, archive.Batch{}, 0
-		for {
-			runs, next, err := p.e.part.EndedPage(ctx, after)
-			if err != nil {
-				return err
-			}
-			for i := range runs {
-				if err := p.look(ctx, &runs[i]); err != nil {
-					return err
-				}
-			}
-			after, p.seen = next, p.seen+len(runs)
-			if next == 0 || p.seen >= retainPass {
-				break
-			}
-		}
-		err := p.act(ctx)
-		p.e.old.settled = p.e.old.settled.With(&p.settled)
-		if err != nil || after == 0 {
+	for from := uint64(0); ; {
+		p.due, p.settled = map[string]*due{}, archive.Batch{}
+		runs, next, err := p.some(ctx, from)
+		if err != nil {
 			return err
 		}
+		for i := range runs {
+			if err := p.look(ctx, &runs[i]); err != nil {
+				return err
+			}
+		}
+		err = p.act(ctx)
+		p.e.old.settled = p.e.old.settled.With(&p.settled)
+		if err != nil || next == 0 {
+			return err
+		}
+		from = next
+	}
+}
+
+// some returns some of the runs that have ended, each once, in the order of opening, and where to go on; 0 at the end.
+func (p *pass) some(ctx context.Context, from uint64) ([]run.Ended, uint64, error) {
+	var all []run.Ended
+	for {
+		page, next, err := p.e.part.EndedPage(ctx, from)
+		if err != nil {
+			return nil, 0, err
+		}
+		if all = append(all, page...); next == 0 || len(all) >= retainPass {
+			slices.SortFunc(all, func(a, b run.Ended) int { return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Run, b.Run)) })
+			return slices.CompactFunc(all, func(a, b run.Ended) bool { return a.Run == b.Run }), next, nil
+		}
+		from = next
 	}
 }
 

@@ -43,6 +43,7 @@ type Schema struct {
 // Compile reads a schema. Empty, null, true and {} compile to nil, which accepts every JSON value.
 // It returns fault.Invalid for what is not a schema or exceeds a limit, and for a $ref that leaves
 // the document: only the JSON Schema specification's own schemas are built in.
+// The same text gives the same Schema as long as it is kept: see keptMax.
 func Compile(raw json.RawMessage) (*Schema, error) {
 	raw = bytes.TrimSpace(raw)
 	switch string(raw) {
@@ -52,6 +53,18 @@ func Compile(raw json.RawMessage) (*Schema, error) {
 	if len(raw) > SchemaMax {
 		return nil, fault.Invalid.New("schema: %d bytes; at most %d are allowed", len(raw), SchemaMax)
 	}
+	if s := remembered.find(raw); s != nil {
+		return s, nil
+	}
+	s, err := compile(raw)
+	if err != nil {
+		return nil, err
+	}
+	remembered.keep(raw, s)
+	return s, nil
+}
+
+func compile(raw json.RawMessage) (*Schema, error) {
 	if err := new(scan).read(raw); err != nil {
 		return nil, fault.Invalid.New("schema: %w", err)
 	}

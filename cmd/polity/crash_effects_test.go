@@ -1,4 +1,4 @@
-package main_test
+package main
 
 import (
 	"bufio"
@@ -19,13 +19,17 @@ import (
 )
 
 const (
+	programName  = "polity"
 	bankFile     = "POLITY_TEST_BANK" // the environment variable that makes this program a bank, and names its book
 	payments     = 40                 // as many as a plan has
 	paymentKills = 16
 )
 
-// TestMain is a bank too: a destination in a process of its own, which is not killed.
+// TestMain is the program where it is called by its name, and a bank: a destination in a process of its own, which is not killed.
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == programName {
+		main()
+	}
 	if book := os.Getenv(bankFile); book != "" {
 		if err := openBank(book); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -151,7 +155,7 @@ func startBank(t *testing.T, book string) string {
 // does twice what it is asked twice. Where the bank can be asked what became of a payment, each is made exactly once, and none ends
 // unknown. Where it cannot, each is made at most once.
 func TestKillBetweenEffectAndResult(t *testing.T) {
-	polity := build(t)
+	polity := program(t)
 	for name, asked := range map[string]bool{"asked": true, "not asked": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

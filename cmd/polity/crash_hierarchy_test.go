@@ -1,4 +1,4 @@
-package main_test
+package main
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ const hierarchyKills = 10
 // TestKillHierarchy kills the books of a shop with SIGKILL at seeded moments, and starts the same command again until it ends. What is handed
 // up is what an undisturbed run hands up, and nothing was asked that is not asked there.
 func TestKillHierarchy(t *testing.T) {
-	polity := build(t)
+	polity := program(t)
 	example := filepath.Join("..", "..", "examples", "hierarchy")
 	command := func(state string) *exec.Cmd {
 		return exec.Command(polity, "run", example, "--state", state, "-o", "json", "--in", filepath.Join(example, "data"), "How did May go?")

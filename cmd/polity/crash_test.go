@@ -1,4 +1,4 @@
-package main_test
+package main
 
 import (
 	"bytes"
@@ -33,7 +33,7 @@ echo '{"claims":[],"summary":"done"}'
 
 // TestKill kills the program with SIGKILL at seeded moments and starts the same command again, until it has been killed often enough; then lets it finish.
 func TestKill(t *testing.T) {
-	polity := build(t)
+	polity := program(t)
 	for name, class := range map[string]string{"keyed": "keyed", "external": "external"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -42,11 +42,23 @@ func TestKill(t *testing.T) {
 	}
 }
 
-func build(t *testing.T) string {
+// program is this test under the name of the program, which it then is (see TestMain).
+func program(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "polity")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(t.TempDir(), programName)
+	if err := os.Link(self, bin); err == nil {
+		return bin
+	}
+	data, err := os.ReadFile(self) // the folder is on another disk
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(bin, data, 0o700); err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }

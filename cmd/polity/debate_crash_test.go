@@ -1,4 +1,4 @@
-package main_test
+package main
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ esac
 // TestKillInADebate kills the program with SIGKILL while a debater answers in a round, and starts the same command again. The debate goes on
 // in that round: nobody opens twice, and the judge sees both positions.
 func TestKillInADebate(t *testing.T) {
-	polity, dir := build(t), t.TempDir()
+	polity, dir := program(t), t.TempDir()
 	manifest, state, began := filepath.Join(dir, "polity.yaml"), filepath.Join(dir, "state"), filepath.Join(dir, "began")
 	write(t, filepath.Join(dir, "debater.sh"), debaterText, 0o700)
 	write(t, filepath.Join(dir, "judge.sh"), debateJudgeText, 0o700)

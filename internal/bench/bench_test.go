@@ -73,13 +73,16 @@ func BenchmarkWaiting(b *testing.B) {
 // TestWaitingOn wants runs to wait, to be woken, and to be there after a start.
 func TestWaitingOn(t *testing.T) {
 	for _, on := range []string{OnTimers, OnSignals, OnEvents} {
-		w, err := WaitingOn(context.Background(), Config{Dir: t.TempDir(), Sync: []engine.Sync{engine.SyncOS}}, on, 50, 2, 5, []int{3})
-		if err != nil {
-			t.Fatal(on, err)
-		}
-		if len(w.Wakes) != 2 || w.Wakes[0].Count != 5 || w.Wakes[1].Count != 3*burstsMade || w.Wakes[1].Most < w.Wakes[1].P50 || w.Start.Took == 0 {
-			t.Errorf("%s: %+v", on, w)
-		}
+		t.Run(on, func(t *testing.T) {
+			t.Parallel()
+			w, err := WaitingOn(t.Context(), Config{Dir: t.TempDir(), Sync: []engine.Sync{engine.SyncOS}}, on, 50, 2, 5, []int{3})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(w.Wakes) != 2 || w.Wakes[0].Count != 5 || w.Wakes[1].Count != 3*burstsMade || w.Wakes[1].Most < w.Wakes[1].P50 || w.Start.Took == 0 {
+				t.Errorf("%+v", w)
+			}
+		})
 	}
 }
 

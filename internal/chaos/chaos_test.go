@@ -54,6 +54,7 @@ func TestSeedsOfThePast(t *testing.T) {
 	}
 	for _, p := range past {
 		t.Run(strings.ReplaceAll(p.name, " ", "-"), func(t *testing.T) {
+			t.Parallel()
 			broken, err := run(t.Context(), []string{"-seed", fmt.Sprint(p.seed), "-for", pastFor.String(), "-faults", p.kind, "-polity", polity})
 			if err != nil || broken {
 				t.Errorf("a promise was broken (%v), or it could not be tried: %v", broken, err)

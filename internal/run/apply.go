@@ -43,7 +43,10 @@ func (c *core) apply(rec *record, seq uint64) {
 		c.held(rec)
 		return
 	}
-	t := c.trees[rec.run.Root()]
+	t := c.revive(rec.run.Root())
+	if c.dead != nil {
+		return
+	}
 	if rec.kind == recOpened && rec.run.Parent() == "" {
 		if t != nil {
 			c.giveUp(fault.Damaged.New("run: commit %d opens %s again", seq, rec.run))

@@ -292,7 +292,7 @@ func (c *core) signal(id polity.RunID, e *event, answer func(error)) {
 
 // listener returns a run that can be told something.
 func (c *core) listener(id polity.RunID) (*run, error) {
-	t := c.trees[id.Root()]
+	t := c.tree(id.Root())
 	if t != nil && c.dead == nil {
 		c.wake(t)
 	}
@@ -377,7 +377,7 @@ func (c *core) publish(e *event, answer func(error)) {
 		return
 	}
 	if c.vault.ready(e.key) != nil {
-		e = &event{name: e.name, id: e.id, seq: e.seq}
+		e = &event{name: e.name, id: e.id, seq: e.seq, version: e.version}
 	}
 	switch before, err := c.waits.events.before(e.topicID(), e.hash(), eventIDsMax); {
 	case err != nil:

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -119,7 +120,7 @@ func (p *Partition) request(r *Request) (*request, error) {
 func (p *Partition) Wait(ctx context.Context, id polity.RunID) (polity.Outcome, error) {
 	ended := make(chan ending, 1)
 	ok := p.post(input{do: func(c *core) {
-		t := c.trees[id]
+		t := c.tree(id)
 		switch {
 		case c.dead != nil:
 			ended <- ending{err: c.dead}
@@ -241,14 +242,12 @@ func (p *Partition) stopRun(ctx context.Context, id polity.RunID, reason string,
 	return p.call(ctx, func(c *core, done func(error)) { c.cancelRun(id, reason, gently, done) })
 }
 
-// List returns all root runs in the order of opening.
+// List returns all root runs in the order of opening; those that one commit opened by their IDs.
 func (p *Partition) List(ctx context.Context) ([]polity.Summary, error) {
 	return ask(ctx, p, func(c *core, reply func([]polity.Summary, error)) {
-		all := make([]polity.Summary, len(c.roots))
-		for i, t := range c.roots {
-			all[i] = c.current(t)
-		}
-		c.answer(func(err error) { reply(all, err) })
+		trees, damage := c.all()
+		all := c.summaries(trees)
+		c.answer(func(err error) { reply(all, cmp.Or(err, damage)) })
 	})
 }
 
@@ -286,14 +285,22 @@ func (p *Partition) Mailboxes(ctx context.Context) ([]Mailbox, error) {
 // Find returns a run's summary, or fault.NotFound.
 func (p *Partition) Find(ctx context.Context, id polity.RunID) (polity.Summary, error) {
 	return ask(ctx, p, func(c *core, reply func(polity.Summary, error)) {
-		t := c.trees[id]
+		t := c.tree(id)
 		if t == nil {
-			reply(polity.Summary{}, fault.NotFound.New("run: no run %q", id))
+			reply(polity.Summary{}, c.none(id))
 			return
 		}
 		found := c.current(t)
 		c.answer(func(err error) { reply(found, err) })
 	})
+}
+
+// none is why there is no tree of an ID.
+func (c *core) none(id polity.RunID) error {
+	if c.dead != nil {
+		return c.dead
+	}
+	return fault.NotFound.New("run: no run %q", id)
 }
 
 // span is where the log tells of a run: from its first to its last commit, or in a log of its own.
@@ -305,9 +312,9 @@ type span struct {
 
 func (p *Partition) span(ctx context.Context, id polity.RunID) (span, error) {
 	return ask(ctx, p, func(c *core, reply func(span, error)) {
-		t := c.trees[id]
+		t := c.tree(id)
 		if t == nil {
-			reply(span{}, fault.NotFound.New("run: no run %q", id))
+			reply(span{}, c.none(id))
 			return
 		}
 		found := span{t.first, t.last, t.end, t.log}
@@ -320,9 +327,9 @@ func (p *Partition) span(ctx context.Context, id polity.RunID) (span, error) {
 func (p *Partition) Watch(ctx context.Context, id polity.RunID, notice func(polity.Notice)) (func(), error) {
 	w := &watcher{notice: notice}
 	err := p.call(ctx, func(c *core, done func(error)) {
-		t := c.trees[id]
+		t := c.revive(id)
 		if t == nil {
-			done(fault.NotFound.New("run: no run %q", id))
+			done(c.none(id))
 			return
 		}
 		t.watch = append(t.watch, w)

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	gohash "hash"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -76,12 +77,19 @@ type capture struct {
 	block  []byte
 	events map[*event]uint64 // those that were written, by number
 	err    error             // something could not be enciphered
+
+	entry   uint64 // the next one of the register
+	until   uint64
+	doubles map[polity.RunID]bool // those that are told of as they are in memory
 }
 
 // newCapture begins with a checkpoint of the last acknowledged commit, and returns its beginning.
 func (c *core) newCapture(oldest uint32) (*capture, []byte) {
-	k := &capture{core: c, seq: c.seq, trees: len(c.roots), events: map[*event]uint64{}}
+	k := &capture{core: c, seq: c.seq, trees: len(c.roots), events: map[*event]uint64{}, doubles: maps.Clone(c.doubles)}
 	seen := c.waits.events.at(c.seq, eventIDsMax)
+	if c.register != nil {
+		k.until = c.register.end()
+	}
 	h := binary.BigEndian.AppendUint64(nil, c.seq)
 	h = append(h, c.head[:]...)
 	h = binary.BigEndian.AppendUint64(h, uint64(c.at.UnixNano()))
@@ -107,15 +115,36 @@ func appendBlock(b, block []byte) []byte {
 }
 
 // done says that there are no more trees to tell of.
-func (k *capture) done() bool { return k.next >= k.trees }
+func (k *capture) done() bool { return k.entry >= k.until && k.next >= k.trees }
+
+// fromRegister appends at most n of the trees that the register holds, and returns how many are left of n.
+func (k *capture) fromRegister(b []byte, n int) ([]byte, int, error) {
+	next, err := k.core.register.each(k.entry, k.until, func(e registered) bool {
+		if !k.doubles[e.id] {
+			k.told++
+			k.block = append(append(k.block[:0], blockTree), e.block...)
+			b = appendBlock(b, k.block)
+		}
+		n--
+		return n > 0
+	})
+	k.entry = next
+	return b, n, err
+}
 
 // more appends the next n trees. It returns fault.Unavailable if the spool does not take a trail.
 func (k *capture) more(b []byte, n int) ([]byte, error) {
+	if k.entry < k.until {
+		var err error
+		if b, n, err = k.fromRegister(b, n); err != nil {
+			return b, err
+		}
+	}
 	for ; n > 0 && !k.done(); n-- {
 		t := k.core.roots[k.next]
 		k.next++
-		if t.first > k.seq {
-			continue // the log tells of it behind the checkpoint
+		if t.left || t.first > k.seq {
+			continue // the register has it, or the log tells of it behind the checkpoint
 		}
 		ended := t.endedAt(k.core.seq)
 		if !ended && !k.core.spill(t) {
@@ -151,8 +180,10 @@ func (k *capture) end(b []byte) []byte {
 func (t *tree) endedAt(seq uint64) bool { return t.over() && t.last <= seq }
 
 // tree writes a tree as it is at the last acknowledged commit. Of one of which more is known than that, its trail tells whether it is queued or paused.
-func (k *capture) tree(b []byte, t *tree) []byte {
-	seq := k.core.seq
+func (k *capture) tree(b []byte, t *tree) []byte { return t.appendTo(b, k.core.seq, k.seq) }
+
+// appendTo writes a tree as it is at an acknowledged commit, into a checkpoint of that one or of one before.
+func (t *tree) appendTo(b []byte, seq, point uint64) []byte {
 	ended, still := t.endedAt(seq), t.last <= seq
 	s := t.summary
 	last := t.reach
@@ -191,7 +222,7 @@ func (k *capture) tree(b []byte, t *tree) []byte {
 		}
 		b = appendPayload(b, log)
 	} else {
-		b = binary.AppendUvarint(b, seq-k.seq)
+		b = binary.AppendUvarint(b, seq-point)
 		b = binary.BigEndian.AppendUint64(b, uint64(t.due))
 		b = binary.AppendUvarint(b, uint64(t.records))
 		b = binary.AppendUvarint(b, uint64(t.stored))
@@ -249,17 +280,26 @@ type checkpoint struct {
 	events   []*event          // that came to some of them
 	agents   map[string]string // each name once
 	awaited  map[string]*polity.Awaited
+
+	register   *register // nil: trees has all
+	registered uint64    // trees that are only there
 }
 
 // readCheckpoint reads a checkpoint. It returns fault.Damaged for one that is not whole, and fault.Invalid for a format that this program does
 // not know.
 func readCheckpoint(from io.Reader, v *vault) (*checkpoint, error) {
+	return readCheckpointInto(from, v, nil)
+}
+
+// readCheckpointInto is readCheckpoint with an empty register, which takes the trees that have ended instead of the memory, if it is not nil. It is no use
+// after an error.
+func readCheckpointInto(from io.Reader, v *vault, register *register) (*checkpoint, error) {
 	r := &blockReader{from: bufio.NewReaderSize(from, 1<<20), sum: sha256.New()}
 	if line := r.bytes(len(checkpointLine)); r.err == nil && string(line) != checkpointLine {
 		return nil, fault.Invalid.New("run: checkpoint of an unknown format (%.30q)", line)
 	}
 	p := &checkpoint{
-		vault: v, agents: map[string]string{}, index: map[polity.RunID]*tree{}, told: map[*tree]uint64{}, awaited: map[string]*polity.Awaited{},
+		register: register, vault: v, agents: map[string]string{}, index: map[polity.RunID]*tree{}, told: map[*tree]uint64{}, awaited: map[string]*polity.Awaited{},
 	}
 	p.header(&reader{b: r.block()}, r)
 	for r.err == nil {
@@ -292,7 +332,7 @@ func readCheckpoint(from io.Reader, v *vault) (*checkpoint, error) {
 		return nil, fault.Damaged.New("run: checkpoint: it is not what was written")
 	}
 	p.size = r.size
-	if _, err := r.from.ReadByte(); err != io.EOF || told != uint64(len(p.trees)) {
+	if _, err := r.from.ReadByte(); err != io.EOF || told != uint64(len(p.trees))+p.registered {
 		return nil, fault.Damaged.New("run: checkpoint: it does not end where it should")
 	}
 	return p, nil
@@ -357,8 +397,11 @@ func (p *checkpoint) tree(b *reader, r *blockReader) {
 		p.stopped = append(p.stopped, t)
 	}
 	ended := flags&flagEnded != 0
-	if b.bad || len(b.b) > 0 || t.id == "" || t.id.Parent() != "" || t.first == 0 || t.first > t.last || t.last > told || p.index[t.id] != nil || ended != t.summary.Status.Final() {
+	if b.bad || len(b.b) > 0 || t.id == "" || t.id.Parent() != "" || t.first == 0 || t.first > t.last || t.last > told || p.has(t.id) || ended != t.summary.Status.Final() {
 		r.fail(fault.Damaged.New("tree %d does not make sense", len(p.trees)+1))
+		return
+	}
+	if p.retire(t, told) {
 		return
 	}
 	if told > p.seq {
@@ -366,6 +409,24 @@ func (p *checkpoint) tree(b *reader, r *blockReader) {
 	}
 	p.trees = append(p.trees, t)
 	p.index[t.id] = t
+}
+
+// has says that a tree was read already.
+func (p *checkpoint) has(id polity.RunID) bool {
+	if p.register == nil || p.index[id] != nil {
+		return p.index[id] != nil
+	}
+	t, err := p.register.find(id)
+	return t != nil || err != nil
+}
+
+// retire gives a tree that has ended to the register, if there is one and it takes it.
+func (p *checkpoint) retire(t *tree, told uint64) bool {
+	if p.register == nil || !t.retirable() || told > p.seq || p.register.put(t) != nil {
+		return false
+	}
+	p.registered++
+	return true
 }
 
 // destroyed reads the keys that the log told to be destroyed.
@@ -469,6 +530,9 @@ func (c *core) restore(p *checkpoint) {
 	c.seq, c.head, c.at, c.now, c.lastAt = p.seq, p.head, p.at, p.at, p.at
 	c.downtime, c.claims = p.downtime, p.claims
 	c.trees, c.roots = p.index, p.trees
+	if p.register != nil {
+		c.register = p.register
+	}
 	for _, key := range p.erased {
 		c.vault.erase(key, p.seq)
 	}
@@ -480,6 +544,9 @@ func (c *core) restore(p *checkpoint) {
 		}
 	}
 	for _, t := range p.trees {
+		if t.over() {
+			c.depart(t)
+		}
 		t.parked = c.parks && t.asleep
 		if t.asleep {
 			c.asleep++

@@ -150,14 +150,14 @@ func TestQueuedRunsSleep(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := openNode(t, t.TempDir(), bus.SyncOS, waitsConfig(t.TempDir()))
 		defer n.close(t)
-		for i := range 50 {
+		for i := range 10 {
 			q := Request{ID: rootID(i), Agent: "go", Skill: string(polity.ArrivalQueue), Conversation: "talk", Bounds: longWall()}
 			if err := n.Open(t.Context(), q); err != nil {
 				t.Fatal(err)
 			}
 		}
 		until(t, n.Partition, "all sleep", func(c *core) bool { return len(c.runs) == 0 })
-		for i := range 50 { // each waits for an hour, and then the next one begins
+		for i := range 10 { // each waits for an hour, and then the next one begins
 			begin := time.Now()
 			if o, err := n.Wait(t.Context(), rootID(i)); err != nil || o.Status != polity.StatusCompleted || time.Since(begin).Round(time.Minute) != time.Hour {
 				t.Errorf("%d: %+v %v after %s", i, o, err, time.Since(begin))

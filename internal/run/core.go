@@ -126,6 +126,13 @@ type core struct {
 	segment []byte   // to be used again
 	hand    int      // of makeRoom
 	asleep  int      // trees
+
+	register *register             // of trees that have ended; nil: they stay in memory
+	leaving  []*tree               // that have ended, and are not in it
+	left     int                   // of roots, those that are only there
+	retryAt  uint64                // it took none: no other is offered before this commit
+	doubles  map[polity.RunID]bool // that are in memory, and in the register as they were
+
 	// awakeMax is how many runs are in memory while a log is folded; foldAwakeMax but for tests.
 	awakeMax int
 	halting  []*tree          // that a checkpoint says are stopped
@@ -152,6 +159,9 @@ type tree struct {
 	key        string             // that its payloads are enciphered with; "" for none
 	salt       *[sha256.Size]byte // of its requests' hashes, while it has not ended; nil without a key
 	deleted    bool               // as far as this owner knows
+	leaving    bool               // it is among those of the core
+	left       bool               // the register has it instead
+	stays      uint64             // it is not to leave before this commit is acknowledged
 	simulates  bool               // keyed and external effects are not done: it is a fork
 	parked     bool
 	idle       bool // it was found in the log, and nothing that it leaves undone has been begun here
@@ -297,6 +307,9 @@ func (c *core) write(rec *record) {
 	p := c.pack()
 	rec.clip()
 	stored, err := c.sealed(rec)
+	if c.dead != nil {
+		return
+	}
 	if err != nil { // it is written enciphered, or not at all
 		c.giveUp(fault.Of(err).Kind.New("run: %s cannot be enciphered: %w", rec.run, err))
 		return
@@ -362,7 +375,9 @@ func (c *core) settle() {
 			rec := c.todo[n]
 			n++
 			if rec.kind == recResumed { // while it waited for room, what is to begin may have gone to sleep
-				c.wake(c.trees[rec.run.Root()])
+				if t := c.tree(rec.run.Root()); t != nil {
+					c.wake(t)
+				}
 			}
 			if !c.stale(&rec) {
 				c.write(&rec)
@@ -392,8 +407,8 @@ func (c *core) settle() {
 // stale says that a queued record is no longer true: what it speaks of ended while it waited.
 func (c *core) stale(rec *record) bool {
 	r := c.runs[rec.run]
-	t := c.trees[rec.run.Root()]
-	return t.stopped != nil || rec.kind == recCancel && !r.heeds(rec) || rec.kind == recResumed && (r == nil || r.closing != nil || !t.queued)
+	t := c.tree(rec.run.Root())
+	return t == nil || t.stopped != nil || rec.kind == recCancel && !r.heeds(rec) || rec.kind == recResumed && (r == nil || r.closing != nil || !t.queued)
 }
 
 func (c *core) send(g *pack) {
@@ -629,8 +644,12 @@ func (c *core) open(q *request, opened func(error), ended func(polity.Outcome, e
 		opened(c.dead)
 		return
 	}
-	if t := c.trees[q.id]; t != nil {
+	if t := c.tree(q.id); t != nil {
 		c.openAgain(t, q, opened, ended)
+		return
+	}
+	if c.dead != nil { // it could not be found out
+		opened(c.dead)
 		return
 	}
 	program, err := c.catalog.Program(q.release, q.agent)
@@ -811,7 +830,7 @@ func (p *pending) effect() effect {
 
 // resumeRun goes on with a tree that was left alone when it was found in the log.
 func (c *core) resumeRun(id polity.RunID, answer func(error)) {
-	t := c.trees[id]
+	t := c.tree(id)
 	if t != nil && c.dead == nil {
 		c.wake(t)
 	}
@@ -834,7 +853,7 @@ func (c *core) resumeRun(id polity.RunID, answer func(error)) {
 
 // cancelRun asks a tree to stop, gently or without undoing anything. answer is called when that is durable.
 func (c *core) cancelRun(id polity.RunID, reason string, gently bool, answer func(error)) {
-	t := c.trees[id]
+	t := c.tree(id)
 	if t != nil && c.dead == nil {
 		c.wake(t)
 	}

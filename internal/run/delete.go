@@ -34,14 +34,14 @@ func (p *Partition) Deletable(ctx context.Context, id polity.RunID) error {
 
 // deleted folds the end of a run's key.
 func (c *core) deleted(rec *record, seq uint64) {
-	if t := c.trees[rec.run]; t != nil {
+	if t := c.revive(rec.run); t != nil {
 		t.deleted = true
 	}
 	c.erased(rec.name, seq)
 }
 
 func (c *core) deletable(id polity.RunID) (*tree, error) {
-	t := c.trees[id]
+	t := c.tree(id)
 	switch {
 	case c.dead != nil:
 		return nil, c.dead
@@ -56,8 +56,12 @@ func (c *core) deletable(id polity.RunID) (*tree, error) {
 	case t.key == "" || c.vault.keys == nil:
 		return nil, fault.Conflict.New("run: delete: %s was not enciphered, and nothing can be taken out of a log: only a run with a subject can be deleted", id)
 	}
-	for _, other := range c.roots {
-		if other != t && other.key == t.key {
+	all, err := c.holders(t.key)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range all {
+		if other.id != id {
 			return nil, fault.Conflict.New("run: delete: %s has the same key, being a fork or of the same subject: erase the subject, with: polity erase", other.id)
 		}
 	}

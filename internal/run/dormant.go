@@ -140,6 +140,7 @@ func (c *core) acknowledged(p *pack) {
 		case t.last > c.seq: // there is more, which is not
 		case t.over():
 			c.release(t)
+			c.depart(t)
 		case t.stopped != nil:
 			c.spill(t)
 		default:

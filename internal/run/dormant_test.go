@@ -256,10 +256,8 @@ func cold(t *testing.T, cfg Config, l memLog) (state string, folded int, said st
 		t.Fatal(err)
 	}
 	state = portrait(p.core)
-	if p.keeper != nil {
-		if err := p.keeper.spool.close(); err != nil {
-			t.Fatal(err)
-		}
+	if err := p.shut(); err != nil {
+		t.Fatal(err)
 	}
 	return state, folded, text.String()
 }

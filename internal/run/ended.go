@@ -1,15 +1,15 @@
 package run
 
 import (
+	"cmp"
 	"context"
-	"sort"
 	"time"
 
 	"polity.run"
 )
 
-// endedPage is how many root runs are looked at in one turn of the partition.
-const endedPage = 10_000
+// endedPage is how many root runs of the register are looked at in one turn of the partition.
+const endedPage = 1000
 
 // Ended is a root run that has ended, as those see it who archive or delete old ones.
 type Ended struct {
@@ -21,37 +21,58 @@ type Ended struct {
 	Held        bool
 }
 
-// EndedPage gives the root runs that have ended, in the order of opening, of a part of those that were opened behind a commit, and where the next
-// part begins: 0 if there is none.
-func (p *Partition) EndedPage(ctx context.Context, after uint64) (runs []Ended, next uint64, err error) {
+// EndedPage gives a part of the root runs that have ended, and where the next part begins: 0 if there is none. The first part begins at 0. What ends, is held or
+// released meanwhile may be given twice.
+func (p *Partition) EndedPage(ctx context.Context, from uint64) (runs []Ended, next uint64, err error) {
 	type page struct {
 		runs []Ended
 		next uint64
 	}
 	got, err := ask(ctx, p, func(c *core, reply func(page, error)) {
 		var g page
-		g.runs, g.next = c.endedPage(after)
-		c.answer(func(err error) { reply(g, err) })
+		var damage error
+		g.runs, g.next, damage = c.endedPage(from)
+		c.answer(func(err error) { reply(g, cmp.Or(err, damage)) })
 	})
 	return got.runs, got.next, err
 }
 
-func (c *core) endedPage(after uint64) (runs []Ended, next uint64) {
-	from := sort.Search(len(c.roots), func(i int) bool { return c.roots[i].first > after })
-	for i := from; i < len(c.roots); i++ {
-		t := c.roots[i]
-		if i-from >= endedPage && t.first != c.roots[i-1].first { // what one commit opened is of one page
-			return runs, c.roots[i-1].first
-		}
-		if !t.over() || !t.summary.Status.Final() {
-			continue
-		}
-		runs = append(runs, Ended{
-			Run: t.id, First: t.first, Last: t.last, At: t.summary.Ended, Key: t.key,
-			Erased: t.key != "" && c.vault.isErased(t.key), Held: t.hold != nil,
+// endedPage goes through the register, and at its end through what is in memory alone.
+func (c *core) endedPage(from uint64) (runs []Ended, next uint64, err error) {
+	if g := c.register; g != nil {
+		n, damage := 0, error(nil)
+		next, err = g.each(from, g.end(), func(e registered) bool {
+			t := c.trees[e.id]
+			if t == nil {
+				t, damage = g.decode(e)
+			}
+			if damage == nil {
+				runs = c.appendEnded(runs, t)
+			}
+			n++
+			return damage == nil && n < endedPage
 		})
+		if err = cmp.Or(err, damage); err != nil || next < g.end() {
+			return runs, next, err
+		}
 	}
-	return runs, 0
+	for _, t := range c.roots {
+		if !t.left && !c.doubles[t.id] {
+			runs = c.appendEnded(runs, t)
+		}
+	}
+	return runs, 0, nil
+}
+
+// appendEnded adds a run, if it has ended.
+func (c *core) appendEnded(runs []Ended, t *tree) []Ended {
+	if !t.over() || !t.summary.Status.Final() {
+		return runs
+	}
+	return append(runs, Ended{
+		Run: t.id, First: t.first, Last: t.last, At: t.summary.Ended, Key: t.key,
+		Erased: t.key != "" && c.vault.isErased(t.key), Held: t.hold != nil,
+	})
 }
 
 // Openings returns the releases of the root runs that a commit opens.

@@ -278,7 +278,7 @@ func (p *Partition) Current(ctx context.Context, ids []polity.RunID) (map[polity
 	return ask(ctx, p, func(c *core, reply func(map[polity.RunID]polity.Summary, error)) {
 		found := map[polity.RunID]polity.Summary{}
 		for _, id := range ids {
-			if t := c.trees[id]; t != nil {
+			if t := c.tree(id); t != nil {
 				found[id] = c.current(t)
 			}
 		}

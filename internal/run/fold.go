@@ -34,6 +34,7 @@ func (c *core) fold(f *frame, id hash, seq uint64) error {
 		}
 		c.keep(rec, seq, f.raw[i])
 	}
+	c.retire()
 	c.makeRoom()
 	return nil
 }

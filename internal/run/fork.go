@@ -145,7 +145,7 @@ func (p *Partition) checkInput(release Digest, opened *record) error {
 
 // fork opens a fork whose payloads are enciphered with a key, or finds it. answer is called when that is durable.
 func (c *core) fork(rec *record, key string, answer func(error)) {
-	t := c.trees[rec.run]
+	t := c.tree(rec.run)
 	switch {
 	case c.dead != nil:
 		answer(c.dead)
@@ -175,7 +175,7 @@ func (c *core) fork(rec *record, key string, answer func(error)) {
 // forked folds what a fork takes over, as it was folded in its origin: at its time, and with nothing begun. Then the fork goes on like a
 // run that was found in the log. Neither the time until the fork nor that before it counts for what waits.
 func (c *core) forked(rec *record, seq uint64) {
-	if c.trees[rec.run] != nil {
+	if c.tree(rec.run) != nil {
 		c.giveUp(fault.Damaged.New("run: commit %d opens %s again", seq, rec.run))
 		return
 	}

@@ -34,7 +34,7 @@ func (p *Partition) holding(ctx context.Context, kind recordKind, id polity.RunI
 
 // hold writes that a run is held or released. answer is called when that is durable.
 func (c *core) hold(kind recordKind, id polity.RunID, reason string, answer func(error)) {
-	t := c.trees[id]
+	t := c.tree(id)
 	switch {
 	case c.dead != nil:
 		answer(c.dead)
@@ -51,8 +51,11 @@ func (c *core) hold(kind recordKind, id polity.RunID, reason string, answer func
 // held folds the beginning or the end of a hold. It is no part of what a run does, so that it may come after the run's end. It holds from its
 // acknowledgement on: a checkpoint in between must not tell of it.
 func (c *core) held(rec *record) {
-	t := c.trees[rec.run]
-	if t == nil {
+	t := c.revive(rec.run)
+	switch {
+	case c.dead != nil:
+		return
+	case t == nil:
 		c.giveUp(fault.Damaged.New("run: %s is %s, which no commit opened", rec.run, kindText[rec.kind]))
 		return
 	}
@@ -68,6 +71,7 @@ func (c *core) held(rec *record) {
 	c.gather.answers = append(c.gather.answers, func(err error) {
 		if err == nil {
 			t.hold = reason
+			c.depart(t)
 		}
 	})
 }

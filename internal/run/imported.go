@@ -10,7 +10,7 @@ func (c *core) importRun(rec *record, answer func(error)) {
 	switch {
 	case c.dead != nil:
 		answer(c.dead)
-	case c.trees[rec.run] != nil:
+	case c.tree(rec.run) != nil:
 		answer(fault.Conflict.New("run: there is a run %s already", rec.run))
 	default:
 		c.write(rec)
@@ -29,7 +29,7 @@ func (p *pack) raise() {
 
 // imported folds a run that ended elsewhere: nothing of it is decided here, and what its log tells is read from its blob.
 func (c *core) imported(rec *record, seq uint64) {
-	if c.trees[rec.run] != nil {
+	if c.tree(rec.run) != nil {
 		c.giveUp(fault.Damaged.New("run: commit %d imports %s, which is there", seq, rec.run))
 		return
 	}
@@ -39,4 +39,5 @@ func (c *core) imported(rec *record, seq uint64) {
 	}}
 	c.trees[rec.run] = t
 	c.roots = append(c.roots, t)
+	c.depart(t)
 }

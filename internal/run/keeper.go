@@ -93,6 +93,7 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 		return nil
 	}
 	k := &keeper{dir: p.cfg.Dormant}
+	p.core.register = newRegister(scratch(k.dir))
 	all, err := k.list()
 	if err != nil {
 		return err
@@ -133,10 +134,11 @@ func (p *Partition) keep(ctx context.Context, last uint64) error {
 	p.keeper, p.core.spool = k, partitionSpool{k.spool, p}
 	if id := p.core.repaired(); id != "" {
 		p.cfg.Log.Warn("a checkpoint is not used: a run that was stopped goes on, and what it missed only the log tells; the start takes longer", "run", id)
+		err := p.shut()
 		p.cfg.Whole, p.keeper = true, nil
 		p.core.abandon()
 		p.begin(p.core.epoch)
-		return errors.Join(k.spool.close(), p.keep(ctx, last))
+		return errors.Join(err, p.keep(ctx, last))
 	}
 	return nil
 }
@@ -147,17 +149,26 @@ func (p *Partition) recall(ctx context.Context, path string, seq, last uint64) (
 	if err != nil {
 		return nil, fault.Unavailable.New("run: checkpoint: %w", err)
 	}
-	cp, err := readCheckpoint(f, p.vault)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, err
+	g := newRegister(scratch(p.cfg.Dormant))
+	cp, err := readCheckpointInto(f, p.vault, g)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = p.fits(ctx, cp, seq, last)
 	}
+	if err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	return cp, nil
+}
+
+// fits holds a checkpoint against its name and the log.
+func (p *Partition) fits(ctx context.Context, cp *checkpoint, seq, last uint64) error {
 	if cp.seq != seq {
-		return nil, fault.Damaged.New("run: checkpoint: it is of commit %d, and its name says %d", cp.seq, seq)
+		return fault.Damaged.New("run: checkpoint: it is of commit %d, and its name says %d", cp.seq, seq)
 	}
 	if cp.seq > last {
-		return nil, fault.Damaged.New("run: checkpoint: it is of commit %d, and the log ends with commit %d", cp.seq, last)
+		return fault.Damaged.New("run: checkpoint: it is of commit %d, and the log ends with commit %d", cp.seq, last)
 	}
-	return cp, p.holds(ctx, cp.seq, cp.head)
+	return p.holds(ctx, cp.seq, cp.head)
 }
 
 // holds returns fault.Damaged if the log has another commit at a position.
@@ -207,6 +218,9 @@ func (p *Partition) tend() {
 	k := p.keeper
 	if k == nil || p.core.dead != nil {
 		return
+	}
+	if k.writing == nil && !k.sweeping {
+		p.core.retire()
 	}
 	switch {
 	case k.writing != nil:
@@ -385,7 +399,19 @@ func (p *Partition) last() error {
 		<-w.ended
 		k.wrote(w, p.cfg.Log)
 	}
-	return k.spool.close()
+	return p.shut()
+}
+
+// shut closes the files of the spool and of the register.
+func (p *Partition) shut() error {
+	var err error
+	if p.keeper != nil {
+		err = p.keeper.spool.close()
+	}
+	if g := p.core.register; g != nil {
+		err = errors.Join(err, g.close())
+	}
+	return err
 }
 
 // partitionSpool is the spool as the core sees it.

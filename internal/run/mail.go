@@ -306,7 +306,7 @@ func pause(run polity.RunID, attempt int) time.Duration {
 // Mailed returns the envelope of the message that a run, or one above it, was opened by; nil if it was none.
 func (p *Partition) Mailed(ctx context.Context, run polity.RunID) (json.RawMessage, error) {
 	return ask(ctx, p, func(c *core, reply func(json.RawMessage, error)) {
-		if t := c.trees[run.Root()]; t != nil && t.mail != nil {
+		if t := c.tree(run.Root()); t != nil && t.mail != nil {
 			c.wake(t) // a sleeping one does not keep it
 			reply(t.mail.Envelope, nil)
 			return

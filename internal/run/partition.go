@@ -188,10 +188,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 	p.begin(epoch)
 	if err := p.seize(ctx, epoch); err != nil {
 		p.cancel()
-		if p.keeper != nil {
-			err = errors.Join(err, p.keeper.spool.close())
-		}
-		return nil, err
+		return nil, errors.Join(err, p.shut())
 	}
 	if k := p.keeper; k != nil && k.restored.seq > 0 {
 		p.busy.Add(1)

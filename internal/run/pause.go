@@ -11,7 +11,7 @@ import (
 // pauseRun lets nothing new begin in a tree until it is resumed. What is in flight ends and is recorded. answer is called when that is
 // durable.
 func (c *core) pauseRun(id polity.RunID, reason string, answer func(error)) {
-	t := c.trees[id]
+	t := c.tree(id)
 	if t != nil && c.dead == nil {
 		c.wake(t)
 	}

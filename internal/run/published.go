@@ -37,9 +37,9 @@ func (p *Partition) Admit(ctx context.Context, topic, id string, data json.RawMe
 // is no such run.
 func (p *Partition) SealFor(ctx context.Context, run polity.RunID, data []byte) (key string, sealed []byte, err error) {
 	key, err = ask(ctx, p, func(c *core, reply func(string, error)) {
-		t := c.trees[run.Root()]
+		t := c.tree(run.Root())
 		if t == nil {
-			reply("", fault.NotFound.New("run: no run %q", run))
+			reply("", c.none(run))
 			return
 		}
 		reply(t.key, nil)

@@ -55,7 +55,7 @@ func (p *Partition) Unknown(ctx context.Context, run polity.RunID, name string, 
 
 // reconcile writes a finding. answer is called when that is durable.
 func (c *core) reconcile(rec *record, answer func(error)) {
-	t := c.trees[rec.run.Root()]
+	t := c.tree(rec.run.Root())
 	switch {
 	case c.dead != nil:
 		answer(c.dead)

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -165,7 +166,7 @@ func (c *core) keyOf(rec *record) string {
 	case rec.kind == recPublished, rec.kind == recOpened && rec.run.Parent() == "":
 		return rec.data.key
 	}
-	if t := c.trees[rec.run.Root()]; t != nil {
+	if t := c.tree(rec.run.Root()); t != nil {
 		return t.key
 	}
 	return ""
@@ -347,13 +348,9 @@ func (c *core) eraseKey(key, reason string, answer func(error)) {
 // Holders returns the root runs that are sealed with a key, in the order of opening.
 func (p *Partition) Holders(ctx context.Context, key string) ([]polity.Summary, error) {
 	return ask(ctx, p, func(c *core, reply func([]polity.Summary, error)) {
-		var all []polity.Summary
-		for _, t := range c.roots {
-			if t.key == key {
-				all = append(all, c.current(t))
-			}
-		}
-		c.answer(func(err error) { reply(all, err) })
+		trees, damage := c.holders(key)
+		all := c.summaries(trees)
+		c.answer(func(err error) { reply(all, cmp.Or(err, damage)) })
 	})
 }
 

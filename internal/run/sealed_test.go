@@ -56,6 +56,9 @@ func (k *simKeys) Open(key string, sealed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(sealed) < a.NonceSize() {
+		return nil, fault.Damaged.New("what was sealed is cut")
+	}
 	return a.Open(nil, sealed[:a.NonceSize()], sealed[a.NonceSize():], nil)
 }
 

@@ -14,12 +14,12 @@ func (p *Partition) Settle(ctx context.Context, run polity.RunID, did, by string
 		return fault.Invalid.New("run: settle: a text is longer than %d bytes", textMax)
 	}
 	return p.call(ctx, func(c *core, done func(error)) {
-		t := c.trees[run]
+		t := c.tree(run)
 		switch {
 		case c.dead != nil:
 			done(c.dead)
 		case t == nil:
-			done(fault.NotFound.New("run: no run %q", run))
+			done(c.none(run))
 		case !t.over():
 			done(fault.Conflict.New("run: %s has not ended", run))
 		default:

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -18,7 +19,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", 250, "seeds of the simulated kernel")
+	simSeeds = flag.Int("sim.seeds", 100, "seeds of the simulated kernel")
 	simSeed  = flag.Uint64("sim.seed", 0, "run only this seed, and print what happens")
 )
 
@@ -60,7 +61,7 @@ type world struct {
 type simStats struct {
 	crashes, takeovers, lostRequests, lostAcks, duplicates, resent, mine, fenced, refusedAsOld, rejected int
 	lostAnswers, asked, foundDone, begunAgain, unknown                                                   int
-	slept, woken, reread, damaged, checkpoints, restored, compared                                       int
+	slept, woken, reread, damaged, checkpoints, restored, compared, retired                              int
 }
 
 type memEntry struct {
@@ -241,7 +242,7 @@ func (w *world) claim() {
 	binary.BigEndian.PutUint64(epoch[:], w.rng.Uint64())
 	o.core = newCore(o, w.catalog, epoch)
 	o.core.vault = w.vault()
-	o.core.spool = &w.spool
+	o.core.spool, o.core.register = &w.spool, w.register()
 	o.core.awakeMax = w.rng.IntN(20) // runs, while the log is folded
 	if w.rng.IntN(2) == 0 {
 		o.core.soft = 100 + w.rng.IntN(900) // packs end in the middle of what follows from an input
@@ -384,7 +385,7 @@ func (w *world) ask(c *simClient) {
 	} else {
 		rec := *c.fork
 		o.core.fork(&rec, c.key, opened)
-		if t := o.core.trees[c.id]; t != nil {
+		if t := o.core.tree(c.id); t != nil {
 			o.core.wait(t, ended)
 		}
 	}
@@ -634,9 +635,10 @@ func TestSimulatedKernel(t *testing.T) {
 		sum.checkpoints += s.checkpoints
 		sum.restored += s.restored
 		sum.compared += s.compared
+		sum.retired += s.retired
 	}
 	t.Logf("%d seeds: %+v", *simSeeds, sum)
-	if sum.slept == 0 || sum.woken == 0 || sum.reread == 0 || sum.damaged == 0 || sum.checkpoints == 0 || sum.restored == 0 || sum.compared == 0 {
+	if sum.slept == 0 || sum.woken == 0 || sum.reread == 0 || sum.damaged == 0 || sum.checkpoints == 0 || sum.restored == 0 || sum.compared == 0 || sum.retired == 0 {
 		t.Errorf("trees do not sleep, wake and come back in every way: %+v", sum)
 	}
 	if sum.crashes == 0 || sum.takeovers == 0 || sum.resent == 0 || sum.mine == 0 || sum.fenced == 0 ||
@@ -752,6 +754,29 @@ func (w *world) check() {
 	w.checkOnce()
 	w.checkAsked()
 	w.checkFolds()
+	w.checkEnded()
+}
+
+// checkEnded wants the last owner to know of every run what the log alone tells, wherever it keeps that.
+func (w *world) checkEnded() {
+	o := w.newest()
+	if o.core.dead != nil {
+		return
+	}
+	c := newCore(&owner{w: w, alive: true}, w.catalog, [8]byte{})
+	c.vault = w.vault()
+	if err := foldLog(c, w.log); err != nil {
+		w.fail("fold: %v", err)
+	}
+	for _, want := range c.roots {
+		got := o.core.tree(want.id)
+		if got == nil {
+			w.fail("%s is forgotten", want.id)
+		}
+		if got.over() && want.over() && !bytes.Equal(got.appendTo(nil, got.last, got.last), want.appendTo(nil, want.last, want.last)) {
+			w.fail("%s ended as %+v, and the log tells %+v", want.id, got.summary, want.summary)
+		}
+	}
 }
 
 // checkOnce wants every external effect without a key done at most once.

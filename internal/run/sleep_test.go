@@ -86,9 +86,14 @@ func (w *world) sleepOrWake() {
 		w.spool.held[w.rng.IntN(len(w.spool.held))] ^= 1 << w.rng.IntN(8)
 	case n == 39:
 		w.spool.full = !w.spool.full
-	case n == 40:
+	case n < 60 && !w.writing:
+		before := len(c.trees)
+		c.retryAt = 0
+		c.retire()
+		w.stats.retired += before - len(c.trees)
+	case n == 60:
 		c.spill(t)
-	case n == 41 && !w.spool.full:
+	case n == 61 && !w.spool.full:
 		c.sweep(0, len(c.roots), 2)
 	}
 }
@@ -183,7 +188,11 @@ func portrait(c *core) string {
 	for _, n := range c.waits.events.at(c.seq, eventIDsMax) {
 		fmt.Fprintf(&b, "known %s %x\n", n.id, c.waits.events.said[n.id].hash)
 	}
-	for _, t := range c.roots {
+	all, err := c.all()
+	if err != nil {
+		panic(err)
+	}
+	for _, t := range all {
 		fmt.Fprintf(&b, "%s %s first %d last %d end %d, of %s %x, parked %t\n", t.id, t.summary.Status, t.first, t.last, t.end, t.summary.Agent, t.request, t.parked)
 		fmt.Fprintf(&b, "opened %s ended %s; fork of %s: %v, simulates %t, log %v\n", t.summary.Opened.UTC(), t.summary.Ended.UTC(), t.origin, t.summary.Fork, t.simulates, t.log)
 		waiting := slices.Clone(t.waits)
@@ -258,7 +267,7 @@ func (w *world) compare(point []byte) {
 	part := newCore(&owner{w: w, alive: true}, w.catalog, [8]byte{})
 	whole.vault, part.vault = w.vault(), w.vault()
 	part.spool, part.awakeMax = &w.spool, w.rng.IntN(20)
-	p, err := readCheckpoint(bytes.NewReader(point), part.vault)
+	p, err := readCheckpointInto(bytes.NewReader(point), part.vault, w.register())
 	if err != nil {
 		w.fail("%v", err)
 	}
@@ -331,7 +340,7 @@ func (w *world) restore(c *core) {
 		data = slices.Clone(data)
 		data[w.rng.IntN(len(data))] ^= 1 << w.rng.IntN(8)
 	}
-	p, err := readCheckpoint(bytes.NewReader(data), c.vault)
+	p, err := readCheckpointInto(bytes.NewReader(data), c.vault, w.register())
 	if err != nil {
 		w.logf("checkpoint: %v", err)
 		return
@@ -343,3 +352,28 @@ func (w *world) restore(c *core) {
 	c.restore(p)
 	w.compare(data)
 }
+
+// register makes an empty one, which gathers little before it writes.
+func (w *world) register() *register {
+	g := newRegister(func() (registerFile, error) { return &memoryFile{w: w}, nil })
+	g.gather = w.rng.IntN(1000)
+	return g
+}
+
+// memoryFile is a register's file that cannot be written while the spool cannot.
+type memoryFile struct {
+	w     *world // nil: it always can
+	bytes []byte
+}
+
+func (f *memoryFile) WriteAt(b []byte, at int64) (int, error) {
+	if f.w != nil && f.w.spool.full {
+		return 0, fault.Full.New("no room")
+	}
+	f.bytes = append(f.bytes[:at-1:at-1], b...)
+	return len(b), nil
+}
+
+func (f *memoryFile) ReadAt(b []byte, at int64) (int, error) { return copy(b, f.bytes[at-1:]), nil }
+
+func (f *memoryFile) Close() error { return nil }

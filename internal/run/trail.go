@@ -193,6 +193,7 @@ func (c *core) keep(rec *record, seq uint64, raw []byte) {
 		c.gather.touch(t)
 	case t.over():
 		c.release(t)
+		c.depart(t)
 		return
 	}
 	if t.trail == nil {

@@ -70,6 +70,7 @@ func (s *Server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	s.describeSteering()
 	s.describeOrgs()
 	s.describeLists()
+	s.describeHooks()
 	polish(s.api.OpenAPI())
 	return s.api.OpenAPI()
 }
@@ -126,6 +127,9 @@ func polish(api *huma.OpenAPI) {
 		for method, op := range map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodDelete: item.Delete} {
 			if op == nil {
 				continue
+			}
+			if b := op.RequestBody; b != nil && b.Content["application/json"].Schema.Format == "binary" {
+				b.Content["application/json"].Schema = &huma.Schema{Description: "Any JSON"} // it is read as it is, since it is signed
 			}
 			statuses := slices.Clone(alwaysStatuses)
 			if len(op.Parameters) > 0 || method != http.MethodGet {

@@ -146,7 +146,7 @@ func (s *Server) eachOrg(ctx context.Context, only string, each func(*agent.Rele
 
 // load says what agents have to do now, and how often they failed lately.
 func (s *Server) load(ctx context.Context) ([]polity.Load, error) {
-	s.hub.begin(s.ctx, s.started.run)
+	s.hub.begin(s.ctx, s.work.run)
 	list, err := s.engine.Loads(ctx)
 	if err != nil {
 		return nil, err

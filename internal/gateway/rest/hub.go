@@ -231,59 +231,80 @@ func (h *hub) behind(after place) (list []*change, last uint64, wait <-chan stru
 // errCaught ends the reading of the log when the ring has what follows.
 var errCaught = errors.New("the ring goes on from here")
 
+// follow gives the changes behind a place, in order and each once, and then each as it comes, until ctx ends or one of the functions returns an error, which
+// is the error that comes back. quiet is told how far the log is when there was nothing for a while.
+func (h *hub) follow(ctx context.Context, after place, each func([]*change) error, quiet func(place) error) error {
+	give := func(list []*change) error {
+		for len(list) > 0 && !list[0].at.after(after) {
+			list = list[1:]
+		}
+		if len(list) == 0 {
+			return nil
+		}
+		after = list[len(list)-1].at
+		return each(list)
+	}
+	for ctx.Err() == nil {
+		list, last, wait, old, err := h.behind(after)
+		switch {
+		case err != nil:
+		case old:
+			err = h.reread(ctx, after, last, give)
+			after = later(after, place{last, whole})
+		case wait == nil:
+			err = give(list)
+		}
+		if err != nil {
+			return err
+		}
+		if wait == nil {
+			continue
+		}
+		timer := time.NewTimer(quietFor)
+		select {
+		case <-wait:
+		case <-timer.C:
+			after = later(after, place{last, whole})
+			err = quiet(after)
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if err != nil {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
 // watch streams changes behind a place.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request, after place, fits func(*client.Change) bool) {
-	s.hub.begin(s.ctx, s.started.run)
+	s.hub.begin(s.ctx, s.work.run)
 	ctx, leave := s.untilClosing(r.Context())
 	defer leave()
 	out := newSSE(w)
 	defer out.close()
 	said := time.Now()
-	send := func(list []*change) error {
+	at := func(p place) error {
+		said = time.Now()
+		return out.event(p.String(), "position", map[string]uint64{"commit": p.commit})
+	}
+	err := s.hub.follow(ctx, after, func(list []*change) error {
 		var batch []byte
 		for _, c := range list {
-			if c.at.after(after) {
-				after = c.at
-				if fits(&c.body) {
-					batch = append(batch, c.frame...)
-				}
+			if fits(&c.body) {
+				batch = append(batch, c.frame...)
 			}
 		}
-		if len(batch) == 0 {
-			return nil
-		}
-		said = time.Now()
-		return out.raw(batch)
-	}
-	for ctx.Err() == nil {
-		list, last, wait, old, err := s.hub.behind(after)
 		switch {
-		case old:
-			err = s.hub.reread(ctx, after, last, send)
-			after = later(after, place{last, whole})
-		case err == nil && wait == nil:
-			err = send(list)
-		}
-		if err == nil && time.Since(said) >= quietFor && after.commit > 0 {
+		case len(batch) > 0:
 			said = time.Now()
-			err = out.event(after.String(), "position", map[string]uint64{"commit": last})
+			return out.raw(batch)
+		case time.Since(said) >= quietFor: // much happens, and nothing that is wanted: else a client that comes back would have all of it read again
+			return at(list[len(list)-1].at)
 		}
-		if err != nil {
-			s.log.Debug("rest: a stream has ended", "error", err)
-			return
-		}
-		if wait == nil {
-			continue
-		}
-		quiet := time.NewTimer(quietFor)
-		select {
-		case <-wait:
-		case <-quiet.C:
-			after = later(after, place{last, whole})
-		case <-ctx.Done():
-		}
-		quiet.Stop()
-	}
+		return nil
+	}, at)
+	s.log.Debug("rest: a stream has ended", "error", err)
 }
 
 func later(a, b place) place {

@@ -39,7 +39,9 @@ type Server struct {
 	rules   door.Rules      // of what is described
 	api     huma.API
 	hub     hub
+	hooks   hooks
 	started count // runs that were started or resumed through the door and have not ended
+	work    count // what goes on until the door has closed
 }
 
 // Open opens a door on a free port of this machine behind which nothing else is served: see door.Open, whose errors it returns.
@@ -59,6 +61,7 @@ func New(e *engine.Engine, d *door.Door, log *slog.Logger) *Server {
 	s := &Server{engine: e, door: d, log: log, ctx: d.Context(), closing: d.Closing(), rules: maps.Clone(rules)}
 	s.hub.engine = e
 	d.Serve(s.routes(), s.rules)
+	s.work.run(s.beginHooks)
 	return s
 }
 
@@ -70,6 +73,7 @@ func (s *Server) Run(ctx context.Context) error { return errors.Join(s.door.Run(
 func (s *Server) Close() error {
 	err := s.door.Close()
 	<-s.started.none()
+	<-s.work.none()
 	return err
 }
 

@@ -77,6 +77,7 @@ type world struct {
 	door   *rest.Server
 	client *client.Client
 	served chan error
+	closed bool
 	at     client.Address
 }
 
@@ -111,6 +112,10 @@ func openWith(t *testing.T, cfg engine.Config) *world {
 }
 
 func (w *world) close() {
+	if w.closed {
+		return
+	}
+	w.closed = true
 	if err := errors.Join(w.door.Close(), <-w.served, w.engine.Close()); err != nil {
 		w.t.Error(err)
 	}
