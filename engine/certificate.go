@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"polity.run/fault"
@@ -40,7 +41,7 @@ func (d *Door) tls(state, listen string) (*tls.Config, string, error) {
 		return nil, "", nil
 	case cert == "":
 		cert, key = filepath.Join(state, certFile), filepath.Join(state, keyFile)
-		if err := ownCertificate(cert, key, host); err != nil {
+		if err := ownCertificate(cert, key, []string{host}); err != nil {
 			return nil, "", err
 		}
 	}
@@ -55,8 +56,15 @@ func (d *Door) tls(state, listen string) (*tls.Config, string, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}, string(shown), nil
 }
 
-// ownCertificate makes a certificate of the node's own for a host, unless there is one for it: agents get it with their credentials, and trust no other.
-func ownCertificate(cert, key, host string) error {
+// OwnCertificate returns the files of a certificate of the node's own, and of its key, by which a server shows that it is one of the hosts. They are made if
+// there are none for all of them; "" and 0.0.0.0 are all names of this machine.
+func (e *Engine) OwnCertificate(hosts []string) (cert, key string, err error) {
+	cert, key = filepath.Join(e.state, "api-cert.pem"), filepath.Join(e.state, "api-key.pem")
+	return cert, key, ownCertificate(cert, key, hosts)
+}
+
+// ownCertificate makes a certificate of the node's own for hosts, unless there is one for them: agents get it with their credentials, and trust no other.
+func ownCertificate(cert, key string, hosts []string) error {
 	if has, err := os.ReadFile(cert); err == nil {
 		block, _ := pem.Decode(has)
 		if block == nil {
@@ -66,7 +74,8 @@ func ownCertificate(cert, key, host string) error {
 		if err != nil {
 			return fault.Damaged.New("certificate %s: %w", cert, err)
 		}
-		if time.Now().Before(read.NotAfter) && (unspecified(host) || read.VerifyHostname(host) == nil) {
+		lacks := func(host string) bool { return !unspecified(host) && read.VerifyHostname(host) != nil }
+		if time.Now().Before(read.NotAfter) && !slices.ContainsFunc(hosts, lacks) {
 			return nil
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -85,7 +94,10 @@ func ownCertificate(cert, key, host string) error {
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true, IsCA: true,
 	}
-	t.DNSNames, t.IPAddresses = names(host)
+	for _, host := range hosts {
+		dns, ips := names(host)
+		t.DNSNames, t.IPAddresses = append(t.DNSNames, dns...), append(t.IPAddresses, ips...)
+	}
 	signed, err := x509.CreateCertificate(rand.Reader, t, t, &pair.PublicKey, pair)
 	if err != nil {
 		return fault.Internal.New("certificate: %w", err)

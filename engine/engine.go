@@ -123,6 +123,7 @@ type Engine struct {
 	orgs    orgs
 	live    *live
 	answers *answers
+	doors   doors
 	figures figures
 
 	dropping sync.RWMutex // held while the log's beginning is dropped, and read-locked by who reads the state's files

@@ -8,6 +8,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/internal/access"
 	"polity.run/internal/run"
 	"polity.run/internal/work"
 	"polity.run/tool"
@@ -30,9 +31,10 @@ func (e *Engine) Questions(ctx context.Context, of ...polity.RunID) ([]polity.Qu
 }
 
 // Answer answers a question, and returns when that is durable. It returns fault.NotFound if nobody asks it (any more), and with the question still
-// open fault.Invalid for an answer that the skill's output schema does not accept, and fault.Conflict for one that approves another action.
+// open fault.Invalid for an answer that the skill's output schema does not accept, and fault.Conflict for one that approves another action. A decision
+// about an action says by whom it is, if the context knows who asks.
 func (e *Engine) Answer(ctx context.Context, key string, answer json.RawMessage) error {
-	return e.part.Answer(ctx, key, answer)
+	return e.part.Answer(ctx, key, answer, access.From(ctx).Name)
 }
 
 // worded adds what a person's definition says to a question. Whose action is to be approved says the kernel, whatever the question says.
@@ -68,25 +70,45 @@ func (c *catalog) compilePerson(e *entry) error {
 		return err
 	}
 	e.skills[polity.ApproveSkill] = approve
-	e.program.Answer = func(name string, input, answer json.RawMessage) error {
+	e.program.Answer = func(name string, input, answer json.RawMessage, by string) (json.RawMessage, error) {
 		s, err := e.skill(name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if len(answer) > tool.OutputMaxDefault {
-			return fault.Invalid.New("answer: %d bytes; the most is %d", len(answer), tool.OutputMaxDefault)
+			return nil, fault.Invalid.New("answer: %d bytes; the most is %d", len(answer), tool.OutputMaxDefault)
 		}
 		check := s.out
 		if name == polity.ApproveSkill {
 			about, err := readApproval(input)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			check = deciding(check, about.Hash)
+			if by != "" {
+				answer = signed(answer, by)
+			}
 		}
-		return wrong(check, answer)
+		return answer, wrong(check, answer)
 	}
 	return nil
+}
+
+// signed is a decision that says by whom it is. What is no object stays as it is: it is refused.
+func signed(answer json.RawMessage, by string) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(answer, &fields); err != nil || fields == nil {
+		return answer
+	}
+	name, err := json.Marshal(by)
+	if err != nil {
+		return answer
+	}
+	fields["by"] = name
+	if data, err := json.Marshal(fields); err == nil {
+		return data
+	}
+	return answer
 }
 
 // wrong says why an answer is not taken.

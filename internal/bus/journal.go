@@ -17,6 +17,9 @@ const (
 	RefusedAge     = 90 * 24 * time.Hour
 )
 
+// AccessJournal is the journal of who wanted what at the node's doors. Backups hold it.
+const AccessJournal = "access"
+
 const journalPrefix = "JOURNAL_"
 
 // Journal is a stream that is only added to, of which the newest are kept. It is safe for concurrent use.

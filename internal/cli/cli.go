@@ -17,7 +17,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -39,6 +38,9 @@ type app struct {
 	screen  *screen // stderr
 	signals chan os.Signal
 
+	at            address           // of a server; the zero value for this machine's own state folder
+	settingsFile  string            // file of settings
+	sources       map[string]string // where each setting that is not a default comes from
 	state         string
 	keepLog       bool
 	archives      string      // folder of archives; "" for the one in the state folder
@@ -105,8 +107,7 @@ func (a *app) root() *cobra.Command {
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.state, "state", "", "folder that holds everything (default $XDG_STATE_HOME/polity or ~/.local/state/polity)")
-	flags.StringVar(&a.archives, "archive-dir", os.Getenv("POLITY_ARCHIVE_DIR"), "folder for archives of finished runs (default $POLITY_ARCHIVE_DIR or the folder archive in the state folder)")
-	flags.Lookup("archive-dir").DefValue = "" // help is the same everywhere
+	flags.StringVar(&a.archives, "archive-dir", "", "folder for archives of finished runs (default $POLITY_ARCHIVE_DIR or the folder archive in the state folder)")
 	flags.BoolVar(&a.keepLog, "keep-log", false, "drop nothing of the log by itself: see polity state trim")
 	a.sync = choice{value: string(engine.SyncDisk), allowed: []string{string(engine.SyncDisk), string(engine.SyncOS)}}
 	flags.Var(&a.sync, "sync", "when a step is safe: once it is on the disk, or once the operating system has it")
@@ -114,14 +115,17 @@ func (a *app) root() *cobra.Command {
 	flags.Var(&a.level, "log-level", "what is logged to stderr, what runs do from info on (default $POLITY_LOG_LEVEL or warn)")
 	a.format = choice{value: "text", allowed: []string{"text", "json"}}
 	flags.Var(&a.format, "log-format", "how it is written (default $POLITY_LOG_FORMAT or text)")
-	root.PersistentPreRunE = a.fromEnviron
-	flags.StringVar(&a.dsn, "view-dsn", os.Getenv("POLITY_VIEW_DSN"), "PostgreSQL database to keep the view in, as postgres://user@host/database (default $POLITY_VIEW_DSN, or a file in the state folder)")
-	flags.Lookup("view-dsn").DefValue = "" // which may have a password in it
+	a.addressFlags(flags)
+	root.PersistentPreRunE = a.prepare
+	flags.StringVar(&a.dsn, "view-dsn", "", "PostgreSQL database to keep the view in, as postgres://user@host/database (default $POLITY_VIEW_DSN, or a file in the state folder)")
 	a.natsFlags(flags)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(a.newHelp())
 	root.AddCommand(
 		a.newNew(),
+		a.newUp(),
+		a.newConsole(), a.newAccess(), a.newContext(), a.newConfig(),
+		a.newApply(), a.newDiff(), a.newGet(), a.newDescribe(), a.newDelete(),
 		a.newRun(),
 		a.newRuns(),
 		a.newSearch(),
@@ -186,15 +190,10 @@ func (a *app) newHelp() *cobra.Command {
 	}
 }
 
-// fromEnviron takes from the environment what no flag says: how to log, and where in a trace the command is given.
-func (a *app) fromEnviron(cmd *cobra.Command, _ []string) error {
-	for name, c := range map[string]*choice{"log-level": &a.level, "log-format": &a.format} {
-		variable := "POLITY_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-		if text := os.Getenv(variable); text != "" && !cmd.Flags().Changed(name) {
-			if err := c.Set(text); err != nil {
-				return usagef("the environment variable %s is %q: %w", variable, text, err)
-			}
-		}
+// prepare takes from the environment and the file of settings what no flag says: settings, and where in a trace the command is given.
+func (a *app) prepare(cmd *cobra.Command, _ []string) error {
+	if err := a.settle(cmd); err != nil {
+		return err
 	}
 	place, err := trace.FromEnviron()
 	cmd.SetContext(a.placed(cmd.Context(), place, err))

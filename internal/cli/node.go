@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os/user"
 	"time"
 
 	"polity.run"
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/internal/access"
 	"polity.run/internal/gateway/rest"
 	"polity.run/message"
 )
@@ -51,6 +53,13 @@ type node interface {
 	Reconcile(ctx context.Context, q client.Reconcile) (polity.Finding, error)
 	Export(ctx context.Context, id polity.RunID, path string) (polity.Archive, error)
 	Import(ctx context.Context, path string) (polity.Archive, error)
+	Apply(ctx context.Context, q client.Apply) (client.Applied, error)
+	Orgs(ctx context.Context, q client.OrgQuery) (client.Orgs, error)
+	Remove(ctx context.Context, q client.Remove) error
+	Keys(ctx context.Context) ([]client.AccessKey, error)
+	CreateKey(ctx context.Context, q client.NewKey) (client.CreatedKey, error)
+	RevokeKey(ctx context.Context, id string) (client.AccessKey, error)
+	AccessLog(ctx context.Context, after uint64, most int) ([]client.AccessRecord, error)
 	Bus(ctx context.Context, q client.Bus) (client.OnBus, error)
 	Lookup(ctx context.Context, q polity.Lookup) (polity.Found, error)
 	RebuildView(ctx context.Context, withoutDropped bool) error
@@ -107,6 +116,54 @@ func (l *local) Schemas(ctx context.Context, q client.SchemaQuery) (client.Subje
 	return rest.Schemas(ctx, l.Engine, q)
 }
 
+// owned is a context in which the one who asks is the user whose process this is.
+func owned(ctx context.Context) context.Context {
+	return access.With(ctx, access.TheOwner(userName()), nil)
+}
+
+func userName() string {
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		return u.Username
+	}
+	return "owner"
+}
+
+// Apply hides the engine's, which takes what is stored.
+func (l *local) Apply(ctx context.Context, q client.Apply) (client.Applied, error) {
+	return rest.Apply(owned(ctx), l.Engine, q)
+}
+
+// Orgs hides the engine's, which lists alone.
+func (l *local) Orgs(ctx context.Context, q client.OrgQuery) (client.Orgs, error) {
+	return rest.Orgs(owned(ctx), l.Engine, q)
+}
+
+// Remove hides the engine's.
+func (l *local) Remove(ctx context.Context, q client.Remove) error {
+	return l.Engine.Remove(ctx, q.Name, q.Revision, userName())
+}
+
+func (l *local) Keys(ctx context.Context) ([]client.AccessKey, error) {
+	return rest.Keys(ctx, l.Engine)
+}
+
+func (l *local) CreateKey(ctx context.Context, q client.NewKey) (client.CreatedKey, error) {
+	return rest.CreateKey(owned(ctx), l.Engine, q)
+}
+
+func (l *local) RevokeKey(ctx context.Context, id string) (client.AccessKey, error) {
+	return rest.RevokeKey(ctx, l.Engine, id)
+}
+
+func (l *local) AccessLog(ctx context.Context, after uint64, most int) ([]client.AccessRecord, error) {
+	return rest.AccessLog(ctx, l.Engine, after, most)
+}
+
+// Answer hides the engine's, which asks the context who answers.
+func (l *local) Answer(ctx context.Context, key string, answer json.RawMessage) error {
+	return l.Engine.Answer(owned(ctx), key, answer)
+}
+
 func (l *local) Bus(ctx context.Context, q client.Bus) (client.OnBus, error) {
 	return rest.Bus(ctx, l.Engine, q)
 }
@@ -136,6 +193,11 @@ func (l *local) serve(a *app) {
 		a.screen.say("note: other terminals cannot follow this run: %s", clean(err.Error()))
 		return
 	}
+	l.begin(door)
+}
+
+// begin lets others in by a door until Close.
+func (l *local) begin(door *rest.Server) {
 	l.door, l.served = door, make(chan error, 1)
 	go func() { l.served <- door.Run(context.Background()) }()
 }
@@ -154,9 +216,20 @@ type remote struct{ *client.Client }
 
 func (remote) Close() error { return nil }
 
+// serves says who does the work.
+func (r *remote) serves() string {
+	if r.PID() == 0 {
+		return r.Name() + " does the work"
+	}
+	return fmt.Sprintf("process %d serves the state folder; it does the work", r.PID())
+}
+
 // connect returns the node that serves the state folder, or becomes it. A process that takes the folder at this
 // moment, or gives it back, is waited for.
 func (a *app) connect(ctx context.Context) (node, error) {
+	if at, err := a.elsewhere(); err != nil || at != nil {
+		return at, err
+	}
 	dir, err := a.stateDir()
 	if err != nil {
 		return nil, err
@@ -204,6 +277,9 @@ func ask(ctx context.Context, dir string) (*client.Client, error) {
 
 // existing is connect for commands that only look: they do not make a state folder.
 func (a *app) existing(ctx context.Context) (node, error) {
+	if at, err := a.elsewhere(); err != nil || at != nil {
+		return at, err
+	}
 	dir, err := a.stateDir()
 	if err != nil {
 		return nil, err

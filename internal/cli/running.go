@@ -86,7 +86,7 @@ func (c *running) once(ctx context.Context) (err error) {
 	case *local:
 		n.serve(c.app)
 	case *remote:
-		c.screen.say("note: process %d serves the state folder; it does the work", n.PID())
+		c.screen.say("note: %s", n.serves())
 	}
 	err = c.on(ctx, n)
 	switch n := n.(type) {

@@ -118,7 +118,7 @@ func (w *watcher) shift(whole context.Context) (err error) {
 		n.serve(w.app)
 		around.Go(func() { s.mind(ctx, n) })
 	case *remote:
-		w.screen.say("note: process %d serves the state folder; it does the work", n.PID())
+		w.screen.say("note: %s", n.serves())
 	}
 	around.Go(func() { s.people(ctx) })
 	around.Go(func() { s.lookAfter(ctx) })
@@ -129,6 +129,20 @@ func (w *watcher) shift(whole context.Context) (err error) {
 		return processGone{err} // and it is not a source that cannot see any more
 	}
 	return err
+}
+
+// beside watches on a node that serves others, too, until ctx ends or a source is at its end.
+func (w *watcher) beside(whole context.Context, n node) error {
+	ctx, stop := context.WithCancelCause(whole)
+	s := &shift{watcher: w, node: n, stop: stop}
+	w.topics = n.Topics
+	var around sync.WaitGroup
+	defer func() { stop(nil); s.runs.Wait(); around.Wait() }()
+	around.Go(func() { s.people(ctx) })
+	if err := s.install(ctx); err != nil {
+		return err
+	}
+	return s.watch(ctx)
 }
 
 // install has the node know the release before anything was seen, and refuse it if it would break somebody, or not understand what is published.

@@ -49,8 +49,9 @@ type Program struct {
 	// Input and Output check what a skill is asked and answers. Nil accepts everything.
 	Input  func(skill string, data json.RawMessage) error
 	Output func(skill string, data json.RawMessage) error
-	// Answer says whether what a person answers to a skill's input is accepted. Nil accepts everything.
-	Answer func(skill string, input, answer json.RawMessage) error
+	// Answer returns what is kept of what a person answers to a skill's input, or why that is not accepted. By is who answers, "" if that is not known. Nil accepts
+	// everything.
+	Answer func(skill string, input, answer json.RawMessage, by string) (json.RawMessage, error)
 	// Signal says whether an agent declares a signal and its schema accepts the data; nil data only asks the first. A nil function declares none.
 	Signal func(name string, data json.RawMessage) error
 	// Told makes the data of a signal, of a version of its registered schema, into what the agent reads. A nil function reads none.

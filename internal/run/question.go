@@ -195,13 +195,13 @@ func (c *core) named(runs []polity.RunID) (list []*tree) {
 	return list
 }
 
-// Answer answers a question, and returns when that is durable. It returns fault.NotFound if nobody asks it, or not any more, and what Program.Answer
-// says of an answer that does not fit, with the question still open.
-func (p *Partition) Answer(ctx context.Context, key string, answer json.RawMessage) error {
-	return p.call(ctx, func(c *core, done func(error)) { c.answered(key, answer, done) })
+// Answer answers a question, and returns when that is durable. By is who does, "" if that is not known. It returns fault.NotFound if nobody asks it, or not
+// any more, and what Program.Answer says of an answer that does not fit, with the question still open.
+func (p *Partition) Answer(ctx context.Context, key string, answer json.RawMessage, by string) error {
+	return p.call(ctx, func(c *core, done func(error)) { c.answered(key, answer, by, done) })
 }
 
-func (c *core) answered(key string, data json.RawMessage, answer func(error)) {
+func (c *core) answered(key string, data json.RawMessage, by string, answer func(error)) {
 	if c.dead != nil {
 		answer(c.dead)
 		return
@@ -212,7 +212,8 @@ func (c *core) answered(key string, data json.RawMessage, answer func(error)) {
 		return
 	}
 	if program.Answer != nil {
-		if err := program.Answer(p.cmd.Skill, p.cmd.Input, data); err != nil {
+		var err error
+		if data, err = program.Answer(p.cmd.Skill, p.cmd.Input, data, by); err != nil {
 			c.decline(err, answer)
 			c.rest(p.run.tree)
 			return

@@ -59,11 +59,11 @@ func (p programs) Program(_ Digest, agent string) (*Program, error) {
 	return nil, fault.NotFound.New("no agent %q", agent)
 }
 
-func notNull(_ string, _, answer json.RawMessage) error {
+func notNull(_ string, _, answer json.RawMessage, _ string) (json.RawMessage, error) {
 	if string(answer) == "null" {
-		return fault.Invalid.New("null is no answer")
+		return nil, fault.Invalid.New("null is no answer")
 	}
-	return nil
+	return answer, nil
 }
 
 func (p programs) signal(name string, data json.RawMessage) error {

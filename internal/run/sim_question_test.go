@@ -121,7 +121,7 @@ func (w *asking) answer() {
 	}
 	key := q.Key()
 	if w.rng.IntN(4) == 0 {
-		o.core.answered(key, json.RawMessage("null"), func(err error) {
+		o.core.answered(key, json.RawMessage("null"), "", func(err error) {
 			if err == nil {
 				w.fail("null was taken as an answer to %s", key)
 			}
@@ -133,7 +133,7 @@ func (w *asking) answer() {
 		text := fmt.Sprintf(`"answer %d"`, w.next)
 		w.tried[text] = true
 		w.done[key]++
-		o.core.answered(key, json.RawMessage(text), func(err error) {
+		o.core.answered(key, json.RawMessage(text), "", func(err error) {
 			switch {
 			case err == nil && w.said[key] != "":
 				w.fail("%s was answered with %s and %s", key, w.said[key], text)

@@ -19,6 +19,10 @@ func (s *Server) replay(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
+	if err := permitRelease(r.Context(), q.Release, q.Files); err != nil {
+		s.refuse(w, err)
+		return
+	}
 	answer, err := Replay(r.Context(), s.engine, id(r), q)
 	if err != nil {
 		s.refuse(w, s.cause(err))
@@ -53,6 +57,10 @@ func (s *Server) install(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
+	if err := permitRelease(r.Context(), q.Release, q.Files); err != nil {
+		s.refuse(w, err)
+		return
+	}
 	answer, err := Install(r.Context(), s.engine, q)
 	if err != nil {
 		s.refuse(w, s.cause(err))
@@ -76,6 +84,10 @@ func Install(ctx context.Context, e *engine.Engine, q client.Install) (client.In
 func (s *Server) fork(w http.ResponseWriter, r *http.Request) {
 	var q client.Fork
 	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	if err := permitRelease(r.Context(), q.Release, q.Files); err != nil {
 		s.refuse(w, err)
 		return
 	}
@@ -122,7 +134,7 @@ func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
 
 // long does what takes long, and says meanwhile how far it is; then what it came to, or why not.
 func (s *Server) long(w http.ResponseWriter, do func(tell func(polity.Progress)) (client.Line, error)) {
-	out := newStream(w)
+	out := lines(w)
 	defer out.close()
 	write := func(l client.Line) {
 		if err := out.write(l); err != nil {

@@ -10,40 +10,158 @@ import (
 	"os"
 
 	"polity.run"
+	"polity.run/agent"
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/internal/access"
+	"polity.run/internal/gateway/door"
 )
 
+// rules say who may use each route that is not described: those that are bring their own, see operation. A route that has none here is for nobody. What names files of the node, or brings a release, is checked again by
+// what does it: see permitFiles and permitRelease.
+var rules = door.Rules{
+	"GET /v1":                      {Verb: access.Greet},
+	"GET /v1/summaries":            {Verb: access.Read, Scope: door.OfNode},
+	"POST /v1/releases/runs":       {Verb: access.Operate, Scope: door.OfAnswer},
+	"GET /v1/runs/{id}/summary":    {Verb: access.Read, Scope: door.OfRun},
+	"GET /v1/openapi.json":         {Verb: access.Greet},
+	"GET /v1/openapi.yaml":         {Verb: access.Greet},
+	"GET /v1/runs/{id}/history":    {Verb: access.Read, Scope: door.OfRun},
+	"GET /v1/runs/{id}/tail":       {Verb: access.Read, Scope: door.OfRun},
+	"GET /v1/runs/{id}/wait":       {Verb: access.Read, Scope: door.OfRun},
+	"POST /v1/topics/ask":          {Verb: access.Operate},
+	"POST /v1/topics":              {Verb: access.Operate},
+	"POST /v1/releases":            {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/orgs":                {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/messages":            {Verb: access.Operate},
+	"POST /v1/runs/{id}/replay":    {Verb: access.Read, Scope: door.OfRun},
+	"POST /v1/releases/forks/{id}": {Verb: access.Operate, Scope: door.OfRun},
+	"POST /v1/orgs/ask":            {Verb: access.Read, Scope: door.OfAnswer},
+	"POST /v1/orgs/apply":          {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/orgs/remove":         {Verb: access.Manage, Scope: door.OfAnswer},
+	"GET /v1/access":               {Verb: access.Node},
+	"POST /v1/access":              {Verb: access.Node},
+	"POST /v1/access/{key}/revoke": {Verb: access.Node},
+	"GET /v1/access/log":           {Verb: access.Node},
+	"POST /v1/runs/{id}/export":    {Verb: access.Node},
+	"POST /v1/import":              {Verb: access.Node},
+	"POST /v1/backup":              {Verb: access.Node},
+	"POST /v1/archive":             {Verb: access.Node},
+	"POST /v1/archive/restore":     {Verb: access.Node},
+	"POST /v1/runs/{id}/hold":      {Verb: access.Manage, Scope: door.OfRun},
+	"POST /v1/runs/{id}/release":   {Verb: access.Manage, Scope: door.OfRun},
+	"POST /v1/runs/{id}/delete":    {Verb: access.Manage, Scope: door.OfRun},
+	"POST /v1/erase":               {Verb: access.Node}, // a person's data may be of more than one organization
+	"POST /v1/memory":              {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/coordinate":          {Verb: access.Manage},
+	"POST /v1/lookup":              {Verb: access.Read},
+	"POST /v1/view/rebuild":        {Verb: access.Node},
+	"POST /v1/view/verify":         {Verb: access.Node},
+	"POST /v1/schemas":             {Verb: access.Manage},
+	"POST /v1/reconcile":           {Verb: access.Operate},
+	"POST /v1/bus":                 {Verb: access.Node},
+}
+
+// permitRelease lets a request bring a release, which is code, only if who asks manages the organization that it is of.
+func permitRelease(ctx context.Context, r *agent.Release, files map[string][]byte) error {
+	if r == nil && len(files) == 0 {
+		return nil
+	}
+	name := ""
+	if r != nil {
+		name = r.Name
+	}
+	return access.Permit(ctx, access.Manage, access.Object{Org: name})
+}
+
+// permitFolder lets a request name a folder of the node's machine only if who asks may do so everywhere.
+func permitFolder(ctx context.Context, path string) error {
+	if path == "" {
+		return nil
+	}
+	return access.Permit(ctx, access.Node, access.Object{})
+}
+
+// permitStart says whether a run may be started.
+func permitStart(ctx context.Context, q *client.Request) error {
+	if err := errors.Join(permitRelease(ctx, q.Release, q.Files), permitFolder(ctx, q.Folder)); err != nil {
+		return err
+	}
+	if q.Release != nil {
+		return access.Permit(ctx, access.Operate, access.Object{Org: q.Release.Name})
+	}
+	return access.Permit(ctx, access.Operate, access.Object{}) // one of the program's own agents
+}
+
+// permitAnswer says whether a question may be answered: by who approves in the organization of the run that asks.
+func (s *Server) permitAnswer(ctx context.Context, key string) error {
+	open, err := s.visibleQuestions(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range open {
+		if open[i].Key == key {
+			org, err := s.engine.OrgOf(ctx, open[i].Run)
+			if err != nil {
+				return err
+			}
+			return access.Permit(ctx, access.Answer, access.Object{Org: org, Run: string(open[i].Run.Root()), Key: key})
+		}
+	}
+	return fault.NotFound.New("nobody asks %q, or not any more; see: polity runs questions", key)
+}
+
+// visibleQuestions are the questions of the organizations that whoever asks may read.
+func (s *Server) visibleQuestions(ctx context.Context) ([]polity.Question, error) {
+	open, err := s.engine.Questions(ctx)
+	if err != nil || access.From(ctx).Holds(access.Read, access.Everywhere) {
+		return open, err
+	}
+	visible := []polity.Question{}
+	for i := range open {
+		org, err := s.engine.OrgOf(ctx, open[i].Run)
+		if err != nil {
+			return nil, err
+		}
+		if access.From(ctx).Holds(access.Read, org) {
+			visible = append(visible, open[i])
+		}
+	}
+	return visible, nil
+}
+
 // routes are everything that can be asked. An ID is one segment: the slashes of a child's are escaped.
-func (s *Server) routes() http.Handler {
+func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1", s.node)
-	mux.HandleFunc("GET /metrics", s.metrics)
-	mux.HandleFunc("GET /v1/runs", s.list)
-	mux.HandleFunc("POST /v1/runs", s.start)
-	mux.HandleFunc("GET /v1/runs/{id}", s.find)
+	s.describe(mux)
+	// What follows is for package client, and not described: its form is that package's.
+	mux.HandleFunc("GET /v1/summaries", s.list)
+	mux.HandleFunc("POST /v1/releases/runs", s.start)
+	mux.HandleFunc("GET /v1/runs/{id}/summary", s.find)
 	mux.HandleFunc("GET /v1/runs/{id}/history", s.history)
 	mux.HandleFunc("GET /v1/runs/{id}/tail", s.tail)
 	mux.HandleFunc("GET /v1/runs/{id}/wait", s.wait)
-	mux.HandleFunc("POST /v1/runs/{id}/cancel", s.cancel)
-	mux.HandleFunc("POST /v1/runs/{id}/resume", s.resume)
-	mux.HandleFunc("POST /v1/runs/{id}/pause", s.pause)
-	mux.HandleFunc("POST /v1/runs/{id}/signal", s.signal)
 	mux.HandleFunc("POST /v1/topics/ask", s.topics)
 	mux.HandleFunc("POST /v1/topics", s.publish)
 	mux.HandleFunc("POST /v1/releases", s.install)
+	mux.HandleFunc("POST /v1/orgs/ask", s.orgs)
+	mux.HandleFunc("POST /v1/orgs/apply", s.apply)
+	mux.HandleFunc("POST /v1/orgs/remove", s.remove)
+	mux.HandleFunc("GET /v1/access", s.keys)
+	mux.HandleFunc("POST /v1/access", s.createKey)
+	mux.HandleFunc("POST /v1/access/{key}/revoke", s.revokeKey)
+	mux.HandleFunc("GET /v1/access/log", s.accessLog)
 	mux.HandleFunc("POST /v1/messages", s.messages)
 	mux.HandleFunc("POST /v1/runs/{id}/replay", s.replay)
-	mux.HandleFunc("POST /v1/runs/{id}/fork", s.fork)
+	mux.HandleFunc("POST /v1/releases/forks/{id}", s.fork)
 	mux.HandleFunc("POST /v1/runs/{id}/export", s.export)
 	mux.HandleFunc("POST /v1/import", s.importRun)
 	mux.HandleFunc("POST /v1/backup", s.backup)
 	mux.HandleFunc("POST /v1/archive", s.retain)
 	mux.HandleFunc("POST /v1/archive/restore", s.restoreArchived)
 	mux.HandleFunc("POST /v1/trim", s.trim)
-	mux.HandleFunc("GET /v1/questions", s.questions)
-	mux.HandleFunc("POST /v1/questions", s.answerQuestion)
 	mux.HandleFunc("POST /v1/runs/{id}/hold", s.holding(s.engine.Hold))
 	mux.HandleFunc("POST /v1/runs/{id}/release", s.holding(s.engine.Release))
 	mux.HandleFunc("POST /v1/runs/{id}/delete", s.deleteRun)
@@ -56,9 +174,6 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/schemas", s.schemas)
 	mux.HandleFunc("POST /v1/reconcile", s.reconcile)
 	mux.HandleFunc("POST /v1/bus", s.bus)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.refuse(w, fault.NotFound.New("rest: nothing answers to %s %.200q", r.Method, r.URL.Path))
-	})
 	return mux
 }
 
@@ -108,26 +223,13 @@ func (s *Server) wait(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) cancel(w http.ResponseWriter, r *http.Request) {
-	var q client.Cancellation
+func (s *Server) start(w http.ResponseWriter, r *http.Request) {
+	var q client.Request
 	if err := read(r.Body, &q); err != nil {
 		s.refuse(w, err)
 		return
 	}
-	end := s.engine.Cancel
-	if q.Now {
-		end = s.engine.Kill
-	}
-	if err := end(r.Context(), id(r), q.Reason); err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, struct{}{})
-}
-
-func (s *Server) start(w http.ResponseWriter, r *http.Request) {
-	var q client.Request
-	if err := read(r.Body, &q); err != nil {
+	if err := permitStart(r.Context(), &q); err != nil {
 		s.refuse(w, err)
 		return
 	}
@@ -138,47 +240,6 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request) {
 	}
 	s.serve(opened)
 	s.answer(w, http.StatusOK, client.Started{ID: opened})
-}
-
-// questions answers with what people are asked, by the runs that are named or by all.
-func (s *Server) questions(w http.ResponseWriter, r *http.Request) {
-	var of []polity.RunID
-	for _, id := range r.URL.Query()["run"] {
-		of = append(of, polity.RunID(id))
-	}
-	open, err := s.engine.Questions(r.Context(), of...)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, client.Questions{Questions: open})
-}
-
-func (s *Server) answerQuestion(w http.ResponseWriter, r *http.Request) {
-	var q client.Answer
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	if err := s.engine.Answer(r.Context(), q.Key, q.Answer); err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, struct{}{})
-}
-
-// resume has the node go on with a run that nobody works on.
-func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
-	if err := read(r.Body, &struct{}{}); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	if err := s.engine.Resume(r.Context(), id(r)); err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.serve(id(r))
-	s.answer(w, http.StatusOK, struct{}{})
 }
 
 // serve keeps the door from being idle until a run has ended. Only its end counts; whoever wants to know how
@@ -243,6 +304,19 @@ func (s *Server) whileOpen(r *http.Request) (context.Context, func()) {
 	return ctx, func() { close(done); cancel() }
 }
 
+// untilClosing returns a context that ends when the door begins to close. Call the function in the end.
+func (s *Server) untilClosing(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-s.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // cause says of an error that came because the door closes that it did.
 func (s *Server) cause(err error) error {
 	select {
@@ -275,7 +349,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, source func(cont
 	}
 	ctx, leave := s.whileOpen(r)
 	defer leave()
-	out := newStream(w)
+	out := lines(w)
 	defer out.close()
 	err := source(ctx, id(r), func(n polity.Notice) error { return out.write(client.Line{Notice: n}) })
 	end := client.Line{End: true}
@@ -293,3 +367,9 @@ func lineOf(l client.Line) ([]byte, error) {
 	err := json.NewEncoder(&b).Encode(l) // ends with the newline
 	return b.Bytes(), err
 }
+
+// refuse answers with a fault.
+func (s *Server) refuse(w http.ResponseWriter, err error) { s.door.Refuse(w, nil, err) }
+
+// answer answers with JSON.
+func (s *Server) answer(w http.ResponseWriter, status int, v any) { s.door.Answer(w, status, v) }
