@@ -561,7 +561,7 @@ func checkLookupRest(t *testing.T, dsn string) {
 	}
 	want := []string{
 		"reviewer think think gpt done false <nil>", "reviewer look call code.grep done false <nil>", "team pause sleep  done false <nil>",
-		"team approve.1.1 ask boss done true &{true abc as agreed false}", "team send call mail.send done false <nil>",
+		"team approve.1.1 ask boss done true &{true abc as agreed  false}", "team send call mail.send done false <nil>",
 	}
 	if d := cmp.Diff(want, steps); d != "" {
 		t.Error(d)

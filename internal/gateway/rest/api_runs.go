@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"polity.run"
 	"polity.run/client"
@@ -60,6 +61,7 @@ func (s *Server) describeRuns() {
 	operation(s, door.Rule{Verb: access.Operate, Scope: door.OfAnswer}, huma.Operation{
 		OperationID: "startRun", Method: http.MethodPost, Path: "/v1/runs", Tags: []string{tagRuns}, Summary: "Start a run", DefaultStatus: http.StatusCreated,
 		Description: "It is durable when it is answered. With wait the answer is 200 with the outcome, or 202 if the run has not ended by then.", Responses: opened,
+		Middlewares: huma.Middlewares{patiently},
 	}, func(ctx context.Context, in *starting) (*started, error) {
 		wait, err := patience(in.Wait)
 		if err != nil {
@@ -103,6 +105,15 @@ func (s *Server) describeRuns() {
 		return page, nil
 	})
 	s.describeEvents()
+}
+
+// patiently gives an answer that is waited for the time that it may take.
+func patiently(ctx huma.Context, next func(huma.Context)) {
+	_, w := humago.Unwrap(ctx)
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(waitMax + writeWait)); err != nil {
+		panic("rest: a connection without deadlines: " + err.Error())
+	}
+	next(ctx)
 }
 
 // runLocation is where a run is.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -204,6 +205,13 @@ func TestARunByHTTP(t *testing.T) {
 	org := get[client.OrgDetail](t, w, "GET", "/v1/orgs/trip", "", 200)
 	if len(org.Members) != 7 || len(org.Topology.Edges) < 5 || !slices.Contains(org.Topology.Edges, client.Edge{From: "trip", To: "bank", Does: "asks"}) {
 		t.Errorf("the organization: %+v", org)
+	}
+	page, err1 := w.client.Runs(t.Context(), "status:completed", "", 1)
+	one, err2 := w.client.Run(t.Context(), begun.ID)
+	line, err3 := w.client.Steps(t.Context(), begun.ID, 1)
+	theirs, err4 := w.client.Organization(t.Context(), "trip")
+	if err := errors.Join(err1, err2, err3, err4); err != nil || len(page.Items) != 1 || one.Org != "trip" || len(line.Items) < 4 || line.Items[0].Number != 2 || theirs.Agents != 7 {
+		t.Errorf("by the client: %v %+v %+v %+v %+v", err, page, one, line, theirs)
 	}
 	t.Run("streams", func(t *testing.T) { streams(t, w, begun.ID) })
 	t.Run("one organization", func(t *testing.T) { oneOrg(t, w, begun.ID) })

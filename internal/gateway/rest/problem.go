@@ -65,6 +65,9 @@ func refusal(status int, msg string, errs []error) *problem {
 			continue
 		}
 		at := d.ErrorDetail()
+		if strings.HasPrefix(at.Message, "unknown content type") {
+			at.Message += "; want Content-Type: application/json"
+		}
 		findings = append(findings, client.ProblemPart{At: at.Location, Text: at.Message})
 		text = append(text, strings.TrimPrefix(at.Location+": ", ": ")+at.Message)
 	}
