@@ -88,7 +88,7 @@ var owners = map[string][]string{
 	"github.com/sashabaranov/go-openai":     {"polity.run/model/openai"},
 	"github.com/cenkalti/backoff":           {"polity.run/model/provider"},
 	"golang.org/x/sys":                      {"polity.run/internal/sandbox"},
-	"golang.org/x/time":                     {"polity.run/model/provider"},
+	"golang.org/x/time":                     {"polity.run/model/provider", "polity.run/internal/gateway/door"},
 	"modernc.org/sqlite":                    {"polity.run/internal/view"},
 	"go.opentelemetry.io/":                  {"polity.run/internal/telemetry"},
 	"github.com/prometheus/":                {"polity.run/internal/telemetry"},

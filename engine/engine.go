@@ -111,6 +111,7 @@ type Engine struct {
 	topics  *stream
 	gate    *outside.Gate // nil without Config.Door
 	orgs    orgs
+	doors   doors
 	figures figures
 	old     *retainer
 	own     Digest // the release of Config.Agents

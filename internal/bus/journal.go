@@ -14,6 +14,9 @@ import (
 // RefusedJournal is the journal of what agents in other processes were refused. Backups hold it.
 const RefusedJournal = "refused"
 
+// AccessJournal is the journal of who wanted what at the node's doors. Backups hold it.
+const AccessJournal = "access"
+
 const journalPrefix = "JOURNAL_"
 
 // Journal is a stream that is only added to, of which the newest are kept. It is safe for concurrent use.

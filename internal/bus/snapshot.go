@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,10 +18,10 @@ const (
 	headMax       = 64 << 10         // bytes of a snapshot's first piece
 )
 
-// EventStreams are the streams of topics, of dead letters and of refusals, as Snapshot and Restore name them, in the order in which they are backed up: a
+// EventStreams are the streams of topics, of dead letters, of refusals and of who wanted what, as Snapshot and Restore name them, in the order in which they are backed up: a
 // letter is written before its event is settled, so it is not lost if it comes second.
 func EventStreams() []string {
-	return []string{TopicsStream, deadStream, journalPrefix + RefusedJournal}
+	return []string{TopicsStream, deadStream, journalPrefix + RefusedJournal, journalPrefix + AccessJournal}
 }
 
 // apiError is what the server answers that refuses something.
@@ -113,8 +114,8 @@ func (b *Bus) Restore(ctx context.Context, stream string, first []byte) (*Restor
 		config = topicsConfig()
 	case deadStream:
 		config = deadConfig()
-	case journalPrefix + RefusedJournal:
-		config = journalConfig(RefusedJournal, 0, 0) // whoever opens it sets its limits
+	case journalPrefix + RefusedJournal, journalPrefix + AccessJournal:
+		config = journalConfig(strings.TrimPrefix(stream, journalPrefix), 0, 0) // whoever opens it sets its limits
 	default:
 		return nil, fault.Invalid.New("bus: restore %.40q: no stream of events", stream)
 	}

@@ -115,6 +115,7 @@ func (a *app) root() *cobra.Command {
 	root.SetHelpCommand(a.newHelp())
 	root.AddCommand(
 		a.newNew(),
+		a.newUp(),
 		a.newRun(),
 		a.newRuns(),
 		a.newSearch(),

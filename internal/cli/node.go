@@ -144,6 +144,11 @@ func (l *local) serve(a *app) {
 		a.screen.say("note: other terminals cannot follow this run: %s", clean(err.Error()))
 		return
 	}
+	l.begin(door)
+}
+
+// begin lets others in by a door until Close.
+func (l *local) begin(door *rest.Server) {
 	l.door, l.served = door, make(chan error, 1)
 	go func() { l.served <- door.Run(context.Background()) }()
 }

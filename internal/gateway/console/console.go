@@ -24,21 +24,21 @@ import (
 	"strings"
 )
 
-// Path is where the console is mounted.
+// Path is where the console is mounted: links and files name it.
 const Path = "/console/"
 
 //go:embed assets
 var files embed.FS
 
-// Handler serves the page at every path below Path, so that each of its states can be linked to, and what the page is made of below
-// Path + "assets/". A request's path still begins with Path. What it answers is the same for everybody and tells nothing of the node.
+// Handler serves the page at every path, so that each of its states can be linked to, and what the page is made of below /assets/. Path is to be
+// stripped from a request's path, up to its last slash. What it answers is the same for everybody and tells nothing of the node.
 func Handler() http.Handler { return newSite(files) }
 
 // site is the page and its parts, compressed once.
 type site struct {
 	page   file
 	policy string
-	parts  map[string]file // by path below Path
+	parts  map[string]file // by path, without the slash before it
 }
 
 // file is what is answered with.
@@ -127,7 +127,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	name := strings.TrimPrefix(r.URL.Path, Path)
+	name := strings.TrimPrefix(r.URL.Path, "/")
 	if strings.HasPrefix(name, "assets/") {
 		part, ok := s.parts[name]
 		if !ok {

@@ -19,6 +19,10 @@ func (s *Server) replay(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
+	if err := permitRelease(r.Context(), q.Release, q.Files); err != nil {
+		s.refuse(w, err)
+		return
+	}
 	answer, err := Replay(r.Context(), s.engine, id(r), q)
 	if err != nil {
 		s.refuse(w, s.cause(err))
@@ -53,6 +57,10 @@ func (s *Server) install(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
+	if err := permitRelease(r.Context(), q.Release, q.Files); err != nil {
+		s.refuse(w, err)
+		return
+	}
 	answer, err := Install(s.engine, q)
 	if err != nil {
 		s.refuse(w, s.cause(err))
@@ -73,6 +81,10 @@ func Install(e *engine.Engine, q client.Install) (client.Installed, error) {
 func (s *Server) fork(w http.ResponseWriter, r *http.Request) {
 	var q client.Fork
 	if err := read(r.Body, &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	if err := permitRelease(r.Context(), q.Release, q.Files); err != nil {
 		s.refuse(w, err)
 		return
 	}

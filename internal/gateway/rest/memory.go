@@ -18,6 +18,10 @@ func (s *Server) memory(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
+	if err := permitRelease(r.Context(), q.Release, nil); err != nil {
+		s.refuse(w, err)
+		return
+	}
 	answer, err := Memory(r.Context(), s.engine, q)
 	if err != nil {
 		s.refuse(w, s.cause(err))

@@ -24,7 +24,12 @@ func Enlist(ctx context.Context, e *engine.Engine, q client.Install) error {
 
 func (s *Server) enlist(w http.ResponseWriter, r *http.Request) {
 	var q client.Install
-	s.do(w, r, &q, func() error { return Enlist(r.Context(), s.engine, q) })
+	s.do(w, r, &q, func() error {
+		if err := permitRelease(r.Context(), q.Release, q.Files); err != nil {
+			return err
+		}
+		return Enlist(r.Context(), s.engine, q)
+	})
 }
 
 func (s *Server) messages(w http.ResponseWriter, r *http.Request) {

@@ -10,16 +10,131 @@ import (
 	"os"
 
 	"polity.run"
+	"polity.run/agent"
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/internal/access"
+	"polity.run/internal/gateway/door"
 )
 
+// rules say who may use each route. A route that has none here is for nobody. What names files of the node, or brings a release, is checked again by
+// what does it: see permitFiles and permitRelease.
+var rules = door.Rules{
+	"GET /v1":                    {Verb: access.Greet},
+	"GET /v1/runs":               {Verb: access.Read, Scope: door.OfNode},
+	"POST /v1/runs":              {Verb: access.Operate, Scope: door.OfAnswer},
+	"GET /v1/runs/{id}":          {Verb: access.Read, Scope: door.OfRun},
+	"GET /v1/runs/{id}/history":  {Verb: access.Read, Scope: door.OfRun},
+	"GET /v1/runs/{id}/tail":     {Verb: access.Read, Scope: door.OfRun},
+	"GET /v1/runs/{id}/wait":     {Verb: access.Read, Scope: door.OfRun},
+	"POST /v1/runs/{id}/cancel":  {Verb: access.Operate, Scope: door.OfRun},
+	"POST /v1/runs/{id}/resume":  {Verb: access.Operate, Scope: door.OfRun},
+	"POST /v1/runs/{id}/pause":   {Verb: access.Operate, Scope: door.OfRun},
+	"POST /v1/runs/{id}/signal":  {Verb: access.Operate, Scope: door.OfRun},
+	"POST /v1/topics/ask":        {Verb: access.Operate},
+	"POST /v1/topics":            {Verb: access.Operate},
+	"POST /v1/releases":          {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/orgs":              {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/messages":          {Verb: access.Operate},
+	"POST /v1/runs/{id}/replay":  {Verb: access.Read, Scope: door.OfRun},
+	"POST /v1/runs/{id}/fork":    {Verb: access.Operate, Scope: door.OfRun},
+	"POST /v1/runs/{id}/export":  {Verb: access.Node},
+	"POST /v1/import":            {Verb: access.Node},
+	"POST /v1/backup":            {Verb: access.Node},
+	"POST /v1/archive":           {Verb: access.Node},
+	"POST /v1/archive/restore":   {Verb: access.Node},
+	"GET /v1/questions":          {Verb: access.Read, Scope: door.OfAnswer},
+	"POST /v1/questions":         {Verb: access.Answer, Scope: door.OfAnswer},
+	"POST /v1/runs/{id}/hold":    {Verb: access.Manage, Scope: door.OfRun},
+	"POST /v1/runs/{id}/release": {Verb: access.Manage, Scope: door.OfRun},
+	"POST /v1/runs/{id}/delete":  {Verb: access.Manage, Scope: door.OfRun},
+	"POST /v1/erase":             {Verb: access.Node}, // a person's data may be of more than one organization
+	"POST /v1/memory":            {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/coordinate":        {Verb: access.Manage},
+	"POST /v1/lookup":            {Verb: access.Read},
+	"POST /v1/view/rebuild":      {Verb: access.Node},
+	"POST /v1/view/verify":       {Verb: access.Node},
+	"POST /v1/schemas":           {Verb: access.Manage},
+	"POST /v1/reconcile":         {Verb: access.Operate},
+	"POST /v1/bus":               {Verb: access.Node},
+}
+
+// permitRelease lets a request bring a release, which is code, only if who asks manages the organization that it is of.
+func permitRelease(ctx context.Context, r *agent.Release, files map[string][]byte) error {
+	if r == nil && len(files) == 0 {
+		return nil
+	}
+	name := ""
+	if r != nil {
+		name = r.Name
+	}
+	return access.Permit(ctx, access.Manage, name)
+}
+
+// permitFolder lets a request name a folder of the node's machine only if who asks may do so everywhere.
+func permitFolder(ctx context.Context, path string) error {
+	if path == "" {
+		return nil
+	}
+	return access.Permit(ctx, access.Node, "")
+}
+
+// permitStart says whether a run may be started.
+func permitStart(ctx context.Context, q *client.Request) error {
+	if err := errors.Join(permitRelease(ctx, q.Release, q.Files), permitFolder(ctx, q.Folder)); err != nil {
+		return err
+	}
+	if q.Release != nil {
+		return access.Permit(ctx, access.Operate, q.Release.Name)
+	}
+	return access.Permit(ctx, access.Operate, "") // one of the program's own agents
+}
+
+// permitAnswer says whether a question may be answered: by who approves in the organization of the run that asks.
+func (s *Server) permitAnswer(ctx context.Context, key string) error {
+	if access.From(ctx).Holds(access.Answer, access.Everywhere) {
+		return nil
+	}
+	open, err := s.visibleQuestions(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range open {
+		if open[i].Key == key {
+			org, err := s.engine.OrgOf(ctx, open[i].Run)
+			if err != nil {
+				return err
+			}
+			return access.Permit(ctx, access.Answer, org)
+		}
+	}
+	return fault.NotFound.New("nobody asks %q, or not any more; see: polity runs questions", key)
+}
+
+// visibleQuestions are the questions of the organizations that whoever asks may read.
+func (s *Server) visibleQuestions(ctx context.Context) ([]polity.Question, error) {
+	open, err := s.engine.Questions(ctx)
+	if err != nil || access.From(ctx).Holds(access.Read, access.Everywhere) {
+		return open, err
+	}
+	visible := []polity.Question{}
+	for i := range open {
+		org, err := s.engine.OrgOf(ctx, open[i].Run)
+		if err != nil {
+			return nil, err
+		}
+		if access.Permit(ctx, access.Read, org) == nil {
+			visible = append(visible, open[i])
+		}
+	}
+	return visible, nil
+}
+
 // routes are everything that can be asked. An ID is one segment: the slashes of a child's are escaped.
-func (s *Server) routes() http.Handler {
+func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1", s.node)
-	mux.HandleFunc("GET /metrics", s.metrics)
 	mux.HandleFunc("GET /v1/runs", s.list)
 	mux.HandleFunc("POST /v1/runs", s.start)
 	mux.HandleFunc("GET /v1/runs/{id}", s.find)
@@ -56,9 +171,6 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/schemas", s.schemas)
 	mux.HandleFunc("POST /v1/reconcile", s.reconcile)
 	mux.HandleFunc("POST /v1/bus", s.bus)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.refuse(w, fault.NotFound.New("rest: nothing answers to %s %.200q", r.Method, r.URL.Path))
-	})
 	return mux
 }
 
@@ -131,6 +243,10 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
+	if err := permitStart(r.Context(), &q); err != nil {
+		s.refuse(w, err)
+		return
+	}
 	opened, err := Start(r.Context(), s.engine, q)
 	if err != nil {
 		s.refuse(w, s.cause(err))
@@ -142,7 +258,7 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request) {
 
 // questions answers with what people are asked.
 func (s *Server) questions(w http.ResponseWriter, r *http.Request) {
-	open, err := s.engine.Questions(r.Context())
+	open, err := s.visibleQuestions(r.Context())
 	if err != nil {
 		s.refuse(w, s.cause(err))
 		return
@@ -154,6 +270,10 @@ func (s *Server) answerQuestion(w http.ResponseWriter, r *http.Request) {
 	var q client.Answer
 	if err := read(r.Body, &q); err != nil {
 		s.refuse(w, err)
+		return
+	}
+	if err := s.permitAnswer(r.Context(), q.Key); err != nil {
+		s.refuse(w, s.cause(err))
 		return
 	}
 	if err := s.engine.Answer(r.Context(), q.Key, q.Answer); err != nil {
@@ -289,3 +409,9 @@ func lineOf(l client.Line) ([]byte, error) {
 	err := json.NewEncoder(&b).Encode(l) // ends with the newline
 	return b.Bytes(), err
 }
+
+// refuse answers with a fault.
+func (s *Server) refuse(w http.ResponseWriter, err error) { s.door.Refuse(w, nil, err) }
+
+// answer answers with JSON.
+func (s *Server) answer(w http.ResponseWriter, status int, v any) { s.door.Answer(w, status, v) }

@@ -21,7 +21,7 @@ function Decide({ q, gone }) {
   const answer = async (approve) => {
     setBusy(true);
     try {
-      await post(at("questions", q.key, "answer"), { hash: a.hash, answer: { approve, hash: a.hash, ...(comment && { reason: comment }), ...(approve && always && { always_for_this_run: true }) } });
+      await post(at("questions", q.key, "answer"), { decision: { approve, hash: a.hash, ...(comment && { reason: comment }), ...(approve && always && { always_for_this_run: true }) } });
       say(approve ? "It is approved." : "It is denied.");
       gone();
     } catch (p) { setProblem(p); setBusy(false); refreshQuestions(); }

@@ -50,7 +50,7 @@ export function throttled(f, ms = 300) {
 export async function refreshQuestions() {
   try {
     const found = await get("/v1/questions", { exact: true });
-    questions.value = found.items ?? found.questions ?? [];
+    questions.value = found.items ?? [];
     questionsProblem.value = null;
   } catch (e) {
     if (e.name !== "AbortError") questionsProblem.value = e;
@@ -63,7 +63,12 @@ function connect() {
   if (close) return;
   close = follow("/v1/events", {
     after: last,
-    each(data, { id }) { last = id ?? last; tell(data); askSoon(); },
+    each(change, { id, type }) {
+      last = id ?? last;
+      if (type === "position") return; // nothing has happened for a while
+      tell(change);
+      askSoon();
+    },
     state(s, why) {
       if (why?.status === 401) connection.value = "signed out";
       else if (s === "open") {

@@ -33,13 +33,11 @@ function List() {
     ${state.problem && html`<${Trouble} problem=${state.problem} again=${again} />`}
     ${!state.data ? !state.problem && html`<${Skeleton} rows=${4} />` : !items.length ? html`<${Empty} title="No organization is installed.">Put a folder with a <code>polity.yaml</code> where the node looks for them, or make one: <code>polity new</code>, then <code>polity apply FOLDER</code>.<//>`
       : html`<div class="cards">${items.map((o, i) => html`<article class="card org" key=${o.name} data-focus=${i === focus ? "" : undefined}>
-        <header><h2><a href=${href("orgs", o.name)}>${f.visible(o.name)}</a></h2>${o.pattern && html`<span class="tag">${o.pattern}</span>`}</header>
-        <p>${f.visible(o.description ?? "")}</p>
-        <footer><span><strong>${f.number(o.agents?.length ?? o.agents ?? 0)}</strong> agents</span><${Numbers} load=${sum(o.load ?? [])} /><a class="button" href=${href("start", "", { org: o.name })} aria-label="Start a run of ${o.name}">Start</a></footer></article>`)}</div>`}
+        <header><h2><a href=${href("orgs", o.name)}>${f.visible(o.name)}</a></h2><span class="quiet"><strong>${f.number(o.agents)}</strong> agents</span></header>
+        <p>release <code>${o.release.slice(0, 12)}</code></p>
+        <footer><${Numbers} load=${o} /><a class="button" href=${href("start", "", { org: o.name })} aria-label="Start a run of ${o.name}">Start</a></footer></article>`)}</div>`}
   <//>`;
 }
-
-const sum = (list) => (Array.isArray(list) ? list : []).reduce((a, l) => ({ running: a.running + (l.running ?? 0), waiting: a.waiting + (l.waiting ?? 0), errors: a.errors + (l.errors ?? 0) }), { running: 0, waiting: 0, errors: 0 });
 
 const Numbers = ({ load }) => html`<span class="numbers">${load.running > 0 && html`<span data-tone="busy"><${Icon} name="running" size=${13} />${load.running} at work</span>`}${load.waiting > 0 && html`<span data-tone="wait"><${Icon} name="waiting" size=${13} />${load.waiting} wait</span>`}${load.errors > 0 && html`<span data-tone="bad"><${Icon} name="failed" size=${13} />${load.errors} failed</span>`}${!load.running && !load.waiting && !load.errors && html`<span class="quiet">idle</span>`}</span>`;
 
@@ -66,9 +64,10 @@ function One() {
     Escape: { does: "Select nothing", run: () => setQuery({ node: undefined }) },
   }, [nodes, index]);
   if (!org) return html`<${Page} title=${id}>${state.problem ? (state.problem.status === 404 ? html`<${Empty} title="There is no such organization."><a href=${href("orgs")}>See all of them</a>.<//>` : html`<${Trouble} problem=${state.problem} again=${again} />`) : html`<${Skeleton} />`}<//>`;
-  return html`<${Page} title=${f.visible(org.name)} note=${f.visible(org.description ?? "")}
+  const main = (org.members ?? []).find((m) => m.main);
+  return html`<${Page} title=${f.visible(org.name)} note=${f.visible(main?.description ?? "")}
       actions=${html`<${CopyAs} cli=${`polity describe org ${f.quote(org.name)}`} path=${at("orgs", org.name)} /><a class="button" href=${href("runs", "", { q: `agent:${org.main ?? org.name}` })}>Its runs</a><a class="button primary" href=${href("start", "", { org: org.name })}><${Icon} name="start" />Start a run</a>`}>
-    <p class="facts-line">${org.pattern && html`<span class="tag">${org.pattern}</span>`}<${Numbers} load=${sum(org.load ?? [])} />${org.release && html`<span class="quiet">release <code>${org.release.slice(0, 12)}</code></span>`}</p>
+    <p class="facts-line">${main?.pattern && html`<span class="tag">${main.pattern}</span>`}<${Numbers} load=${org} />${org.release && html`<span class="quiet">release <code>${org.release.slice(0, 12)}</code></span>`}</p>
     ${nodes.length > 0 && html`<${Graph} nodes=${nodes} edges=${edges} load=${load} selected=${selected} onPick=${pick} down=${down} />`}
     <div class="scroll" tabindex="0" role="region" aria-label="Agents, tools, models and topics"><table class="nodes"><caption class="unseen">Everything that the organization is made of</caption>
       <thead><tr>${["Name", "What", "At work", "Waits", "Failed", "Does"].map((t, i) => html`<th scope="col" class=${i > 1 && i < 5 ? "number" : ""}>${t}</th>`)}</tr></thead>

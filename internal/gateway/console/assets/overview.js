@@ -15,8 +15,8 @@ async function ask(signal) {
     get("/v1/runs", { query: { q: "status:running", limit: COUNTED }, signal }),
     get("/v1/runs", { query: { q: "status:failed,exhausted started>-24h", limit: COUNTED }, signal }),
     get("/v1/runs", { query: { limit: SHOWN }, signal }),
-    get("/v1/costs", { query: { by: "day", q: `started>${since}` }, signal }),
-    get("/v1/costs", { query: { by: "agent", q: "started>-24h" }, signal }),
+    get("/v1/costs", { query: { by: "day", q: `day>=${since}` }, signal }),
+    get("/v1/costs", { query: { by: "agent", q: "day>=-24h" }, signal }),
     get("/v1/view", { signal }),
   ]);
   return { running, failed, lately, days: days.items ?? [], agents: agents.items ?? [], view };

@@ -1,6 +1,6 @@
 // One run: what it did and waits for, who said what, how it ended, and what can be done with it.
 import { html, useEffect, useMemo, useRef, useState } from "./html.js";
-import { at, follow, get, post } from "./api.js";
+import { at, get, post } from "./api.js";
 import { onChange, paused, questions, throttled } from "./live.js";
 import { go, href, route, setQuery } from "./router.js";
 import { useKeys } from "./keys.js";
@@ -8,7 +8,8 @@ import { Ago, CopyAs, CopyButton, Dialog, Empty, Icon, Menu, Meter, Page, Rows, 
 import { Timeline, laneOf } from "./timeline.js";
 import * as f from "./format.js";
 
-const STEPS_PAGE = 2_500; // steps of one request: the first is drawn while the next is under way
+const STEPS_FIRST = 1_000, STEPS_PAGE = 10_000; // steps of one request: the first are drawn while the others come
+const EVENTS_PAGE = 2_000;
 const REFRESH_MS = 350;
 const FINAL = new Set(["completed", "exhausted", "failed", "cancelled"]);
 const BAD = new Set(["failed", "unknown", "exhausted"]);
@@ -45,7 +46,7 @@ class Steps {
     const list = [...kept];
     try {
       for (;;) {
-        const found = await get(at("runs", this.id, "steps"), { query: { after, limit: STEPS_PAGE }, signal: this.abort.signal });
+        const found = await get(at("runs", this.id, "steps"), { query: { after, limit: list.length ? STEPS_PAGE : STEPS_FIRST }, signal: this.abort.signal });
         for (const s of found.items ?? []) list.push(withTimes(s));
         if (!this.whole) { this.list = [...list]; this.changed(); }
         if (!found.next) break;
@@ -62,33 +63,51 @@ class Steps {
   }
 }
 
-/** Everything that the log tells of a run, followed from the beginning, so that nothing is missed. */
+/** Everything that the log tells of a run, in pages from the beginning on, so that nothing is missed. It asks for nothing before it is wanted. */
 class Log {
-  constructor(id, changed) { Object.assign(this, { id, changed, events: [], state: "", problem: null, close: null, results: new Map() }); }
+  constructor(id, changed) { Object.assign(this, { id, changed, events: [], results: new Map(), wanted: false, whole: false, problem: null, abort: new AbortController() }); }
+  stop() { this.abort.abort(); }
 
   start() {
-    if (this.close) return;
-    this.close = follow(at("runs", this.id, "events"), {
-      each: (e) => {
-        if (!e || !e.kind) return;
-        if (e.event && this.events.length && e.event <= (this.events.at(-1).event ?? 0)) return;
-        this.events.push(e);
-        if (e.kind === "result") this.results.set(e.effect?.key ?? `${e.run}#${e.name}`, e);
-        if (e.kind === "finished") this.results.set(e.run, e);
-        if (e.kind === "opened") this.results.set("in " + e.run, e);
-        this.changed();
-      },
-      state: (s, problem) => { this.state = s; this.problem = problem ?? null; this.changed(); },
-    });
+    if (this.wanted) return;
+    this.wanted = true;
+    this.load();
   }
 
-  stop() { this.close?.(); this.close = null; }
+  async load() {
+    if (!this.wanted || this.busy) { this.again = this.busy; return; }
+    this.busy = true;
+    try {
+      for (let next = this.events.at(-1)?.id; ; ) {
+        const found = await get(at("runs", this.id, "events"), { query: { after: next, limit: EVENTS_PAGE, data: true }, signal: this.abort.signal });
+        for (const e of found.items ?? []) this.take(e);
+        this.changed();
+        if (!found.next) break;
+        next = found.next;
+      }
+      this.whole = true;
+      this.problem = null;
+    } catch (e) {
+      if (e.name === "AbortError") return;
+      this.problem = e;
+    } finally { this.busy = false; }
+    this.changed();
+    if (this.again) { this.again = false; this.load(); }
+  }
+
+  take(e) {
+    this.events.push(e);
+    e.number = this.events.length; // as the command counts them
+    if (e.kind === "result") this.results.set(e.effect?.key ?? `${e.run}#${e.name}`, e);
+    if (e.kind === "finished") this.results.set(e.run, e);
+    if (e.kind === "opened") this.results.set("in " + e.run, e);
+  }
 }
 
 const what = (s) => (s.kind === "run" ? f.visible(s.skill || "the run") : f.visible(s.command ?? ""));
 
 function Facts({ run }) {
-  const b = run.bounds ?? {}, u = run.spent ?? run.usage ?? {};
+  const b = run.bounds ?? {}, u = run.usage ?? {};
   const fact = (name, value) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
   return html`<dl class="facts">
     ${fact("Started", html`<${Ago} at=${run.opened} />`)}
@@ -102,7 +121,7 @@ function Facts({ run }) {
 }
 
 function Waits({ run, id }) {
-  const asked = (questions.value ?? []).filter((q) => q.run === id || q.run.startsWith(id + "/"));
+  const asked = (questions.value ?? run.asks ?? []).filter((q) => q.run === id || q.run.startsWith(id + "/"));
   const others = (run.waiting ?? []).filter((w) => !/^(question|person|approval|answer)/.test(w.for));
   if (!asked.length && !others.length) return null;
   return html`<div class="callouts">
@@ -139,7 +158,7 @@ function StepDetail({ step, log, onClose, onFork }) {
     ${(result?.erased || input?.erased) && html`<p class="quiet">Its data was erased.</p>`}
     <div class="actions">
       ${step.child && html`<a class="button" href=${href("runs", step.child)}>Open its run</a>`}
-      ${result?.event && html`<button type="button" onClick=${() => onFork(result.event)}>Fork after this</button>`}
+      ${result && onFork && html`<button type="button" onClick=${() => onFork(result.number)}>Fork after this</button>`}
     </div>
   </aside>`;
 }
@@ -206,31 +225,27 @@ function ConversationTab({ log, run }) {
   if (!all.length) return log.problem ? html`<${Trouble} problem=${log.problem} />` : html`<${Skeleton} />`;
   const pages = Math.ceil(all.length / SPOKEN_PAGE);
   const turn = pages > 1 && html`<nav class="pages" aria-label="Pages"><button type="button" disabled=${page === 0} onClick=${() => setQuery({ page: page - 1 || undefined })}>Earlier</button><span>${f.number(page * SPOKEN_PAGE + 1)}–${f.number(Math.min(all.length, (page + 1) * SPOKEN_PAGE))} of ${f.number(all.length)}</span><button type="button" disabled=${page >= pages - 1} onClick=${() => setQuery({ page: page + 1 })}>Later</button></nav>`;
-  return html`${turn}<ol class="talk">${all.slice(page * SPOKEN_PAGE, (page + 1) * SPOKEN_PAGE).map((e, i) => {
+  return html`${turn}<ol class="talk">${all.slice(page * SPOKEN_PAGE, (page + 1) * SPOKEN_PAGE).map((e) => {
     const s = spokenOf(e, agents);
-    return html`<li key=${e.event ?? i} data-kind=${e.kind}><header><strong>${f.visible(s.who)}</strong><span>${s.note}${s.to && html` <strong>${f.visible(s.to)}</strong>`}</span>${s.name && html`<code>${f.visible(s.name)}</code>`}<time datetime=${e.at} title=${f.when(e.at)}>+${f.span(Date.parse(e.at) - Date.parse(run.opened))}</time></header>
+    return html`<li key=${e.number} data-kind=${e.kind}><header><strong>${f.visible(s.who)}</strong><span>${s.note}${s.to && html` <strong>${f.visible(s.to)}</strong>`}</span>${s.name && html`<code>${f.visible(s.name)}</code>`}<time datetime=${e.at} title=${f.when(e.at)}>+${f.span(Date.parse(e.at) - Date.parse(run.opened))}</time></header>
       ${s.fault && html`<p class="bad"><${Icon} name="failed" size=${13} />${s.fault.kind}: ${f.visible(s.fault.text)}</p>`}
       ${s.data !== undefined && html`<div class="said"><${Value} value=${s.data} /></div>`}
       ${e.erased && html`<p class="quiet">What it said was erased.</p>`}</li>`;
   })}</ol>${turn}`;
 }
 
-function ResultTab({ id, run, log }) {
-  useEffect(() => { log.start(); }, [log]);
-  const input = log.results.get("in " + id), end = log.results.get(id);
-  const fault = end?.fault ?? run.fault;
-  const block = (name, e, none) => html`<section class="card"><header class="card-head"><h2>${name}</h2>${e?.data !== undefined && html`<${CopyButton} text=${JSON.stringify(e.data, null, 2)} label="it as JSON" />`}</header>${e?.erased ? html`<p class="quiet">It was erased.</p>` : e?.data !== undefined ? html`<${Value} value=${e.data} />` : html`<p class="quiet">${none}</p>`}</section>`;
-  return html`<div class="columns">${block("What it was asked", input, "Nothing was given.")}
-    <div>${fault && html`<div class="trouble" role="note"><div><strong>${fault.kind}</strong><p>${f.visible(fault.text)}</p></div></div>`}
-    ${block("What it answered", end, FINAL.has(run.status) ? "It answered nothing." : "It has not ended yet.")}</div></div>`;
+function ResultTab({ run }) {
+  const block = (name, value, none) => html`<section class="card"><header class="card-head"><h2>${name}</h2>${value !== undefined && html`<${CopyButton} text=${JSON.stringify(value, null, 2)} label="it as JSON" />`}</header>${value !== undefined ? html`<${Value} value=${value} />` : html`<p class="quiet">${none}</p>`}</section>`;
+  return html`<div class="columns">${block("What it was asked", run.input, "Nothing was given, or it was erased.")}
+    ${block("What it answered", run.outcome?.output, FINAL.has(run.status) ? "It answered nothing, or it was erased." : "It has not ended yet.")}</div>`;
 }
 
 function EventsTab({ log }) {
   useEffect(() => { log.start(); }, [log]);
   const { query } = route.value;
   const chosen = Number(query.event ?? 0);
-  const index = log.events.findIndex((e) => e.event === chosen);
-  const select = (i) => { const e = log.events[i]; if (e) setQuery({ event: e.event }); };
+  const index = log.events[chosen - 1] ? chosen - 1 : -1;
+  const select = (i) => { if (log.events[i]) setQuery({ event: i + 1 }); };
   useKeys({
     j: { does: "The next event", run: () => select(Math.min(index + 1, log.events.length - 1)) },
     k: { does: "The event before", run: () => select(Math.max(index - 1, 0)) },
@@ -240,20 +255,21 @@ function EventsTab({ log }) {
   const row = (i) => {
     const e = log.events[i];
     return html`<div role="row" key=${i} class="event-row" aria-rowindex=${i + 1} data-focus=${i === index ? "" : undefined} onClick=${() => select(i)}>
-      <span role="cell" class="c-n number">${e.event ?? ""}</span><span role="cell" class="c-at"><time datetime=${e.at}>${f.clock(e.at)}</time></span><span role="cell" class="c-kind"><button type="button" class="link">${e.kind}</button></span><span role="cell" class="c-name">${f.visible(e.name ?? e.agent ?? "")}</span><span role="cell" class="c-json"><code>${f.visible(JSON.stringify(e.data ?? e.fault ?? e.status ?? "").slice(0, 240))}</code></span></div>`;
+      <span role="cell" class="c-n number">${e.number}</span><span role="cell" class="c-at"><time datetime=${e.at}>${f.clock(e.at)}</time></span><span role="cell" class="c-kind"><button type="button" class="link">${e.kind}</button></span><span role="cell" class="c-name">${f.visible(e.name ?? e.agent ?? "")}</span><span role="cell" class="c-json"><code>${f.visible(JSON.stringify(e.data ?? e.fault ?? e.status ?? "").slice(0, 240))}</code></span></div>`;
   };
   const head = html`<div role="row" class="event-row head">${[["c-n", "No."], ["c-at", "Time"], ["c-kind", "Kind"], ["c-name", "Name"], ["c-json", "Data"]].map(([c, t]) => html`<span role="columnheader" class=${c}>${t}</span>`)}</div>`;
   return html`<div class="beside" data-open=${open ? "" : undefined}><${Rows} count=${log.events.length} height=${34} row=${row} head=${head} label="Events" focus=${index} grow />
-    ${open && html`<aside class="detail card" aria-label="The selected event"><header><h2>Event ${open.event}</h2><span><${CopyButton} text=${JSON.stringify(open, null, 2)} label="it as JSON" /><button type="button" class="bare" aria-label="Close" onClick=${() => setQuery({ event: undefined })}><${Icon} name="close" /></button></span></header><pre tabindex="0">${f.visible(JSON.stringify(open, null, 2)).replaceAll("⟨U+000A⟩", "\n")}</pre></aside>`}</div>`;
+    ${open && html`<aside class="detail card" aria-label="The selected event"><header><h2>Event ${open.number}</h2><span><${CopyButton} text=${JSON.stringify(open, null, 2)} label="it as JSON" /><button type="button" class="bare" aria-label="Close" onClick=${() => setQuery({ event: undefined })}><${Icon} name="close" /></button></span></header><pre tabindex="0">${f.visible(JSON.stringify(open, null, 2)).replaceAll("⟨U+000A⟩", "\n")}</pre></aside>`}</div>`;
 }
 
-function MessagesTab({ id }) {
-  const [state, again] = useAsk((signal) => get("/v1/messages", { query: { run: id }, signal }), [id]);
+function MessagesTab({ id, run }) {
+  const query = run.conversation ? { conversation: run.conversation } : { run: id };
+  const [state, again] = useAsk((signal) => get("/v1/messages", { query, signal }), [id, run.conversation]);
   if (state.problem && !state.data) return html`<${Trouble} problem=${state.problem} again=${again} />`;
   if (!state.data) return html`<${Skeleton} />`;
-  const items = state.data.items ?? [];
-  if (!items.length) return html`<${Empty} title="No messages.">Its agents wrote to nobody. What they asked of each other stands in the conversation.<//>`;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Messages"><table><thead><tr>${["Sent", "From", "To", "Type", "Status"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead><tbody>${items.map((m) => html`<tr key=${m.id}><td><${Ago} at=${m.at ?? m.sent} /></td><td>${f.visible(m.from ?? "")}</td><td>${f.visible([m.to].flat().filter(Boolean).join(", "))}</td><td>${f.visible(m.type ?? m.kind ?? "")}</td><td>${m.status ?? m.state ?? ""}</td></tr>`)}</tbody></table></div>`;
+  const items = (state.data.items ?? []).toReversed();
+  if (!items.length) return html`<${Empty} title="No messages.">No message between agents opened this run${run.conversation ? ", or stands in its conversation" : ""}. What its agents asked of each other stands under Conversation.<//>`;
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Messages"><table><thead><tr>${["Sent", "From", "To", "What", "Status", "Run"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead><tbody>${items.map((m) => html`<tr key=${m.run}><td><${Ago} at=${m.at} /></td><td>${f.visible(m.envelope?.source ?? "")}</td><td>${f.visible(m.to)}</td><td>${f.visible(m.envelope?.type ?? "")}</td><td><${Status} status=${m.status} /></td><td><${RunLink} id=${m.run} /></td></tr>`)}</tbody></table></div>`;
 }
 
 function Ask({ title, note, fields, action, danger, onDone, onClose }) {
@@ -306,9 +322,9 @@ const DIALOGS = {
     },
   }),
   retry: (id) => ({
-    title: "Retry this run", action: "Retry", note: "A new run takes over what went well, does the step that failed again, and what follows.", fields: [{ name: "effects", label: "It may do what reaches the outside (keyed and external effects)", kind: "check" }],
-    onDone: async ({ effects }) => {
-      const made = await post(at("runs", id, "retry"), { ...(effects && { effects: true }) });
+    title: "Retry this run", action: "Retry", note: "A new run with the same release, input and bounds begins. This one stays as it is.", fields: [],
+    onDone: async () => {
+      const made = await post(at("runs", id, "retry"));
       say("It is tried again.");
       if (made?.id) go(href("runs", made.id));
     },
@@ -332,12 +348,11 @@ export default function Run() {
 
   useEffect(() => { steps.load(); return () => { steps.stop(); log.stop(); cancelAnimationFrame(drawing.current); }; }, [steps]);
   useEffect(() => {
-    const soon = throttled(async () => { await Promise.all([again(), steps.load()]); }, REFRESH_MS);
+    const soon = throttled(async () => { await Promise.all([again(), steps.load(), log.load()]); }, REFRESH_MS);
     const root = id.split("/")[0];
     const leave = onChange((c) => { if (!c || !c.run || c.run.split("/")[0] === root) soon(); });
     return () => { leave(); soon.stop(); };
   }, [steps]);
-  useEffect(() => { if (live && !id.includes("/")) log.start(); }, [live]);
 
   const act = (name, event) => setDialog({ name, ...DIALOGS[name](id, run, event) });
   const resume = async () => { try { await post(at("runs", id, "resume")); say("It goes on."); again(); } catch (p) { say(p.message); } };
@@ -349,7 +364,7 @@ export default function Run() {
   const root = !id.includes("/");
   const more = [
     live && { label: "Signal…", run: () => act("signal") },
-    root && { label: "Fork…", run: () => act("fork", Math.max(1, log.events.at(-1)?.event ?? 1)) },
+    root && { label: "Fork…", run: () => act("fork", Math.max(1, log.events.length)) },
     live && { label: "Cancel…", danger: true, run: () => act("cancel") },
   ].filter(Boolean);
   const tabPath = { timeline: "/steps", messages: "", conversation: "/events", result: "", events: "/events" }[tab];
@@ -366,10 +381,10 @@ export default function Run() {
     <${Tabs} label="Views of the run" current=${tab} onPick=${(t) => setQuery({ tab: t === "timeline" ? undefined : t })} tabs=${TABS.map(([t, label]) => ({ id: t, label, count: t === "timeline" && steps.list ? f.short(steps.list.length) : undefined }))} />
     <div role="tabpanel" id="panel" aria-labelledby="tab-${tab}" class="panel">
       ${steps.problem && tab === "timeline" && html`<${Trouble} problem=${steps.problem} again=${() => steps.load()} />`}
-      ${tab === "timeline" ? html`<${TimelineTab} run=${run} steps=${steps} log=${log} onFork=${(n) => act("fork", n)} />`
+      ${tab === "timeline" ? html`<${TimelineTab} run=${run} steps=${steps} log=${log} onFork=${root && ((n) => act("fork", n))} />`
         : tab === "conversation" ? html`<${ConversationTab} run=${run} log=${log} />`
-        : tab === "result" ? html`<${ResultTab} id=${id} run=${run} log=${log} />`
-        : tab === "messages" ? html`<${MessagesTab} id=${id} />`
+        : tab === "result" ? html`<${ResultTab} run=${run} />`
+        : tab === "messages" ? html`<${MessagesTab} id=${id} run=${run} />`
         : html`<${EventsTab} log=${log} />`}
     </div>
     ${dialog && html`<${Ask} ...${dialog} key=${dialog.name} onClose=${() => { setDialog(null); again(); }} />`}

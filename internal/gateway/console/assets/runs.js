@@ -5,7 +5,7 @@ import { onChange, throttled } from "./live.js";
 import { go, href, route, setQuery } from "./router.js";
 import { useKeys } from "./keys.js";
 import { Ago, CopyAs, Empty, Icon, Page, Rows, Skeleton, Status, Took, Trouble, standing } from "./ui.js";
-import { EXAMPLES, FIELDS, VIEWS, withTerm } from "./filter.js";
+import { EXAMPLES, VIEWS, fields, withTerm } from "./filter.js";
 import * as f from "./format.js";
 
 const PAGE = 100; // runs of one request
@@ -107,12 +107,14 @@ class Pages {
 }
 
 function Help({ q, onPick }) {
+  const [known, setKnown] = useState([]);
+  useEffect(() => { fields().then(setKnown); }, []);
   return html`<div class="card help" id="filter-help">
     <div><h2>How to ask</h2>
       <p>Terms that all have to hold: a field, an operator and a value. Commas make alternatives, <code>-</code> before a term turns it around, <code>*</code> at the end stands for any rest. Words and <code>"phrases"</code> are looked for in inputs, outputs and faults.</p>
       <table class="plain"><caption class="unseen">Examples of filters</caption><thead class="unseen"><tr><th scope="col">Filter</th><th scope="col">Finds</th></tr></thead><tbody>${EXAMPLES.map(([text, doc]) => html`<tr><td><button type="button" class="code" onClick=${() => onPick(text)}>${text}</button></td><td>${doc}</td></tr>`)}</tbody></table>
       <p class="quiet">Operators: <code>: = != > >= < <=</code>. Times: <code>-1h</code>, <code>2026-11-25</code>. Spans: <code>90s</code>, <code>2d</code>. Numbers: <code>10k</code>.</p></div>
-    <div><h2>Fields</h2><dl class="fields">${FIELDS.map(([name, doc]) => html`<div><dt><button type="button" class="code" onClick=${() => onPick(withTerm(q, name + ":"), true)}>${name}</button></dt><dd>${doc}</dd></div>`)}</dl></div>
+    <div><h2>Fields</h2><dl class="fields" tabindex="0">${known.map((x) => html`<div key=${x.name}><dt><button type="button" class="code" onClick=${() => onPick(withTerm(q, x.name + (x.choices ? ":" : x.kind === "text" ? ":" : ">")), true)}>${x.name}</button></dt><dd>${x.doc}${x.choices && html`: <code>${x.choices.join(" ")}</code>`}</dd></div>`)}</dl></div>
   </div>`;
 }
 

@@ -1,5 +1,5 @@
 // Starting a run: who is asked, for what, with what, and how much it may use.
-import { html, useEffect, useMemo, useState } from "./html.js";
+import { html, useState } from "./html.js";
 import { at, get, post } from "./api.js";
 import { go, href, route, setQuery } from "./router.js";
 import { CopyAs, Empty, Page, Skeleton, Trouble, say, useAsk } from "./ui.js";
@@ -17,10 +17,10 @@ function boundsOf(v) {
   return b;
 }
 
-function Form({ org, query }) {
-  const agents = org.agents ?? [];
+function Form({ org, all, query }) {
+  const agents = org.members.filter((m) => m.kind !== "human");
   const agent = agents.find((a) => a.name === (query.agent || org.main)) ?? agents[0];
-  const skills = agent?.skills ?? [];
+  const skills = all.filter((s) => s.agent === agent?.name);
   const skill = skills.find((s) => s.name === query.skill) ?? skills[0];
   const schema = skill?.input;
   const [value, setValue] = useState(() => initial(schema));
@@ -42,7 +42,7 @@ function Form({ org, query }) {
   let preview = {};
   try { preview = body(); } catch { /* what is no JSON yet is told when it is sent */ }
   return html`<div class="columns start"><form class="card" onSubmit=${send}>
-    ${agents.length > 1 && html`<label class="field"><span>Agent</span><select value=${agent?.name} onChange=${(e) => setQuery({ agent: e.target.value, skill: undefined })}>${agents.filter((a) => a.kind !== "human").map((a) => html`<option value=${a.name}>${f.visible(a.name)}${a.name === org.main ? " (the whole organization)" : ""}</option>`)}</select></label>`}
+    ${agents.length > 1 && html`<label class="field"><span>Agent</span><select value=${agent?.name} onChange=${(e) => setQuery({ agent: e.target.value, skill: undefined })}>${agents.map((a) => html`<option value=${a.name}>${f.visible(a.name)}${a.name === org.main ? " (the whole organization)" : ""}</option>`)}</select></label>`}
     ${skills.length > 1 && html`<label class="field"><span>Skill</span><select value=${skill?.name} onChange=${(e) => setQuery({ skill: e.target.value })}>${skills.map((s) => html`<option value=${s.name}>${f.visible(s.name)}</option>`)}</select></label>`}
     ${skill?.description && html`<p class="quiet">${f.visible(skill.description)}</p>`}
     <${Fields} schema=${schema} name="input" label="Question" value=${value} onChange=${setValue} required />
@@ -53,7 +53,7 @@ function Form({ org, query }) {
     ${problem && html`<${Trouble} problem=${problem} />`}
     <div class="actions"><button type="submit" class="primary" disabled=${busy}>Start</button><${CopyAs} cli=${cliOf(org, preview)} path="/v1/runs" method="POST" body=${preview} /></div>
   </form>
-  <aside class="card about" aria-label="About the organization"><h2>${f.visible(org.name)}</h2><p>${f.visible(org.description ?? "")}</p><p><a href=${href("orgs", org.name)}>See how it is made</a></p>
+  <aside class="card about" aria-label="About the organization"><h2>${f.visible(org.name)}</h2><p>${f.visible(agents.find((a) => a.main)?.description ?? "")}</p><p><a href=${href("orgs", org.name)}>See how it is made</a></p>
     ${agent?.description && agent.name !== org.main && html`<h3>${f.visible(agent.name)}</h3><p>${f.visible(agent.description)}</p>`}</aside></div>`;
 }
 
@@ -64,9 +64,7 @@ export default function Start() {
   const [orgs, again] = useAsk((signal) => get("/v1/orgs", { signal }), []);
   const items = orgs.data?.items ?? [];
   const name = query.org ?? (items.length === 1 ? items[0].name : "");
-  const [org, ask] = useAsk((signal) => (name ? get(at("orgs", name), { signal }) : Promise.resolve(null)), [name]);
-  const form = useMemo(() => `${name} ${query.agent} ${query.skill} ${Boolean(org.data)}`, [name, query.agent, query.skill, org.data]);
-  useEffect(() => { if (name && org.data && org.data.name !== name) ask(); }, [name]);
+  const [org, ask] = useAsk((signal) => (name ? Promise.all([get(at("orgs", name), { signal }), get("/v1/skills", { query: { org: name }, signal })]) : Promise.resolve(null)), [name]);
   return html`<${Page} title="Start a run" note="Ask an organization for something.">
     ${orgs.problem && html`<${Trouble} problem=${orgs.problem} again=${again} />`}
     ${!orgs.data ? !orgs.problem && html`<${Skeleton} rows=${3} />`
@@ -74,6 +72,6 @@ export default function Start() {
       : html`<label class="field narrow"><span>Organization</span><select value=${name} onChange=${(e) => setQuery({ org: e.target.value, agent: undefined, skill: undefined })}><option value="" disabled>Choose one</option>${items.map((o) => html`<option value=${o.name}>${f.visible(o.name)}</option>`)}</select></label>
         ${org.problem && html`<${Trouble} problem=${org.problem} again=${ask} />`}
         ${name && !org.data && !org.problem && html`<${Skeleton} rows=${3} />`}
-        ${name && org.data && html`<${Form} key=${form} org=${org.data} query=${query} />`}`}
+        ${name && org.data && html`<${Form} key=${[name, query.agent, query.skill].join()} org=${org.data[0]} all=${org.data[1].items} query=${query} />`}`}
   <//>`;
 }

@@ -3,26 +3,12 @@ package rest
 import (
 	"encoding/json"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
 	"polity.run/client"
 	"polity.run/fault"
 )
-
-func TestStatusesAreComplete(t *testing.T) {
-	for _, k := range fault.Kinds() {
-		if s := statuses[k]; s < 400 || s > 599 {
-			t.Errorf("fault %s has status %d", k, s)
-		}
-	}
-	for k := range statuses {
-		if !slices.Contains(fault.Kinds(), k) {
-			t.Errorf("status of %q, which is no kind", k)
-		}
-	}
-}
 
 // Whatever is sent, it is read as a request, completely, or refused as Invalid.
 func FuzzRead(f *testing.F) {

@@ -1,0 +1,95 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"polity.run"
+	"polity.run/internal/access"
+	"polity.run/internal/bus"
+)
+
+const (
+	accessBucket = "access"
+	accessMax    = 1_000_000            // records of who wanted what
+	accessAge    = 400 * 24 * time.Hour // they are kept, which is longer than any law of ours asks
+)
+
+// doors is what the node's doors share.
+type doors struct {
+	mu      sync.Mutex
+	book    *access.Book
+	journal *bus.Journal
+}
+
+// Access returns the book of API keys and sessions.
+func (e *Engine) Access(ctx context.Context) (*access.Book, error) {
+	d := &e.doors
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.book != nil {
+		return d.book, nil
+	}
+	shelf, err := e.bus.Bucket(ctx, accessBucket)
+	if err == nil {
+		d.book, err = access.Open(ctx, shelf, nil)
+	}
+	return d.book, err
+}
+
+// Audit keeps who wanted what, and what was decided, and returns when that is safe.
+func (e *Engine) Audit(ctx context.Context, r access.Record) error {
+	j, err := e.accesses(ctx)
+	if err != nil {
+		return err
+	}
+	return r.Keep(ctx, j)
+}
+
+// Audited returns up to most records after a place in the journal, in order.
+func (e *Engine) Audited(ctx context.Context, after uint64, most int) ([]access.Record, error) {
+	there, err := e.bus.HasJournal(ctx, bus.AccessJournal)
+	if err != nil || !there {
+		return nil, err
+	}
+	j, err := e.accesses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := j.Read(ctx, after, most)
+	list := make([]access.Record, 0, len(entries))
+	for _, entry := range entries {
+		r, bad := access.ReadRecord(entry.Seq, entry.Data)
+		if bad != nil {
+			return nil, bad
+		}
+		list = append(list, r)
+	}
+	return list, err
+}
+
+func (e *Engine) accesses(ctx context.Context) (*bus.Journal, error) {
+	d := &e.doors
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.journal != nil {
+		return d.journal, nil
+	}
+	var err error
+	d.journal, err = e.bus.Journal(ctx, bus.AccessJournal, accessMax, accessAge)
+	return d.journal, err
+}
+
+// OrgOf returns the organization of a run, by its root: the name of the release that it was opened with. It returns fault.NotFound if there is no such run.
+func (e *Engine) OrgOf(ctx context.Context, id polity.RunID) (string, error) {
+	release, err := e.part.ReleaseOf(ctx, id.Root())
+	if err != nil {
+		return "", err
+	}
+	r, err := e.catalog.release(release)
+	if err != nil { // it was made for another program, or its document is gone
+		return e.rule(release).org, nil
+	}
+	return r.doc.Name, nil
+}

@@ -1,0 +1,233 @@
+// Package door is where requests by HTTP come in.
+//
+// It exists so that whatever is served (package rest, the console, a page of metrics) is behind the same checks, and none can forget
+// one. The life of a request:
+//
+//	a connection -> Host and Origin -> who asks -> the rule of its route -> access.Decide -> how often -> a record, if it changes something -> the handler
+//
+// What has no rule is denied. The life of a door:
+//
+//	Open: listen, write the address into the state folder -> Serve routes -> Run -> Close: take the address away again
+package door
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"polity.run/client"
+	"polity.run/engine"
+	"polity.run/fault"
+	"polity.run/internal/access"
+)
+
+// The limits of a door.
+const (
+	BodyMax      = 16 << 20 // bytes of a request
+	tokenBytes   = 32
+	headerMax    = 64 << 10         // bytes of a request's header
+	headerWait   = 5 * time.Second  // for a request's header
+	readWait     = 60 * time.Second // for a whole request
+	WriteWait    = 30 * time.Second // for an answer, and for each piece of a stream
+	idleWait     = 2 * time.Minute  // for the next request on a connection
+	shutdownWait = 2 * time.Second  // answers in flight get this long when the door closes
+)
+
+// TokenFile is the file in the state folder that holds the owner's token. It is made at the first start.
+const TokenFile = "token"
+
+// Config says what a door is like. The zero value is one on a free port of this machine.
+type Config struct {
+	// Listen is HOST:PORT; default a free port of 127.0.0.1.
+	Listen string
+	Log    *slog.Logger // default: nothing is logged
+}
+
+// Door is one of a node. Its methods are safe for concurrent use.
+type Door struct {
+	engine  *engine.Engine
+	log     *slog.Logger
+	book    *access.Book
+	file    string
+	host    string
+	token   string
+	owner   string // the name of the user who runs the node
+	http    *http.Server
+	listen  net.Listener
+	ctx     context.Context // of everything that goes through the door
+	stop    context.CancelFunc
+	closing chan struct{} // closed when the door begins to close
+	once    sync.Once
+	closed  error
+
+	routes routes
+	codes  codes
+	rates  rates
+}
+
+// Open listens, and says in the engine's state folder how it is reached. It serves nothing until Run, but what comes in meanwhile waits. It returns
+// fault.Unavailable if it cannot listen, and fault.Denied if it cannot write. Close it before the engine.
+func Open(ctx context.Context, e *engine.Engine, cfg Config) (*Door, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Listen == "" {
+		cfg.Listen = "127.0.0.1:0"
+	}
+	book, err := e.Access(ctx)
+	if err != nil {
+		return nil, err
+	}
+	token, err := ownToken(filepath.Join(e.State(), TokenFile))
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fault.Unavailable.New("door: open: %w", err)
+	}
+	d := &Door{
+		engine: e, log: cfg.Log, book: book, listen: l, host: l.Addr().String(), closing: make(chan struct{}),
+		file: filepath.Join(e.State(), client.AddressFile), token: token, owner: "owner",
+	}
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		d.owner = u.Username
+	}
+	d.ctx, d.stop = context.WithCancel(context.WithoutCancel(ctx))
+	d.http = &http.Server{
+		Handler: http.HandlerFunc(d.guard), BaseContext: func(net.Listener) context.Context { return d.ctx },
+		ReadHeaderTimeout: headerWait, ReadTimeout: readWait, WriteTimeout: WriteWait, IdleTimeout: idleWait,
+		MaxHeaderBytes: headerMax, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+	}
+	d.own()
+	if err := d.announce(); err != nil {
+		d.stop()
+		return nil, errors.Join(err, l.Close())
+	}
+	return d, nil
+}
+
+// URL is where the door is.
+func (d *Door) URL() string { return "http://" + d.host }
+
+// Closing is closed when the door begins to close.
+func (d *Door) Closing() <-chan struct{} { return d.closing }
+
+// Context is one that ends when the door has closed.
+func (d *Door) Context() context.Context { return d.ctx }
+
+// Run serves until ctx ends or Close is called, and then closes the door. It returns nil unless serving failed.
+func (d *Door) Run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() {
+		if err := d.Close(); err != nil {
+			d.log.Warn("close the door", "error", err)
+		}
+	})()
+	err := d.http.Serve(d.listen)
+	if !errors.Is(err, http.ErrServerClosed) {
+		return errors.Join(fault.Unavailable.New("door: serve: %w", err), d.Close())
+	}
+	return d.Close()
+}
+
+// Close takes the address away and waits for what is in flight. Close may be called more than once.
+func (d *Door) Close() error {
+	d.once.Do(func() {
+		err := d.withdraw()
+		close(d.closing)
+		ctx, cancel := context.WithTimeout(d.ctx, shutdownWait)
+		defer cancel()
+		e := d.http.Shutdown(ctx)
+		d.stop()
+		if e != nil {
+			err = errors.Join(err, d.http.Close())
+		}
+		if e := d.listen.Close(); e != nil && !errors.Is(e, net.ErrClosed) {
+			err = errors.Join(err, e)
+		}
+		d.closed = err
+	})
+	return d.closed
+}
+
+// ownToken returns the owner's token, and makes one if there is none.
+func ownToken(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if err == nil {
+		info, err := os.Stat(path)
+		switch token := strings.TrimSpace(string(data)); {
+		case err != nil:
+			return "", fault.Denied.New("door: token: %w", err)
+		case info.Mode().Perm()&0o077 != 0:
+			return "", fault.Denied.New("door: others may read or write %s (mode %04o, want 0600): remove it, and the next start makes another token", path, info.Mode().Perm())
+		case len(token) < tokenBytes:
+			return "", fault.Damaged.New("door: %s holds no token: remove it, and the next start makes one", path)
+		default:
+			return token, nil
+		}
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fault.Denied.New("door: token: %w", err)
+	}
+	random := make([]byte, tokenBytes)
+	rand.Read(random) // which never fails
+	token := base64.RawURLEncoding.EncodeToString(random)
+	return token, write(path, []byte(token+"\n"))
+}
+
+// write writes a file, whole or not at all, for the user alone.
+func write(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".door-*") // with mode 0600
+	if err != nil {
+		return fault.Denied.New("door: open: %w", err)
+	}
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return fault.Denied.New("door: open: write %s: %w", path, errors.Join(err, os.Remove(tmp.Name())))
+	}
+	return nil
+}
+
+// announce writes the address.
+func (d *Door) announce() error {
+	data, err := json.Marshal(client.Address{URL: d.URL(), Token: d.token, PID: os.Getpid()})
+	if err != nil {
+		return fault.Internal.New("door: open: %w", err)
+	}
+	return write(d.file, append(data, '\n'))
+}
+
+// withdraw removes the address, unless it is somebody else's by now.
+func (d *Door) withdraw() error {
+	data, err := os.ReadFile(d.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var at client.Address
+	if err == nil {
+		err = json.Unmarshal(data, &at)
+	}
+	if err != nil || at.URL != d.URL() || at.PID != os.Getpid() {
+		return err
+	}
+	if err := os.Remove(d.file); err != nil {
+		return fmt.Errorf("door: close: %w", err)
+	}
+	return nil
+}
