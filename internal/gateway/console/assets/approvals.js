@@ -94,7 +94,7 @@ export default function Approvals() {
   useKeys({ j: { does: "The next question", run: () => move(1) }, k: { does: "The question before", run: () => move(-1) } }, [list, index]);
   const gone = async () => { await refreshQuestions(); const rest = questions.peek() ?? []; go(href("approvals", rest[Math.min(index, rest.length - 1)]?.key ?? ""), { replace: true }); };
   const cli = q?.approval ? `polity approvals show ${q.approval.hash.slice(0, 12)}` : "polity approvals list";
-  return html`<${Page} title="Approvals" note=${list ? (list.length ? `${f.number(list.length)} wait for a person` : "nothing waits") : "…"} actions=${html`<${CopyAs} cli=${cli} path="/v1/questions" />`}>
+  return html`<${Page} title="Approvals" note=${list ? (list.length ? list.length === 1 ? "1 waits for a person" : `${f.number(list.length)} wait for a person` : "nothing waits") : "…"} actions=${html`<${CopyAs} cli=${cli} path="/v1/questions" />`}>
     ${problem && html`<${Trouble} problem=${problem} again=${refreshQuestions} />`}
     ${!list ? !problem && html`<${Skeleton} rows=${4} />`
       : !list.length && !id ? html`<${Empty} title="Nothing waits for you.">When an agent wants something that somebody has to let go first, it stands here.<//>`

@@ -9,16 +9,19 @@ const known = (s, depth) => {
   if (!s || depth > DEPTH_MOST || s.$ref || s.anyOf || s.oneOf || s.allOf) return false;
   if (s.enum) return s.enum.every((v) => ["string", "number"].includes(typeof v));
   const t = typeOf(s);
-  return ["string", "number", "integer", "boolean"].includes(t) || (t === "object" && s.properties && Object.keys(s.properties).length > 0);
+  return ["string", "number", "integer", "boolean"].includes(t) || (t === "object" && Object.keys(fieldsOf(s)).length > 0);
 };
 const text = (v) => (v === undefined ? "" : typeof v === "string" ? v : JSON.stringify(v));
+
+/** The fields of an object: those that are described, and those that have to be there without it. */
+const fieldsOf = (s) => ({ ...s.properties, ...Object.fromEntries((s.required ?? []).filter((k) => !s.properties?.[k]).map((k) => [k, {}])) });
 
 /** What a form of a schema begins with: texts, as they are written, in objects like the schema's. */
 export function initial(s, depth = 0) {
   if (!known(s, depth)) return text(s?.default ?? s?.examples?.[0]);
   if (s.enum) return text(s.default);
   const t = typeOf(s);
-  if (t === "object") return Object.fromEntries(Object.entries(s.properties).map(([k, p]) => [k, initial(p, depth + 1)]));
+  if (t === "object") return Object.fromEntries(Object.entries(fieldsOf(s)).map(([k, p]) => [k, initial(p, depth + 1)]));
   if (t === "boolean") return s.default ?? false;
   return text(s.default);
 }
@@ -37,7 +40,7 @@ export function gather(s, v, name = "the input", depth = 0) {
   if (t === "boolean") return Boolean(v);
   if (t === "object") {
     const out = {};
-    for (const [k, p] of Object.entries(s.properties)) {
+    for (const [k, p] of Object.entries(fieldsOf(s))) {
       const x = gather(p, v[k], k, depth + 1);
       if (x !== undefined && (s.required?.includes(k) || !(typeof x === "object" && !Array.isArray(x) && Object.keys(x).length === 0))) out[k] = x;
     }
@@ -54,11 +57,11 @@ export function Fields({ schema: s, value, onChange, name, label, required = fal
   const about = s?.description && html`<small>${visible(s.description)}</small>`;
   const id = "f-" + name;
   if (!known(s, depth)) {
-    return html`<label class="field"><span>${title}${!required && html` <em>${s && typeOf(s) ? "as JSON" : "as text or JSON"}</em>`}</span>${about}<textarea id=${id} class="mono" rows=${typeOf(s) === "array" ? 3 : 5} spellcheck=${false} required=${required} value=${value} onInput=${(e) => onChange(e.target.value)}></textarea></label>`;
+    return html`<label class="field"><span>${title}${!required && html` <em>${s && typeOf(s) ? "as JSON" : "as text or JSON"}</em>`}</span>${about}<textarea id=${id} class="mono" rows=${typeOf(s) === "array" ? 3 : depth ? 1 : 3} spellcheck=${false} required=${required} value=${value} onInput=${(e) => onChange(e.target.value)}></textarea></label>`;
   }
   const t = typeOf(s);
   if (t === "object" && !s.enum) {
-    const inner = Object.entries(s.properties).map(([k, p]) => html`<${Fields} key=${k} schema=${p} name=${`${name}.${k}`} label=${visible(p.title ?? k)} required=${s.required?.includes(k)} value=${value[k]} onChange=${(v) => onChange({ ...value, [k]: v })} depth=${depth + 1} />`);
+    const inner = Object.entries(fieldsOf(s)).map(([k, p]) => html`<${Fields} key=${k} schema=${p} name=${`${name}.${k}`} label=${visible(p.title ?? k)} required=${s.required?.includes(k)} value=${value[k]} onChange=${(v) => onChange({ ...value, [k]: v })} depth=${depth + 1} />`);
     return depth === 0 ? html`<div>${inner}</div>` : html`<fieldset><legend>${title}</legend>${about}${inner}</fieldset>`;
   }
   if (t === "boolean") return html`<label class="check"><input type="checkbox" checked=${Boolean(value)} onChange=${(e) => onChange(e.target.checked)} />${title}${about}</label>`;

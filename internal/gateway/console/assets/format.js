@@ -24,11 +24,12 @@ export function span(ms) {
   if (ms < 0) ms = 0;
   if (ms < 1000) return `${Math.round(ms)} ms`;
   const s = ms / 1000;
-  if (s < 60) return `${s < 10 ? s.toFixed(1) : Math.round(s)} s`;
+  if (s < 60) return `${s < 10 ? s.toFixed(1).replace(".0", "") : Math.round(s)} s`;
   const whole = Math.round(s);
-  if (whole < 3600) return `${Math.floor(whole / 60)} m ${whole % 60} s`;
-  if (whole < 86_400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} m`;
-  return `${Math.floor(whole / 86_400)} d ${Math.floor((whole % 86_400) / 3600)} h`;
+  const two = (big, unit, small, smaller) => `${Math.floor(whole / big)} ${unit}` + (Math.floor((whole % big) / small) ? ` ${Math.floor((whole % big) / small)} ${smaller}` : "");
+  if (whole < 3600) return two(60, "m", 1, "s");
+  if (whole < 86_400) return two(3600, "h", 60, "m");
+  return two(86_400, "d", 3600, "h");
 }
 
 /** How long before or after now, in one unit. */

@@ -15,7 +15,8 @@ function place(nodes, edges, down) {
   const g = new dagre.graphlib.Graph({ multigraph: true });
   g.setGraph({ rankdir: down ? "TB" : "LR", nodesep: 22, ranksep: 54, marginx: 12, marginy: 12 });
   g.setDefaultEdgeLabel(() => ({}));
-  for (const n of nodes) g.setNode(n.name, { width: Math.min(NODE_MAX, Math.max(NODE_MIN, LABEL(n).length * CHAR + 46)), height: NODE_H });
+  const width = Math.min(NODE_MAX, Math.max(NODE_MIN, ...nodes.map((n) => LABEL(n).length * CHAR + 46))); // of all: then they stand in columns
+  for (const n of nodes) g.setNode(n.name, { width, height: NODE_H });
   edges.forEach((e, i) => { if (g.hasNode(e.from) && g.hasNode(e.to) && e.from !== e.to) g.setEdge(e.from, e.to, { edge: e }, String(i)); });
   dagre.layout(g);
   return { nodes: nodes.map((n) => ({ ...n, ...g.node(n.name) })), edges: g.edges().map((k) => g.edge(k)), ...g.graph() };

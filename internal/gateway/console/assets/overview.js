@@ -3,7 +3,7 @@ import { html, useEffect } from "./html.js";
 import { get } from "./api.js";
 import { connection, onChange, questions, throttled } from "./live.js";
 import { href } from "./router.js";
-import { Ago, CopyAs, Empty, Icon, Page, Skeleton, Status, Took, Trouble, standing, useAsk } from "./ui.js";
+import { Ago, CopyAs, Empty, Icon, Page, Skeleton, Status, Took, Trouble, matter, standing, useAsk } from "./ui.js";
 import * as f from "./format.js";
 
 const REFRESH_MS = 800;
@@ -29,7 +29,7 @@ const Tile = ({ name, value, note, to, tone }) => html`<a class="card tile" href
 function RunList({ found, none }) {
   const items = (found.items ?? []).slice(0, SHOWN);
   if (!items.length) return html`<p class="quiet none">${none}</p>`;
-  return html`<ul class="lines">${items.map((r) => html`<li key=${r.id}><a href=${href("runs", r.id)}><${Status} status=${standing(r)} /><strong>${f.visible(r.agent)}</strong><span class="grow quiet">${r.fault ? f.visible(r.fault.text ?? r.fault.kind) : r.waiting?.length ? `waits for ${f.visible(r.waiting[0].for)}` : ""}</span><span class="quiet"><${Ago} at=${r.opened} /></span><${Took} from=${r.opened} to=${r.ended} /></a></li>`)}</ul>`;
+  return html`<ul class="lines">${items.map((r) => html`<li key=${r.id}><a href=${href("runs", r.id)}><${Status} status=${standing(r)} /><strong>${f.visible(r.agent)}</strong><span class="grow quiet">${matter(r)}</span><span class="quiet"><${Ago} at=${r.opened} /></span><${Took} from=${r.opened} to=${r.ended} /></a></li>`)}</ul>`;
 }
 
 const dayOf = (t) => t.toISOString().slice(0, 10);

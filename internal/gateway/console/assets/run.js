@@ -32,7 +32,7 @@ function withTimes(s) {
 
 /** The steps of a run: all that the log tells, and what is under way. What has ended is never asked for again. */
 class Steps {
-  constructor(id, changed) { Object.assign(this, { id, changed, list: null, problem: null, whole: false, abort: new AbortController() }); }
+  constructor(id, changed) { Object.assign(this, { id, list: null, problem: null, whole: false, version: 0, abort: new AbortController() }); this.changed = () => { this.version++; changed(); }; }
   stop() { this.abort.abort(); }
 
   async load() {
@@ -65,7 +65,7 @@ class Steps {
 
 /** Everything that the log tells of a run, in pages from the beginning on, so that nothing is missed. It asks for nothing before it is wanted. */
 class Log {
-  constructor(id, changed) { Object.assign(this, { id, changed, events: [], results: new Map(), wanted: false, whole: false, problem: null, abort: new AbortController() }); }
+  constructor(id, changed) { Object.assign(this, { id, events: [], results: new Map(), wanted: false, whole: false, problem: null, version: 0, abort: new AbortController() }); this.changed = () => { this.version++; changed(); }; }
   stop() { this.abort.abort(); }
 
   start() {
@@ -197,7 +197,7 @@ function TimelineTab({ run, steps, log, onFork }) {
     <div class="chips" role="group" aria-label="Steps shown">${KINDS.map(([id, name, p]) => { const n = id ? steps.list.filter(p).length : steps.list.length; return (n > 0 || !id) && html`<button type="button" class="chip" aria-pressed=${(query.show ?? "") === id} onClick=${() => setQuery({ show: id, step: undefined })}>${name} <span class="count">${f.short(n)}</span></button>`; })}</div>
     <div class="beside" data-open=${open ? "" : undefined}>
       ${shown.length ? html`<${Rows} count=${shown.length} height=${34} row=${row} head=${head} label="Steps" focus=${selected} />` : html`<${Empty} title="No step is of that kind." />`}
-      ${open && html`<${StepDetail} step=${open} log=${log} onClose=${() => setQuery({ step: undefined })} onFork=${onFork} />`}
+      ${open && html`<${StepDetail} step=${open} log=${log} version=${log.version} onClose=${() => setQuery({ step: undefined })} onFork=${onFork} />`}
     </div>`;
 }
 
@@ -252,14 +252,15 @@ function EventsTab({ log }) {
   }, [index, log.events.length]);
   if (!log.events.length) return log.problem ? html`<${Trouble} problem=${log.problem} />` : html`<${Skeleton} />`;
   const open = log.events[index];
+  const text = open && JSON.stringify(open, (k, v) => (k === "number" ? undefined : v), 2);
   const row = (i) => {
     const e = log.events[i];
     return html`<div role="row" key=${i} class="event-row" aria-rowindex=${i + 1} data-focus=${i === index ? "" : undefined} onClick=${() => select(i)}>
-      <span role="cell" class="c-n number">${e.number}</span><span role="cell" class="c-at"><time datetime=${e.at}>${f.clock(e.at)}</time></span><span role="cell" class="c-kind"><button type="button" class="link">${e.kind}</button></span><span role="cell" class="c-name">${f.visible(e.name ?? e.agent ?? "")}</span><span role="cell" class="c-json"><code>${f.visible(JSON.stringify(e.data ?? e.fault ?? e.status ?? "").slice(0, 240))}</code></span></div>`;
+      <span role="cell" class="c-n number">${e.number}</span><span role="cell" class="c-at"><time datetime=${e.at}>${f.clock(e.at)}</time></span><span role="cell" class="c-kind"><button type="button" class="link">${e.kind}</button></span><span role="cell" class="c-name">${f.visible(e.name ?? e.agent ?? "")}</span><span role="cell" class="c-json"><code>${f.visible((JSON.stringify(e.data ?? e.fault ?? e.status) ?? "").slice(0, 240))}</code></span></div>`;
   };
   const head = html`<div role="row" class="event-row head">${[["c-n", "No."], ["c-at", "Time"], ["c-kind", "Kind"], ["c-name", "Name"], ["c-json", "Data"]].map(([c, t]) => html`<span role="columnheader" class=${c}>${t}</span>`)}</div>`;
-  return html`<div class="beside" data-open=${open ? "" : undefined}><${Rows} count=${log.events.length} height=${34} row=${row} head=${head} label="Events" focus=${index} grow />
-    ${open && html`<aside class="detail card" aria-label="The selected event"><header><h2>Event ${open.number}</h2><span><${CopyButton} text=${JSON.stringify(open, null, 2)} label="it as JSON" /><button type="button" class="bare" aria-label="Close" onClick=${() => setQuery({ event: undefined })}><${Icon} name="close" /></button></span></header><pre tabindex="0">${f.visible(JSON.stringify(open, null, 2)).replaceAll("⟨U+000A⟩", "\n")}</pre></aside>`}</div>`;
+  return html`<div class="beside" data-open=${open ? "" : undefined}><${Rows} count=${log.events.length} height=${34} row=${row} head=${head} label="Events" focus=${index} tall />
+    ${open && html`<aside class="detail card" aria-label="The selected event"><header><h2>Event ${open.number}</h2><span><${CopyButton} text=${text} label="it as JSON" /><button type="button" class="bare" aria-label="Close" onClick=${() => setQuery({ event: undefined })}><${Icon} name="close" /></button></span></header><pre tabindex="0">${f.visible(text)}</pre></aside>`}</div>`;
 }
 
 function MessagesTab({ id, run }) {
@@ -381,11 +382,11 @@ export default function Run() {
     <${Tabs} label="Views of the run" current=${tab} onPick=${(t) => setQuery({ tab: t === "timeline" ? undefined : t })} tabs=${TABS.map(([t, label]) => ({ id: t, label, count: t === "timeline" && steps.list ? f.short(steps.list.length) : undefined }))} />
     <div role="tabpanel" id="panel" aria-labelledby="tab-${tab}" class="panel">
       ${steps.problem && tab === "timeline" && html`<${Trouble} problem=${steps.problem} again=${() => steps.load()} />`}
-      ${tab === "timeline" ? html`<${TimelineTab} run=${run} steps=${steps} log=${log} onFork=${root && ((n) => act("fork", n))} />`
-        : tab === "conversation" ? html`<${ConversationTab} run=${run} log=${log} />`
+      ${tab === "timeline" ? html`<${TimelineTab} run=${run} steps=${steps} log=${log} version=${steps.version + log.version} onFork=${root && ((n) => act("fork", n))} />`
+        : tab === "conversation" ? html`<${ConversationTab} run=${run} log=${log} version=${log.version} />`
         : tab === "result" ? html`<${ResultTab} run=${run} />`
         : tab === "messages" ? html`<${MessagesTab} id=${id} run=${run} />`
-        : html`<${EventsTab} log=${log} />`}
+        : html`<${EventsTab} log=${log} version=${log.version} />`}
     </div>
     ${dialog && html`<${Ask} ...${dialog} key=${dialog.name} onClose=${() => { setDialog(null); again(); }} />`}
   <//>`;

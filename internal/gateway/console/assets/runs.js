@@ -4,7 +4,7 @@ import { get, withQuery } from "./api.js";
 import { onChange, throttled } from "./live.js";
 import { go, href, route, setQuery } from "./router.js";
 import { useKeys } from "./keys.js";
-import { Ago, CopyAs, Empty, Icon, Page, Rows, Skeleton, Status, Took, Trouble, standing } from "./ui.js";
+import { Ago, CopyAs, Empty, Icon, Page, Rows, Skeleton, Status, Took, Trouble, matter, standing } from "./ui.js";
 import { EXAMPLES, VIEWS, fields, withTerm } from "./filter.js";
 import * as f from "./format.js";
 
@@ -113,7 +113,7 @@ function Help({ q, onPick }) {
     <div><h2>How to ask</h2>
       <p>Terms that all have to hold: a field, an operator and a value. Commas make alternatives, <code>-</code> before a term turns it around, <code>*</code> at the end stands for any rest. Words and <code>"phrases"</code> are looked for in inputs, outputs and faults.</p>
       <table class="plain"><caption class="unseen">Examples of filters</caption><thead class="unseen"><tr><th scope="col">Filter</th><th scope="col">Finds</th></tr></thead><tbody>${EXAMPLES.map(([text, doc]) => html`<tr><td><button type="button" class="code" onClick=${() => onPick(text)}>${text}</button></td><td>${doc}</td></tr>`)}</tbody></table>
-      <p class="quiet">Operators: <code>: = != > >= < <=</code>. Times: <code>-1h</code>, <code>2026-11-25</code>. Spans: <code>90s</code>, <code>2d</code>. Numbers: <code>10k</code>.</p></div>
+      <p class="quiet">Operators: <code>${": = != > >= < <="}</code>. Times: <code>-1h</code>, <code>2026-11-25</code>. Spans: <code>90s</code>, <code>2d</code>. Numbers: <code>10k</code>.</p></div>
     <div><h2>Fields</h2><dl class="fields" tabindex="0">${known.map((x) => html`<div key=${x.name}><dt><button type="button" class="code" onClick=${() => onPick(withTerm(q, x.name + (x.choices ? ":" : x.kind === "text" ? ":" : ">")), true)}>${x.name}</button></dt><dd>${x.doc}${x.choices && html`: <code>${x.choices.join(" ")}</code>`}</dd></div>`)}</dl></div>
   </div>`;
 }
@@ -178,7 +178,7 @@ export default function Runs() {
       <span role="cell" class="c-status"><${Status} status=${standing(r)} /></span>
       <span role="cell" class="c-agent"><a href=${href("runs", r.id)}>${f.visible(r.agent)}</a>${r.skill && html`<small>${f.visible(r.skill)}</small>`}</span>
       <span role="cell" class="c-id"><code>${r.id}</code></span>
-      <span role="cell" class="c-note">${r.fault ? f.visible(r.fault.text ?? r.fault.kind) : r.waiting?.length ? `waits for ${f.visible(r.waiting[0].for)}` : ""}</span>
+      <span role="cell" class="c-note">${matter(r)}</span>
       <span role="cell" class="c-when"><${Ago} at=${r.opened} /></span>
       <span role="cell" class="c-took"><${Took} from=${r.opened} to=${r.ended} /></span>
       <span role="cell" class="c-tokens number">${f.short(f.tokens(r.usage))}</span>
@@ -199,7 +199,7 @@ export default function Runs() {
     ${list.problem && html`<${Trouble} problem=${list.problem} again=${() => list.load(list.pages.length)} />`}
     ${!list.pages.length ? !list.problem && html`<${Skeleton} rows=${10} />`
       : known === 0 ? html`<${Empty} title=${q ? "No run fits." : "Nothing has run yet."}>${q ? html`Change the filter, or <button type="button" class="link" onClick=${() => ask("")}>show all runs</button>.` : html`<a href=${href("start")}>Start a run</a>, or ask an organization from a terminal: <code>polity run FOLDER "a question"</code>.`}<//>`
-      : html`<${Rows} key=${narrow} count=${known} height=${narrow ? 64 : 40} row=${row} label="Runs" focus=${focus} head=${!narrow && head} grow
+      : html`<${Rows} key=${narrow} count=${known} height=${narrow ? 64 : 40} row=${row} label="Runs" focus=${focus} head=${!narrow && head} tall
           onRange=${(first, last) => { seen.current = [first, last]; list.show(first, last); }} />`}
   <//>`;
 }

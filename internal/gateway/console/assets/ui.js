@@ -1,6 +1,6 @@
 // The parts that screens are made of. Whatever came from an agent goes through text nodes only.
 import { html, signal, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
-import { now } from "./live.js";
+import { now, questions } from "./live.js";
 import { href } from "./router.js";
 import * as f from "./format.js";
 import { Exact } from "./api.js";
@@ -42,8 +42,14 @@ const PATHS = {
 /** A small drawing that says nothing which text beside it does not. */
 export const Icon = ({ name, size = 16 }) => html`<svg class="icon icon-${name}" width=${size} height=${size} viewBox="0 0 20 20" aria-hidden="true" focusable="false"><path d=${PATHS[name] ?? PATHS.unknown} /></svg>`;
 
+/** Whether somebody is asked something by a run or one below it. */
+const asks = (id) => (questions.value ?? []).some((q) => q.run === id || q.run.startsWith(id + "/"));
+
 /** The word that says most about where a run stands. */
-export const standing = (run) => (run.status !== "running" ? run.status : run.paused ? "paused" : run.parked || run.waiting?.length ? "waiting" : "running");
+export const standing = (run) => (run.status !== "running" ? run.status : run.paused ? "paused" : run.parked || run.waiting?.length || asks(run.id) ? "waiting" : "running");
+
+/** What a run waits for or has met, in a few words. */
+export const matter = (run) => (run.fault ? f.visible(run.fault.text ?? run.fault.kind) : run.waiting?.length ? `waits for ${f.visible(run.waiting[0].for)}` : run.status === "running" && asks(run.id) ? "waits for a person" : "");
 
 export const Status = ({ status }) => html`<span class="status" data-status=${status}><${Icon} name=${status} size=${13} />${status}</span>`;
 
@@ -177,9 +183,9 @@ const SCROLL_MOST = 30_000_000; // px: browsers lay out no higher element
 
 /**
  * A list of which only what is seen is drawn, however long it is.
- * @param {{count: number, height: number, row: (i: number) => any, label: string, onRange?: (first: number, last: number) => void, focus?: number, head?: any}} o
+ * @param {{count: number, height: number, row: (i: number) => any, label: string, onRange?: (first: number, last: number) => void, focus?: number, head?: any, tall?: boolean}} o
  */
-export function Rows({ count, height, row, label, onRange, focus = -1, head = null, grow = false }) {
+export function Rows({ count, height, row, label, onRange, focus = -1, head = null, tall = false }) {
   const box = useRef(null);
   const [view, setView] = useState({ top: 0, seen: 600 });
   const total = count * height;
@@ -208,7 +214,7 @@ export function Rows({ count, height, row, label, onRange, focus = -1, head = nu
   useEffect(() => { onRange?.(first, last); }, [first, last, count]);
   const drawn = [];
   for (let i = first; i < last; i++) drawn.push(row(i));
-  return html`<div class="rows ${grow ? "grow" : ""}" ref=${box} onScroll=${measure} role="table" aria-label=${label} aria-rowcount=${count} tabindex="0">
+  return html`<div class="rows ${tall ? "tall" : ""}" ref=${box} onScroll=${measure} role="table" aria-label=${label} aria-rowcount=${count} tabindex="0">
     ${head && html`<div role="rowgroup" class="rows-head">${head}</div>`}
     <div role="rowgroup" class="rows-all" style=${{ height: laid + "px" }}><div role="presentation" style=${{ transform: `translateY(${first * height - (at - view.top)}px)` }}>${drawn}</div></div>
   </div>`;
