@@ -64,6 +64,9 @@ type RunRow struct {
 	Summary
 	Skill string `json:"skill,omitempty"`
 	Team  string `json:"team,omitempty"` // the agent whose run asked for it; at a root its own
+	// Org is the organization: what the release is called that the run was opened with. Release is that one's digest in hex.
+	Org     string `json:"org,omitempty"`
+	Release string `json:"release,omitempty"`
 }
 
 // StepRow is something that a run did outside of itself, or waited for.

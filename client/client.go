@@ -66,14 +66,14 @@ func (c *Client) Alive(ctx context.Context) error {
 // List returns all root runs in the order of opening.
 func (c *Client) List(ctx context.Context) ([]polity.Summary, error) {
 	var answer Runs
-	err := c.call(ctx, http.MethodGet, "/v1/runs", nil, &answer)
+	err := c.call(ctx, http.MethodGet, "/v1/summaries", nil, &answer)
 	return answer.Runs, err
 }
 
 // Find returns one root run's summary, or fault.NotFound.
 func (c *Client) Find(ctx context.Context, id polity.RunID) (polity.Summary, error) {
 	var s polity.Summary
-	err := c.call(ctx, http.MethodGet, runPath(id, ""), nil, &s)
+	err := c.call(ctx, http.MethodGet, runPath(id, "/summary"), nil, &s)
 	return s, err
 }
 
@@ -114,14 +114,14 @@ func (c *Client) Kill(ctx context.Context, id polity.RunID, reason string) error
 
 // Questions returns what people are asked by running runs, the oldest first.
 func (c *Client) Questions(ctx context.Context) ([]polity.Question, error) {
-	var answer Questions
+	var answer Page[polity.Question]
 	err := c.call(ctx, http.MethodGet, "/v1/questions", nil, &answer)
-	return answer.Questions, err
+	return answer.Items, err
 }
 
 // Answer answers a question. It returns fault.NotFound if nobody asks it, and fault.Invalid for an answer that is not accepted.
 func (c *Client) Answer(ctx context.Context, key string, answer json.RawMessage) error {
-	return c.call(ctx, http.MethodPost, "/v1/questions", Answer{key, answer}, nil)
+	return c.call(ctx, http.MethodPost, "/v1/questions/"+url.PathEscape(key)+"/answer", Reply{Answer: answer}, nil)
 }
 
 // Install has the node keep a release, and the schemas of its topics. It returns fault.Invalid if something in the release does not fit the node, and
@@ -134,7 +134,7 @@ func (c *Client) Install(ctx context.Context, q Install) (answer Installed, err 
 // Start opens a run, or finds it, and returns its ID when that is durable.
 func (c *Client) Start(ctx context.Context, q Request) (polity.RunID, error) {
 	var answer Started
-	err := c.call(ctx, http.MethodPost, "/v1/runs", q, &answer)
+	err := c.call(ctx, http.MethodPost, "/v1/releases/runs", q, &answer)
 	return answer.ID, err
 }
 

@@ -214,7 +214,7 @@ func TestPathsKeepChildrenWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"GET /v1/runs/0-a%2Fb~2%2Fc%20d Bearer secret", "POST /v1/runs/0-a%2Fb/cancel Bearer secret", "POST /v1/runs/0-a/resume Bearer secret",
+		"GET /v1/runs/0-a%2Fb~2%2Fc%20d/summary Bearer secret", "POST /v1/runs/0-a%2Fb/cancel Bearer secret", "POST /v1/runs/0-a/resume Bearer secret",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
@@ -224,8 +224,8 @@ func TestPathsKeepChildrenWhole(t *testing.T) {
 // Whatever a node answers, the error is a fault of a known kind.
 func FuzzParseFailure(f *testing.F) {
 	for _, seed := range []string{
-		`{"error":{"kind":"not-found","text":"x"}}`, `{"error":{"kind":"odd","text":"x"}}`, `{"error":null}`, `{}`, ``, `[`,
-		`{"error":{"kind":"exhausted","text":"x","bound":"turns"}}`,
+		`{"kind":"not-found","detail":"x"}`, `{"kind":"odd","detail":"x"}`, `{"kind":null}`, `{}`, ``, `[`,
+		`{"kind":"exhausted","detail":"x","bound":"turns"}`,
 	} {
 		f.Add(500, []byte(seed))
 	}

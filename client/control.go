@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 
 	"polity.run"
 	"polity.run/agent"
@@ -80,7 +81,7 @@ type Fork struct {
 // fault.Invalid for an event that cannot be taken over, and fault.Conflict if the release asks for something else than was answered.
 func (c *Client) Fork(ctx context.Context, id polity.RunID, f Fork) (polity.RunID, error) {
 	var answer Started
-	err := c.call(ctx, http.MethodPost, runPath(id, "/fork"), f, &answer)
+	err := c.call(ctx, http.MethodPost, "/v1/releases/forks/"+url.PathEscape(string(id)), f, &answer)
 	return answer.ID, err
 }
 

@@ -47,12 +47,12 @@ func exampleNode() (state string, stop func()) {
 		panic(err)
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/v1/runs" {
+		if r.URL.Path == "/v1/summaries" {
 			fmt.Fprint(w, `{"runs":[{"id":"0-mfrggzdf","agent":"review-board","status":"completed","opened":"2026-01-02T03:04:05Z","usage":{}}]}`)
 			return
 		}
 		w.WriteHeader(http.StatusNotFound)
-		fmt.Fprint(w, `{"error":{"kind":"not-found","text":"run: no run \"0-nobody\""}}`)
+		fmt.Fprint(w, `{"kind":"not-found","detail":"run: no run \"0-nobody\""}`)
 	}))
 	address, err := json.Marshal(client.Address{URL: s.URL, Token: "secret", PID: 42})
 	if err == nil {

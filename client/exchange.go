@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"polity.run"
@@ -72,11 +73,11 @@ func (c *Client) send(ctx context.Context, method, path string, question any) (*
 
 // parseFailure reads an answer that is an error, as the fault that the node returned.
 func parseFailure(status int, data []byte) error {
-	var f Failure
-	if err := json.Unmarshal(data, &f); err != nil || f.Error == nil {
+	var p Problem
+	if err := json.Unmarshal(data, &p); err != nil || !slices.Contains(fault.Kinds(), p.Kind) {
 		return fault.Internal.New("client: the node answered %d %s and named no fault", status, http.StatusText(status))
 	}
-	return f.Error
+	return &fault.Error{Kind: p.Kind, Text: p.Detail, Bound: p.Bound}
 }
 
 // stream asks for notices and hands them on until the stream ends.

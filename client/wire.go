@@ -53,17 +53,6 @@ type Started struct {
 	ID polity.RunID `json:"id"`
 }
 
-// Questions is what people are asked.
-type Questions struct {
-	Questions []polity.Question `json:"questions"`
-}
-
-// Answer answers a question.
-type Answer struct {
-	Key    string          `json:"key"`
-	Answer json.RawMessage `json:"answer"`
-}
-
 // Cancellation asks for the end of a run.
 type Cancellation struct {
 	Reason string `json:"reason,omitempty"`
@@ -82,7 +71,30 @@ type Line struct {
 	Error    *fault.Error      `json:"error,omitempty"` // with End: why there is no more
 }
 
-// Failure is every answer that is an error.
-type Failure struct {
-	Error *fault.Error `json:"error"`
+// Problem is every answer that is an error: RFC 9457, as application/problem+json.
+type Problem struct {
+	Type     string        `json:"type" doc:"An address that names the kind"`
+	Title    string        `json:"title" doc:"What is said of the kind"`
+	Status   int           `json:"status" doc:"The status of the answer"`
+	Detail   string        `json:"detail" doc:"What went wrong here"`
+	Instance string        `json:"instance,omitempty" doc:"The path of the request"`
+	Kind     fault.Kind    `json:"kind" doc:"The kind of the fault"`
+	Bound    string        `json:"bound,omitempty" doc:"The bound that was reached, with exhausted"`
+	Hint     string        `json:"hint,omitempty" doc:"What to do"`
+	Parts    []ProblemPart `json:"errors,omitempty" doc:"What is wrong where, if it is more than one thing"`
+}
+
+// problems is where each kind is described.
+const problems = "https://polity.run/problems/"
+
+// ProblemOf words an error as a problem, for an answer with a status.
+func ProblemOf(err error, status int) Problem {
+	f := fault.Of(err)
+	return Problem{Type: problems + string(f.Kind), Title: f.Kind.Title(), Status: status, Detail: f.Text, Kind: f.Kind, Bound: f.Bound, Hint: f.Kind.Hint()}
+}
+
+// ProblemPart is one of several things that are wrong.
+type ProblemPart struct {
+	At   string `json:"at,omitempty" doc:"Where, as in body.bounds.turns"`
+	Text string `json:"text"`
 }

@@ -50,7 +50,7 @@ func (e *Engine) view() (*view.View, error) {
 }
 
 func (e *Engine) viewConfig() view.Config {
-	return view.Config{Dir: filepath.Join(e.state, "view"), DSN: e.views.dsn, Log: e.part, Person: e.catalog.person, Logger: e.views.log}
+	return view.Config{Dir: filepath.Join(e.state, "view"), DSN: e.views.dsn, Log: e.part, Person: e.catalog.person, Name: e.catalog.name, Logger: e.views.log}
 }
 
 // close ends the view. Questions that come later are refused.
@@ -76,6 +76,15 @@ func (c *catalog) person(d run.Digest, name string) bool {
 	}
 	a := r.doc.Agent(name)
 	return a != nil && a.Kind == agent.KindHuman
+}
+
+// name is what a release is called; "" if it is not to be had.
+func (c *catalog) name(d run.Digest) string {
+	r, err := c.release(d)
+	if err != nil {
+		return ""
+	}
+	return r.doc.Name
 }
 
 // Lookup asks the node's view, which is made from the log beside what the node does. It answers with everything that was acknowledged before

@@ -20,6 +20,16 @@ func Example() {
 	// true false
 }
 
+func TestEveryKindHasWords(t *testing.T) {
+	titles := map[string]fault.Kind{}
+	for _, k := range fault.Kinds() {
+		if other, taken := titles[k.Title()]; k.Title() == "" || k.Hint() == "" || taken {
+			t.Errorf("%s: title %q (also of %q), hint %q", k, k.Title(), other, k.Hint())
+		}
+		titles[k.Title()] = k
+	}
+}
+
 func TestEveryKindComesBackEqual(t *testing.T) {
 	for _, k := range fault.Kinds() {
 		stored := fault.Of(fmt.Errorf("door: %w", k.New("cause %d", 7)))

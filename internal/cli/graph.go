@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"polity.run/agent"
+	"polity.run/internal/topology"
 	"polity.run/manifest"
-	"polity.run/pattern"
 )
 
 const graphHelp = `Draw who asks whom in an organization, what each agent uses, and the topics on which it publishes and
@@ -25,18 +25,18 @@ func (a *app) newGraph() *cobra.Command {
 		Use: "graph MANIFEST...", Short: "Draw who asks whom, as Mermaid or DOT", Long: graphHelp,
 		Example: "  polity graph review.yaml\n  polity graph review.yaml -o dot | dot -Tsvg > review.svg\n  polity graph orders.yaml payments.yaml shipping.yaml", Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
-			var all []*manifest.Manifest
+			var all []topology.Org
 			for _, path := range args {
 				m, err := a.load(path)
 				if err != nil {
 					return err
 				}
-				if slices.ContainsFunc(all, func(other *manifest.Manifest) bool { return other.Release.Name == m.Release.Name }) {
+				if slices.ContainsFunc(all, func(other topology.Org) bool { return other.Release.Name == m.Release.Name }) {
 					return usagef("%s is named %s, as one before it", path, m.Release.Name)
 				}
-				all = append(all, m)
+				all = append(all, drawn(m))
 			}
-			nodes, edges := drawings(all)
+			nodes, edges := topology.Of(all...)
 			switch output.value {
 			case "json":
 				return a.writeJSON(map[string]any{"nodes": nodes, "edges": edges})
@@ -51,135 +51,26 @@ func (a *app) newGraph() *cobra.Command {
 	return cmd
 }
 
-// graphNode is an agent, a tool, a model or a topic in a drawing.
-type graphNode struct {
-	Name string `json:"name"`
-	Kind string `json:"kind,omitempty"` // of an agent
-	What string `json:"what"`           // agent, tool, model or topic
-	Main bool   `json:"main,omitempty"`
-}
-
-// graphEdge is who does what with whom.
-type graphEdge struct {
-	From string `json:"from"`
-	To   string `json:"to"`
-	Does string `json:"does"` // asks, asks as ROLE, gathers, may call, may ask, thinks with, publishes; from a topic: opens a run of, is awaited by
-}
-
-// drawing lists what stands in a release, in its order. Names of agents, tools and models do not meet: agents have no dots, and a model gets a prefix.
-func drawing(r *agent.Release) (nodes []graphNode, edges []graphEdge) {
-	seen := map[string]bool{}
-	add := func(name, what, kind string) {
-		if !seen[name] {
-			seen[name] = true
-			nodes = append(nodes, graphNode{Name: name, What: what, Kind: kind, Main: what == "agent" && name == r.Main})
+// drawn is a manifest as it is drawn.
+func drawn(m *manifest.Manifest) topology.Org {
+	o := topology.Org{Release: &m.Release}
+	for _, on := range m.On {
+		if on.Topic != "" {
+			o.Opens = append(o.Opens, topology.Opens{Agent: on.Agent, Topic: on.Topic})
 		}
 	}
-	for _, d := range r.Agents {
-		add(string(d.Name), "agent", string(d.Kind))
-	}
-	for _, d := range r.Agents {
-		name := string(d.Name)
-		link := func(to, does string) { edges = append(edges, graphEdge{name, to, does}) }
-		if o := d.Org; o != nil {
-			for _, l := range members(o) {
-				link(l.to, l.does)
-			}
-			for _, t := range o.Tools {
-				if t.Name == pattern.PublishTool { // the topics are drawn
-					continue
-				}
-				add(t.Name, "tool", "")
-				link(t.Name, "gathers")
-			}
-			edges = append(edges, between(o)...)
-		}
-		if m := d.Model; m != nil {
-			add("model "+m.Model, "model", "")
-			link("model "+m.Model, "thinks with")
-			for _, t := range m.Gather {
-				add(t.Name, "tool", "")
-				link(t.Name, "gathers")
-			}
-			for _, t := range m.Tools {
-				add(t.Name, "tool", "")
-				link(t.Name, "may call")
-			}
-			for _, p := range m.Agents {
-				link(string(p.Agent), "may ask")
-			}
-		}
-		if m := d.MCP; m != nil {
-			for _, t := range m.Tools {
-				add(t.Name, "tool", "")
-				link(t.Name, "may call")
-			}
-		}
-	}
-	return nodes, edges
-}
-
-// asking is whom an organization asks, and as what.
-type asking struct{ to, does string }
-
-// members lists whom an organization asks, in the order of its roles; one that is asked in several roles is named once, with all of them.
-func members(o *agent.Org) []asking {
-	var out []asking
-	c, err := pattern.Parse(o.Pattern, o.Config)
-	if err != nil { // of a pattern that this program does not know
-		for _, m := range o.Members {
-			out = append(out, asking{string(m), "asks"})
-		}
-		return out
-	}
-	for _, r := range c.Roles() {
-		does := "asks"
-		if r.Name != "specialist" {
-			does += " as " + r.Name
-		}
-		i := slices.IndexFunc(out, func(a asking) bool { return a.to == string(r.Agent) })
-		switch {
-		case i < 0:
-			out = append(out, asking{string(r.Agent), does})
-		case !slices.Contains(strings.Split(strings.TrimPrefix(out[i].does, "asks as "), " and "), r.Name):
-			out[i].does += " and " + r.Name
-		}
-	}
-	return out
-}
-
-// linksDrawn is how many links between the members of one organization are drawn; of more nobody would see anything.
-const linksDrawn = 200
-
-// between lists which members of an organization may turn to which others, if its pattern says that.
-func between(o *agent.Org) []graphEdge {
-	c, err := pattern.Parse(o.Pattern, o.Config)
-	linked, ok := c.(pattern.Linked)
-	if err != nil || !ok { // of a pattern that this program does not know, or without links
-		return nil
-	}
-	var edges []graphEdge
-	for _, from := range o.Members {
-		to, does := linked.Reach(from)
-		for _, name := range to {
-			edges = append(edges, graphEdge{string(from), string(name), "may " + does})
-		}
-	}
-	if len(edges) > linksDrawn {
-		return nil
-	}
-	return edges
+	return o
 }
 
 // mermaid writes a flowchart. Nodes get numbers, so that no name is taken for syntax.
-func mermaid(nodes []graphNode, edges []graphEdge) string {
+func mermaid(nodes []topology.Node, edges []topology.Edge) string {
 	var b strings.Builder
 	b.WriteString("flowchart TD\n")
 	text := func(s string) string {
 		return strings.NewReplacer(`"`, "#quot;", "<", "#lt;", ">", "#gt;", "\n", " ").Replace(clean(s))
 	}
 	at := func(name string) int {
-		return slices.IndexFunc(nodes, func(n graphNode) bool { return n.Name == name })
+		return slices.IndexFunc(nodes, func(n topology.Node) bool { return n.Name == name })
 	}
 	for i, n := range nodes {
 		left, right := "[", "]"
@@ -212,7 +103,7 @@ func mermaid(nodes []graphNode, edges []graphEdge) string {
 }
 
 // dot writes a graph in Graphviz's language.
-func dot(name string, nodes []graphNode, edges []graphEdge) string {
+func dot(name string, nodes []topology.Node, edges []topology.Edge) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "digraph %s {\n", strconv.Quote(clean(name)))
 	for _, n := range nodes {

@@ -37,6 +37,11 @@ func statuses() []string {
 	return words
 }
 
+// orgColumn is the organization of whatever knows its run as r.
+var orgColumn = column{
+	Field: filter.Field{Name: "org", Doc: "the organization, which is what the run's release is called"}, sql: "r.release IN (SELECT num FROM releases WHERE name @)",
+}
+
 // The fields by which rows can be asked for. Those of runs know them as r, those of steps also as s.
 var (
 	runColumns = []column{
@@ -52,6 +57,7 @@ var (
 		{Field: filter.Field{Name: "tokens", Kind: filter.Number, Doc: "of input and output, with everything below"}, sql: "r.tokens"},
 		{Field: filter.Field{Name: "turns", Kind: filter.Number, Doc: "commands done, with everything below"}, sql: "r.turns"},
 		{Field: filter.Field{Name: "id", Doc: "its ID"}, sql: "r.id"},
+		orgColumn,
 		{Field: filter.Field{Name: "release", Doc: "hex digest of what it was opened with"}, sql: "(SELECT digest FROM releases WHERE num = r.release)"},
 		{Field: filter.Field{Name: "fork", Doc: "of which run it is a fork"}, sql: "r.fork_run"},
 		{Field: filter.Field{Name: "conversation", Doc: "the key of the conversation that it is part of"}, sql: "r.conversation"},
@@ -67,6 +73,7 @@ var (
 	}
 	stepColumns = []column{
 		{Field: filter.Field{Name: "agent", Doc: "whose run did it"}, sql: "r.agent"},
+		orgColumn,
 		{Field: filter.Field{Name: "command", Doc: "its name in the run, as undo.*"}, sql: "s.name"},
 		{Field: filter.Field{Name: "verb", Doc: "ask, call, think or sleep"}, sql: "s.verb"},
 		{Field: filter.Field{Name: "to", Doc: "the agent, tool or model"}, sql: "s.dest"},
@@ -87,6 +94,7 @@ var (
 	}
 	textColumns = []column{
 		{Field: filter.Field{Name: "agent", Doc: "whose run it is"}, sql: "r.agent"},
+		orgColumn,
 		{Field: filter.Field{Name: "part", Kind: filter.Choice, Choices: partNames, Doc: "an input, an output or fault, the data of a signal or of a published event"}, sql: "t.part"},
 		{Field: filter.Field{Name: "status", Kind: filter.Choice, Choices: statuses(), Doc: "where its run stands"}, sql: "r.status"},
 		{Field: filter.Field{Name: "started", Kind: filter.Moment, Doc: "when its run was opened"}, sql: "r.opened"},

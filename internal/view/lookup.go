@@ -274,7 +274,8 @@ func (o *question) rows(ctx context.Context, text string, args []any, each func(
 
 // --- runs
 
-const runSelect = `SELECT r.num, r.id, r.agent, r.skill, r.team, r.status, r.opened, r.ended, r.turns, r.input_tokens, r.output_tokens, r.cost, r.fault_kind, r.fault, r.fork_run, r.fork_event, `
+const runSelect = `SELECT r.num, r.id, r.agent, r.skill, r.team, r.status, r.opened, r.ended, r.turns, r.input_tokens, r.output_tokens, r.cost, r.fault_kind, r.fault, r.fork_run, r.fork_event,
+	(SELECT digest FROM releases WHERE num = r.release), (SELECT name FROM releases WHERE num = r.release), `
 
 func (o *question) runs(ctx context.Context, found *polity.Found) error {
 	if len(o.waits) > 0 {
@@ -341,10 +342,11 @@ func (o *question) runsQuery(ctx context.Context, more ...string) (text string, 
 func scanRun(rows *sql.Rows, r *polity.RunRow) (num, value int64, err error) {
 	var opened int64
 	var ended, forkEvent sql.NullInt64
-	var kind, text, forkRun sql.NullString
+	var kind, text, forkRun, digest, name sql.NullString
 	u := &r.Usage
 	err = rows.Scan(&num, &r.ID, &r.Agent, &r.Skill, &r.Team, &r.Status, &opened, &ended, &u.Turns, &u.InputTokens, &u.OutputTokens, &u.MicroUSD,
-		&kind, &text, &forkRun, &forkEvent, &value)
+		&kind, &text, &forkRun, &forkEvent, &digest, &name, &value)
+	r.Release, r.Org = digest.String, name.String
 	r.Opened, r.Ended = timeOf(opened), timeOf(ended.Int64)
 	if kind.Valid {
 		r.Fault = &fault.Error{Kind: fault.Kind(kind.String), Text: text.String}

@@ -1,7 +1,7 @@
 package view
 
 // Schema is the version of what is stored. A view of another version is thrown away and made again.
-const Schema = 3
+const Schema = 4
 
 // tables are what a view is made of, in SQLite's words; PostgreSQL's are made of them. Numbers are given in the order of the log, so that a view that
 // is made again is the same. Times are nanoseconds since 1970, costs are millionths of a US dollar.
@@ -9,7 +9,7 @@ const tables = `
 CREATE TABLE position (seq INTEGER NOT NULL, head TEXT NOT NULL, at INTEGER NOT NULL, runs INTEGER NOT NULL, steps INTEGER NOT NULL, texts INTEGER NOT NULL, told INTEGER NOT NULL);
 INSERT INTO position VALUES (0, '', 0, 0, 0, 0, 0);
 
-CREATE TABLE releases (num INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE);
+CREATE TABLE releases (num INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, name TEXT NOT NULL);
 
 CREATE TABLE runs (
 	num INTEGER PRIMARY KEY,

@@ -56,6 +56,8 @@ type Config struct {
 	Log Log
 	// Person says whether an agent of a release is a person. It has to say the same whenever it is asked.
 	Person func(release run.Digest, agent string) bool
+	// Name is what a release is called: the organization. It has to say the same whenever it is asked; "" for one that is not to be had.
+	Name   func(release run.Digest) string
 	Logger *slog.Logger
 }
 

@@ -48,8 +48,8 @@ type writer struct {
 }
 
 type release struct {
-	num    int64
-	digest string
+	num          int64
+	digest, name string
 }
 
 type runRow struct {
@@ -530,11 +530,19 @@ func (w *writer) release(d run.Digest) (int64, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		if err = w.s.one("SELECT coalesce(max(num), 0) FROM releases", nil, &n); err == nil {
 			n += int64(len(w.newReleases)) + 1
-			w.newReleases = append(w.newReleases, release{n, digest})
+			w.newReleases = append(w.newReleases, release{n, digest, w.name(d)})
 		}
 	}
 	w.releases[d] = n
 	return n, w.store.fault(err)
+}
+
+// name is what a release is called.
+func (w *writer) name(d run.Digest) string {
+	if w.cfg.Name == nil {
+		return ""
+	}
+	return w.cfg.Name(d)
 }
 
 // --- writing
@@ -614,7 +622,7 @@ func (w *writer) dropGone() error {
 func (w *writer) putReleases() error {
 	rows := make([][]any, len(w.newReleases))
 	for i, r := range w.newReleases {
-		rows[i] = []any{r.num, r.digest}
+		rows[i] = []any{r.num, r.digest, r.name}
 	}
 	return w.s.insert("releases", rows)
 }

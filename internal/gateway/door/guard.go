@@ -219,7 +219,7 @@ func (d *Door) health(w http.ResponseWriter, r *http.Request) {
 	default:
 	}
 	if err != nil && r.URL.Path == "/readyz" {
-		d.Answer(w, http.StatusServiceUnavailable, client.Failure{Error: fault.Of(err)})
+		d.Refuse(w, r, fault.Unavailable.New("%w", err))
 		return
 	}
 	d.Answer(w, http.StatusOK, map[string]string{"status": "ok"})

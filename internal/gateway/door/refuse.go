@@ -40,7 +40,7 @@ var statuses = map[fault.Kind]int{
 func Status(k fault.Kind) int { return statuses[k] }
 
 // Refuse answers with a fault.
-func (d *Door) Refuse(w http.ResponseWriter, _ *http.Request, err error) {
+func (d *Door) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := fault.Of(err)
 	if f.Kind == fault.Internal {
 		d.log.Error("door: internal fault", "error", f.Text)
@@ -52,7 +52,12 @@ func (d *Door) Refuse(w http.ResponseWriter, _ *http.Request, err error) {
 	case f.Kind == fault.Unauthenticated:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="polity"`)
 	}
-	d.Answer(w, statuses[f.Kind], client.Failure{Error: f})
+	p := client.ProblemOf(err, statuses[f.Kind])
+	if r != nil {
+		p.Instance = r.URL.EscapedPath()
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	d.Answer(w, p.Status, p)
 }
 
 // Answer answers with JSON.
@@ -60,10 +65,12 @@ func (d *Door) Answer(w http.ResponseWriter, status int, v any) {
 	data, err := json.Marshal(v)
 	if err != nil {
 		d.log.Error("door: write an answer", "error", err)
-		http.Error(w, `{"error":{"kind":"internal","text":"door: the answer cannot be written"}}`, http.StatusInternalServerError)
+		http.Error(w, "the answer cannot be written", http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "application/json")
+	}
 	w.Header().Set(client.PositionHeader, strconv.FormatUint(d.engine.Position(), 10))
 	w.WriteHeader(status)
 	if _, err := w.Write(append(data, '\n')); err != nil {

@@ -131,7 +131,7 @@ func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
 
 // long does what takes long, and says meanwhile how far it is; then what it came to, or why not.
 func (s *Server) long(w http.ResponseWriter, do func(tell func(polity.Progress)) (client.Line, error)) {
-	out := newStream(w)
+	out := lines(w)
 	defer out.close()
 	write := func(l client.Line) {
 		if err := out.write(l); err != nil {

@@ -65,7 +65,7 @@ func TestPositionHeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.at.URL+"/v1/runs", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.at.URL+"/v1/releases/runs", bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"polity.run/engine"
 	"polity.run/internal/gateway/door"
@@ -19,10 +22,11 @@ import (
 
 // The limits of what is asked.
 const (
-	BodyMax   = door.BodyMax
-	writeWait = door.WriteWait
-	pollWait  = 20 * time.Second // a question for a run's end is answered after this, ended or not
-	heartbeat = 10 * time.Second // a stream says at least this often that it is alive
+	BodyMax      = door.BodyMax
+	writeWait    = door.WriteWait
+	pollWait     = 20 * time.Second // a question for a run's end is answered after this, ended or not
+	sseHeartbeat = 15 * time.Second // server-sent events say at least this often that they are alive
+	heartbeat    = 10 * time.Second // a stream says at least this often that it is alive
 )
 
 // Server answers what is asked of one node. Its methods are safe for concurrent use.
@@ -32,7 +36,10 @@ type Server struct {
 	log     *slog.Logger
 	ctx     context.Context // of everything that goes through the door
 	closing <-chan struct{} // closed when the door begins to close
-	started count           // runs that were started or resumed through the door and have not ended
+	rules   door.Rules      // of what is described
+	api     huma.API
+	hub     hub
+	started count // runs that were started or resumed through the door and have not ended
 }
 
 // Open opens a door on a free port of this machine behind which nothing else is served: see door.Open, whose errors it returns.
@@ -49,8 +56,9 @@ func New(e *engine.Engine, d *door.Door, log *slog.Logger) *Server {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{engine: e, door: d, log: log, ctx: d.Context(), closing: d.Closing()}
-	d.Serve(s.routes(), rules)
+	s := &Server{engine: e, door: d, log: log, ctx: d.Context(), closing: d.Closing(), rules: maps.Clone(rules)}
+	s.hub.engine = e
+	d.Serve(s.routes(), s.rules)
 	return s
 }
 

@@ -561,9 +561,10 @@ func TestGuard(t *testing.T) {
 		"wrong method":          {"DELETE", "/v1/runs/0-x", host, good, "", 404, fault.NotFound},
 		"not JSON":              {"POST", "/v1/runs", host, good, "{", 400, fault.Invalid},
 		"unknown field":         {"POST", "/v1/runs", host, good, `{"agnet":"echo"}`, 400, fault.Invalid},
-		"unknown inner field":   {"POST", "/v1/runs", host, good, `{"release":{"nmae":"x"}}`, 400, fault.Invalid},
+		"described, no field":   {"POST", "/v1/releases/runs", host, good, `{"agnet":"echo"}`, 400, fault.Invalid},
+		"unknown inner field":   {"POST", "/v1/releases/runs", host, good, `{"release":{"nmae":"x"}}`, 400, fault.Invalid},
 		"two values":            {"POST", "/v1/runs", host, good, `{} {}`, 400, fault.Invalid},
-		"files without release": {"POST", "/v1/runs", host, good, `{"agent":"echo","files":{"00":"AA=="}}`, 400, fault.Invalid},
+		"files without release": {"POST", "/v1/releases/runs", host, good, `{"agent":"echo","files":{"00":"AA=="}}`, 400, fault.Invalid},
 		"too large":             {"POST", "/v1/runs", host, good, `{"seed":"` + strings.Repeat("x", rest.BodyMax) + `"}`, 400, fault.Invalid},
 	}
 	for name, tt := range tests {
@@ -585,13 +586,14 @@ func TestGuard(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var f client.Failure
+			var p client.Problem
 			if tt.kind != "" {
-				if err := json.Unmarshal(data, &f); err != nil || f.Error == nil {
-					t.Fatalf("answer %s: %v", data, err)
+				media := resp.Header.Get("Content-Type")
+				if err := json.Unmarshal(data, &p); err != nil || p.Status != tt.status || p.Title == "" || p.Hint == "" || media != "application/problem+json" {
+					t.Fatalf("answer %s %s: %v", media, data, err)
 				}
 			}
-			if resp.StatusCode != tt.status || tt.kind != "" && f.Error.Kind != tt.kind {
+			if resp.StatusCode != tt.status || tt.kind != "" && p.Kind != tt.kind {
 				t.Errorf("got %d %s, want %d %s", resp.StatusCode, bytes.TrimSpace(data), tt.status, tt.kind)
 			}
 		})

@@ -18,46 +18,42 @@ import (
 	"polity.run/internal/gateway/door"
 )
 
-// rules say who may use each route. A route that has none here is for nobody. What names files of the node, or brings a release, is checked again by
+// rules say who may use each route that is not described: those that are bring their own, see operation. A route that has none here is for nobody. What names files of the node, or brings a release, is checked again by
 // what does it: see permitFiles and permitRelease.
 var rules = door.Rules{
-	"GET /v1":                    {Verb: access.Greet},
-	"GET /v1/runs":               {Verb: access.Read, Scope: door.OfNode},
-	"POST /v1/runs":              {Verb: access.Operate, Scope: door.OfAnswer},
-	"GET /v1/runs/{id}":          {Verb: access.Read, Scope: door.OfRun},
-	"GET /v1/runs/{id}/history":  {Verb: access.Read, Scope: door.OfRun},
-	"GET /v1/runs/{id}/tail":     {Verb: access.Read, Scope: door.OfRun},
-	"GET /v1/runs/{id}/wait":     {Verb: access.Read, Scope: door.OfRun},
-	"POST /v1/runs/{id}/cancel":  {Verb: access.Operate, Scope: door.OfRun},
-	"POST /v1/runs/{id}/resume":  {Verb: access.Operate, Scope: door.OfRun},
-	"POST /v1/runs/{id}/pause":   {Verb: access.Operate, Scope: door.OfRun},
-	"POST /v1/runs/{id}/signal":  {Verb: access.Operate, Scope: door.OfRun},
-	"POST /v1/topics/ask":        {Verb: access.Operate},
-	"POST /v1/topics":            {Verb: access.Operate},
-	"POST /v1/releases":          {Verb: access.Manage, Scope: door.OfAnswer},
-	"POST /v1/orgs":              {Verb: access.Manage, Scope: door.OfAnswer},
-	"POST /v1/messages":          {Verb: access.Operate},
-	"POST /v1/runs/{id}/replay":  {Verb: access.Read, Scope: door.OfRun},
-	"POST /v1/runs/{id}/fork":    {Verb: access.Operate, Scope: door.OfRun},
-	"POST /v1/runs/{id}/export":  {Verb: access.Node},
-	"POST /v1/import":            {Verb: access.Node},
-	"POST /v1/backup":            {Verb: access.Node},
-	"POST /v1/archive":           {Verb: access.Node},
-	"POST /v1/archive/restore":   {Verb: access.Node},
-	"GET /v1/questions":          {Verb: access.Read, Scope: door.OfAnswer},
-	"POST /v1/questions":         {Verb: access.Answer, Scope: door.OfAnswer},
-	"POST /v1/runs/{id}/hold":    {Verb: access.Manage, Scope: door.OfRun},
-	"POST /v1/runs/{id}/release": {Verb: access.Manage, Scope: door.OfRun},
-	"POST /v1/runs/{id}/delete":  {Verb: access.Manage, Scope: door.OfRun},
-	"POST /v1/erase":             {Verb: access.Node}, // a person's data may be of more than one organization
-	"POST /v1/memory":            {Verb: access.Manage, Scope: door.OfAnswer},
-	"POST /v1/coordinate":        {Verb: access.Manage},
-	"POST /v1/lookup":            {Verb: access.Read},
-	"POST /v1/view/rebuild":      {Verb: access.Node},
-	"POST /v1/view/verify":       {Verb: access.Node},
-	"POST /v1/schemas":           {Verb: access.Manage},
-	"POST /v1/reconcile":         {Verb: access.Operate},
-	"POST /v1/bus":               {Verb: access.Node},
+	"GET /v1":                      {Verb: access.Greet},
+	"GET /v1/summaries":            {Verb: access.Read, Scope: door.OfNode},
+	"POST /v1/releases/runs":       {Verb: access.Operate, Scope: door.OfAnswer},
+	"GET /v1/runs/{id}/summary":    {Verb: access.Read, Scope: door.OfRun},
+	"GET /v1/openapi.json":         {Verb: access.Greet},
+	"GET /v1/openapi.yaml":         {Verb: access.Greet},
+	"GET /v1/runs/{id}/history":    {Verb: access.Read, Scope: door.OfRun},
+	"GET /v1/runs/{id}/tail":       {Verb: access.Read, Scope: door.OfRun},
+	"GET /v1/runs/{id}/wait":       {Verb: access.Read, Scope: door.OfRun},
+	"POST /v1/topics/ask":          {Verb: access.Operate},
+	"POST /v1/topics":              {Verb: access.Operate},
+	"POST /v1/releases":            {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/orgs":                {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/messages":            {Verb: access.Operate},
+	"POST /v1/runs/{id}/replay":    {Verb: access.Read, Scope: door.OfRun},
+	"POST /v1/releases/forks/{id}": {Verb: access.Operate, Scope: door.OfRun},
+	"POST /v1/runs/{id}/export":    {Verb: access.Node},
+	"POST /v1/import":              {Verb: access.Node},
+	"POST /v1/backup":              {Verb: access.Node},
+	"POST /v1/archive":             {Verb: access.Node},
+	"POST /v1/archive/restore":     {Verb: access.Node},
+	"POST /v1/runs/{id}/hold":      {Verb: access.Manage, Scope: door.OfRun},
+	"POST /v1/runs/{id}/release":   {Verb: access.Manage, Scope: door.OfRun},
+	"POST /v1/runs/{id}/delete":    {Verb: access.Manage, Scope: door.OfRun},
+	"POST /v1/erase":               {Verb: access.Node}, // a person's data may be of more than one organization
+	"POST /v1/memory":              {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/coordinate":          {Verb: access.Manage},
+	"POST /v1/lookup":              {Verb: access.Read},
+	"POST /v1/view/rebuild":        {Verb: access.Node},
+	"POST /v1/view/verify":         {Verb: access.Node},
+	"POST /v1/schemas":             {Verb: access.Manage},
+	"POST /v1/reconcile":           {Verb: access.Operate},
+	"POST /v1/bus":                 {Verb: access.Node},
 }
 
 // permitRelease lets a request bring a release, which is code, only if who asks manages the organization that it is of.
@@ -135,30 +131,26 @@ func (s *Server) visibleQuestions(ctx context.Context) ([]polity.Question, error
 func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1", s.node)
-	mux.HandleFunc("GET /v1/runs", s.list)
-	mux.HandleFunc("POST /v1/runs", s.start)
-	mux.HandleFunc("GET /v1/runs/{id}", s.find)
+	s.describe(mux)
+	// What follows is for package client, and not described: its form is that package's.
+	mux.HandleFunc("GET /v1/summaries", s.list)
+	mux.HandleFunc("POST /v1/releases/runs", s.start)
+	mux.HandleFunc("GET /v1/runs/{id}/summary", s.find)
 	mux.HandleFunc("GET /v1/runs/{id}/history", s.history)
 	mux.HandleFunc("GET /v1/runs/{id}/tail", s.tail)
 	mux.HandleFunc("GET /v1/runs/{id}/wait", s.wait)
-	mux.HandleFunc("POST /v1/runs/{id}/cancel", s.cancel)
-	mux.HandleFunc("POST /v1/runs/{id}/resume", s.resume)
-	mux.HandleFunc("POST /v1/runs/{id}/pause", s.pause)
-	mux.HandleFunc("POST /v1/runs/{id}/signal", s.signal)
 	mux.HandleFunc("POST /v1/topics/ask", s.topics)
 	mux.HandleFunc("POST /v1/topics", s.publish)
 	mux.HandleFunc("POST /v1/releases", s.install)
 	mux.HandleFunc("POST /v1/orgs", s.enlist)
 	mux.HandleFunc("POST /v1/messages", s.messages)
 	mux.HandleFunc("POST /v1/runs/{id}/replay", s.replay)
-	mux.HandleFunc("POST /v1/runs/{id}/fork", s.fork)
+	mux.HandleFunc("POST /v1/releases/forks/{id}", s.fork)
 	mux.HandleFunc("POST /v1/runs/{id}/export", s.export)
 	mux.HandleFunc("POST /v1/import", s.importRun)
 	mux.HandleFunc("POST /v1/backup", s.backup)
 	mux.HandleFunc("POST /v1/archive", s.retain)
 	mux.HandleFunc("POST /v1/archive/restore", s.restoreArchived)
-	mux.HandleFunc("GET /v1/questions", s.questions)
-	mux.HandleFunc("POST /v1/questions", s.answerQuestion)
 	mux.HandleFunc("POST /v1/runs/{id}/hold", s.holding(s.engine.Hold))
 	mux.HandleFunc("POST /v1/runs/{id}/release", s.holding(s.engine.Release))
 	mux.HandleFunc("POST /v1/runs/{id}/delete", s.deleteRun)
@@ -220,23 +212,6 @@ func (s *Server) wait(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) cancel(w http.ResponseWriter, r *http.Request) {
-	var q client.Cancellation
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	end := s.engine.Cancel
-	if q.Now {
-		end = s.engine.Kill
-	}
-	if err := end(r.Context(), id(r), q.Reason); err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, struct{}{})
-}
-
 func (s *Server) start(w http.ResponseWriter, r *http.Request) {
 	var q client.Request
 	if err := read(r.Body, &q); err != nil {
@@ -254,47 +229,6 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request) {
 	}
 	s.serve(opened)
 	s.answer(w, http.StatusOK, client.Started{ID: opened})
-}
-
-// questions answers with what people are asked.
-func (s *Server) questions(w http.ResponseWriter, r *http.Request) {
-	open, err := s.visibleQuestions(r.Context())
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, client.Questions{Questions: open})
-}
-
-func (s *Server) answerQuestion(w http.ResponseWriter, r *http.Request) {
-	var q client.Answer
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	if err := s.permitAnswer(r.Context(), q.Key); err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	if err := s.engine.Answer(r.Context(), q.Key, q.Answer); err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, struct{}{})
-}
-
-// resume has the node go on with a run that nobody works on.
-func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
-	if err := read(r.Body, &struct{}{}); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	if err := s.engine.Resume(r.Context(), id(r)); err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.serve(id(r))
-	s.answer(w, http.StatusOK, struct{}{})
 }
 
 // serve keeps the door from being idle until a run has ended. Only its end counts; whoever wants to know how
@@ -359,6 +293,19 @@ func (s *Server) whileOpen(r *http.Request) (context.Context, func()) {
 	return ctx, func() { close(done); cancel() }
 }
 
+// untilClosing returns a context that ends when the door begins to close. Call the function in the end.
+func (s *Server) untilClosing(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-s.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // cause says of an error that came because the door closes that it did.
 func (s *Server) cause(err error) error {
 	select {
@@ -391,7 +338,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, source func(cont
 	}
 	ctx, leave := s.whileOpen(r)
 	defer leave()
-	out := newStream(w)
+	out := lines(w)
 	defer out.close()
 	err := source(ctx, id(r), func(n polity.Notice) error { return out.write(client.Line{Notice: n}) })
 	end := client.Line{End: true}

@@ -8,20 +8,23 @@ import (
 	"polity.run/client"
 )
 
-// stream writes lines, and empty ones while there is nothing to say. A reader that takes nothing for
+// stream writes pieces as they come, and something else while there is nothing to say. A reader that takes nothing for
 // writeWait is given up.
 type stream struct {
 	mu    sync.Mutex
 	w     http.ResponseWriter
 	rc    *http.ResponseController
 	err   error // the first one; afterwards nothing is written
+	sign  []byte
+	every time.Duration
 	beat  *time.Timer
 	ended bool
 }
 
-func newStream(w http.ResponseWriter) *stream {
-	s := &stream{w: w, rc: http.NewResponseController(w)}
-	w.Header().Set("Content-Type", "application/x-ndjson")
+// newStream begins a stream of a media type, which gives a sign of life so often.
+func newStream(w http.ResponseWriter, media string, sign []byte, every time.Duration) *stream {
+	s := &stream{w: w, rc: http.NewResponseController(w), sign: sign, every: every}
+	w.Header().Set("Content-Type", media)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// The limit for a whole request is none for a stream's answer.
@@ -29,7 +32,7 @@ func newStream(w http.ResponseWriter) *stream {
 		w.WriteHeader(http.StatusOK)
 		s.put(nil)
 	}
-	s.beat = time.AfterFunc(heartbeat, s.heartbeat)
+	s.beat = time.AfterFunc(every, s.heartbeat)
 	return s
 }
 
@@ -39,10 +42,20 @@ func (s *stream) write(l client.Line) error {
 	if err != nil {
 		return err
 	}
+	return s.raw(data)
+}
+
+// raw writes what has its form already.
+func (s *stream) raw(data []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.put(data)
 	return s.err
+}
+
+// lines begins a stream of lines of JSON, with empty ones as signs of life.
+func lines(w http.ResponseWriter) *stream {
+	return newStream(w, "application/x-ndjson", []byte("\n"), heartbeat)
 }
 
 func (s *stream) heartbeat() {
@@ -51,8 +64,8 @@ func (s *stream) heartbeat() {
 	if s.ended || s.err != nil {
 		return
 	}
-	s.put([]byte("\n"))
-	s.beat.Reset(heartbeat)
+	s.put(s.sign)
+	s.beat.Reset(s.every)
 }
 
 func (s *stream) put(data []byte) {

@@ -67,7 +67,7 @@ func TestCallersTraceIsTaken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.at.URL+"/v1/runs", bytes.NewReader(body))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.at.URL+"/v1/releases/runs", bytes.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,16 +7,6 @@ import (
 	"polity.run/client"
 )
 
-func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
-	var q client.Pausing
-	s.do(w, r, &q, func() error { return s.engine.Pause(r.Context(), id(r), q.Reason) })
-}
-
-func (s *Server) signal(w http.ResponseWriter, r *http.Request) {
-	var q client.Signal
-	s.do(w, r, &q, func() error { return s.engine.Signal(r.Context(), id(r), q.Name, q.ID, q.Version, q.Data) })
-}
-
 func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 	var q client.Event
 	s.do(w, r, &q, func() error { return s.engine.Publish(r.Context(), q.Topic, q.ID, q.Version, q.Data) })

@@ -1,10 +1,9 @@
-package cli
+package topology
 
 import (
 	"slices"
 
 	"polity.run"
-	"polity.run/manifest"
 	"polity.run/pattern"
 )
 
@@ -17,20 +16,18 @@ type topicUse struct {
 
 func (u *topicUse) published() bool { return u.does == "publishes" }
 
-// topicUses lists what the agents of a manifest have to do with topics.
-func topicUses(m *manifest.Manifest) []topicUse {
+// topicUses lists what the agents of an organization have to do with topics.
+func topicUses(o Org) []topicUse {
 	var uses []topicUse
 	add := func(u topicUse) {
 		if !slices.Contains(uses, u) {
 			uses = append(uses, u)
 		}
 	}
-	for _, on := range m.On {
-		if on.Topic != "" {
-			add(topicUse{on.Agent, on.Topic, "opens a run of"})
-		}
+	for _, on := range o.Opens {
+		add(topicUse{on.Agent, on.Topic, "opens a run of"})
 	}
-	for _, d := range m.Release.Agents {
+	for _, d := range o.Release.Agents {
 		if d.Org == nil {
 			continue
 		}
@@ -55,17 +52,17 @@ func topicUses(m *manifest.Manifest) []topicUse {
 }
 
 // drawTopics adds the topics that agents publish on, and to whom what is published there goes. A pattern that stands for some of them is drawn as these.
-func drawTopics(uses []topicUse, nodes []graphNode, edges []graphEdge) ([]graphNode, []graphEdge) {
+func drawTopics(uses []topicUse, nodes []Node, edges []Edge) ([]Node, []Edge) {
 	name := func(topic string) string { return "topic " + topic }
 	add := func(topic string) {
-		if n := (graphNode{Name: name(topic), What: "topic"}); !slices.Contains(nodes, n) {
+		if n := (Node{Name: name(topic), What: "topic"}); !slices.Contains(nodes, n) {
 			nodes = append(nodes, n)
 		}
 	}
 	for _, u := range uses {
 		if u.published() {
 			add(u.topic)
-			edges = append(edges, graphEdge{u.agent, name(u.topic), u.does})
+			edges = append(edges, Edge{u.agent, name(u.topic), u.does})
 		}
 	}
 	for _, u := range uses {
@@ -74,7 +71,7 @@ func drawTopics(uses []topicUse, nodes []graphNode, edges []graphEdge) ([]graphN
 		}
 		known := false
 		for _, p := range uses {
-			edge := graphEdge{name(p.topic), u.agent, u.does}
+			edge := Edge{name(p.topic), u.agent, u.does}
 			if p.published() && polity.MatchTopic(u.topic, p.topic) {
 				known = true
 				if !slices.Contains(edges, edge) {
@@ -84,34 +81,8 @@ func drawTopics(uses []topicUse, nodes []graphNode, edges []graphEdge) ([]graphN
 		}
 		if !known {
 			add(u.topic)
-			edges = append(edges, graphEdge{name(u.topic), u.agent, u.does})
+			edges = append(edges, Edge{name(u.topic), u.agent, u.does})
 		}
 	}
 	return nodes, edges
-}
-
-// drawings draws several organizations, each with its topics. The agents of more than one are named after them.
-func drawings(all []*manifest.Manifest) (nodes []graphNode, edges []graphEdge) {
-	var uses []topicUse
-	for _, m := range all {
-		n, e := drawing(&m.Release)
-		of := func(name string) string {
-			if len(all) == 1 {
-				return name
-			}
-			return m.Release.Name + "/" + name
-		}
-		for _, node := range n {
-			node.Name = of(node.Name)
-			nodes = append(nodes, node)
-		}
-		for _, edge := range e {
-			edges = append(edges, graphEdge{of(edge.From), of(edge.To), edge.Does})
-		}
-		for _, u := range topicUses(m) {
-			u.agent = of(u.agent)
-			uses = append(uses, u)
-		}
-	}
-	return drawTopics(uses, nodes, edges)
 }

@@ -1,0 +1,243 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	"polity.run"
+	"polity.run/agent"
+	"polity.run/fault"
+	"polity.run/internal/run"
+)
+
+// Steps returns the timeline of a run and those below it: the steps with a number above after, at most limit of them, and then, on the last
+// page, what is under way and not in the log yet. more says that there is another page. id may be of a run below a root. It returns fault.NotFound if there
+// is no such run.
+func (e *Engine) Steps(ctx context.Context, id polity.RunID, after, limit int) (steps []polity.Step, more bool, err error) {
+	var mu sync.Mutex
+	var begun []polity.Notice
+	stop, err := e.part.Watch(ctx, id.Root(), func(n polity.Notice) {
+		mu.Lock()
+		defer mu.Unlock()
+		if n.Kind == "started" {
+			begun = append(begun, n)
+		}
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	stop()
+	t := timeline{root: id, at: map[string]int{}, agents: map[polity.RunID]string{}, person: func(string) bool { return false }}
+	if o, err := e.part.Opening(ctx, id); err == nil {
+		t.person = func(name string) bool { return e.catalog.person(o.Release, name) }
+	} else {
+		return nil, false, err
+	}
+	if err := e.part.Outline(ctx, id.Root(), t.tell); err != nil {
+		return nil, false, err
+	}
+	first := min(max(after, 0), len(t.steps))
+	if last := first + limit; last < len(t.steps) {
+		return t.steps[first:last], true, nil
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	steps = t.steps[first:]
+	for i := range begun {
+		if s, ok := t.underWay(&begun[i]); ok {
+			steps = append(steps, s)
+		}
+	}
+	return steps, false, nil
+}
+
+// timeline folds what the log tells into steps.
+type timeline struct {
+	root   polity.RunID
+	steps  []polity.Step
+	at     map[string]int // by key
+	agents map[polity.RunID]string
+	person func(agent string) bool
+}
+
+func (t *timeline) tell(n *run.Outlined) error {
+	if n.Run != t.root && !strings.HasPrefix(string(n.Run), string(t.root)+"/") {
+		return nil
+	}
+	switch n.Kind {
+	case "opened":
+		t.opened(n)
+	case "began", "result":
+		t.effect(n)
+	case "finished":
+		if s := t.find(runKey(t.root, n.Run)); s != nil {
+			s.End, s.Usage, s.Fault, s.Commit, s.Status = n.At, n.Usage, n.Fault, n.Commit, stepStatus(n)
+		}
+	case "reconciled":
+		if s := t.find(polity.EffectKey(n.Run, n.Name, n.Attempt)); s != nil && n.Finding != nil {
+			s.Verdict, s.Commit = n.Finding.Verdict, n.Commit
+		}
+	}
+	return nil
+}
+
+// runKey is the key of the step that a run is: of the one whose timeline it is its ID, and else that of the command which opened it.
+func runKey(root, id polity.RunID) string {
+	if id == root {
+		return string(id)
+	}
+	return string(id.Parent()) + "#" + strings.TrimPrefix(string(id), string(id.Parent())+"/")
+}
+
+func (t *timeline) find(key string) *polity.Step {
+	if i, ok := t.at[key]; ok {
+		return &t.steps[i]
+	}
+	return nil
+}
+
+func (t *timeline) add(s polity.Step) *polity.Step {
+	s.Number = len(t.steps) + 1
+	t.at[s.Key] = len(t.steps)
+	t.steps = append(t.steps, s)
+	return &t.steps[len(t.steps)-1]
+}
+
+func (t *timeline) opened(n *run.Outlined) {
+	t.agents[n.Run] = n.Agent
+	s := polity.Step{
+		Key: runKey(t.root, n.Run), Run: n.Run, Agent: n.Agent, Kind: polity.StepRun, Skill: n.Skill, Status: polity.StepRunning, Start: n.At, Commit: n.Commit,
+	}
+	if n.Run != t.root {
+		s.Kind, s.To, s.Child, s.Run, s.Agent = polity.StepAsk, n.Agent, n.Run, n.Run.Parent(), t.agents[n.Run.Parent()]
+		_, s.Command, _ = strings.Cut(s.Key, "#")
+	}
+	t.add(s)
+}
+
+// effect takes the beginning or the result of a command that opened no run.
+func (t *timeline) effect(n *run.Outlined) {
+	s := t.find(polity.EffectKey(n.Run, n.Name, n.Attempt))
+	if s == nil {
+		s = t.add(polity.Step{
+			Key: polity.EffectKey(n.Run, n.Name, n.Attempt), Run: n.Run, Command: polity.CommandKey(n.Name, n.Attempt), Agent: t.agents[n.Run],
+			Kind: polity.StepRefused, Status: polity.StepRunning,
+		})
+		if f := n.Effect; f != nil {
+			s.Kind, s.To, s.Class, s.Start = t.kind(f.Verb, f.To), f.To, f.Class, f.Since
+		}
+	}
+	s.Commit = n.Commit
+	s.Waits = waits(s.Kind)
+	if n.Kind == "began" {
+		return
+	}
+	if n.Effect == nil && (n.Fault == nil || n.Fault.Kind == fault.Cancelled) { // of all that is no effect only a sleep ends without a result
+		s.Kind, s.Waits = polity.StepTimer, true
+		if n.Data > 0 {
+			s.Kind = polity.StepAwait
+		}
+	}
+	s.End, s.Usage, s.Fault, s.Status = n.At, n.Usage, n.Fault, stepStatus(n)
+}
+
+// underWay makes a step of what has begun and of which the log tells nothing yet.
+func (t *timeline) underWay(n *polity.Notice) (polity.Step, bool) {
+	key := polity.EffectKey(n.Run, n.Name, n.Attempt)
+	_, inside := t.agents[n.Run]
+	if known := t.find(key); known != nil || !inside {
+		return polity.Step{}, false
+	}
+	s := polity.Step{
+		Key: key, Run: n.Run, Command: polity.CommandKey(n.Name, n.Attempt), Agent: t.agents[n.Run], Kind: t.kind(n.Verb, n.To), To: n.To,
+		Status: polity.StepRunning, Start: n.At, Until: n.Until, Commit: n.Commit,
+	}
+	if s.Waits = waits(s.Kind); s.Waits {
+		s.Status = polity.StepWaiting
+	}
+	return s, true
+}
+
+func (t *timeline) kind(verb, to string) polity.StepKind {
+	switch verb {
+	case polity.DoThink.String():
+		return polity.StepModel
+	case polity.DoCall.String():
+		return polity.StepTool
+	case polity.DoSleep.String():
+		return polity.StepTimer
+	case polity.DoAwait.String():
+		return polity.StepAwait
+	}
+	if t.person(to) {
+		return polity.StepQuestion
+	}
+	return polity.StepAsk
+}
+
+func waits(k polity.StepKind) bool {
+	return slices.Contains([]polity.StepKind{polity.StepQuestion, polity.StepTimer, polity.StepAwait}, k)
+}
+
+func stepStatus(n *run.Outlined) string {
+	switch {
+	case n.Status == polity.StatusExhausted.String():
+		return polity.StepExhausted
+	case n.Status == polity.StatusCancelled.String(), n.Fault != nil && n.Fault.Kind == fault.Cancelled:
+		return polity.StepCancelled
+	case n.Fault == nil:
+		return polity.StepDone
+	case n.Fault.Kind == fault.Unknown:
+		return polity.StepUnknown
+	}
+	return polity.StepFailed
+}
+
+// Opening returns what a run, or one below a root, was opened with, or fault.NotFound.
+func (e *Engine) Opening(ctx context.Context, id polity.RunID) (run.Opening, error) {
+	return e.part.Opening(ctx, id)
+}
+
+// Installed returns the releases that can be asked by name: those of installed organizations, and the program's own agents as "go".
+func (e *Engine) Installed(ctx context.Context) (map[string]Digest, error) {
+	all, err := e.Enlisted(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if own, err := e.Described(e.own); err == nil && len(own.Agents) > 0 && all[own.Name] == (Digest{}) {
+		all[own.Name] = e.own
+	}
+	return all, nil
+}
+
+// Described returns a stored release. Nobody may change it. It returns fault.NotFound if there is none.
+func (e *Engine) Described(d Digest) (*agent.Release, error) {
+	r, err := e.catalog.release(d)
+	if err != nil {
+		return nil, err
+	}
+	return &r.doc, nil
+}
+
+// Loads says what agents have to do now.
+func (e *Engine) Loads(ctx context.Context) ([]polity.Load, error) {
+	all, err := e.part.Loads(ctx, e.catalog.person)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]polity.Load, len(all))
+	for i, l := range all {
+		list[i] = polity.Load{Org: e.catalog.name(l.Release), Agent: l.Agent, Running: l.Running, Waiting: l.Waiting}
+	}
+	return list, nil
+}
+
+// Feed gives every acknowledged commit from a position on, and then each as it is acknowledged. See run.Partition.Feed.
+func (e *Engine) Feed(ctx context.Context, from uint64, each func(*run.Commit) error) error {
+	return e.part.Feed(ctx, from, each)
+}
+
+// OrgName is what a release is called; "" if it is not to be had.
+func (e *Engine) OrgName(d Digest) string { return e.catalog.name(d) }
