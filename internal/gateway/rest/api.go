@@ -116,6 +116,12 @@ func polish(api *huma.OpenAPI) {
 		tidy(s)
 	}
 	problems := &huma.MediaType{Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}}
+	api.Components.Responses = map[string]*huma.Response{}
+	for _, status := range slices.Concat(alwaysStatuses, namedStatuses, changedStatuses) {
+		api.Components.Responses[problemName(status)] = &huma.Response{
+			Description: http.StatusText(status), Content: map[string]*huma.MediaType{"application/problem+json": problems},
+		}
+	}
 	for _, item := range api.Paths {
 		for method, op := range map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodDelete: item.Delete} {
 			if op == nil {
@@ -141,13 +147,13 @@ func polish(api *huma.OpenAPI) {
 			}
 			delete(op.Responses, "default")
 			for _, status := range statuses {
-				op.Responses[strconv.Itoa(status)] = &huma.Response{
-					Description: http.StatusText(status), Content: map[string]*huma.MediaType{"application/problem+json": problems},
-				}
+				op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/" + problemName(status)}
 			}
 		}
 	}
 }
+
+func problemName(status int) string { return "Problem" + strconv.Itoa(status) }
 
 // tidy makes a schema say what is sent: a list is never null.
 func tidy(s *huma.Schema) {
