@@ -1,10 +1,10 @@
+//go:build linux
+
 package console_test
 
 import (
 	"bufio"
 	"bytes"
-	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -16,16 +16,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/chromedp"
-	"github.com/chromedp/chromedp/kb"
-
-	"polity.run/model"
 	"polity.run/model/modeltest/wire"
 )
 
@@ -259,7 +253,7 @@ func newNode(t *testing.T) *node {
 
 var oneTimeLink = regexp.MustCompile(`http://\S+/session\?code=\S+`)
 
-// start starts the process, and returns when it can be reached. The first time it installs the organizations.
+// start starts the process, and returns when it can be reached.
 func (n *node) start() {
 	n.t.Helper()
 	first := n.link == ""
@@ -293,6 +287,9 @@ func (n *node) start() {
 			if out, err := exec.Command(*polity, "install", filepath.Join(n.teams, org), "--state", n.state).CombinedOutput(); err != nil {
 				n.t.Fatalf("install %s: %v\n%s", org, err, out)
 			}
+		}
+		for len(n.list("/v1/orgs")) < 2 {
+			time.Sleep(20 * time.Millisecond) // until the manifests are applied
 		}
 	}
 }
