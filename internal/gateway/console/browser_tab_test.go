@@ -45,7 +45,9 @@ func newTab(t *testing.T) *tab {
 	ctx, end := chromedp.NewContext(all)
 	t.Cleanup(end)
 	b := &tab{t: t, ctx: ctx}
-	b.do(chromedp.Steps())
+	if err := chromedp.Do(ctx); err != nil { // with the tab's own context: the browser lives as long as the first one
+		t.Fatal(err)
+	}
 	messages := chromedp.Console(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -133,7 +135,7 @@ func (b *tab) run(js string)         { b.t.Helper(); eval[bool](b, "("+js+", tru
 func (b *tab) see(js string) {
 	b.t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(40 * time.Millisecond) {
-		if eval[bool](b, "Boolean("+js+")") {
+		if eval[bool](b, "(() => { try { return Boolean("+js+"); } catch { return false; } })()") { // what is not there yet is not true
 			return
 		}
 		if time.Now().After(end) {

@@ -1,6 +1,6 @@
 // A topology, laid out by dagre and drawn as SVG: who asks whom, and what each has to do now.
 import dagre from "@dagrejs/dagre";
-import { html, useMemo, useRef, useState } from "./html.js";
+import { html, useLayoutEffect, useMemo, useRef, useState } from "./html.js";
 import { Icon } from "./ui.js";
 import * as f from "./format.js";
 
@@ -38,13 +38,17 @@ export function Graph({ nodes, edges, load, selected, onPick, down }) {
   const [hover, setHover] = useState("");
   const box = useRef(null);
   const laid = useMemo(() => (nodes.length <= DRAWN_MOST ? place(nodes, edges, down) : null), [nodes, edges, down]);
+  useLayoutEffect(() => { // what is wider than its place begins in the middle of what matters
+    const el = box.current, about = laid?.nodes.find((n) => n.name === selected) ?? laid?.nodes.find((n) => n.main);
+    if (el && about) el.scrollTo(about.x - el.clientWidth / 2, about.y - el.clientHeight / 2);
+  }, [laid]);
   if (!laid) return html`<p class="card quiet">${f.number(nodes.length)} nodes are too many for a picture; the table below has them all.</p>`;
   const lit = hover || selected;
   const near = (e) => lit && (e.edge.from === lit || e.edge.to === lit);
   const touched = new Set(laid.edges.filter(near).flatMap((e) => [e.edge.from, e.edge.to]));
   return html`<figure class="graph card"><div class="graph-box" ref=${box} tabindex="0" role="group" aria-label="Topology; the table below says the same">
     <svg viewBox="0 0 ${laid.width} ${laid.height}" width=${laid.width} height=${laid.height} role="img" aria-label="Who asks whom" data-lit=${lit ? "" : undefined}>
-      <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse"><path d="M0,0.5L7.5,4L0,7.5z" /></marker></defs>
+      <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0,0.5L7.5,4L0,7.5z" /></marker></defs>
       ${laid.edges.map((e) => html`<g class="edge" data-near=${near(e) ? "" : undefined} data-may=${/^may|topic/.test(e.edge.does) ? "" : undefined}><path d=${path(e.points)} marker-end="url(#arrow)" /><title>${`${e.edge.from} ${e.edge.does} ${e.edge.to}`}</title></g>`)}
       ${laid.nodes.map((n) => {
         const l = load.get(n.name);

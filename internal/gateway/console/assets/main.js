@@ -100,7 +100,7 @@ function App() {
   return html`
     <a class="skip" href="#main" onClick=${(e) => { e.preventDefault(); document.querySelector("main").focus(); }}>Skip to the content</a>
     <header class="bar">
-      <a class="brand" href=${href("overview")}><svg width="26" height="26" viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="8" class="brand-back"/><path d="M16 11v5M16 16H9v4M16 16h7v4" class="brand-lines"/><circle cx="16" cy="9" r="3.2"/><circle cx="9" cy="22" r="3.2"/><circle cx="23" cy="22" r="3.2"/></svg><span>Polity</span></a>
+      <a class="brand" aria-label="Polity, overview" href=${href("overview")}><svg width="26" height="26" viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="8" class="brand-back"/><path d="M16 11v5M16 16H9v4M16 16h7v4" class="brand-lines"/><circle cx="16" cy="9" r="3.2"/><circle cx="9" cy="22" r="3.2"/><circle cx="23" cy="22" r="3.2"/></svg><span>Polity</span></a>
       <button type="button" class="find" onClick=${() => { searching.value = true; }}><${Icon} name="search" /><span>Search or do</span><kbd>Ctrl K</kbd></button>
       <div class="bar-end">
         <${Live} />

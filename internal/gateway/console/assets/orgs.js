@@ -9,6 +9,7 @@ import { Graph, iconOf } from "./graph.js";
 import * as f from "./format.js";
 
 const REFRESH_MS = 500;
+const KINDS = { human: "person", org: "organization", exec: "program", model: "thinks", http: "service", remote: "outside", mcp: "MCP server" };
 const NARROW = matchMedia("(max-width: 700px)");
 
 function useLive(again, deps) {
@@ -75,7 +76,7 @@ function One() {
         const l = load.get(n.name) ?? {};
         const does = edges.filter((e) => e.from === n.name);
         return html`<tr key=${n.name} data-focus=${n.name === selected ? "" : undefined}><th scope="row"><button type="button" class="link" aria-pressed=${n.name === selected} onClick=${() => pick(n.name)}><${Icon} name=${iconOf(n)} size=${14} />${f.visible(n.name)}</button>${n.main && html` <span class="tag">main</span>`}</th>
-          <td>${n.what === "agent" ? (n.kind === "human" ? "person" : n.kind || "agent") : n.what}</td>
+          <td>${n.what === "agent" ? KINDS[n.kind] ?? n.kind ?? "agent" : n.what}</td>
           <td class="number">${n.what === "agent" ? (l.running ? html`<a href=${href("runs", "", { q: `status:running with:${n.name}` })} aria-label="${l.running} at work at ${n.name}">${l.running}</a>` : "0") : ""}</td><td class="number">${n.what === "agent" ? l.waiting ?? 0 : ""}</td><td class="number">${n.what === "agent" ? l.errors ?? 0 : ""}</td>
           <td class="does">${does.map((e) => html`<span>${e.does} <strong>${f.visible(e.to)}</strong></span>`)}</td></tr>`;
       })}</tbody></table></div>
