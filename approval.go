@@ -19,6 +19,7 @@ const DecisionSchema = `{"type":"object","additionalProperties":false,"required"
 	`"approve":{"type":"boolean","description":"Whether exactly this action may be done."},` +
 	`"hash":{"type":"string","description":"The hash of the action, as it was shown. Without it nothing is approved."},` +
 	`"reason":{"type":"string","description":"Why, for whoever wanted it."},` +
+	`"by":{"type":"string","description":"Who decides. The door at which the answer comes in writes it, whatever stands there."},` +
 	`"always_for_this_run":{"type":"boolean","description":"Whether the same action may be done again in this run without asking."}}}`
 
 // Action is exactly what an agent wants done: a call of a tool, or a question to another agent.
@@ -115,6 +116,7 @@ type Decision struct {
 	Approve bool   `json:"approve"`
 	Hash    string `json:"hash,omitempty"`
 	Reason  string `json:"reason,omitempty"`
+	By      string `json:"by,omitempty"` // who decided, as the node's door knows them
 	// Always says that the same action, with the same input, may be done again in this run without asking.
 	Always bool `json:"always_for_this_run,omitempty"`
 }

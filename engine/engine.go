@@ -26,6 +26,7 @@ import (
 	"polity.run"
 	"polity.run/agent"
 	"polity.run/fault"
+	"polity.run/internal/access"
 	"polity.run/internal/bus"
 	"polity.run/internal/journal"
 	"polity.run/internal/keyring"
@@ -442,9 +443,9 @@ func (e *Engine) Questions(context.Context) ([]polity.Question, error) {
 
 // Answer answers a question. It returns fault.NotFound if nobody asks it (any more), and fault.Invalid, with the question still
 // open, for an answer that the skill's output schema does not accept. When it returns nil the answer is on its way into
-// the log: a crash in that moment asks again.
-func (e *Engine) Answer(_ context.Context, key string, answer json.RawMessage) error {
-	return e.catalog.people.answer(key, answer)
+// the log: a crash in that moment asks again. A decision about an action says by whom it is, if the context knows who asks.
+func (e *Engine) Answer(ctx context.Context, key string, answer json.RawMessage) error {
+	return e.catalog.people.answer(key, answer, access.From(ctx).Name)
 }
 
 // Cancel asks a run and everything below it to end; what can be undone is undone first.

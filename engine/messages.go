@@ -46,6 +46,7 @@ type orgs struct {
 	bucket *bus.Bucket // nil before it was needed
 	byName map[string]Digest
 	agents map[polity.AgentName]string // their organization
+	states map[string]installed        // also of those that were removed
 
 	audit struct {
 		sync.Mutex
@@ -56,7 +57,10 @@ type orgs struct {
 
 // installed is an organization as it stands in the bucket.
 type installed struct {
-	Release string `json:"release"` // its digest
+	Release  string    `json:"release"`            // its digest; "" for one that was removed
+	Revision uint64    `json:"revision,omitempty"` // one more with each change; 0: installed before these were counted
+	At       time.Time `json:"at,omitzero"`
+	By       string    `json:"by,omitempty"`
 }
 
 // open reads what is installed, the first time. o.mu is held for writing.
@@ -68,11 +72,14 @@ func (o *orgs) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	byName, agents := map[string]Digest{}, map[polity.AgentName]string{}
+	byName, agents, states := map[string]Digest{}, map[polity.AgentName]string{}, map[string]installed{}
 	err = bucket.Each(ctx, func(name string, value []byte) error {
 		var in installed
 		if err := json.Unmarshal(value, &in); err != nil {
 			return fault.Damaged.New("engine: installed organization %s: %w", name, err)
+		}
+		if states[name] = in; in.Release == "" {
+			return nil
 		}
 		d, err := parseDigest(in.Release)
 		if err != nil {
@@ -92,7 +99,7 @@ func (o *orgs) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.bucket, o.byName, o.agents = bucket, byName, agents
+	o.bucket, o.byName, o.agents, o.states = bucket, byName, agents, states
 	return nil
 }
 
@@ -137,13 +144,11 @@ func (o *orgs) of(name polity.AgentName) (Digest, *release, error) {
 // replaced; what its agents were sent and have not done, the agents of that release go on with. It returns fault.Conflict if another organization
 // has an agent of the same name: an agent's name is its address.
 func (e *Engine) Enlist(ctx context.Context, d Digest) error {
-	if err := e.enlist(ctx, d); err != nil {
-		return err
-	}
-	return e.link(d)
+	_, err := e.Apply(ctx, d, nil, "")
+	return err
 }
 
-func (e *Engine) enlist(ctx context.Context, d Digest) error {
+func (e *Engine) enlist(ctx context.Context, d Digest, known *uint64, by string) error {
 	o := &e.orgs
 	r, err := e.catalog.release(d)
 	if err != nil {
@@ -158,8 +163,8 @@ func (e *Engine) enlist(ctx context.Context, d Digest) error {
 	if name == "" {
 		return fault.Invalid.New("engine: a release without a name cannot be installed")
 	}
-	if o.byName[name] == d {
-		return nil
+	if err := o.unchanged(name, known); err != nil || o.byName[name] == d {
+		return err
 	}
 	if _, known := o.byName[name]; !known && len(o.byName) >= orgsMax {
 		return fault.Full.New("engine: %d organizations are installed, which is the most", orgsMax)
@@ -169,11 +174,7 @@ func (e *Engine) enlist(ctx context.Context, d Digest) error {
 			return fault.Conflict.New("engine: organization %s has an agent %s, too; an agent's name is its address: rename one of them", other, a.Name)
 		}
 	}
-	data, err := json.Marshal(installed{hex.EncodeToString(d[:])})
-	if err != nil {
-		return fault.Internal.New("engine: install %s: %w", name, err)
-	}
-	if err := o.bucket.Put(ctx, name, data); err != nil {
+	if err := o.put(ctx, name, hex.EncodeToString(d[:]), by, e.now()); err != nil {
 		return err
 	}
 	for a, org := range o.agents {

@@ -75,9 +75,13 @@ func (p *people) take(key string, pass func(*asked) bool) *asked {
 	return a
 }
 
-func (p *people) answer(key string, answer json.RawMessage) error {
+// answer answers a question. By is who does; "" if that is not known, and the answer says it itself.
+func (p *people) answer(key string, answer json.RawMessage, by string) error {
 	var wrong error
 	a := p.take(key, func(a *asked) bool {
+		if by != "" && a.question.Approval != nil {
+			answer = signed(answer, by)
+		}
 		wrong = a.check(answer)
 		return wrong == nil
 	})
@@ -93,6 +97,23 @@ func (p *people) answer(key string, answer json.RawMessage) error {
 	a.leave()
 	a.done(answer, nil)
 	return nil
+}
+
+// signed is a decision that says by whom it is. What is no object stays as it is: it is refused.
+func signed(answer json.RawMessage, by string) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(answer, &fields); err != nil || fields == nil {
+		return answer
+	}
+	name, err := json.Marshal(by)
+	if err != nil {
+		return answer
+	}
+	fields["by"] = name
+	if data, err := json.Marshal(fields); err == nil {
+		return data
+	}
+	return answer
 }
 
 func (p *people) list() []polity.Question {

@@ -144,10 +144,24 @@ func (w Who) Orgs(v Verb) (list []string, all bool) {
 	return slices.Compact(list), false
 }
 
+// Gives returns fault.Denied for a grant that is more than somebody has: nobody gives what they have not.
+func (w Who) Gives(g Grant) error {
+	for _, v := range may[g.Role] {
+		if v == Node && g.Org != Everywhere {
+			continue // which the role has only there
+		}
+		if !w.Holds(v, g.Org) {
+			return fault.Denied.New("access: %s may not give %s: that is more than they have", w.Name, g)
+		}
+	}
+	return nil
+}
+
 // Object is what something is done with.
 type Object struct {
 	Org string `json:"org,omitempty"` // "" for the node, Somewhere if it is not known yet
 	Run string `json:"run,omitempty"` // if it is about a run
+	Key string `json:"key,omitempty"` // of what is answered or reconciled
 }
 
 // Decision is what became of a request.
@@ -214,18 +228,31 @@ func missing(who Who, verb Verb, org string) string {
 	return "access: " + who.Name + " may not " + string(verb) + ": that needs the role " + strings.Join(roles, " or ") + " " + where
 }
 
-type whoKey struct{}
+type askingKey struct{}
 
-// With returns a context in which who asks is known.
-func With(ctx context.Context, who Who) context.Context { return context.WithValue(ctx, whoKey{}, who) }
+// asking is a request in the context of what it asks for.
+type asking struct {
+	who  Who
+	tell func(Verb, Object, Decision)
+}
+
+// With returns a context in which who asks is known. What Permit decides there is told to tell, if that is not nil.
+func With(ctx context.Context, who Who, tell func(Verb, Object, Decision)) context.Context {
+	return context.WithValue(ctx, askingKey{}, asking{who, tell})
+}
 
 // From returns who asks; nobody, if that is not known.
 func From(ctx context.Context) Who {
-	who, _ := ctx.Value(whoKey{}).(Who)
-	return who
+	a, _ := ctx.Value(askingKey{}).(asking)
+	return a.who
 }
 
-// Permit decides whether whoever asks may do something with an organization, for handlers that learn only on the way which one it is.
-func Permit(ctx context.Context, verb Verb, org string) error {
-	return Decide(From(ctx), verb, Object{Org: org}).Err()
+// Permit decides whether whoever asks may do something, for handlers that learn only on the way what it is.
+func Permit(ctx context.Context, verb Verb, object Object) error {
+	a, _ := ctx.Value(askingKey{}).(asking)
+	d := Decide(a.who, verb, object)
+	if a.tell != nil {
+		a.tell(verb, object, d)
+	}
+	return d.Err()
 }

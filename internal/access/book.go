@@ -133,6 +133,9 @@ func (b *Book) Create(ctx context.Context, by Who, name string, grants []Grant, 
 		if err := g.Check(); err != nil {
 			return Key{}, "", err
 		}
+		if err := by.Gives(g); err != nil {
+			return Key{}, "", err
+		}
 	}
 	now := b.now().UTC().Truncate(time.Second)
 	secret := base64.RawURLEncoding.EncodeToString(random(secretBytes))

@@ -116,6 +116,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.newNew(),
 		a.newUp(),
+		a.newApply(), a.newDiff(), a.newGet(), a.newDescribe(), a.newDelete(),
 		a.newRun(),
 		a.newRuns(),
 		a.newSearch(),

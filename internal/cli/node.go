@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/internal/access"
 	"polity.run/internal/gateway/rest"
 	"polity.run/message"
 )
@@ -55,6 +57,13 @@ type node interface {
 	Reconcile(ctx context.Context, q client.Reconcile) (polity.Finding, error)
 	Export(ctx context.Context, id polity.RunID, path string) (polity.Archive, error)
 	Import(ctx context.Context, path string) (polity.Archive, error)
+	Apply(ctx context.Context, q client.Apply) (client.Applied, error)
+	Orgs(ctx context.Context, q client.OrgQuery) (client.Orgs, error)
+	Remove(ctx context.Context, q client.Remove) error
+	Keys(ctx context.Context) ([]client.AccessKey, error)
+	CreateKey(ctx context.Context, q client.NewKey) (client.CreatedKey, error)
+	RevokeKey(ctx context.Context, id string) (client.AccessKey, error)
+	AccessLog(ctx context.Context, after uint64, most int) ([]client.AccessRecord, error)
 	Bus(ctx context.Context, q client.Bus) (client.OnBus, error)
 	Lookup(ctx context.Context, q polity.Lookup) (polity.Found, error)
 	RebuildView(ctx context.Context) error
@@ -113,6 +122,52 @@ func (l *local) Coordinate(ctx context.Context, q client.Coordination) (client.C
 // Schemas hides the engine's, which lists alone.
 func (l *local) Schemas(ctx context.Context, q client.SchemaQuery) (client.Subjects, error) {
 	return rest.Schemas(ctx, l.Engine, q)
+}
+
+// owned is a context in which the one who asks is the user whose process this is.
+func owned(ctx context.Context) context.Context {
+	return access.With(ctx, access.TheOwner(userName()), nil)
+}
+
+func userName() string {
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		return u.Username
+	}
+	return "owner"
+}
+
+// Apply hides the engine's, which takes what is stored.
+func (l *local) Apply(ctx context.Context, q client.Apply) (client.Applied, error) {
+	return rest.Apply(owned(ctx), l.Engine, q)
+}
+
+// Orgs hides the engine's, which lists alone.
+func (l *local) Orgs(ctx context.Context, q client.OrgQuery) (client.Orgs, error) {
+	return rest.Orgs(owned(ctx), l.Engine, q)
+}
+
+// Remove hides the engine's.
+func (l *local) Remove(ctx context.Context, q client.Remove) error {
+	return l.Engine.Remove(ctx, q.Name, q.Revision, userName())
+}
+
+func (l *local) Keys(ctx context.Context) ([]client.AccessKey, error) { return rest.Keys(ctx, l.Engine) }
+
+func (l *local) CreateKey(ctx context.Context, q client.NewKey) (client.CreatedKey, error) {
+	return rest.CreateKey(owned(ctx), l.Engine, q)
+}
+
+func (l *local) RevokeKey(ctx context.Context, id string) (client.AccessKey, error) {
+	return rest.RevokeKey(ctx, l.Engine, id)
+}
+
+func (l *local) AccessLog(ctx context.Context, after uint64, most int) ([]client.AccessRecord, error) {
+	return rest.AccessLog(ctx, l.Engine, after, most)
+}
+
+// Answer hides the engine's, which asks the context who answers.
+func (l *local) Answer(ctx context.Context, key string, answer json.RawMessage) error {
+	return l.Engine.Answer(owned(ctx), key, answer)
 }
 
 func (l *local) Bus(ctx context.Context, q client.Bus) (client.OnBus, error) {

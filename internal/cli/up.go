@@ -3,7 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,13 +20,20 @@ import (
 
 const upHelp = `Serve the state folder: its runs, the organizations of a folder, an API and a console, in one process.
 
-DIR, by default the folder where you are, holds manifests: polity.yaml, other *.yaml that begin with "polity:", and one folder deep the same.
-They are applied, and again when they change. One that is wrong is told with file and line, and what was there before stays.
+DIR, by default the folder where you are, holds manifests: polity.yaml, other *.yaml that begin with "polity:", and one folder deep the
+same. They are applied, and again when a file of DIR changes. One that is wrong is told with file and line, and what was there before
+stays. One that is taken away stays installed until "polity delete". What the manifests watch ("on:") is watched.
 
-What the manifests watch ("on:") is watched. Unfinished runs go on.
+Unfinished runs go on. Every other command with this state folder asks this process.
 
-SIGTERM and Ctrl-C stop it: nothing new is let in, what is in flight is written down, runs go on with the next start, and the exit code is 0. A second signal
-leaves at once.`
+Ctrl-C and SIGTERM stop it: it says that it is not ready, lets nothing new in, writes down what is in flight and exits with 0; runs go on
+with the next start. A second signal leaves at once.
+
+Settings come from flags, then the environment (POLITY_LISTEN for --listen), then the file polity.toml; see: polity config explain.`
+
+const upExample = `  polity up
+  polity up teams --listen 127.0.0.1:0
+  polity up /srv/polity/teams --listen 0.0.0.0:7654 --tls own --host polity.example.com`
 
 // upDefault is where the node is reached if nothing else is said.
 const upDefault = "127.0.0.1:7654"
@@ -31,10 +41,9 @@ const upDefault = "127.0.0.1:7654"
 func (a *app) newUp() *cobra.Command {
 	u := &server{app: a}
 	cmd := &cobra.Command{
-		Use: "up [DIR]", Short: "Serve organizations, an API and a console", Long: upHelp, Args: args(cobra.MaximumNArgs(1)),
-		Example: "  polity up\n  polity up teams --listen 127.0.0.1:0",
+		Use: "up [DIR]", Short: "Serve organizations, an API and a console", Long: upHelp, Args: args(cobra.MaximumNArgs(1)), Example: upExample,
 	}
-	cmd.Flags().StringVar(&u.listen, "listen", upDefault, "HOST:PORT of the API and the console")
+	u.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		u.dir = "."
 		if len(args) == 1 {
@@ -48,14 +57,30 @@ func (a *app) newUp() *cobra.Command {
 // server is a node that serves until it is stopped.
 type server struct {
 	*app
-	listen string
+	cfg    door.Config
+	agents engine.Door
+	atOnce int
 	dir    string
 
 	node *local
 	door *door.Door
 }
 
+// flags adds the settings of a server.
+func (u *server) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&u.cfg.Listen, "listen", upDefault, "HOST:PORT of the API and the console; port 0 is a free one")
+	f.StringVar(&u.agents.Listen, "agents-listen", "", "HOST:PORT for agents in other processes (default where it was, or a free port of 127.0.0.1)")
+	f.IntVar(&u.atOnce, "at-once", atOnceDefault, "most runs at a time of what an organization watches")
+}
+
 func (u *server) run(ctx context.Context) (err error) {
+	if u.atOnce < 1 || u.atOnce > atOnceMax {
+		return usagef("--at-once: want 1 to %d", atOnceMax)
+	}
+	if info, err := os.Stat(u.dir); err != nil || !info.IsDir() {
+		return fault.NotFound.New("%s is no folder; polity up serves the manifests of one", u.dir)
+	}
 	dir, err := u.stateDir()
 	if err != nil {
 		return err
@@ -63,34 +88,58 @@ func (u *server) run(ctx context.Context) (err error) {
 	ctx, done := u.interruptible(ctx)
 	defer done()
 	e, err := engine.Open(ctx, engine.Config{
-		State: dir, Sync: engine.Sync(u.sync.value), View: true, Archive: u.archives, Retain: true, Door: &engine.Door{}, Log: u.logger(), Telemetry: true,
+		State: dir, Sync: engine.Sync(u.sync.value), View: true, Archive: u.archives, Retain: true, Door: &u.agents, Log: u.logger(), Telemetry: true,
 		Version: programVersion(), ViewDSN: u.dsn,
 	})
 	if errors.Is(err, fault.Conflict) {
-		return fault.Conflict.New("%w; end it first", err)
+		return fault.Conflict.New("%w; end it first, or name another state folder with --state", err)
 	}
 	if err != nil {
 		return err
 	}
 	u.node = &local{Engine: e}
-	defer closeInto(&err, u.node)
+	defer func() {
+		stop := u.leaveAtSecond()
+		err = errors.Join(err, u.node.Close())
+		stop()
+		if err == nil {
+			u.screen.say("note: stopped; what runs goes on with the next start")
+		}
+	}()
 	if err := u.open(ctx); err != nil {
 		return err
 	}
+	desk := &desk{server: u, dir: u.dir, applied: map[string]*seat{}}
+	defer desk.close()
+	desk.look(ctx)
 	if err := u.greet(); err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		return nil // as it was meant to end
-	case <-e.Down():
-		return e.Err()
-	}
+	desk.watch(ctx)
+	return e.Err() // nil if it was stopped as it was meant to be
+}
+
+// leaveAtSecond ends the process at once with the next signal, until the function is called.
+func (u *server) leaveAtSecond() func() {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case s := <-u.signals:
+			u.screen.say("polity: left at once (%s)", s)
+			os.Exit(exitInterrupted)
+		case <-done:
+		}
+	}()
+	return func() { close(done) }
 }
 
 // open opens the door, and serves behind it what there is.
 func (u *server) open(ctx context.Context) error {
-	d, err := door.Open(ctx, u.node.Engine, door.Config{Listen: u.listen, Log: u.logger()})
+	u.cfg.Log = u.logger()
+	d, err := door.Open(ctx, u.node.Engine, u.cfg)
+	if errors.Is(err, fault.Unavailable) {
+		return fault.Unavailable.New("%w; --listen names another address, and 127.0.0.1:0 a free port", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -104,11 +153,22 @@ func (u *server) open(ctx context.Context) error {
 	return nil
 }
 
-// greet says where everything is.
+// greet says where everything is, and what to do next.
 func (u *server) greet() error {
 	link, err := u.door.Link()
 	if err != nil {
 		return err
 	}
-	return u.outf("console  %s (this link is good once, for 10 minutes)\napi      %s/v1\nagents   %s\n", link, u.door.URL(), u.node.DoorURL())
+	orgs, err := u.node.Engine.Orgs(context.Background())
+	if err != nil {
+		return err
+	}
+	ask := "polity new review && polity apply review"
+	if len(orgs) > 0 {
+		ask = fmt.Sprintf("polity ask %s \"...\"", orgs[0].Main)
+	}
+	return u.outf("console  %s\n         (the link is good once, for 10 minutes; polity console prints another one)\napi      %s/v1\nagents   %s\nstate    %s\n\n"+
+		"next     polity get\n         %s\n         polity runs list\n", link, u.door.URL(), u.node.DoorURL(), u.node.State(), ask)
 }
+
+const lookEvery = time.Second // between two looks at a folder of manifests

@@ -125,10 +125,8 @@ func (a *app) watcher(path string, f *watchFlags) (*watcher, error) {
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(here, dir)
 	}
-	w := &watcher{
-		app: a, manifest: m, bounds: bounds, once: f.once,
-		slots: make(chan struct{}, f.atOnce), following: map[polity.RunID]bool{},
-	}
+	w := newWatcher(a, m, f.atOnce)
+	w.bounds, w.once = bounds, f.once
 	for _, on := range m.On {
 		if err := w.add(on, dir); err != nil {
 			return nil, err
@@ -146,6 +144,11 @@ func (a *app) watcher(path string, f *watchFlags) (*watcher, error) {
 		return nil, usagef("there is nothing to watch: %s has no \"on:\", and there is none of --folder, --every, --cron, --topic and --lines", m.Path)
 	}
 	return w, nil
+}
+
+// newWatcher watches nothing yet.
+func newWatcher(a *app, m *manifest.Manifest, atOnce int) *watcher {
+	return &watcher{app: a, manifest: m, slots: make(chan struct{}, atOnce), following: map[polity.RunID]bool{}}
 }
 
 // flagged is what the flags add to what the manifest watches, or nil.

@@ -120,6 +120,20 @@ func (w *watcher) shift(whole context.Context) (err error) {
 	return err
 }
 
+// beside watches on a node that serves others, too, until ctx ends or a source is at its end.
+func (w *watcher) beside(whole context.Context, n node) error {
+	ctx, stop := context.WithCancelCause(whole)
+	s := &shift{watcher: w, node: n, stop: stop}
+	w.topics = n.Topics
+	var around sync.WaitGroup
+	defer func() { stop(nil); s.runs.Wait(); around.Wait() }()
+	around.Go(func() { s.people(ctx) })
+	if err := s.install(ctx); err != nil {
+		return err
+	}
+	return s.watch(ctx)
+}
+
 // install has the node know the release before anything was seen, and refuse it if it would break somebody, or not understand what is published.
 func (s *shift) install(ctx context.Context) error {
 	made, err := s.node.Install(ctx, client.Install{Release: &s.manifest.Release, Files: s.manifest.Blobs})

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"polity.run/client"
@@ -41,15 +42,19 @@ func (d *Door) guard(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	decision := access.Decide(who, rule.Verb, object)
-	d.tell(r, who, rule, pattern, object, decision)
+	d.tell(r, who, rule.Verb, pattern, object, decision)
 	if decision.Allowed {
 		if wait := d.rates.asks(who, time.Now()); wait > 0 {
 			d.Refuse(w, r, busy(who.Name, wait))
 			return
 		}
 	}
-	if kept := d.keep(r, who, rule, pattern, object, decision); kept != nil {
-		w = &recorded{ResponseWriter: w, door: d, request: r, kept: kept}
+	rec := d.recorded(w, r, who, rule.Verb, pattern, object, decision)
+	if rec != nil {
+		w = rec
+		if !decision.Allowed || object.Org != access.Somewhere {
+			rec.keep(object, decision)
+		}
 	}
 	switch {
 	case !decision.Allowed:
@@ -58,7 +63,12 @@ func (d *Door) guard(w http.ResponseWriter, r *http.Request) {
 		d.Refuse(w, r, fault.NotFound.New("door: nothing answers to %s %.200q", r.Method, r.URL.Path))
 	default:
 		r.Body = http.MaxBytesReader(w, r.Body, BodyMax)
-		serve.ServeHTTP(w, d.placed(r.WithContext(access.With(r.Context(), who))))
+		serve.ServeHTTP(w, d.placed(r.WithContext(access.With(r.Context(), who, func(v access.Verb, o access.Object, decision access.Decision) {
+			d.tell(r, who, v, pattern, o, decision)
+			if rec != nil && v != access.Read {
+				rec.keep(o, decision)
+			}
+		}))))
 	}
 }
 
@@ -114,37 +124,44 @@ func (d *Door) holder(ctx context.Context, token string) (access.Who, error) {
 }
 
 // tell logs a decision.
-func (d *Door) tell(r *http.Request, who access.Who, rule Rule, pattern string, o access.Object, decision access.Decision) {
+func (d *Door) tell(r *http.Request, who access.Who, verb access.Verb, pattern string, o access.Object, decision access.Decision) {
 	level, text := slog.LevelDebug, "access: allowed"
 	if !decision.Allowed {
 		level, text = slog.LevelInfo, "access: denied"
 	}
-	d.log.Log(r.Context(), level, text, "who", who.ID, "name", who.Name, "verb", rule.Verb, "asked", pattern, "method", r.Method, "org", o.Org, "run", o.Run,
+	d.log.Log(r.Context(), level, text, "who", who.ID, "name", who.Name, "verb", verb, "asked", pattern, "method", r.Method, "org", o.Org, "run", o.Run,
 		"why", decision.Why)
 }
 
-// keep begins to keep a record of what would change something, and returns where it is told that this is safe; nil for what only reads.
-func (d *Door) keep(r *http.Request, who access.Who, rule Rule, pattern string, o access.Object, decision access.Decision) <-chan error {
-	if rule.Verb == access.Public || rule.Verb == access.Greet || rule.Verb == access.Read || r.Method == http.MethodGet || r.Method == http.MethodHead {
-		return nil
-	}
-	record := access.Record{
-		At: time.Now().UTC(), Who: who.ID, Name: who.Name, Kind: who.Kind, Verb: rule.Verb, Asked: pattern, Object: o, Decision: decision, From: r.RemoteAddr,
-	}
-	kept := make(chan error, 1)
-	go func() { kept <- d.engine.Audit(d.ctx, record) }()
-	return kept
-}
-
-// recorded is the answer to a request of which a record is kept: nothing is answered before that is safe. (What is done meanwhile is durable by the same
-// disk at about the same time; to wait before it would double how long a run takes to start.)
+// recorded is the answer to a request of which a record is kept: nothing is answered before that is safe. (What is asked for is done meanwhile, and becomes
+// durable on the same disk at about the same time; to wait before it would double how long a run takes to start.)
 type recorded struct {
 	http.ResponseWriter
 	door    *Door
 	request *http.Request
-	kept    <-chan error
+	record  access.Record
+	begin   sync.Once
+	kept    chan error
 	done    bool
 	failed  bool
+}
+
+// recorded returns the answer to a request that would change something; nil for one that only reads.
+func (d *Door) recorded(w http.ResponseWriter, r *http.Request, who access.Who, verb access.Verb, pattern string, o access.Object, decision access.Decision) *recorded {
+	if verb == access.Public || verb == access.Greet || verb == access.Read || r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return nil
+	}
+	return &recorded{ResponseWriter: w, door: d, request: r, kept: make(chan error, 1), record: access.Record{
+		At: time.Now().UTC(), Who: who.ID, Name: who.Name, Kind: who.Kind, Verb: verb, Asked: pattern, Object: o, Decision: decision, From: r.RemoteAddr,
+	}}
+}
+
+// keep begins to keep the record, the first time.
+func (w *recorded) keep(o access.Object, decision access.Decision) {
+	w.begin.Do(func() {
+		w.record.Object, w.record.Decision = o, decision
+		go func() { w.kept <- w.door.engine.Audit(w.door.ctx, w.record) }()
+	})
 }
 
 // Unwrap makes http.ResponseController work.
@@ -158,6 +175,7 @@ func (w *recorded) WriteHeader(status int) {
 		return
 	}
 	w.done = true
+	w.keep(w.record.Object, w.record.Decision)
 	if err := <-w.kept; err != nil {
 		w.failed = true
 		w.door.log.Error("door: a record could not be kept", "error", err)

@@ -93,7 +93,7 @@ func (s *Server) describeOrgs() {
 // visibleOrgs are the installed organizations that whoever asks may read.
 func (s *Server) visibleOrgs(ctx context.Context) (map[string]engine.Digest, error) {
 	orgs, err := s.engine.Installed(ctx)
-	maps.DeleteFunc(orgs, func(name string, _ engine.Digest) bool { return access.Permit(ctx, access.Read, name) != nil })
+	maps.DeleteFunc(orgs, func(name string, _ engine.Digest) bool { return !access.From(ctx).Holds(access.Read, name) })
 	return orgs, err
 }
 

@@ -114,7 +114,7 @@ func runLocation(id polity.RunID) string {
 func (s *Server) startRun(ctx context.Context, key string, q *client.NewRun) (polity.RunID, error) {
 	org, release, err := s.orgNamed(ctx, q.Org)
 	if err == nil {
-		err = errors.Join(access.Permit(ctx, access.Operate, org), permitFolder(ctx, q.Folder))
+		err = errors.Join(access.Permit(ctx, access.Operate, access.Object{Org: org}), permitFolder(ctx, q.Folder))
 	}
 	if err != nil {
 		return "", err

@@ -37,6 +37,13 @@ var rules = door.Rules{
 	"POST /v1/messages":            {Verb: access.Operate},
 	"POST /v1/runs/{id}/replay":    {Verb: access.Read, Scope: door.OfRun},
 	"POST /v1/releases/forks/{id}": {Verb: access.Operate, Scope: door.OfRun},
+	"POST /v1/orgs/ask":            {Verb: access.Read, Scope: door.OfAnswer},
+	"POST /v1/orgs/apply":          {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/orgs/remove":         {Verb: access.Manage, Scope: door.OfAnswer},
+	"GET /v1/access":               {Verb: access.Node},
+	"POST /v1/access":              {Verb: access.Node},
+	"POST /v1/access/{key}/revoke": {Verb: access.Node},
+	"GET /v1/access/log":           {Verb: access.Node},
 	"POST /v1/runs/{id}/export":    {Verb: access.Node},
 	"POST /v1/import":              {Verb: access.Node},
 	"POST /v1/backup":              {Verb: access.Node},
@@ -65,7 +72,7 @@ func permitRelease(ctx context.Context, r *agent.Release, files map[string][]byt
 	if r != nil {
 		name = r.Name
 	}
-	return access.Permit(ctx, access.Manage, name)
+	return access.Permit(ctx, access.Manage, access.Object{Org: name})
 }
 
 // permitFolder lets a request name a folder of the node's machine only if who asks may do so everywhere.
@@ -73,7 +80,7 @@ func permitFolder(ctx context.Context, path string) error {
 	if path == "" {
 		return nil
 	}
-	return access.Permit(ctx, access.Node, "")
+	return access.Permit(ctx, access.Node, access.Object{})
 }
 
 // permitStart says whether a run may be started.
@@ -82,16 +89,13 @@ func permitStart(ctx context.Context, q *client.Request) error {
 		return err
 	}
 	if q.Release != nil {
-		return access.Permit(ctx, access.Operate, q.Release.Name)
+		return access.Permit(ctx, access.Operate, access.Object{Org: q.Release.Name})
 	}
-	return access.Permit(ctx, access.Operate, "") // one of the program's own agents
+	return access.Permit(ctx, access.Operate, access.Object{}) // one of the program's own agents
 }
 
 // permitAnswer says whether a question may be answered: by who approves in the organization of the run that asks.
 func (s *Server) permitAnswer(ctx context.Context, key string) error {
-	if access.From(ctx).Holds(access.Answer, access.Everywhere) {
-		return nil
-	}
 	open, err := s.visibleQuestions(ctx)
 	if err != nil {
 		return err
@@ -102,7 +106,7 @@ func (s *Server) permitAnswer(ctx context.Context, key string) error {
 			if err != nil {
 				return err
 			}
-			return access.Permit(ctx, access.Answer, org)
+			return access.Permit(ctx, access.Answer, access.Object{Org: org, Run: string(open[i].Run.Root()), Key: key})
 		}
 	}
 	return fault.NotFound.New("nobody asks %q, or not any more; see: polity runs questions", key)
@@ -120,7 +124,7 @@ func (s *Server) visibleQuestions(ctx context.Context) ([]polity.Question, error
 		if err != nil {
 			return nil, err
 		}
-		if access.Permit(ctx, access.Read, org) == nil {
+		if access.From(ctx).Holds(access.Read, org) {
 			visible = append(visible, open[i])
 		}
 	}
@@ -143,6 +147,13 @@ func (s *Server) routes() *http.ServeMux {
 	mux.HandleFunc("POST /v1/topics", s.publish)
 	mux.HandleFunc("POST /v1/releases", s.install)
 	mux.HandleFunc("POST /v1/orgs", s.enlist)
+	mux.HandleFunc("POST /v1/orgs/ask", s.orgs)
+	mux.HandleFunc("POST /v1/orgs/apply", s.apply)
+	mux.HandleFunc("POST /v1/orgs/remove", s.remove)
+	mux.HandleFunc("GET /v1/access", s.keys)
+	mux.HandleFunc("POST /v1/access", s.createKey)
+	mux.HandleFunc("POST /v1/access/{key}/revoke", s.revokeKey)
+	mux.HandleFunc("GET /v1/access/log", s.accessLog)
 	mux.HandleFunc("POST /v1/messages", s.messages)
 	mux.HandleFunc("POST /v1/runs/{id}/replay", s.replay)
 	mux.HandleFunc("POST /v1/releases/forks/{id}", s.fork)
