@@ -283,11 +283,6 @@ func (n *node) start() {
 	}
 	n.token = strings.TrimSpace(string(token))
 	if first {
-		for _, org := range []string{"books", "support"} {
-			if out, err := exec.Command(*polity, "install", filepath.Join(n.teams, org), "--state", n.state).CombinedOutput(); err != nil {
-				n.t.Fatalf("install %s: %v\n%s", org, err, out)
-			}
-		}
 		for len(n.list("/v1/orgs")) < 2 {
 			time.Sleep(20 * time.Millisecond) // until the manifests are applied
 		}

@@ -15,7 +15,8 @@ export const tokens = (u) => (u?.input_tokens ?? 0) + (u?.output_tokens ?? 0);
 export function money(micro) {
   if (!micro) return "$0";
   const usd = micro / 1e6;
-  return "$" + (usd >= 1 ? usd.toFixed(2) : usd >= 0.01 ? usd.toFixed(3) : usd.toPrecision(2).replace(/e-(\d)/, "e−$1"));
+  if (usd < 0.0001) return "< $0.0001";
+  return "$" + (usd >= 1 ? usd.toFixed(2) : usd >= 0.01 ? usd.toFixed(3).replace(/0$/, "") : usd.toFixed(4));
 }
 
 /** A span of milliseconds, with two units at most. */

@@ -30,7 +30,7 @@ function List() {
     k: { does: "The organization before", run: () => setFocus((n) => Math.max(n - 1, 0)) },
     Enter: { does: "Open it", run: () => { if (items[focus]) go(href("orgs", items[focus].name)); } },
   }, [items.length, focus]);
-  return html`<${Page} title="Organizations" note=${state.data ? `${f.number(items.length)} on this node` : "…"} actions=${html`<${CopyAs} cli="polity get orgs" path="/v1/orgs" />`}>
+  return html`<${Page} title="Organizations" note=${state.data ? `${f.number(items.length)} on this node` : "…"} actions=${html`<${CopyAs} cli="polity get" path="/v1/orgs" />`}>
     ${state.problem && html`<${Trouble} problem=${state.problem} again=${again} />`}
     ${!state.data ? !state.problem && html`<${Skeleton} rows=${4} />` : !items.length ? html`<${Empty} title="No organization is installed.">Put a folder with a <code>polity.yaml</code> where the node looks for them, or make one: <code>polity new</code>, then <code>polity apply FOLDER</code>.<//>`
       : html`<div class="cards">${items.map((o, i) => html`<article class="card org" key=${o.name} data-focus=${i === focus ? "" : undefined}>
@@ -67,7 +67,7 @@ function One() {
   if (!org) return html`<${Page} title=${id}>${state.problem ? (state.problem.status === 404 ? html`<${Empty} title="There is no such organization."><a href=${href("orgs")}>See all of them</a>.<//>` : html`<${Trouble} problem=${state.problem} again=${again} />`) : html`<${Skeleton} />`}<//>`;
   const main = (org.members ?? []).find((m) => m.main);
   return html`<${Page} title=${f.visible(org.name)} note=${f.visible(main?.description ?? "")}
-      actions=${html`<${CopyAs} cli=${`polity describe org ${f.quote(org.name)}`} path=${at("orgs", org.name)} /><a class="button" href=${href("runs", "", { q: `agent:${org.main ?? org.name}` })}>Its runs</a><a class="button primary" href=${href("start", "", { org: org.name })}><${Icon} name="start" />Start a run</a>`}>
+      actions=${html`<${CopyAs} cli=${`polity describe ${f.quote(org.name)}`} path=${at("orgs", org.name)} /><a class="button" href=${href("runs", "", { q: `agent:${org.main ?? org.name}` })}>Its runs</a><a class="button primary" href=${href("start", "", { org: org.name })}><${Icon} name="start" />Start a run</a>`}>
     <p class="facts-line">${main?.pattern && html`<span class="tag">${main.pattern}</span>`}<${Numbers} load=${org} />${org.release && html`<span class="quiet">release <code>${org.release.slice(0, 12)}</code></span>`}</p>
     ${nodes.length > 0 && html`<${Graph} nodes=${nodes} edges=${edges} load=${load} selected=${selected} onPick=${pick} down=${down} />`}
     <div class="scroll" tabindex="0" role="region" aria-label="Agents, tools, models and topics"><table class="nodes"><caption class="unseen">Everything that the organization is made of</caption>

@@ -30,6 +30,8 @@ function withTimes(s) {
   return s;
 }
 
+// A component is drawn again only if what it is given is another: what changes in place is handed down with its version.
+
 /** The steps of a run: all that the log tells, and what is under way. What has ended is never asked for again. */
 class Steps {
   constructor(id, changed) { Object.assign(this, { id, list: null, problem: null, whole: false, version: 0, abort: new AbortController() }); this.changed = () => { this.version++; changed(); }; }

@@ -44,7 +44,7 @@ function Form({ org, all, query }) {
   return html`<div class="columns start"><form class="card" onSubmit=${send}>
     ${agents.length > 1 && html`<label class="field"><span>Agent</span><select value=${agent?.name} onChange=${(e) => setQuery({ agent: e.target.value, skill: undefined })}>${agents.map((a) => html`<option value=${a.name}>${f.visible(a.name)}${a.name === org.main ? " (the whole organization)" : ""}</option>`)}</select></label>`}
     ${skills.length > 1 && html`<label class="field"><span>Skill</span><select value=${skill?.name} onChange=${(e) => setQuery({ skill: e.target.value })}>${skills.map((s) => html`<option value=${s.name}>${f.visible(s.name)}</option>`)}</select></label>`}
-    ${skill?.description && html`<p class="quiet">${f.visible(skill.description)}</p>`}
+    ${skill?.description && agent.name !== org.main && html`<p class="quiet">${f.visible(skill.description)}</p>`}
     <${Fields} schema=${schema} name="input" label="Question" value=${value} onChange=${setValue} required />
     <details><summary>Bounds and conversation</summary>
       <div class="pairs">${BOUNDS.map(([name, label, step]) => html`<label class="field"><span>${label} <em>optional</em></span><input type=${step ? "number" : "text"} step=${step ?? undefined} min=${step ?? undefined} value=${bounds[name] ?? ""} onInput=${(e) => setBounds({ ...bounds, [name]: e.target.value })} /></label>`)}</div>

@@ -19,6 +19,6 @@ case $asked in
 *)
 	printf '%s\n' "$asked" | awk -v unit="$1" '{
 		while (match($0, /"results":\["[^]]*\]/)) { list = list (list == "" ? "" : ",") substr($0, RSTART + 11, RLENGTH - 12); $0 = substr($0, RSTART + RLENGTH) }
-		printf "{\"summary\":\"%s is done.\",\"results\":[%s]}\n", unit, list
+		printf "{\"summary\":\"%s is done.\",\"results\":[%s],\"recommendations\":[]}\n", unit, list
 	}' ;;
 esac
