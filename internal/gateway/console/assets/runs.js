@@ -187,7 +187,7 @@ export default function Runs() {
   };
   const head = html`<div role="row" class="run-row head">${[["c-status", "Status"], ["c-agent", "Agent"], ["c-id", "Run"], ["c-note", "What is the matter"], ["c-when", "Started"], ["c-took", "Took"], ["c-tokens", "Tokens"], ["c-cost", "Cost"]].map(([c, t]) => html`<span role="columnheader" class=${c}>${t}</span>`)}</div>`;
   const known = list.count;
-  return html`<${Page} title="Runs" note=${html`${list.problem && !list.pages.length ? "" : list.pages.length ? `${f.number(known)}${list.ended ? "" : " and more"} ${q ? "that fit" : "in all"}` : "…"}`}
+  return html`<${Page} title="Runs" note=${html`${list.problem && !list.pages.length ? "" : list.pages.length ? `${f.number(known)} ${!list.ended ? "and more" : q ? "that fit" : "in all"}` : "…"}`}
       actions=${html`<${CopyAs} cli=${`polity runs list${q ? " " + f.quote(q) : ""}`} path=${withQuery("/v1/runs", { q, limit: PAGE })} /><a class="button primary" href=${href("start")}><${Icon} name="start" />Start a run</a>`}>
     <div class="filter">
       <label class="search"><${Icon} name="search" /><span class="unseen">Filter</span><input ref=${field} type="search" placeholder="status:failed started>-24h" autocomplete="off" autocapitalize="off" spellcheck=${false} aria-describedby=${help ? "filter-help" : undefined}
