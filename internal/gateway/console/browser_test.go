@@ -54,7 +54,7 @@ func TestBrowser(t *testing.T) {
 
 	run := hierarchy(t, tab, n)
 	untrusted(t, tab, n)
-	n.ask("support", `{"customer":"Bob","question":"Is the server there?"}`)
+	heldBack(t, tab, n)
 	n.ask("support", `{"customer":"Ada","question":"What do I owe?"}`)
 	n.ask("books", `"Close June."`)
 	tab.open(n.url + "/console/approvals")
@@ -135,6 +135,21 @@ func untrusted(t *testing.T, tab *tab, n *node) {
 	if tab.text(`String(window.harmed)`) != "undefined" {
 		t.Error("what an agent wrote was taken for a part of the page")
 	}
+}
+
+// heldBack holds updates back while a run begins and fails, and lets them in again.
+func heldBack(t *testing.T, tab *tab, n *node) {
+	tab.open(n.url + "/console/runs")
+	tab.see(`document.querySelector(".rows")`)
+	before := tab.number(`Number(document.querySelector(".rows").ariaRowCount)`)
+	tab.click(".live")
+	n.ask("support", `{"customer":"Bob","question":"Is the server there?"}`)
+	tab.see(`document.querySelector(".live").innerText.startsWith("Paused") && Number(document.querySelector(".live .count")?.innerText) > 2`)
+	if now := tab.number(`Number(document.querySelector(".rows").ariaRowCount)`); now != before {
+		t.Errorf("updates were held back, and the list went from %d to %d runs", before, now)
+	}
+	tab.click(".live")
+	tab.see(fmt.Sprintf(`Number(document.querySelector(".rows").ariaRowCount) === %d && document.querySelector(".run-row:not(.head)").innerText.includes("failed")`, before+1))
 }
 
 // looks looks at screens.
