@@ -1,0 +1,70 @@
+// A topology, laid out by dagre and drawn as SVG: who asks whom, and what each has to do now.
+import dagre from "@dagrejs/dagre";
+import { html, useLayoutEffect, useMemo, useRef, useState } from "./html.js";
+import { Icon } from "./ui.js";
+import * as f from "./format.js";
+
+const NODE_H = 46, NODE_MIN = 96, NODE_MAX = 190, CHAR = 7.2;
+const DRAWN_MOST = 200; // nodes; more is no picture any more
+
+const LABEL = (n) => n.name.replace(/^(model|topic) /, "");
+const ICON = { agent: "run", human: "question", tool: "tool", model: "model", topic: "await" };
+export const iconOf = (n) => (n.what === "agent" ? (n.kind === "human" ? "question" : n.kind === "org" || n.kind === "organization" ? "orgs" : "run") : ICON[n.what] ?? "run");
+
+function place(nodes, edges, down) {
+  const g = new dagre.graphlib.Graph({ multigraph: true });
+  g.setGraph({ rankdir: down ? "TB" : "LR", nodesep: 22, ranksep: 54, marginx: 12, marginy: 12 });
+  g.setDefaultEdgeLabel(() => ({}));
+  const width = Math.min(NODE_MAX, Math.max(NODE_MIN, ...nodes.map((n) => LABEL(n).length * CHAR + 46))); // of all: then they stand in columns
+  for (const n of nodes) g.setNode(n.name, { width, height: NODE_H });
+  edges.forEach((e, i) => { if (g.hasNode(e.from) && g.hasNode(e.to) && e.from !== e.to) g.setEdge(e.from, e.to, { edge: e }, String(i)); });
+  dagre.layout(g);
+  return { nodes: nodes.map((n) => ({ ...n, ...g.node(n.name) })), edges: g.edges().map((k) => g.edge(k)), ...g.graph() };
+}
+
+/** A smooth line through points. */
+function path(points) {
+  const [a, ...rest] = points;
+  let d = `M${a.x},${a.y}`;
+  for (let i = 0; i < rest.length - 1; i++) {
+    const p = rest[i], q = rest[i + 1];
+    d += i === rest.length - 2 ? `Q${p.x},${p.y} ${q.x},${q.y}` : `Q${p.x},${p.y} ${(p.x + q.x) / 2},${(p.y + q.y) / 2}`;
+  }
+  return rest.length === 1 ? d + `L${rest[0].x},${rest[0].y}` : d;
+}
+
+/** @param {{nodes: object[], edges: object[], load: Map<string, object>, selected: string, onPick: (name: string) => void, down: boolean}} o */
+export function Graph({ nodes, edges, load, selected, onPick, down }) {
+  const [hover, setHover] = useState("");
+  const box = useRef(null);
+  const laid = useMemo(() => (nodes.length <= DRAWN_MOST ? place(nodes, edges, down) : null), [nodes, edges, down]);
+  useLayoutEffect(() => { // what is wider than its place begins in the middle of what matters
+    const el = box.current, about = laid?.nodes.find((n) => n.name === selected) ?? laid?.nodes.find((n) => n.main);
+    if (el && about) el.scrollTo(about.x - el.clientWidth / 2, about.y - el.clientHeight / 2);
+  }, [laid]);
+  if (!laid) return html`<p class="card quiet">${f.number(nodes.length)} nodes are too many for a picture; the table below has them all.</p>`;
+  const lit = hover || selected;
+  const near = (e) => lit && (e.edge.from === lit || e.edge.to === lit);
+  const touched = new Set(laid.edges.filter(near).flatMap((e) => [e.edge.from, e.edge.to]));
+  return html`<figure class="graph card"><div class="graph-box" ref=${box} tabindex="0" role="group" aria-label="Topology; the table below says the same">
+    <svg viewBox="0 0 ${laid.width} ${laid.height}" width=${laid.width} height=${laid.height} role="img" aria-label="Who asks whom" data-lit=${lit ? "" : undefined}>
+      <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0,0.5L7.5,4L0,7.5z" /></marker></defs>
+      ${laid.edges.map((e) => html`<g class="edge" data-near=${near(e) ? "" : undefined} data-may=${/^may|topic/.test(e.edge.does) ? "" : undefined}><path d=${path(e.points)} marker-end="url(#arrow)" /><title>${`${e.edge.from} ${e.edge.does} ${e.edge.to}`}</title></g>`)}
+      ${laid.nodes.map((n) => {
+        const l = load.get(n.name);
+        return html`<g class="node" key=${n.name} data-what=${n.kind === "human" ? "human" : n.what} data-main=${n.main ? "" : undefined} data-selected=${n.name === selected ? "" : undefined} data-near=${touched.has(n.name) ? "" : undefined} data-busy=${l?.running ? "" : undefined}
+            transform="translate(${n.x - n.width / 2},${n.y - n.height / 2})" onClick=${() => onPick(n.name)} onPointerEnter=${() => setHover(n.name)} onPointerLeave=${() => setHover("")}>
+          <rect width=${n.width} height=${n.height} rx="9" />
+          <svg x="11" y="15" width="16" height="16" viewBox="0 0 20 20" class="icon"><${Paths} name=${iconOf(n)} /></svg>
+          <text x="34" y=${l && (l.running || l.waiting || l.errors) ? 20 : 28}>${short(LABEL(n), n.width - 44)}</text>
+          ${l && (l.running || l.waiting || l.errors) && html`<text class="load" x="34" y="36">${[l.running && `${l.running} at work`, l.waiting && `${l.waiting} wait`, l.errors && `${l.errors} failed`].filter(Boolean).join(", ")}</text>`}
+          <title>${LABEL(n)}</title>
+        </g>`;
+      })}
+    </svg></div>
+    <figcaption class="legend"><span><i class="line"></i>asks</span><span><i class="line dashed"></i>may ask, may call</span><span><i class="dot busy"></i>at work now</span></figcaption>
+  </figure>`;
+}
+
+const Paths = ({ name }) => Icon({ name }).props.children;
+const short = (text, width) => { const n = Math.floor(width / CHAR); return text.length > n ? text.slice(0, n - 1) + "…" : text; };
