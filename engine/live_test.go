@@ -133,8 +133,8 @@ func TestLiveMessages(t *testing.T) {
 	if _, err := b.Send(t.Context(), m); !errors.Is(err, fault.Denied) {
 		t.Errorf("where no link leads: %v", err)
 	}
-	if a, err := b.Topics(t.Context(), polity.TopicsRequest{Read: &polity.TopicRead{Topic: "polity.refused"}}); err != nil || len(a.Events) != 1 {
-		t.Errorf("refusals: %+v, %v", a, err)
+	if list, err := b.Refused(t.Context(), 0, 10); err != nil || len(list) != 1 {
+		t.Errorf("refusals: %+v, %v", list, err)
 	}
 }
 

@@ -181,6 +181,8 @@ func (p *Partition) stored(ctx context.Context, id polity.RunID) (polity.Outcome
 	}
 	if at.log == nil {
 		at.first, at.last = at.end, at.end
+	}
+	if at.log == nil && (at.base == nil || at.end > at.base.dropped) {
 		var r *record
 		if r, err = p.ends.of(ctx, p.log, at.end, id); r != nil {
 			err = take(r)
