@@ -71,7 +71,9 @@ func (d *Door) Answer(w http.ResponseWriter, status int, v any) {
 	if w.Header().Get("Content-Type") == "" {
 		w.Header().Set("Content-Type", "application/json")
 	}
-	w.Header().Set(client.PositionHeader, strconv.FormatUint(d.engine.Position(), 10))
+	if status != http.StatusUnauthorized { // who is not known learns nothing of the node
+		w.Header().Set(client.PositionHeader, strconv.FormatUint(d.engine.Position(), 10))
+	}
 	w.WriteHeader(status)
 	if _, err := w.Write(append(data, '\n')); err != nil {
 		d.log.Debug("door: the one who asked has gone away", "error", err)
