@@ -130,7 +130,7 @@ func (l *live) start(cmd *polity.Command) *Future {
 		err = l.admit(t, cmd)
 	}
 	if err != nil {
-		return &Future{live: l, key: key, done: true, err: err}
+		return &Future{live: l, key: key, done: true, refused: true, err: err}
 	}
 	f := l.futures.add(l, key)
 	l.commands = append(l.commands, *cmd)

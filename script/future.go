@@ -16,6 +16,7 @@ type Future struct {
 	task    *task  // of a branch
 	done    bool
 	stopped bool
+	refused bool // it never began
 	result  *seen // of a command that is done
 	err     error
 	waiter  *task   // who waits for it; nearly always it is one
@@ -94,6 +95,9 @@ func (s *futures) take(key string) *Future {
 
 // reuse takes back a future that has ended and that nobody else has: a branch keeps what it began.
 func (l *live) reuse(f *Future) {
+	if f.refused { // maybe since it was asked for by another goroutine, which may look at nothing here
+		return
+	}
 	if t := l.running; f.done && t != nil && !t.branch {
 		f.done, f.stopped, f.result, f.err = false, false, nil, nil // nobody waits for it, and it is of no branch
 		l.futures.spare = f
