@@ -16,7 +16,7 @@ type Future struct {
 	task    *task  // of a branch
 	done    bool
 	stopped bool
-	refused bool // it never began
+	refused bool  // it never began
 	result  *seen // of a command that is done
 	err     error
 	waiter  *task   // who waits for it; nearly always it is one
