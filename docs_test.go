@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -314,3 +315,32 @@ func understood(args []string) error {
 }
 
 var usageLine = regexp.MustCompile(`(?m)^  polity.* \[command\]$`)
+
+// TestParentsAwk gives the script of the guide what the debug exporter of a collector prints.
+func TestParentsAwk(t *testing.T) {
+	span := func(id, parent string) string {
+		return "Span #0\n    Trace ID       : 27\n    Parent ID      : " + parent + "\n    ID             : " + id + "\n    Name           : invoke_agent the chief\n" +
+			"     -> Name: Str(x)\n"
+	}
+	tests := map[string]struct {
+		log, want string
+		code      int
+	}{
+		"whole":        {span("b", "a") + span("a", "") + span("a", ""), "trace 27: 2 spans, 1 roots, 0 missing parents\n", 0},
+		"one missing":  {span("b", "c") + span("a", ""), "missing: parent c of invoke_agent the chief (27/b)\ntrace 27: 2 spans, 1 roots, 1 missing parents\n", 1},
+		"nothing told": {"Everything is ready.\n", "no spans\n", 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			awk := exec.CommandContext(t.Context(), "awk", "-f", "docs/telemetry/parents.awk")
+			awk.Stdin = strings.NewReader(tt.log)
+			out, err := awk.CombinedOutput()
+			if awk.ProcessState == nil {
+				t.Fatal(err)
+			}
+			if got := awk.ProcessState.ExitCode(); got != tt.code || string(out) != tt.want {
+				t.Errorf("exit code %d, want %d:\n%s", got, tt.code, out)
+			}
+		})
+	}
+}

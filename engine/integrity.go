@@ -45,6 +45,9 @@ func named(bucket string, value []byte) (Digest, error) {
 	if err := json.Unmarshal(value, &in); err != nil {
 		return Digest{}, fault.Damaged.New("it is no installed organization: %w", err)
 	}
+	if in.Release == "" { // it was removed
+		return Digest{}, nil
+	}
 	return parseDigest(in.Release)
 }
 

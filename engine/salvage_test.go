@@ -17,22 +17,34 @@ import (
 )
 
 // TestBackupHoldsInstalled backs up an organization that was installed and never ran: its agents have their addresses where it is restored, and its document
-// is checked like any other.
+// is checked like any other. Of one that was removed only its revision is kept.
 func TestBackupHoldsInstalled(t *testing.T) {
 	dir, path, there := t.TempDir(), filepath.Join(t.TempDir(), "b"), filepath.Join(t.TempDir(), "there")
 	doubler := function(t, "1", double)
 	e := open(t, dir, doubler)
-	d, err := e.Install(&agent.Release{Name: "idle", Main: "doubler", Agents: []agent.Definition{doubler.Definition()}}, nil)
-	if err == nil {
-		err = e.Enlist(t.Context(), d)
+	install := func(e *engine.Engine, name string) engine.Digest {
+		t.Helper()
+		d, err := e.Install(&agent.Release{Name: name, Main: "doubler", Agents: []agent.Definition{doubler.Definition()}}, nil)
+		if err == nil {
+			err = e.Enlist(t.Context(), d)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
 	}
-	if err == nil {
-		_, err = e.Backup(t.Context(), path, nil)
+	install(e, "gone")
+	if err := e.Remove(t.Context(), "gone", nil, "ada"); err != nil {
+		t.Fatal(err)
 	}
-	if err != nil {
+	d := install(e, "idle")
+	if _, err := e.Backup(t.Context(), path, nil); err != nil {
 		t.Fatal(err)
 	}
 	stop(t, e)
+	if found, err := engine.Check(t.Context(), dir, nil); err != nil || len(found.Damage) > 0 {
+		t.Errorf("%+v %v", found, err)
+	}
 	if _, err := engine.Restore(t.Context(), path, there, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +57,15 @@ func TestBackupHoldsInstalled(t *testing.T) {
 	if err != nil || !maps.Equal(got, map[string]engine.Digest{"idle": d}) {
 		t.Errorf("%v %v", got, err)
 	}
+	if err := e.Remove(t.Context(), "idle", nil, "ada"); err != nil {
+		t.Fatal(err)
+	}
+	d = install(e, "gone")
+	if org, err := e.Org(t.Context(), "gone"); err != nil || org.Revision != 3 {
+		t.Errorf("%+v %v, want revision 3", org, err)
+	}
 	stop(t, e)
-	rewrite(t, file(t, there, "blobs/*/*"), func(b []byte) []byte { b[len(b)/2] ^= 8; return b })
+	rewrite(t, file(t, there, "blobs/*/"+fmt.Sprintf("%x", d)[2:]), func(b []byte) []byte { b[len(b)/2] ^= 8; return b })
 	if found, err = engine.Check(t.Context(), there, nil); err != nil || len(found.Damage) != 1 || found.Damage[0].What != "document" {
 		t.Errorf("%+v %v", found, err)
 	}

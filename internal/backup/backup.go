@@ -145,7 +145,7 @@ func Check(ctx context.Context, s State, tell func(polity.Progress)) (polity.Int
 		return s.Blobs.Get(d)
 	}
 	c.Finish(get)
-	if err := s.records(ctx, c, t); err != nil {
+	if err := s.records(ctx, c, t, true); err != nil {
 		return polity.Integrity{}, err
 	}
 	c.Documents(get)
@@ -212,8 +212,8 @@ func (s *State) first(ctx context.Context, c *run.Checker) (uint64, error) {
 }
 
 // records reads the streams of memories, facts and events. What lies in them is read as it is written: that it makes sense is for those to
-// say who know it.
-func (s *State) records(ctx context.Context, c *run.Checker, t *teller) error {
+// say who know it. With names, what a record names that stands now is named to the checker.
+func (s *State) records(ctx context.Context, c *run.Checker, t *teller, names bool) error {
 	streams, err := s.Streams()
 	if err != nil {
 		return err
@@ -221,16 +221,18 @@ func (s *State) records(ctx context.Context, c *run.Checker, t *teller) error {
 	for _, stream := range streams {
 		name, isBucket := strings.CutPrefix(stream, bus.BucketPrefix)
 		var n int64
-		last := map[string][]byte{} // of the keys that name something: older values may still be in the file
+		last := map[string][]byte{} // of the keys that name something now: older values may still be in the file
 		err := bus.Scan(ctx, s.Store, stream, func(r bus.Record) error {
 			n++
 			t.say(polity.Progress{Stage: name, Done: n})
 			c.Record(name, r.Damage)
-			if !isBucket || r.Damage != nil {
+			if !names || !isBucket || r.Damage != nil {
 				return nil
 			}
 			if d, err := s.Names.Record(name, r.Data); err != nil || d != (run.Digest{}) {
 				last[r.Subject] = bytes.Clone(r.Data)
+			} else {
+				delete(last, r.Subject)
 			}
 			return nil
 		})
@@ -314,7 +316,8 @@ func (b *writer) state(ctx context.Context, s *State, store Store, part bool, t 
 	if err := b.documents(ctx, s, c, c.Finish); err != nil {
 		return err
 	}
-	if err := s.records(ctx, c, t); err != nil { // which the server would pass over where they are damaged
+	// The server would pass over those that are damaged. What they name is named as they are written: they may be others by then.
+	if err := s.records(ctx, c, t, false); err != nil {
 		return err
 	}
 	if err := sound(c, part); err != nil {

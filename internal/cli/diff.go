@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -76,6 +77,9 @@ func readCompared(ctx context.Context, n node, text string) (*compared, error) {
 	}
 	if s.events, err = history(ctx, n, id); err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(s.events, func(e numbered) bool { return e.Erased }) {
+		return nil, fault.Erased.New("run %s cannot be compared: its payloads were erased", id)
 	}
 	for i := range s.events {
 		s.tree.apply(s.events[i].Notice)

@@ -93,5 +93,8 @@ func eventText(n polity.Notice) string {
 	if n.Finding != nil {
 		words = append(words, findingText(*n.Finding))
 	}
+	if n.Erased {
+		words = append(words, "(erased)")
+	}
 	return strings.Join(words, " ")
 }

@@ -141,7 +141,6 @@ func (f *forking) find(ctx context.Context, n node) (polity.Summary, error) {
 	}
 	s, err := n.Find(ctx, f.id)
 	if errors.Is(err, fault.NotFound) {
-		f.screen.say("note: run %s is a fork of %s at event %d", f.id, f.origin, f.fork.Event)
 		return polity.Summary{}, nil
 	}
 	return s, err
@@ -190,8 +189,11 @@ func forkID(origin polity.RunID, q client.Fork) (polity.RunID, error) {
 }
 
 func (f *forking) begin(ctx context.Context, n node) error {
-	_, err := n.Fork(ctx, f.origin, f.fork)
-	return err
+	if _, err := n.Fork(ctx, f.origin, f.fork); err != nil {
+		return err
+	}
+	f.screen.say("note: run %s is a fork of %s at event %d", f.id, f.origin, f.fork.Event)
+	return nil
 }
 
 func (f *forking) again() string { return "polity runs resume " + string(f.id) }

@@ -222,6 +222,7 @@ type shown struct {
 	Run    polity.Summary  `json:"run"`
 	Steps  []shownStep     `json:"steps"`
 	Output json.RawMessage `json:"output"`
+	Erased bool            `json:"erased,omitempty"` // there was an output
 	Fault  *fault.Error    `json:"fault"`
 }
 
@@ -234,6 +235,7 @@ type shownStep struct {
 	Usage   polity.Usage    `json:"usage,omitzero"`
 	Fault   *fault.Error    `json:"fault,omitempty"`
 	Output  json.RawMessage `json:"output,omitempty"`
+	Erased  bool            `json:"erased,omitempty"` // there was an output
 }
 
 // show prints a run, or a part of one.
@@ -247,8 +249,11 @@ func (a *app) show(s polity.Summary, t *tree, form string) error {
 	r := report{id: root.id, agent: root.agent, outcome: o}
 	switch form {
 	case "json":
-		return a.writeJSON(shown{Run: s, Steps: t.flat(), Output: root.output, Fault: f})
+		return a.writeJSON(shown{Run: s, Steps: t.flat(), Output: root.output, Erased: root.erased, Fault: f})
 	case "markdown":
+		if root.erased {
+			return fault.Erased.New("run %s has no output any more: it was erased", root.id)
+		}
 		if len(root.output) == 0 {
 			return fault.NotFound.New("run %s has no output", root.id)
 		}
@@ -276,6 +281,9 @@ func (a *app) show(s polity.Summary, t *tree, form string) error {
 		rows = append(rows, []string{"ended", moment(s.Ended) + " (" + seconds(s.Ended.Sub(s.Opened)) + ")"})
 	}
 	rows = append(rows, []string{"used", usage(s.Usage)})
+	if root.erased {
+		rows = append(rows, []string{"output", "erased"})
+	}
 	if f != nil {
 		rows = append(rows, []string{"fault", clean(faultText(f))})
 	}
@@ -309,7 +317,7 @@ func (t *tree) flat() []shownStep {
 	var add func(s *step)
 	add = func(s *step) {
 		if s != t.root {
-			list = append(list, shownStep{s.id, s.agent, s.state, s.start, s.end, s.usage, s.fault, s.output})
+			list = append(list, shownStep{s.id, s.agent, s.state, s.start, s.end, s.usage, s.fault, s.output, s.erased})
 		}
 		for _, child := range s.steps {
 			add(child)

@@ -30,6 +30,7 @@ type step struct {
 	fault     *fault.Error
 	usage     polity.Usage
 	output    json.RawMessage
+	erased    bool            // it had an output, and that was erased
 	receipt   json.RawMessage // what its destination gave as proof
 	asked     bool            // its destination was asked what became of it
 	cancelled bool            // it was asked to end
@@ -129,7 +130,7 @@ func (t *tree) ended(s *step, n polity.Notice, state string) (*step, change) {
 		return s, changeNone
 	}
 	s.end, s.state, s.fault, s.usage, s.output = n.At, state, n.Fault, n.Usage, n.Data
-	s.receipt, s.asked = n.Receipt, n.Asked
+	s.receipt, s.asked, s.erased = n.Receipt, n.Asked, n.Erased
 	return s, changeEnded
 }
 

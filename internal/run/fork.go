@@ -120,6 +120,8 @@ func (p *Partition) takeOver(ctx context.Context, f *Fork) (rec *record, key str
 		return nil, "", fault.Invalid.New("run: fork: %s has no event %d; its last is %d", f.Origin, f.Event, try.out.Events)
 	case errors.Is(err, errDiffers) && d != nil:
 		return nil, "", fault.Conflict.New("run: fork: event %d cannot be taken over: the log has %s; the code: %s. Fork at an earlier event", d.Event, d.Log, d.Now)
+	case errors.Is(err, fault.Erased):
+		return nil, "", fault.Erased.New("run %s cannot be forked: its payloads were erased", f.Origin)
 	case err != errTaken:
 		return nil, "", err
 	}

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -150,7 +149,7 @@ func (s *Server) begin() {
 	s.cmd = exec.Command(os.Args[0])
 	s.cmd.Env = append(os.Environ(), environ+"="+s.file)
 	s.cmd.Stderr = os.Stderr
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	s.cmd.SysProcAttr = dying()
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ type hooks struct {
 // beginHooks begins to send, if anybody is to be told.
 func (s *Server) beginHooks() {
 	book, err := s.hookBook(s.ctx, false)
-	if err != nil {
+	if err != nil && s.ctx.Err() == nil {
 		s.log.Error("rest: webhooks are not sent", "error", err)
 	}
 	if book == nil {
