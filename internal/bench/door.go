@@ -19,7 +19,6 @@ import (
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
-	"polity.run/internal/bus"
 	"polity.run/internal/gateway/door"
 	"polity.run/internal/gateway/rest"
 )
@@ -202,8 +201,7 @@ func answers(ctx context.Context, cfg Config, sync engine.Sync) (points []BusPoi
 	}
 	defer func() { err = first(err, limits.Close()) }()
 	systems := []timed{
-		limits.asked("echo, packed commit", "/packed", body),
-		limits.asked("echo, its own commit", "/own", body),
+		alone("echo and a commit", func(ctx context.Context, _ int) error { return limits.ask(ctx, body) }),
 		s.asked("POST to a decider", "judge"),
 		s.asked("POST to a function", "clerk"),
 	}
@@ -218,10 +216,10 @@ func answers(ctx context.Context, cfg Config, sync engine.Sync) (points []BusPoi
 	return points, nil
 }
 
-// limits is a server of net/http that reads a request, commits once to JetStream, and answers with the bytes of an answer.
+// limits is a server of net/http that reads a request, commits to JetStream, and answers with the bytes of an answer. Requests that come while a commit
+// is under way share the next one.
 type limits struct {
 	packed *grouped
-	bus    *bus.Bus
 	http   *http.Client
 	server *http.Server
 	url    string
@@ -233,44 +231,23 @@ func openLimits(ctx context.Context, dir string, sync engine.Sync, answer []byte
 	if err != nil {
 		return nil, err
 	}
-	b, err := bus.Open(ctx, bus.Config{Dir: filepath.Join(dir, "own"), Sync: bus.Sync(sync)})
+	l := &limits{packed: packed, http: loopback(), ran: make(chan error, 1)}
+	l.server, l.url, err = serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.Copy(io.Discard, r.Body)
+		if err == nil {
+			err = packed.g.commit(2, make(chan error, 1))
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(answer) // a client that is gone says so itself
+	}), l.ran)
 	if err != nil {
-		return nil, first(err, packed.Close())
-	}
-	l := &limits{packed: packed, bus: b, http: loopback(), ran: make(chan error, 1)}
-	j, err := b.Journal(ctx, "bench", 0, 0)
-	if err == nil {
-		err = l.listen(answer, j)
-	}
-	if err != nil {
-		b.Close()
 		return nil, errors.Join(err, packed.Close())
 	}
 	return l, nil
-}
-
-// listen serves: at /packed requests that come meanwhile share a commit, at /own each has its own.
-func (l *limits) listen(answer []byte, j *bus.Journal) error {
-	reply := func(commit func(context.Context) error) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			_, err := io.Copy(io.Discard, r.Body)
-			if err == nil {
-				err = commit(r.Context())
-			}
-			if err != nil {
-				http.Error(w, err.Error(), http.StatusInternalServerError)
-				return
-			}
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write(answer) // a client that is gone says so itself
-		}
-	}
-	mux := http.NewServeMux()
-	mux.Handle("POST /packed", reply(func(context.Context) error { return l.packed.g.commit(2, make(chan error, 1)) }))
-	mux.Handle("POST /own", reply(func(ctx context.Context) error { return j.Add(ctx, append(event[:], event[:]...)) }))
-	var err error
-	l.server, l.url, err = serve(mux, l.ran)
-	return err
 }
 
 // serve serves on a free port of this machine, and says with what that ended.
@@ -290,16 +267,12 @@ func serve(h http.Handler, ran chan<- error) (*http.Server, string, error) {
 	return s, "http://" + at.Addr().String(), nil
 }
 
-func (l *limits) asked(name, path string, body []byte) timed {
-	return alone(name, func(ctx context.Context, _ int) error {
-		_, err := post(ctx, l.http, l.url+path, "none", body, http.StatusOK)
-		return err
-	})
+func (l *limits) ask(ctx context.Context, body []byte) error {
+	_, err := post(ctx, l.http, l.url, "none", body, http.StatusOK)
+	return err
 }
 
 func (l *limits) Close() error {
 	l.http.CloseIdleConnections()
-	err := errors.Join(l.server.Close(), <-l.ran, l.packed.Close())
-	l.bus.Close()
-	return err
+	return errors.Join(l.server.Close(), <-l.ran, l.packed.Close())
 }

@@ -31,3 +31,16 @@ func BenchmarkDoor(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkStream is events to many subscribers, and a plain hub, for profiles.
+func BenchmarkStream(b *testing.B) {
+	for b.Loop() {
+		points, err := streams(b.Context(), Config{Dir: b.TempDir(), Rounds: 5, Window: time.Second}.or(), engine.SyncOS, 1000)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, p := range points {
+			b.Logf("%+v", p)
+		}
+	}
+}

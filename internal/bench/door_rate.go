@@ -15,115 +15,136 @@ import (
 
 // The limits of what can be asked for.
 const (
-	StartsMax   = 20_000         // a second
-	StartsFor   = 24 * time.Hour // at most
-	startsAlong = 1024           // requests under way at once; beyond, they are late, which counts
-	sayEvery    = 10 * time.Second
+	OpensMax = 20_000         // a second
+	OpensFor = 24 * time.Hour // at most
+)
+
+const (
+	opensAlong = 1024 // requests under way at once; beyond, they are late, which counts
+	echoEach   = 10   // starts there are to each echo beside them
+	sayEvery   = 10 * time.Second
 )
 
 // Opens is what came of runs that were started at an even rate.
 type Opens struct {
 	Sync   engine.Sync   `json:"sync"`
-	Rate   float64       `json:"rate"` // wanted, a second
+	Wanted float64       `json:"wanted_per_second"`
 	For    time.Duration `json:"for_ns"`
-	Starts int           `json:"starts"` // that were answered 201
-	Errors int           `json:"errors"`
+	Rate   float64       `json:"per_second"`
+	Errors int           `json:"errors"`          // of both
 	Error  string        `json:"error,omitempty"` // the first
-	Got    float64       `json:"per_second"`
-	// From when a request was due, not from when it could be sent, until it was answered; in ms.
-	P50 float64 `json:"p50_ms"`
-	P95 float64 `json:"p95_ms"`
-	P99 float64 `json:"p99_ms"`
-	Max float64 `json:"max_ms"`
+	Starts Lags          `json:"starts"`          // that were answered 201
+	Echo   Lags          `json:"echo"`            // by net/http with one commit, in the same moments
 }
 
-// OpenAt has runs of an agent started through the door of a node at an even rate for a while, from the same process. An answer says that the run is durable; the run goes on
-// meanwhile: it is of a function, and has two commits.
+// Lags are how long answers took from when the request was due, and not from when it could be sent, in ms.
+type Lags struct {
+	Count int     `json:"count"`
+	P50   float64 `json:"p50_ms"`
+	P95   float64 `json:"p95_ms"`
+	P99   float64 `json:"p99_ms"`
+	Max   float64 `json:"max_ms"`
+}
+
+// OpenAt has runs of an agent started through the door of a node at an even rate for a while, from the same process. An answer says that the run is durable; the run
+// goes on meanwhile: it is of a function, and has two commits. Beside every tenth of them an echo that commits once is asked: what that takes is the machine's.
 func OpenAt(ctx context.Context, cfg Config, rate float64, during time.Duration) (w Opens, err error) {
 	cfg = cfg.or()
+	w = Opens{Sync: cfg.Sync[0], Wanted: rate, For: during}
 	dir, remove, err := cfg.folder()
 	if err != nil {
 		return w, err
 	}
 	defer func() { err = first(err, remove()) }()
-	s, err := openServed(ctx, filepath.Join(dir, "polity"), cfg.Sync[0])
+	s, err := openServed(ctx, filepath.Join(dir, "polity"), w.Sync)
 	if err != nil {
 		return w, err
 	}
 	defer func() { err = first(err, s.Close()) }()
 	body := order("clerk")
-	t := tally{most: int(rate*during.Seconds()) + 1}
-	said := time.Now()
-	begin := time.Now()
-	slots := make(chan struct{}, startsAlong)
-	for i := 0; ; i++ {
-		due := begin.Add(time.Duration(float64(i) / rate * float64(time.Second)))
-		if due.Sub(begin) >= during {
+	start := func() ([]byte, error) {
+		return post(ctx, s.http, s.url+"/v1/runs", s.token, body, http.StatusCreated)
+	}
+	answer, err := start()
+	if err != nil {
+		return w, err
+	}
+	l, err := openLimits(ctx, dir, w.Sync, answer)
+	if err != nil {
+		return w, err
+	}
+	defer func() { err = first(err, l.Close()) }()
+	var starts, echoes tally
+	begin, said := time.Now(), time.Now()
+	slots := make(chan struct{}, opensAlong)
+	for i := 0; ctx.Err() == nil; i++ {
+		after := time.Duration(float64(i) / rate * float64(time.Second))
+		if after >= during {
 			break
 		}
-		if wait := time.Until(due); wait > 0 {
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
-			}
-		}
-		if ctx.Err() != nil {
-			break
+		due := begin.Add(after)
+		select {
+		case <-time.After(time.Until(due)):
+		case <-ctx.Done():
 		}
 		if time.Since(said) > sayEvery {
 			said = time.Now()
-			cfg.Progress(fmt.Sprintf("%d of %d starts, %s", i, t.most, time.Since(begin).Round(time.Second)))
+			cfg.Progress(fmt.Sprintf("%d starts within %s", i, time.Since(begin).Round(time.Second)))
 		}
 		slots <- struct{}{}
-		t.under.Go(func() {
+		starts.run(due, func() error {
 			defer func() { <-slots }()
-			_, err := post(ctx, s.http, s.url+"/v1/runs", s.token, body, http.StatusCreated)
-			t.add(time.Since(due), err)
+			_, err := start()
+			return err
 		})
+		if i%echoEach == 0 {
+			echoes.run(due, func() error { return l.ask(ctx, body) })
+		}
 	}
-	t.under.Wait()
+	starts.under.Wait()
+	echoes.under.Wait()
 	if ctx.Err() != nil {
 		return w, context.Cause(ctx)
 	}
-	w = t.sum(time.Since(begin))
-	w.Sync, w.Rate, w.For = cfg.Sync[0], rate, during
+	w.Rate = float64(len(starts.took)) / time.Since(begin).Seconds()
+	w.Starts, w.Echo, w.Errors = starts.lags(), echoes.lags(), starts.bad+echoes.bad
+	if err := first(starts.first, echoes.first); err != nil {
+		w.Error = fault.Of(err).Error()
+	}
 	return w, nil
 }
 
 // tally gathers how long answers took.
 type tally struct {
-	most  int
 	under sync.WaitGroup
 	mu    sync.Mutex
-	took  []time.Duration
+	took  []float64 // ms
 	bad   int
 	first error
 }
 
-func (t *tally) add(took time.Duration, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err != nil {
-		t.bad++
-		t.first = first(t.first, err)
-		return
-	}
-	if t.took == nil {
-		t.took = make([]time.Duration, 0, t.most)
-	}
-	t.took = append(t.took, took)
+// run does what was due at a moment, in a goroutine.
+func (t *tally) run(due time.Time, do func() error) {
+	t.under.Go(func() {
+		err := do()
+		took := float64(time.Since(due).Nanoseconds()) / 1e6
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if err != nil {
+			t.bad++
+			t.first = first(t.first, err)
+			return
+		}
+		t.took = append(t.took, took)
+	})
 }
 
-func (t *tally) sum(during time.Duration) Opens {
-	w := Opens{Starts: len(t.took), Errors: t.bad, Got: float64(len(t.took)) / during.Seconds()}
-	if t.first != nil {
-		w.Error = fault.Of(t.first).Error()
-	}
-	if len(t.took) == 0 {
-		return w
+func (t *tally) lags() Lags {
+	n := len(t.took)
+	if n == 0 {
+		return Lags{}
 	}
 	slices.Sort(t.took)
-	at := func(q float64) float64 { return float64(t.took[int(q*float64(len(t.took)-1))]) / 1e6 }
-	w.P50, w.P95, w.P99, w.Max = at(.5), at(.95), at(.99), at(1)
-	return w
+	at := func(q float64) float64 { return t.took[int(q*float64(n-1))] }
+	return Lags{Count: n, P50: at(.5), P95: at(.95), P99: at(.99), Max: at(1)}
 }

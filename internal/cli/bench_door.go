@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,15 +20,15 @@ import (
 const benchDoorHelp = `The REST API of a node, beside what net/http and JetStream do alone.
 
 "answer" is POST /v1/runs?wait of an agent that answers at once, until the answer is there. It stands beside a handler of net/http that reads the same bytes, commits
-once to JetStream, and answers with the same bytes. In one the requests that come meanwhile share a commit, as runs of a node do: the ratios are to it. In
-the other each has a commit of its own. A decider that ends at once needs one commit; a function needs two, one after the other, since it is not called before it
-is durable that it was asked for. Beside either the node keeps a record of who asked.
+to JetStream, and answers with the same bytes; requests that come while a commit is under way share the next one, as runs of a node do. A decider that ends
+at once needs one commit; a function needs two, one after the other, since it is not called before it is durable that it was asked for. Beside either the
+node keeps a record of who asked, which is a second write to the disk.
 
 "stream" is /v1/events to --subscribers, beside a hub that sends the same frames to as many. An event is one commit, of two frames or of many, and is there when all
 subscribers have it; it is measured from the acknowledgement of the commit. The rate is that of frames.
 
 With --rate runs are started at an even rate for a while, and nothing else is measured. A start is answered when it is durable, and is measured from when it
-was due: what has to wait because others are slow counts as slow.`
+was due: what has to wait because others are slow counts as slow. Beside every tenth start the same handler of net/http is asked.`
 
 func (a *app) newBenchDoor() *cobra.Command {
 	cmd := &cobra.Command{
@@ -54,10 +56,10 @@ func (a *app) newBenchDoor() *cobra.Command {
 		}
 		starts := cmd.Flags().Changed("rate")
 		switch {
-		case starts && !(*rate > 0 && *rate <= bench.StartsMax):
-			return usagef("--rate: %g: want above 0, and at most %d a second", *rate, bench.StartsMax)
-		case *during <= 0 || *during > bench.StartsFor:
-			return usagef("--for: %s: want above 0, and at most %s", *during, bench.StartsFor)
+		case starts && !(*rate > 0 && *rate <= bench.OpensMax):
+			return usagef("--rate: %g: want above 0, and at most %d a second", *rate, bench.OpensMax)
+		case *during <= 0 || *during > bench.OpensFor:
+			return usagef("--for: %s: want above 0, and at most %s", *during, bench.OpensFor)
 		case !starts && cmd.Flags().Changed("for"):
 			return usagef("--for goes with --rate")
 		}
@@ -75,11 +77,20 @@ func (a *app) newBenchDoor() *cobra.Command {
 func (a *app) benchStarts(measure func() (bench.Opens, error), output string) error {
 	w, err := measure()
 	err = a.measured(w, err, output, func() error {
-		return a.outf("%d starts within %s (%.1f/s, wanted %g), sync %s: p50 %.1f ms, p95 %.1f ms, p99 %.1f ms, at most %.1f ms; %d errors\n",
-			w.Starts, w.For, w.Got, w.Rate, w.Sync, w.P50, w.P95, w.P99, w.Max, w.Errors)
+		var text strings.Builder
+		fmt.Fprintf(&text, "%.1f starts/s for %s (wanted %g), sync %s, %d errors\n\n", w.Rate, w.For, w.Wanted, w.Sync, w.Errors)
+		t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintln(t, "what\tanswered\tp50 ms\tp95 ms\tp99 ms\tmost\t")
+		for i, l := range []bench.Lags{w.Echo, w.Starts} {
+			fmt.Fprintf(t, "%s\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t\n", [...]string{"echo and a commit", "starts"}[i], l.Count, l.P50, l.P95, l.P99, l.Max)
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		return a.outf("%s", text.String())
 	})
 	if err == nil && w.Errors > 0 {
-		err = fault.Failed.New("bench: %d starts failed, the first with: %s", w.Errors, w.Error)
+		err = fault.Failed.New("bench: %d requests failed, the first with: %s", w.Errors, w.Error)
 	}
 	return err
 }
