@@ -48,7 +48,7 @@ type AccessKeys struct {
 
 // AccessRecord is what is kept of a request that would change something.
 type AccessRecord struct {
-	Seq      uint64         `json:"seq"`
+	Seq      uint64         `json:"seq"` // its place; records that were written together have the same
 	At       time.Time      `json:"at"`
 	Who      string         `json:"who"`
 	Name     string         `json:"name"`

@@ -438,6 +438,17 @@ func (e *Engine) Start(ctx context.Context, q Request) (polity.RunID, error) {
 	return r.ID, e.part.Open(ctx, r)
 }
 
+// Begin opens a run as Start does, and returns what waits for its end, which is called at most once. Of a run that ends in the commit that opens it that is known
+// already, and is not read from the log.
+func (e *Engine) Begin(ctx context.Context, q Request) (polity.RunID, func(context.Context) (polity.Outcome, error), error) {
+	r, err := e.fill(ctx, q)
+	if err != nil {
+		return "", nil, err
+	}
+	wait, err := e.part.Begin(ctx, r)
+	return r.ID, wait, err
+}
+
 // Run opens a run, or finds it, and returns how it ended.
 func (e *Engine) Run(ctx context.Context, q Request) (polity.Outcome, error) {
 	r, err := e.fill(ctx, q)

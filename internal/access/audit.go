@@ -10,7 +10,7 @@ import (
 
 // Record is what is kept of a request that would change something: who wanted what, and what was decided.
 type Record struct {
-	Seq      uint64    `json:"seq,omitempty"` // its place in the journal
+	Seq      uint64    `json:"seq,omitempty"` // its place in the journal; records that were written together have the same
 	At       time.Time `json:"at"`
 	Who      string    `json:"who"`  // their ID; "" for nobody
 	Name     string    `json:"name"` // and name

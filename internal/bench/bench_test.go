@@ -2,10 +2,12 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
 	"polity.run/engine"
+	"polity.run/fault"
 )
 
 // TestRuns wants every system to do real runs; how fast is not for a test to say.
@@ -152,5 +154,32 @@ func TestMailboxes(t *testing.T) {
 	}
 	if m.Rate <= 0 || m.Heap <= 0 || len(m.Points) != 4 || m.Streams+m.Consumers+m.Connections > 64 {
 		t.Errorf("%+v", m)
+	}
+}
+
+// TestDoor wants every request to be answered and every subscriber to have every frame; how fast is not for a test to say.
+func TestDoor(t *testing.T) {
+	cfg := Config{Dir: t.TempDir(), Sync: []engine.Sync{engine.SyncOS}, At: []int{2}, Rounds: 1, Window: 20 * time.Millisecond}
+	points, err := Door(t.Context(), cfg, DoorKinds, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(points) != 3+4 {
+		t.Fatalf("%d points", len(points))
+	}
+	for _, p := range points {
+		if p.Rate <= 0 || p.P50 <= 0 || p.P99 < p.P50 || p.ToP50 <= 0 || p.ToP99 <= 0 || p.ToRate <= 0 {
+			t.Errorf("%+v", p)
+		}
+	}
+	w, err := OpenAt(t.Context(), cfg, 200, 100*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Starts.Count != 20 || w.Echo.Count != 2 || w.Errors != 0 || w.Starts.P50 <= 0 || w.Starts.Max < w.Starts.P99 {
+		t.Errorf("%+v", w)
+	}
+	if _, err := Door(t.Context(), cfg, []string{"nothing"}, 5); !errors.Is(err, fault.Invalid) {
+		t.Errorf("a kind that there is not: %v", err)
 	}
 }

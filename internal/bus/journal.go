@@ -1,7 +1,10 @@
 package bus
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,13 +26,31 @@ const AccessJournal = "access"
 const journalPrefix = "JOURNAL_"
 
 // Journal is a stream that is only added to, of which the newest are kept. It is safe for concurrent use.
+//
+// Entries that come while the write before is under way are one message of the stream, a line each, and one write to the disk: else a hundred at once would wait for
+// a hundred. They have the position of their message.
 type Journal struct {
 	b       *Bus
 	stream  string
 	subject string
+	turn    chan struct{} // held by who writes
+
+	mu   sync.Mutex
+	next *bundle // what is gathered for the next write; nil if nothing is
 }
 
-// Journal opens the named journal, and creates it if it is not there: it keeps up to so many entries for so long.
+// bundle are entries that are written at once.
+type bundle struct {
+	lines []byte
+	done  chan struct{} // closed when err is set
+	err   error
+}
+
+// bundleMax is the size from which on a bundle takes no further entry, in bytes. A message may have 1 MiB.
+const bundleMax = 256 << 10
+
+// Journal opens the named journal, and creates it if it is not there: it keeps up to so many messages for so long. Open it once a process: what is added
+// to one Journal is bundled.
 func (b *Bus) Journal(ctx context.Context, name string, most int64, age time.Duration) (*Journal, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyMax)
 	defer cancel()
@@ -37,7 +58,7 @@ func (b *Bus) Journal(ctx context.Context, name string, most int64, age time.Dur
 	if _, err := b.stream(ctx, config); err != nil {
 		return nil, fault.Of(err).Kind.New("bus: open journal %s: %w", name, err)
 	}
-	return &Journal{b: b, stream: config.Name, subject: config.Subjects[0]}, nil
+	return &Journal{b: b, stream: config.Name, subject: config.Subjects[0], turn: make(chan struct{}, 1)}, nil
 }
 
 // journalConfig are a journal's settings; without limits it keeps everything.
@@ -52,25 +73,69 @@ func refusedConfig() jetstream.StreamConfig {
 	return journalConfig(RefusedJournal, RefusedMax, RefusedAge)
 }
 
-// Add adds an entry, and returns when it is safe.
+// Add adds an entry, which must be one line, and returns when it is safe. If ctx ends before, it is not known whether it was added.
 func (j *Journal) Add(ctx context.Context, data []byte) error {
+	if bytes.IndexByte(data, '\n') >= 0 {
+		return fault.Internal.New("bus: add to %s: an entry of more than one line", j.stream)
+	}
 	ctx, cancel := context.WithTimeout(ctx, requestMax)
 	defer cancel()
-	if _, err := j.b.js.Publish(ctx, j.subject, data); err != nil {
-		return fault.Unavailable.New("bus: add to %s: %w", j.stream, err)
+	j.mu.Lock()
+	b := j.next
+	if b == nil || len(b.lines)+len(data) > bundleMax {
+		b = &bundle{done: make(chan struct{})}
+		j.next = b
+		go j.write(context.WithoutCancel(ctx), b) // it is not only for who came first
+	} else {
+		b.lines = append(b.lines, '\n')
 	}
-	return nil
+	b.lines = append(b.lines, data...)
+	j.mu.Unlock()
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+		return fault.Unavailable.New("bus: add to %s: %w", j.stream, context.Cause(ctx))
+	}
 }
 
-// Read returns up to most entries after a position, 0 for the beginning, in order.
+// write writes a bundle when the one before is written. Until then it grows.
+func (j *Journal) write(ctx context.Context, b *bundle) {
+	defer close(b.done)
+	j.turn <- struct{}{}
+	defer func() { <-j.turn }()
+	j.mu.Lock()
+	if j.next == b {
+		j.next = nil
+	}
+	j.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, requestMax)
+	defer cancel()
+	if _, err := j.b.js.Publish(ctx, j.subject, b.lines); err != nil {
+		b.err = fault.Unavailable.New("bus: add to %s: %w", j.stream, err)
+	}
+}
+
+// Read returns up to most entries after a position, 0 for the beginning, in order; and beyond, those that have the position of the last of them.
 func (j *Journal) Read(ctx context.Context, after uint64, most int) ([]Entry, error) {
 	var list []Entry
 	err := j.b.batch(ctx, j.stream, j.subject, after+1, time.Time{}, most, func(m *nats.Msg, seq uint64, _ time.Time) error {
-		list = append(list, Entry{seq, m.Data})
+		if len(list) >= most {
+			return errEnough
+		}
+		for line := range bytes.SplitSeq(m.Data, []byte{'\n'}) {
+			list = append(list, Entry{seq, line})
+		}
 		return nil
 	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
 	return list, err
 }
+
+// errEnough ends the reading of a journal.
+var errEnough = errors.New("enough")
 
 // HasJournal says whether the named journal is there.
 func (b *Bus) HasJournal(ctx context.Context, name string) (bool, error) {

@@ -25,9 +25,9 @@ figures smaller, the ratios less so.`
 func (a *app) newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "bench", Short: "Measure the engine beside the machine's limits", Long: benchHelp, Args: noSubcommand, RunE: help,
-		Example: "  polity bench runs\n  polity bench runs --sync os --at 1,64\n  polity bench agents -o json\n  polity bench waiting --runs 10000\n  polity bench waiting --on timers --runs 1000000\n  polity bench hierarchy --workers 1000,100000\n  polity bench view --runs 100000\n  polity bench topics\n  polity bench bus --what live\n  polity bench mailboxes",
+		Example: "  polity bench runs\n  polity bench runs --sync os --at 1,64\n  polity bench agents -o json\n  polity bench waiting --runs 10000\n  polity bench waiting --on timers --runs 1000000\n  polity bench hierarchy --workers 1000,100000\n  polity bench view --runs 100000\n  polity bench topics\n  polity bench bus --what live\n  polity bench mailboxes\n  polity bench door",
 	}
-	cmd.AddCommand(a.newBenchRuns(), a.newBenchAgents(), a.newBenchWaiting(), a.newBenchHierarchy(), a.newBenchView(), a.newBenchTopics(), a.newBenchBus(), a.newBenchMailboxes())
+	cmd.AddCommand(a.newBenchRuns(), a.newBenchAgents(), a.newBenchWaiting(), a.newBenchHierarchy(), a.newBenchView(), a.newBenchTopics(), a.newBenchBus(), a.newBenchMailboxes(), a.newBenchDoor())
 	return cmd
 }
 

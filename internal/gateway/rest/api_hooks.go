@@ -243,10 +243,10 @@ func (s *Server) askedByHook(ctx context.Context, name string, header http.Heade
 		return "", fault.Unavailable.New("rest: hook %s: organization %s is not installed now", name, h.Org)
 	}
 	run, err := s.startOnce(ctx, "hook "+name+" "+id, engine.Request{Release: release, Agent: h.Agent, Skill: h.Skill, Input: body})
-	if err == nil {
-		s.serve(run)
+	if err != nil {
+		return "", err
 	}
-	return run, err
+	return run.id, nil
 }
 
 func (s *Server) describeWebhooks(rule door.Rule) {

@@ -67,13 +67,12 @@ func (s *Server) describeRuns() {
 		if err != nil {
 			return nil, err
 		}
-		id, err := s.startRun(ctx, in.Key, &in.Body)
+		r, err := s.startRun(ctx, in.Key, &in.Body)
 		if err != nil {
 			return nil, err
 		}
-		s.serve(id)
-		answer, status, err := s.openedRun(ctx, id, wait)
-		return &started{status, runLocation(id), answer}, err
+		answer, status, err := s.openedRun(ctx, r, wait)
+		return &started{status, runLocation(r.id), answer}, err
 	})
 
 	operation(s, readRun, huma.Operation{
@@ -122,13 +121,13 @@ func runLocation(id polity.RunID) string {
 }
 
 // startRun opens a run of an installed organization.
-func (s *Server) startRun(ctx context.Context, key string, q *client.NewRun) (polity.RunID, error) {
+func (s *Server) startRun(ctx context.Context, key string, q *client.NewRun) (*running, error) {
 	org, release, err := s.orgNamed(ctx, q.Org)
 	if err == nil {
 		err = errors.Join(access.Permit(ctx, access.Operate, access.Object{Org: org}), permitFolder(ctx, q.Folder))
 	}
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	r := engine.Request{
 		Release: release, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder, Version: q.Version, Conversation: q.Conversation, Subject: q.Subject, Seed: rand.Text(),
@@ -141,20 +140,22 @@ func (s *Server) startRun(ctx context.Context, key string, q *client.NewRun) (po
 
 // startOnce opens a run under an idempotency key, if there is one: the same key is the same run. That an organization was changed between two
 // attempts makes no other request of it.
-func (s *Server) startOnce(ctx context.Context, key string, r engine.Request) (polity.RunID, error) {
-	if key == "" {
-		return s.engine.Start(ctx, r)
+func (s *Server) startOnce(ctx context.Context, key string, r engine.Request) (*running, error) {
+	if key != "" {
+		r.Seed, r.ID = "", polity.NewRunID(0, []byte("idempotency key "+key))
 	}
-	r.Seed, r.ID = "", polity.NewRunID(0, []byte("idempotency key "+key))
-	id, err := s.engine.Start(ctx, r)
-	if !errors.Is(err, fault.Conflict) {
-		return id, err
+	id, end, err := s.engine.Begin(ctx, r)
+	switch {
+	case err == nil:
+		return s.follow(id, end), nil
+	case key == "" || !errors.Is(err, fault.Conflict):
+		return nil, err
 	}
 	was, lost := s.engine.Opening(ctx, r.ID)
 	if lost != nil || was.Release == r.Release || was.Agent != r.Agent && r.Agent != "" || was.Skill != r.Skill || !sameJSON(was.Input, r.Input) {
-		return "", fault.Conflict.New("rest: Idempotency-Key %.40q was used for another request: %w", key, err)
+		return nil, fault.Conflict.New("rest: Idempotency-Key %.40q was used for another request: %w", key, err)
 	}
-	return r.ID, nil
+	return s.serve(r.ID), nil
 }
 
 func sameJSON(a, b json.RawMessage) bool {
@@ -170,10 +171,10 @@ func sameJSON(a, b json.RawMessage) bool {
 }
 
 // openedRun says where a run stands that was asked for, when it has ended or after a while.
-func (s *Server) openedRun(ctx context.Context, id polity.RunID, wait time.Duration) (client.Opened, int, error) {
-	o := client.Opened{ID: id, Status: polity.StatusRunning, Position: s.engine.Position()}
+func (s *Server) openedRun(ctx context.Context, r *running, wait time.Duration) (client.Opened, int, error) {
+	o := client.Opened{ID: r.id, Status: polity.StatusRunning, Position: s.engine.Position()}
 	if wait == 0 {
-		at, err := s.engine.Find(ctx, id)
+		at, err := s.engine.Find(ctx, r.id)
 		o.Status = at.Status
 		return o, http.StatusCreated, err
 	}
@@ -181,7 +182,7 @@ func (s *Server) openedRun(ctx context.Context, id polity.RunID, wait time.Durat
 	defer leave()
 	waiting, cancel := context.WithTimeout(open, wait)
 	defer cancel()
-	outcome, err := s.engine.Wait(waiting, id)
+	outcome, err := r.end(waiting)
 	if err != nil && (ctx.Err() != nil || waiting.Err() == nil) {
 		return o, 0, err
 	}

@@ -85,19 +85,18 @@ func (s *Server) describeSteering() {
 		Location string `header:"Location" doc:"Where the run is"`
 		Body     client.Opened
 	}
-	begun := func(ctx context.Context, id polity.RunID, err error) (*started, error) {
-		if err != nil {
-			return nil, err
-		}
-		s.serve(id)
-		o, _, err := s.openedRun(ctx, id, 0)
-		return &started{runLocation(id), o}, err
+	begun := func(ctx context.Context, r *running) (*started, error) {
+		o, _, err := s.openedRun(ctx, r, 0)
+		return &started{runLocation(r.id), o}, err
 	}
 	retry := steer("retryRun", "retry", "Start a run again", "A new run with the release, input and bounds of one that has ended without being completed.")
 	retry.DefaultStatus = http.StatusCreated
 	operation(s, operateRun, retry, func(ctx context.Context, in *retrying) (*started, error) {
-		id, err := s.retryRun(ctx, in.ID, in.Key)
-		return begun(ctx, id, err)
+		r, err := s.retryRun(ctx, in.ID, in.Key)
+		if err != nil {
+			return nil, err
+		}
+		return begun(ctx, r)
 	})
 	type forking struct {
 		RunPath
@@ -109,7 +108,10 @@ func (s *Server) describeSteering() {
 	operation(s, operateRun, fork, func(ctx context.Context, in *forking) (*started, error) {
 		q := in.Body
 		id, err := s.engine.Fork(ctx, engine.Fork{Run: in.ID, Event: q.Event, Input: q.Input, Effects: q.Effects, Seed: cmp.Or(in.Key, rand.Text())})
-		return begun(ctx, id, err)
+		if err != nil {
+			return nil, err
+		}
+		return begun(ctx, s.serve(id))
 	})
 
 	type asking struct {
@@ -178,20 +180,20 @@ func replyOf(r *client.Reply) (json.RawMessage, error) {
 }
 
 // retryRun starts again what has ended without being completed.
-func (s *Server) retryRun(ctx context.Context, id polity.RunID, key string) (polity.RunID, error) {
+func (s *Server) retryRun(ctx context.Context, id polity.RunID, key string) (*running, error) {
 	was, err := s.engine.Find(ctx, id)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if !was.Status.Final() || was.Status == polity.StatusCompleted {
-		return "", fault.Conflict.New("rest: run %s is %s; what has failed, or was cancelled or exhausted, can be tried again", id, was.Status)
+		return nil, fault.Conflict.New("rest: run %s is %s; what has failed, or was cancelled or exhausted, can be tried again", id, was.Status)
 	}
 	o, err := s.engine.Opening(ctx, id)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if o.Sealed {
-		return "", fault.Invalid.New("rest: run %s holds a person's data: start a new one that names whose", id)
+		return nil, fault.Invalid.New("rest: run %s holds a person's data: start a new one that names whose", id)
 	}
 	return s.startOnce(ctx, key, engine.Request{
 		Release: o.Release, Agent: o.Agent, Skill: o.Skill, Input: o.Input, Folder: o.Folder, Bounds: o.Bounds, Seed: "retry of " + string(id) + " " + rand.Text(),

@@ -244,6 +244,8 @@ func (h *hub) follow(ctx context.Context, after place, each func([]*change) erro
 		after = list[len(list)-1].at
 		return each(list)
 	}
+	timer := time.NewTimer(quietFor)
+	defer timer.Stop()
 	for ctx.Err() == nil {
 		list, last, wait, old, err := h.behind(after)
 		switch {
@@ -260,7 +262,7 @@ func (h *hub) follow(ctx context.Context, after place, each func([]*change) erro
 		if wait == nil {
 			continue
 		}
-		timer := time.NewTimer(quietFor)
+		timer.Reset(quietFor)
 		select {
 		case <-wait:
 		case <-timer.C:
@@ -268,7 +270,6 @@ func (h *hub) follow(ctx context.Context, after place, each func([]*change) erro
 			err = quiet(after)
 		case <-ctx.Done():
 		}
-		timer.Stop()
 		if err != nil {
 			return err
 		}
@@ -289,22 +290,39 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, after place, fits
 		return out.event(p.String(), "position", map[string]uint64{"commit": p.commit})
 	}
 	err := s.hub.follow(ctx, after, func(list []*change) error {
-		var batch []byte
+		b := batches.Get().(*batch)
+		defer b.back()
 		for _, c := range list {
 			if fits(&c.body) {
-				batch = append(batch, c.frame...)
+				b.frames = append(b.frames, c.frame...)
 			}
 		}
 		switch {
-		case len(batch) > 0:
+		case len(b.frames) > 0:
 			said = time.Now()
-			return out.raw(batch)
+			return out.raw(b.frames)
 		case time.Since(said) >= quietFor: // much happens, and nothing that is wanted: else a client that comes back would have all of it read again
 			return at(list[len(list)-1].at)
 		}
 		return nil
 	}, at)
 	s.log.Debug("rest: a stream has ended", "error", err)
+}
+
+// batch is what is written to a stream at once: a write for each frame would be a packet for each. Many streams have the same to write, one after the
+// other, and share what it is put together in.
+type batch struct{ frames []byte }
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+// batchMax is the size up to which a batch is used again, in bytes.
+const batchMax = 1 << 20
+
+func (b *batch) back() {
+	if cap(b.frames) <= batchMax {
+		b.frames = b.frames[:0]
+		batches.Put(b)
+	}
 }
 
 func later(a, b place) place {

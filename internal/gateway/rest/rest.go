@@ -24,6 +24,7 @@ import (
 const (
 	BodyMax      = door.BodyMax
 	writeWait    = door.WriteWait
+	writeSlack   = time.Second
 	pollWait     = 20 * time.Second // a question for a run's end is answered after this, ended or not
 	sseHeartbeat = 15 * time.Second // server-sent events say at least this often that they are alive
 	heartbeat    = 10 * time.Second // a stream says at least this often that it is alive

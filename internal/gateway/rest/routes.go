@@ -242,12 +242,37 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, http.StatusOK, client.Started{ID: opened})
 }
 
-// serve keeps the door from being idle until a run has ended. Only its end counts; whoever wants to know how
-// asks for it.
-func (s *Server) serve(run polity.RunID) {
+// running is a run that was started or resumed through the door.
+type running struct {
+	id      polity.RunID
+	ended   chan struct{} // closed when the rest is set
+	outcome polity.Outcome
+	err     error
+}
+
+// serve keeps the door from being idle until a run has ended.
+func (s *Server) serve(id polity.RunID) *running {
+	return s.follow(id, func(ctx context.Context) (polity.Outcome, error) { return s.engine.Wait(ctx, id) })
+}
+
+// follow keeps the door from being idle until end has returned, which says how the run ended.
+func (s *Server) follow(id polity.RunID, end func(context.Context) (polity.Outcome, error)) *running {
+	r := &running{id: id, ended: make(chan struct{})}
 	s.started.run(func() {
-		_, _ = s.engine.Wait(s.ctx, run) // the log of the program tells of it already
+		r.outcome, r.err = end(s.ctx) // the log of the program tells of it already
+		close(r.ended)
 	})
+	return r
+}
+
+// end returns how it ended, as soon as it has.
+func (r *running) end(ctx context.Context) (polity.Outcome, error) {
+	select {
+	case <-r.ended:
+		return r.outcome, r.err
+	case <-ctx.Done():
+		return polity.Outcome{}, fault.Cancelled.New("rest: wait for run %s: %w", r.id, context.Cause(ctx))
+	}
 }
 
 // Start does a client's request on an engine: it installs the release, opens the run, and returns its ID when

@@ -9,7 +9,7 @@ import (
 )
 
 // stream writes pieces as they come, and something else while there is nothing to say. A reader that takes nothing for
-// writeWait is given up.
+// writeWait, and writeSlack at most, is given up.
 type stream struct {
 	mu    sync.Mutex
 	w     http.ResponseWriter
@@ -18,6 +18,7 @@ type stream struct {
 	sign  []byte
 	every time.Duration
 	beat  *time.Timer
+	limit time.Time // when its reader is given up
 	ended bool
 }
 
@@ -69,8 +70,9 @@ func (s *stream) heartbeat() {
 }
 
 func (s *stream) put(data []byte) {
-	if s.err == nil {
-		s.err = s.rc.SetWriteDeadline(time.Now().Add(writeWait))
+	if now := time.Now(); s.err == nil && s.limit.Sub(now) < writeWait { // moved ahead by a little more, and not for each piece
+		s.limit = now.Add(writeWait + writeSlack)
+		s.err = s.rc.SetWriteDeadline(s.limit)
 	}
 	if s.err == nil && len(data) > 0 {
 		_, s.err = s.w.Write(data)
