@@ -13,6 +13,7 @@ import (
 	"polity.run/agent"
 	"polity.run/fault"
 	"polity.run/internal/outside"
+	"polity.run/internal/until"
 	"polity.run/internal/work"
 	"polity.run/message"
 )
@@ -208,8 +209,8 @@ func (l *live) work(ctx context.Context, c *catalog, e *entry, s skill, m *messa
 		q.To, q.Data = []message.Address{message.To(polity.AgentName(to))}, data
 		return askOutside(ctx, e, s, q, time.Now().Add(limit))
 	}
-	b := &brief{Context: ctx, until: time.Now().Add(limit)}
-	defer b.end()
+	b := until.New(ctx, time.Now().Add(limit))
+	defer b.End()
 	if s.openIn { // whoever checked the message has made sure that it is JSON
 		s.in = nil
 	}
@@ -227,14 +228,14 @@ func (l *live) work(ctx context.Context, c *catalog, e *entry, s skill, m *messa
 }
 
 // askOutside asks an agent in another process.
-func askOutside(ctx context.Context, e *entry, s skill, m message.Envelope, until time.Time) (json.RawMessage, error) {
+func askOutside(ctx context.Context, e *entry, s skill, m message.Envelope, end time.Time) (json.RawMessage, error) {
 	to := m.To[0].Name
 	if !s.openIn { // else whoever checked the message has made sure that it is JSON
 		if err := s.in(m.Data); err != nil {
 			return nil, fault.Invalid.New("input of %s: %w", to, err)
 		}
 	}
-	out, err := e.askLive(ctx, m, until)
+	out, err := e.askLive(ctx, m, end)
 	if err != nil {
 		return nil, err
 	}
@@ -242,36 +243,6 @@ func askOutside(ctx context.Context, e *entry, s skill, m message.Envelope, unti
 }
 
 func anything(json.RawMessage) error { return nil }
-
-// brief is a context that ends at a time. Its timer is made when somebody wants to be told: most of what is done live has ended long before.
-type brief struct {
-	context.Context
-	until time.Time
-
-	mu   sync.Mutex
-	real context.Context // nil before it was needed
-	stop context.CancelFunc
-}
-
-func (b *brief) timed() context.Context {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.real == nil {
-		b.real, b.stop = context.WithDeadline(b.Context, b.until)
-	}
-	return b.real
-}
-
-func (b *brief) Done() <-chan struct{} { return b.timed().Done() }
-func (b *brief) Err() error            { return b.timed().Err() }
-
-func (b *brief) end() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.stop != nil {
-		b.stop()
-	}
-}
 
 // answer asks an agent and waits for its answer.
 func (c *catalog) answer(ctx context.Context, e *entry, s skill, m *polity.Message) (json.RawMessage, error) {

@@ -10,6 +10,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/internal/until"
 	"polity.run/message"
 )
 
@@ -45,14 +46,16 @@ func (s *serving) askedLive(m *nats.Msg) {
 	s.slots <- struct{}{}
 	defer func() { <-s.slots }()
 	q.Data = m.Data
-	ctx, cancel := s.ctx, context.CancelFunc(func() {})
+	q.Live, q.Reply = true, true // the subject says so
+	ctx := s.ctx
 	if !q.Deadline.IsZero() {
 		if !time.Now().Before(q.Deadline) {
 			return // nobody waits any more
 		}
-		ctx, cancel = context.WithDeadline(ctx, q.Deadline)
+		timed := until.New(ctx, q.Deadline)
+		defer timed.End()
+		ctx = timed
 	}
-	defer cancel()
 	p, out := s.outcome(s.guarded(ctx, q))
 	if err := s.conn().PublishMsg(&nats.Msg{Subject: m.Reply, Header: LiveHeader(p), Data: out}); err != nil {
 		s.cfg.Log.Warn("a live question is not answered", "question", q.ID, "error", err)
@@ -75,8 +78,8 @@ func (s *serving) outcome(out json.RawMessage, err error) (polity.Performative, 
 func (a *Agent) askLive(ctx context.Context, e message.Envelope) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, liveWait)
 	defer cancel()
-	if until, _ := ctx.Deadline(); e.Deadline.IsZero() || until.Before(e.Deadline) {
-		e.Deadline = until
+	if end, _ := ctx.Deadline(); e.Deadline.IsZero() || end.Before(e.Deadline) {
+		e.Deadline = end
 	}
 	m, err := a.letter(e)
 	if err != nil {

@@ -33,7 +33,15 @@ type lives struct {
 type lively struct {
 	at   ref
 	came chan bus.Parcel // with room for the only one
+	late *time.Timer
 }
+
+// livelies are those that wait for nothing: their channels are empty, and their timers stopped.
+var livelies = sync.Pool{New: func() any {
+	late := time.NewTimer(time.Hour)
+	late.Stop()
+	return &lively{came: make(chan bus.Parcel, 1), late: late}
+}}
 
 func (l *lives) attach(put func(org string, p bus.Parcel) error) {
 	l.mu.Lock()
@@ -66,14 +74,15 @@ func (l *lives) end(token string) {
 // AskLive asks an agent outside of an organization, which e is to, a live question, and waits for its answer until a time at the latest. e and its data have been
 // checked. Nobody being there is fault.Unavailable, and no answer in time fault.Timeout.
 func (l *lives) AskLive(ctx context.Context, org string, e message.Envelope, until time.Time) (json.RawMessage, error) {
-	q := &lively{at: ref{org, polity.AgentName(e.To[0].Name)}, came: make(chan bus.Parcel, 1)}
+	q := livelies.Get().(*lively)
+	q.at = ref{org, polity.AgentName(e.To[0].Name)}
 	data := e.Data
 	e.Data = nil // it is not checked once more
 	if e.From.Kind != message.Agent {
 		e.From = message.To(polity.AgentName(org))
 	}
-	e.Reply, e.Live, e.Time, e.Deadline = true, true, time.Now(), until
-	header, err := e.Header()
+	e.Reply, e.Live, e.Time, e.Deadline = false, false, time.Time{}, until // the subject says that it is live, and the deadline how long
+	header, err := e.ShortHeader()
 	if err != nil {
 		return nil, err
 	}
@@ -85,15 +94,16 @@ func (l *lives) AskLive(ctx context.Context, org string, e message.Envelope, unt
 		l.end(token)
 		return nil, err
 	}
-	late := time.NewTimer(time.Until(until))
-	defer late.Stop()
+	q.late.Reset(time.Until(until))
+	defer q.late.Stop()
 	select {
 	case p := <-q.came:
+		defer livelies.Put(q) // of the others nobody knows whether an answer is on its way
 		if bus.Unreceived(p) {
 			return nil, fault.Unavailable.New("agent %s is not there, or takes no live messages", q.at.agent)
 		}
 		return outcome(q.at.agent, remote.ToLive(p.Header, p.Data))
-	case <-late.C:
+	case <-q.late.C:
 		l.end(token)
 		return nil, fault.Timeout.New("agent %s: no answer in time", q.at.agent)
 	case <-ctx.Done():
