@@ -134,14 +134,15 @@ func text(b []byte, i int) (int, bool) {
 
 func isHex(c byte) bool { return c-'0' < 10 || c|0x20 >= 'a' && c|0x20 <= 'f' }
 
-// plain skips bytes that stand for themselves in a text: neither a quote, nor a backslash, nor below the space. "Determine if a word has a byte less than n", Bit
-// Twiddling Hacks, finds all three in a word; it may take a byte after one that is found for another, and never one before it.
+// plain skips bytes that stand for themselves in a text: neither a quote, nor a backslash, nor below the space.
 func plain(b []byte, i int) int {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; i+32 <= len(b); i += 32 {
+		if p := b[i : i+32]; special(p)|special(p[8:])|special(p[16:])|special(p[24:]) != 0 {
+			break
+		}
+	}
 	for ; i+8 <= len(b); i += 8 {
-		w := binary.LittleEndian.Uint64(b[i:])
-		quote, slash := w^(ones*'"'), w^(ones*'\\')
-		if found := ((quote-ones)&^quote | (slash-ones)&^slash | (w-ones*0x20)&^w) & tops; found != 0 {
+		if found := special(b[i:]); found != 0 {
 			return i + bits.TrailingZeros64(found)/8
 		}
 	}
@@ -149,6 +150,15 @@ func plain(b []byte, i int) int {
 		i++
 	}
 	return i
+}
+
+// special is 0 for eight bytes that stand for themselves, and else has the first bit that is set in the first byte that does not: "Determine if a word
+// has a byte less than n", Bit Twiddling Hacks, which may take a byte after one that is found for another, and never one before it.
+func special(b []byte) uint64 {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	w := binary.LittleEndian.Uint64(b)
+	quote, slash := w^(ones*'"'), w^(ones*'\\')
+	return ((quote-ones)&^quote | (slash-ones)&^slash | (w-ones*0x20)&^w) & tops
 }
 
 func number(b []byte, i int) (int, bool) {
