@@ -74,8 +74,7 @@ func (l *lives) end(token string) {
 // AskLive asks an agent outside of an organization, which e is to, a live question, and waits for its answer until a time at the latest. e and its data have been
 // checked. Nobody being there is fault.Unavailable, and no answer in time fault.Timeout.
 func (l *lives) AskLive(ctx context.Context, org string, e message.Envelope, until time.Time) (json.RawMessage, error) {
-	q := livelies.Get().(*lively)
-	q.at = ref{org, polity.AgentName(e.To[0].Name)}
+	at := ref{org, polity.AgentName(e.To[0].Name)}
 	data := e.Data
 	e.Data = nil // it is not checked once more
 	if e.From.Kind != message.Agent {
@@ -86,29 +85,32 @@ func (l *lives) AskLive(ctx context.Context, org string, e message.Envelope, unt
 	if err != nil {
 		return nil, err
 	}
+	q := livelies.Get().(*lively)
+	q.at = at
 	token, put := l.begin(q)
 	if put == nil {
-		return nil, fault.Unavailable.New("agent %s: this process has no door for agents outside; polity bus serve has one", q.at.agent)
+		return nil, fault.Unavailable.New("agent %s: this process has no door for agents outside; polity bus serve has one", at.agent)
 	}
-	if err := put(org, bus.Parcel{Subject: remote.Box(q.at.agent, remote.Live), Reply: remote.Answers(q.at.agent, token), Header: header, Data: data}); err != nil {
+	if err := put(org, bus.Parcel{Subject: remote.Box(at.agent, remote.Live), Reply: remote.Answers(at.agent, token), Header: header, Data: data}); err != nil {
 		l.end(token)
 		return nil, err
 	}
 	q.late.Reset(time.Until(until))
-	defer q.late.Stop()
 	select {
 	case p := <-q.came:
-		defer livelies.Put(q) // of the others nobody knows whether an answer is on its way
+		q.late.Stop()
+		livelies.Put(q) // of the others nobody knows whether an answer is on its way
 		if bus.Unreceived(p) {
-			return nil, fault.Unavailable.New("agent %s is not there, or takes no live messages", q.at.agent)
+			return nil, fault.Unavailable.New("agent %s is not there, or takes no live messages", at.agent)
 		}
-		return outcome(q.at.agent, remote.ToLive(p.Header, p.Data))
+		return outcome(at.agent, remote.ToLive(p.Header, p.Data))
 	case <-q.late.C:
 		l.end(token)
-		return nil, fault.Timeout.New("agent %s: no answer in time", q.at.agent)
+		return nil, fault.Timeout.New("agent %s: no answer in time", at.agent)
 	case <-ctx.Done():
+		q.late.Stop()
 		l.end(token)
-		return nil, fault.Cancelled.New("agent %s: no longer asked: %w", q.at.agent, context.Cause(ctx))
+		return nil, fault.Cancelled.New("agent %s: no longer asked: %w", at.agent, context.Cause(ctx))
 	}
 }
 
@@ -133,18 +135,13 @@ func (g *Gate) live(o *org, e message.Envelope, reply string) error {
 	if reply == "" || e.To[0].Kind != message.Agent {
 		return fault.Invalid.New("a live question is to one agent, as a request whose reply subject is below %s", remote.Inbox(polity.AgentName(e.From.Name)))
 	}
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	if g.ctx.Err() != nil {
-		return nil // the gate closes, and nothing live outlives it
-	}
 	select {
 	case g.lives <- struct{}{}:
 	default:
 		g.refuseLive(o, reply, fault.Full.New("%d live questions of agents outside are worked on, which is the most", cap(g.lives)))
 		return nil
 	}
-	g.ended.Go(func() {
+	go func() { // Close does not wait: an agent that does not end its work with the node is left behind, with its answer
 		defer func() { <-g.lives }()
 		a, err := g.cfg.Ask(g.ctx, e)
 		if err != nil {
@@ -152,7 +149,7 @@ func (g *Gate) live(o *org, e message.Envelope, reply string) error {
 			return
 		}
 		g.say(o, bus.Parcel{Subject: reply, Header: remote.LiveHeader(a.Performative), Data: a.Data})
-	})
+	}()
 	return nil
 }
 
@@ -178,7 +175,7 @@ func (g *Gate) refuseLive(o *org, reply string, reason error) {
 }
 
 func (g *Gate) say(o *org, p bus.Parcel) {
-	if err := o.desk.Put(p, ""); err != nil {
+	if err := o.desk.Put(p, ""); err != nil && g.ctx.Err() == nil {
 		g.cfg.Log.Warn("answer", "org", o.name, "error", err)
 	}
 }
