@@ -16,6 +16,7 @@ import (
 	"polity.run/agent"
 	"polity.run/coordinate"
 	"polity.run/fault"
+	"polity.run/internal/jsontext"
 	"polity.run/internal/outside"
 	"polity.run/internal/run"
 	"polity.run/internal/work"
@@ -87,6 +88,8 @@ type entry struct {
 	skills  map[string]skill
 	handle  work.Handle
 	begin   func(ctx context.Context, m polity.Message, done func(json.RawMessage, error))
+	// askLive asks a live question; nil for an agent of which that is no matter of its own.
+	askLive func(ctx context.Context, m message.Envelope, until time.Time) (json.RawMessage, error)
 	pins    map[string]string // tool -> digest; nil for code that is trusted to name any tool
 }
 
@@ -365,7 +368,7 @@ func orJSON(check work.Check) work.Check {
 		return check
 	}
 	return func(data json.RawMessage) error {
-		if !json.Valid(data) {
+		if !jsontext.Valid(data) {
 			return fault.Invalid.New("not JSON: %.80q", data)
 		}
 		return nil

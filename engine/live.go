@@ -12,6 +12,8 @@ import (
 	"polity.run"
 	"polity.run/agent"
 	"polity.run/fault"
+	"polity.run/internal/outside"
+	"polity.run/internal/until"
 	"polity.run/internal/work"
 	"polity.run/message"
 )
@@ -78,7 +80,11 @@ func (l *live) offer(c *catalog, m *message.Envelope, t *target) (func(context.C
 	if err != nil {
 		return nil, err
 	}
-	turn, err := l.enter(t.to.Name)
+	atOnce := liveAtOnce
+	if e.askLive != nil { // its own process says how much it works on
+		atOnce = outside.LiveMax
+	}
+	turn, err := l.enter(t.to.Name, atOnce)
 	if err != nil {
 		return nil, err
 	}
@@ -112,8 +118,8 @@ func (e *entry) live(m *message.Envelope, to message.Address) error {
 	return nil
 }
 
-// enter takes a place: it returns nil if the agent has time now, and else what is closed when it has.
-func (l *live) enter(agent string) (chan struct{}, error) {
+// enter takes a place: it returns nil if the agent, which works on some at once, has time now, and else what is closed when it has.
+func (l *live) enter(agent string, atOnce int) (chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.boxes == nil {
@@ -124,7 +130,7 @@ func (l *live) enter(agent string) (chan struct{}, error) {
 		b = &liveBox{}
 		l.boxes[agent] = b
 	}
-	if b.busy < liveAtOnce {
+	if b.busy < atOnce {
 		b.busy++
 		l.taken.Add(1)
 		return nil, nil
@@ -198,8 +204,13 @@ func (l *live) work(ctx context.Context, c *catalog, e *entry, s skill, m *messa
 	if !m.Deadline.IsZero() {
 		limit = min(limit, m.Deadline.Sub(c.now()))
 	}
-	b := &brief{Context: ctx, until: time.Now().Add(limit)}
-	defer b.end()
+	if e.askLive != nil {
+		q := *m
+		q.To, q.Data = []message.Address{message.To(polity.AgentName(to))}, data
+		return askOutside(ctx, e, s, q, time.Now().Add(limit))
+	}
+	b := until.New(ctx, time.Now().Add(limit))
+	defer b.End()
 	if s.openIn { // whoever checked the message has made sure that it is JSON
 		s.in = nil
 	}
@@ -216,37 +227,22 @@ func (l *live) work(ctx context.Context, c *catalog, e *entry, s skill, m *messa
 	return out, err
 }
 
+// askOutside asks an agent in another process.
+func askOutside(ctx context.Context, e *entry, s skill, m message.Envelope, end time.Time) (json.RawMessage, error) {
+	to := m.To[0].Name
+	if !s.openIn { // else whoever checked the message has made sure that it is JSON
+		if err := s.in(m.Data); err != nil {
+			return nil, fault.Invalid.New("input of %s: %w", to, err)
+		}
+	}
+	out, err := e.askLive(ctx, m, end)
+	if err != nil {
+		return nil, err
+	}
+	return work.Accepted(out, s.out, to)
+}
+
 func anything(json.RawMessage) error { return nil }
-
-// brief is a context that ends at a time. Its timer is made when somebody wants to be told: most of what is done live has ended long before.
-type brief struct {
-	context.Context
-	until time.Time
-
-	mu   sync.Mutex
-	real context.Context // nil before it was needed
-	stop context.CancelFunc
-}
-
-func (b *brief) timed() context.Context {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.real == nil {
-		b.real, b.stop = context.WithDeadline(b.Context, b.until)
-	}
-	return b.real
-}
-
-func (b *brief) Done() <-chan struct{} { return b.timed().Done() }
-func (b *brief) Err() error            { return b.timed().Err() }
-
-func (b *brief) end() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.stop != nil {
-		b.stop()
-	}
-}
 
 // answer asks an agent and waits for its answer.
 func (c *catalog) answer(ctx context.Context, e *entry, s skill, m *polity.Message) (json.RawMessage, error) {

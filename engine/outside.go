@@ -12,6 +12,7 @@ import (
 	"polity.run/internal/bus"
 	"polity.run/internal/outside"
 	"polity.run/internal/run"
+	"polity.run/message"
 )
 
 // Door is where agents in other processes connect.
@@ -35,11 +36,14 @@ func (c *catalog) compileRemote(r *release, e *entry) {
 		m.Deadline = time.Now().Add(timeout)
 		c.boxes.Ask(ctx, org, m, done)
 	}
+	e.askLive = func(ctx context.Context, m message.Envelope, until time.Time) (json.RawMessage, error) {
+		return c.boxes.AskLive(ctx, org, m, until)
+	}
 }
 
 // openGate opens the door for the organizations that are installed.
 func (e *Engine) openGate(ctx context.Context, cfg Config) error {
-	c := outside.Config{Listen: cfg.Door.Listen, Log: cfg.Log, Send: e.Send, Wait: e.part.Wait, Audit: e.audit}
+	c := outside.Config{Listen: cfg.Door.Listen, Log: cfg.Log, Send: e.Send, Ask: e.askOne, Wait: e.part.Wait, Audit: e.audit}
 	if cfg.Door.Hub != nil {
 		c.Hub = &bus.Hub{Server: *cfg.Door.Hub, Account: cfg.Door.HubOrg}
 	}
@@ -49,6 +53,15 @@ func (e *Engine) openGate(ctx context.Context, cfg Config) error {
 		return err
 	}
 	return e.link(ctx)
+}
+
+// askOne asks one agent.
+func (e *Engine) askOne(ctx context.Context, m message.Envelope) (message.Envelope, error) {
+	_, answers, err := e.Ask(ctx, m, message.Join{})
+	if err != nil {
+		return message.Envelope{}, err
+	}
+	return answers[0], nil
 }
 
 // link has the door, if there is one, let agents in by the links of the organizations that are installed: there is no other list of these.

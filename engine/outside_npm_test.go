@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"polity.run"
 	"polity.run/engine"
@@ -31,7 +32,8 @@ func TestNPM(t *testing.T) {
 	if err := os.WriteFile(path, program, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o := openOutdoors(t, t.TempDir(), string(text))
+	o := openOutdoors(t, t.TempDir(), strings.NewReplacer(
+		"{timeout: 10m}", "{timeout: 10m, effect: none}", "links: [", "links: [{from: outside, to: [pricer]}, ").Replace(string(text)))
 	node := exec.Command("node", path, o.creds(t, "pricer", 0))
 	node.Stderr = os.Stderr
 	if err := node.Start(); err != nil {
@@ -43,6 +45,11 @@ func TestNPM(t *testing.T) {
 		got, bad := json.Marshal(out)
 		if err != nil || bad != nil || !strings.Contains(string(got), want) {
 			t.Errorf("%s: %s %v", item, got, err)
+		}
+	}
+	for item, want := range map[string]string{"pear": `{"cents":165}`, "plum": "there are no plums"} {
+		if p, out := o.askLive(t, "pricer", fmt.Sprintf(`{"item":%q,"count":3}`, item), time.Time{}); !strings.Contains(out, want) || (p == polity.Inform) != (item == "pear") {
+			t.Errorf("live, %s: %s %s", item, p, out)
 		}
 	}
 	if err := node.Process.Signal(os.Interrupt); err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -231,35 +230,79 @@ func (e *Envelope) sizeAtMost() int {
 // Header returns the attributes as headers of a NATS message whose payload is the data: CloudEvents' binary mode. The caller owns the map. It
 // returns what Check does.
 func (e Envelope) Header() (map[string][]string, error) {
+	return e.header(false)
+}
+
+// ShortHeader is Header without what Decode fills in by itself: it reads both as the same.
+func (e Envelope) ShortHeader() (map[string][]string, error) { return e.header(true) }
+
+func (e Envelope) header(short bool) (map[string][]string, error) {
 	e = e.Or()
 	if err := e.Check(); err != nil {
 		return nil, err
 	}
-	h := make(map[string][]string, len(known)+len(e.Extensions))
-	for _, name := range known {
-		if v, _ := e.value(name); v != "" {
-			h[headName(name)] = []string{escape(v)}
+	most := len(known) + len(e.Extensions)
+	values := make([]string, 0, most) // of all headers: each has a piece of it
+	if short {
+		most = 0 // most are left out, and a small map is a quick one
+	}
+	h := make(map[string][]string, most)
+	set := func(name, value string) {
+		values = append(values, escape(value))
+		h[name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	for i, name := range known {
+		if v, _ := e.value(name); v != "" && !(short && e.implied(name)) {
+			set(headNames[i], v)
 		}
 	}
 	for _, x := range e.Extensions {
-		h[headPrefix+x.Name] = []string{escape(x.Value)}
+		set(headPrefix+x.Name, x.Value)
 	}
 	return h, nil
 }
 
-func headName(name string) string {
-	if name == "datacontenttype" {
-		return headData
+// implied says whether an attribute is what Or fills in.
+func (e *Envelope) implied(name string) bool {
+	switch name {
+	case "performative":
+		return e.Performative == performatives[e.Type][0]
+	case "conversation":
+		return e.Conversation == e.ID
+	case "idempotencykey":
+		return e.Key == e.ID
+	case "priority":
+		return e.Priority == Normal
+	case "ttl":
+		return e.TTL == TTLDefault
+	case "datacontenttype":
+		return e.DataType == JSON
+	default:
+		return false
 	}
-	return headPrefix + name
 }
+
+// headNames are the headers of the known attributes.
+var headNames = func() (names [len(known)]string) {
+	for i, name := range known {
+		if names[i] = headPrefix + name; name == "datacontenttype" {
+			names[i] = headData
+		}
+	}
+	return names
+}()
 
 // Decode reads a message from headers and payload: names in any case, headers that are not of CloudEvents are passed over. The envelope holds
 // data and is as Or fills it in. It returns fault.Invalid with the first attribute that is wrong or missing.
 func Decode(header map[string][]string, data []byte) (Envelope, error) {
 	var e Envelope
-	size, seen := 0, map[string]bool{}
-	for _, key := range slices.Sorted(maps.Keys(header)) {
+	var seen [len(known)]bool
+	size, keys := 0, make([]string, 0, len(known)+8)
+	for key := range header {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
 		name := strings.ToLower(key)
 		if name == headData {
 			name = headPrefix + "datacontenttype"
@@ -268,10 +311,13 @@ func Decode(header map[string][]string, data []byte) (Envelope, error) {
 		if !ours {
 			continue
 		}
-		if len(header[key]) != 1 || seen[name] {
+		i := slices.Index(known[:], name)
+		if len(header[key]) != 1 || i >= 0 && seen[i] || i < 0 && e.has(name) {
 			return Envelope{}, twice(name)
 		}
-		seen[name] = true
+		if i >= 0 {
+			seen[i] = true
+		}
 		if size += len(key) + len(header[key][0]); size > HeaderMax {
 			return Envelope{}, fault.Invalid.New("message: its attributes have more than %d bytes", HeaderMax)
 		}
@@ -286,16 +332,26 @@ func Decode(header map[string][]string, data []byte) (Envelope, error) {
 			return Envelope{}, err
 		}
 	}
-	if err := needs(seen); err != nil {
-		return Envelope{}, err
+	for i := range needed {
+		if !seen[i] {
+			return Envelope{}, missing(known[i])
+		}
 	}
 	e.Data = data
 	return e.checked()
 }
 
+// has says whether there is an extension of a name.
+func (e *Envelope) has(name string) bool {
+	return slices.ContainsFunc(e.Extensions, func(x Extension) bool { return x.Name == name })
+}
+
+// needed is how many of the known attributes every CloudEvent has, the first ones.
+const needed = 4
+
 // needs says which attribute of every CloudEvent is missing.
 func needs(seen map[string]bool) error {
-	for _, name := range known[:4] {
+	for _, name := range known[:needed] {
 		if !seen[name] {
 			return missing(name)
 		}

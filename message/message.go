@@ -12,7 +12,6 @@ package message
 import (
 	"crypto/sha256"
 	hexText "encoding/hex"
-	"encoding/json"
 	"math"
 	"slices"
 	"strings"
@@ -21,6 +20,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/internal/jsontext"
 )
 
 // The limits of an envelope.
@@ -333,7 +333,7 @@ func (e *Envelope) checkData() error {
 	switch {
 	case len(e.Data) > DataMax:
 		return fault.Invalid.New("message: data of %d bytes; the most is %d: keep it elsewhere and send its name", len(e.Data), DataMax)
-	case e.Data != nil && e.IsJSON() && !json.Valid(e.Data):
+	case e.Data != nil && e.IsJSON() && !jsontext.Valid(e.Data):
 		return fault.Invalid.New("message: data is not JSON: %.80q; datacontenttype says what it is if it is something else", e.Data)
 	}
 	return nil

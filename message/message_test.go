@@ -373,3 +373,25 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+// TestShortHeader wants what is left out to be what is read.
+func TestShortHeader(t *testing.T) {
+	plain := message.Envelope{ID: "1", From: message.To("a"), To: []message.Address{message.To("b")}, Type: message.Query, Data: []byte("1")}
+	said := plain
+	said.Performative, said.Conversation, said.Key, said.Priority, said.TTL, said.DataType, said.Extensions = polity.Subscribe, "c", "k", message.High, time.Minute, "text/plain", []message.Extension{{Name: "x", Value: "y"}}
+	for n, e := range map[int]message.Envelope{5: plain, 12: said} {
+		long, err := e.Header()
+		if err != nil {
+			t.Fatal(err)
+		}
+		short, err := e.ShortHeader()
+		if err != nil || len(short) != n {
+			t.Fatalf("%d headers: %v %v", len(short), short, err)
+		}
+		a, err1 := message.Decode(long, e.Data)
+		b, err2 := message.Decode(short, e.Data)
+		if err1 != nil || err2 != nil || !reflect.DeepEqual(a, b) {
+			t.Errorf("%+v %+v %v %v", a, b, err1, err2)
+		}
+	}
+}

@@ -211,6 +211,16 @@ func (a *Agent) Close() { a.conn().Close() }
 // speaks, and an ID if there is none: the same Key again is the same message. It is said again until it is taken, refused, or ctx ends. Where no
 // link leads it is fault.Denied.
 func (a *Agent) Send(ctx context.Context, e message.Envelope) ([]message.Receipt, error) {
+	m, err := a.letter(e)
+	if err != nil {
+		return nil, err
+	}
+	t, err := a.say(ctx, m)
+	return t.Receipts, err
+}
+
+// letter makes the message of the protocol.
+func (a *Agent) letter(e message.Envelope) (*nats.Msg, error) {
 	if e.ID == "" {
 		e.ID = rand.Text()
 	}
@@ -223,19 +233,19 @@ func (a *Agent) Send(ctx context.Context, e message.Envelope) ([]message.Receipt
 		return nil, fault.Invalid.New("message: name one agent, group, role or topic to send it to")
 	}
 	header, err := e.Header()
-	if err != nil {
-		return nil, err
-	}
-	t, err := a.say(ctx, &nats.Msg{Subject: e.To[0].Subject(a.name, e.Performative), Header: header, Data: e.Data})
-	return t.Receipts, err
+	return &nats.Msg{Subject: e.To[0].Subject(a.name, e.Performative), Header: header, Data: e.Data}, err
 }
 
-// Ask sends a question to an agent and returns its answer. It is asked again, as the same question, while there is none.
+// Ask sends a question to an agent and returns its answer. It is asked again, as the same question, while there is none. A live one is asked once: who
+// has no answer to it in time, which is the end of ctx or a minute, gets fault.Timeout.
 func (a *Agent) Ask(ctx context.Context, e message.Envelope) (json.RawMessage, error) {
 	if e.ID == "" {
 		e.ID = rand.Text()
 	}
 	e.Reply = true
+	if e.Live {
+		return a.askLive(ctx, e)
+	}
 	answer := make(chan message.Envelope, 1)
 	a.mu.Lock()
 	a.waiting[e.ID] = answer
@@ -312,6 +322,25 @@ func (a *Agent) say(ctx context.Context, m *nats.Msg) (Taken, error) {
 func (a *Agent) sayOnce(ctx context.Context, m *nats.Msg) (Taken, error) {
 	ctx, cancel := context.WithTimeout(ctx, sayWait)
 	defer cancel()
+	reply, err := a.request(ctx, m)
+	if errors.Is(err, fault.Denied) {
+		return Taken{}, err
+	}
+	if err != nil {
+		return Taken{}, fault.Unavailable.New("nobody took %s: %w", m.Subject, err)
+	}
+	var t Taken
+	if err := json.Unmarshal(reply.Data, &t); err != nil {
+		return t, fault.Internal.New("what was answered cannot be read: %w", err)
+	}
+	if t.Error != nil {
+		return t, t.Error
+	}
+	return t, nil
+}
+
+// request says something once and returns what comes back. Where no link leads it is fault.Denied, and otherwise the client's error.
+func (a *Agent) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	ctx, refuse := context.WithCancelCause(ctx)
 	defer refuse(nil)
 	s := &saying{m.Subject, refuse}
@@ -325,20 +354,10 @@ func (a *Agent) sayOnce(ctx context.Context, m *nats.Msg) (Taken, error) {
 		a.mu.Unlock()
 	}()
 	reply, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
-	if err != nil {
-		if cause := context.Cause(ctx); errors.Is(cause, fault.Denied) {
-			return Taken{}, cause
-		}
-		return Taken{}, fault.Unavailable.New("nobody took %s: %w", m.Subject, err)
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, fault.Denied) {
+		return nil, cause
 	}
-	var t Taken
-	if err := json.Unmarshal(reply.Data, &t); err != nil {
-		return t, fault.Internal.New("what was answered cannot be read: %w", err)
-	}
-	if t.Error != nil {
-		return t, t.Error
-	}
-	return t, nil
+	return reply, err
 }
 
 // Renew has the credentials renewed: a new key takes the place of the old one, on the disk and in a connection of its own, and the old one is left to

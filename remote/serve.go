@@ -31,6 +31,8 @@ type serving struct {
 	slots  chan struct{}
 	ctx    context.Context // of the questions
 	under  sync.WaitGroup
+	live   chan *nats.Msg // live questions that wait
+	noLive chan struct{}  // closed when no more come
 
 	draining bool // with Agent.mu held
 }
@@ -42,7 +44,12 @@ type serving struct {
 func (a *Agent) Serve(ctx context.Context, h Handler) error {
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	s := &serving{Agent: a, handle: h, slots: make(chan struct{}, a.cfg.AtOnce), ctx: working}
+	s := &serving{Agent: a, handle: h, slots: make(chan struct{}, a.cfg.AtOnce), ctx: working, live: make(chan *nats.Msg, liveWaiting), noLive: make(chan struct{})}
+	for range a.cfg.AtOnce {
+		s.under.Go(s.answerLive)
+	}
+	noMore := sync.OnceFunc(func() { close(s.noLive) })
+	defer noMore()
 	service, err := s.attend(a.conn())
 	if err != nil {
 		return err
@@ -59,7 +66,7 @@ func (a *Agent) Serve(ctx context.Context, h Handler) error {
 		case <-a.closed:
 			return a.reason(errors.Join(nats.ErrConnectionClosed, a.conn().LastError()))
 		case <-ctx.Done():
-			return s.drain(service)
+			return s.drain(service, noMore)
 		}
 	}
 }
@@ -72,17 +79,30 @@ func (s *serving) attend(nc *nats.Conn) (micro.Service, error) {
 	if err == nil {
 		err = service.AddEndpoint("request", micro.HandlerFunc(s.asked), micro.WithEndpointSubject(Box(s.name, polity.Request)))
 	}
+	var live *nats.Subscription
+	if err == nil {
+		live, err = nc.ChanQueueSubscribe(Box(s.name, Live), queue, s.live)
+	}
 	if err == nil {
 		err = nc.FlushTimeout(sayWait) // the subscriptions are there before the agent says so
 	}
 	if err != nil {
 		return nil, s.reason(err)
 	}
-	return service, nil
+	return attendance{service, live}, nil
 }
 
+// attendance has questions come in by one connection until it is stopped.
+type attendance struct {
+	micro.Service
+	live *nats.Subscription
+}
+
+// Stop lets come what is on its way.
+func (a attendance) Stop() error { return errors.Join(a.live.Drain(), a.Service.Stop()) }
+
 // drain ends what was begun, and takes nothing new.
-func (s *serving) drain(service micro.Service) error {
+func (s *serving) drain(service micro.Service, noMore func()) error {
 	s.mu.Lock()
 	s.draining = true
 	s.mu.Unlock()
@@ -90,6 +110,10 @@ func (s *serving) drain(service micro.Service) error {
 	if err := service.Stop(); err != nil {
 		s.cfg.Log.Warn("take nothing new", "error", err)
 	}
+	if err := s.conn().FlushTimeout(sayWait); err != nil { // then everything has come
+		s.cfg.Log.Warn("take nothing new", "error", err)
+	}
+	noMore()
 	done := make(chan struct{})
 	go func() { s.under.Wait(); close(done) }()
 	select {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,6 +29,45 @@ const (
 func Box(agent polity.AgentName, p polity.Performative) string {
 	return "box." + string(agent) + "." + string(p)
 }
+
+// Live stands in the place of the performative where an agent is asked live questions: Box(agent, Live).
+const Live polity.Performative = "live"
+
+// Answers is the subject on which an agent answers the live question of a token.
+func Answers(agent polity.AgentName, token string) string {
+	return answers + string(agent) + "." + token
+}
+
+const answers = "ans."
+
+// Answered returns whose answer to which live question comes on a subject, false for another subject.
+func Answered(subject string) (agent polity.AgentName, token string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, answers)
+	if !ok {
+		return "", "", false
+	}
+	name, token, ok := strings.Cut(rest, ".")
+	return polity.AgentName(name), token, ok
+}
+
+// ToLive reads the answer to a live question: inform, or what the header ce-performative says.
+func ToLive(header map[string][]string, data []byte) message.Envelope {
+	e := message.Envelope{Performative: polity.Inform, DataType: message.JSON, Data: data}
+	if said := header[headPerformative]; len(said) == 1 {
+		e.Performative = polity.Performative(said[0])
+	}
+	return e
+}
+
+// LiveHeader is the header of an answer to a live question; nil for inform.
+func LiveHeader(p polity.Performative) map[string][]string {
+	if p == polity.Inform {
+		return nil
+	}
+	return map[string][]string{headPerformative: {string(p)}}
+}
+
+const headPerformative = "ce-performative"
 
 // Inbox begins the subjects on which an agent is answered that its messages were taken.
 func Inbox(agent polity.AgentName) string { return "_INBOX_" + string(agent) }

@@ -12,7 +12,6 @@ import (
 	"polity.run"
 	"polity.run/agent"
 	"polity.run/engine"
-	"polity.run/fault"
 	"polity.run/internal/bench/unary"
 	"polity.run/internal/bus"
 	"polity.run/message"
@@ -118,10 +117,13 @@ func (s *street) serve(ctx context.Context, path string) error {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, outsideWait)
 	defer cancel()
-	if err := replied(ctx, s.e, s.letter("outside", 0, json.RawMessage(`""`)), 1); err != nil {
-		return fault.Unavailable.New("bench: the agent outside: %w", err)
+	for {
+		err := replied(ctx, s.e, s.letter("outside", 0, json.RawMessage(`""`)), 1)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond) // it is not there yet
 	}
-	return nil
 }
 
 func (s *street) letter(name polity.AgentName, i int, data json.RawMessage) message.Envelope {
@@ -134,7 +136,9 @@ func (s *street) letter(name polity.AgentName, i int, data json.RawMessage) mess
 // systems are what is measured with data of a size.
 func (s *street) systems(size int) ([]timed, error) {
 	data := json.RawMessage(`"` + strings.Repeat("x", size-2) + `"`)
-	header, err := s.letter("outside", 1_000_000, data).Header()
+	asked := s.letter("outside", 1_000_000, data) // as it is on the wire: docs/spec/bus.md
+	asked.From, asked.Live, asked.Deadline = message.To("street"), false, time.Now().Add(time.Minute)
+	header, err := asked.ShortHeader()
 	live := func(name string, to polity.AgentName) timed {
 		return alone(name, func(ctx context.Context, i int) error { return replied(ctx, s.e, s.letter(to, i, data), 1) })
 	}

@@ -431,7 +431,7 @@ func (d *Door) Desk(account string, subjects []string, take func(Parcel), away f
 	}
 	desk := &Desk{nc: nc, replies: "_DESK." + rand.Text() + "."}
 	_, err = nc.Subscribe(desk.replies+"*", func(m *nats.Msg) {
-		if m.Header.Get("Status") == "503" {
+		if Unreceived(Parcel{Header: m.Header}) {
 			away(m.Subject[len(desk.replies):])
 		}
 	})
@@ -448,6 +448,12 @@ func (d *Door) Desk(account string, subjects []string, take func(Parcel), away f
 		return nil, fault.Unavailable.New("bus: desk of %s: %w", account, err)
 	}
 	return desk, nil
+}
+
+// Unreceived says whether a parcel is what the server says when nobody received what was put with its subject for replies.
+func Unreceived(p Parcel) bool {
+	status := p.Header["Status"]
+	return len(p.Data) == 0 && len(status) == 1 && status[0] == "503"
 }
 
 // Put publishes. If token is not "" and nobody receives it, Desk's away is told.

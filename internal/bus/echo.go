@@ -9,7 +9,7 @@ import (
 	"polity.run/fault"
 )
 
-// Echo answers requests with what they say, over a server of its own and with nothing around it: what messages are measured beside. It asks through
+// Echo answers requests with their data, over a server of its own and with nothing around it: what messages are measured beside. It asks through
 // memory, as the engine does, and whoever answers is connected over TCP on loopback, as agents outside are. Its methods are safe for concurrent use.
 type Echo struct {
 	srv           *server.Server
@@ -32,7 +32,7 @@ func OpenEcho() (*Echo, error) {
 	}
 	if e.answers, err = nats.Connect(e.srv.ClientURL()); err == nil {
 		_, err = e.answers.Subscribe(echoSubject, func(m *nats.Msg) {
-			_ = m.RespondMsg(&nats.Msg{Header: m.Header, Data: m.Data}) // who asks misses it, and says so
+			_ = m.Respond(m.Data) // who asks misses it, and says so
 		})
 	}
 	if err == nil {

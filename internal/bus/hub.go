@@ -18,7 +18,9 @@ type Hub struct {
 }
 
 // FromAgents are the subjects on which agents speak.
-func FromAgents() []string { return []string{"msg.>", "rol.>", "grp.>", "all.>", "evt.>", "ctl.>"} }
+func FromAgents() []string {
+	return []string{"msg.>", "rol.>", "grp.>", "all.>", "evt.>", "ctl.>", "ans.>"}
+}
 
 // leaf has the door's server connect to a hub.
 func (h *Hub) leaf(opts *server.Options) error {

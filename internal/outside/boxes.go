@@ -26,6 +26,7 @@ type ref struct {
 type Boxes struct{ boxes }
 
 type boxes struct {
+	lives  // beside them, and with a lock of its own
 	mu     sync.Mutex
 	all    map[ref]*box
 	tokens map[string]*question               // by token

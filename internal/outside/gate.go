@@ -34,6 +34,7 @@ const (
 	OrgsMax  = 32     // organizations with agents outside: each costs a connection in memory
 	openMax  = 10_000 // questions that wait for agents outside at once
 	sendsMax = 256    // messages of agents outside that are taken at once; then whoever sends is told to come again
+	livesMax = 4096   // live questions of agents outside that are worked on at once; one more is refused
 	sendWait = 10 * time.Second
 	tick     = time.Second
 )
@@ -48,6 +49,8 @@ type Config struct {
 	TLS func(listen string) (*tls.Config, string, error)
 	// Send has a message become runs of its recipients, and returns when that is safe; the same message is the same runs.
 	Send func(ctx context.Context, e message.Envelope) ([]message.Receipt, error)
+	// Ask has an agent asked a live question, and returns its answer.
+	Ask func(ctx context.Context, e message.Envelope) (message.Envelope, error)
 	// Wait returns how a run ended.
 	Wait  func(ctx context.Context, run polity.RunID) (polity.Outcome, error)
 	Audit *Audit
@@ -69,6 +72,7 @@ type Gate struct {
 	ended sync.WaitGroup
 	sends chan struct{} // messages that are being taken
 	waits chan struct{} // messages whose answer is waited for
+	lives chan struct{} // live questions of agents outside
 
 	mu   sync.RWMutex
 	orgs map[string]*org
@@ -83,7 +87,7 @@ type org struct {
 
 // Open opens the door, to nobody before Link. It returns what bus.OpenDoor does. Close it.
 func Open(ctx context.Context, b *bus.Bus, boxes *Boxes, cfg Config) (*Gate, error) {
-	g := &Gate{cfg: cfg, boxes: &boxes.boxes, orgs: map[string]*org{}, sends: make(chan struct{}, sendsMax), waits: make(chan struct{}, openMax)}
+	g := &Gate{cfg: cfg, boxes: &boxes.boxes, orgs: map[string]*org{}, sends: make(chan struct{}, sendsMax), waits: make(chan struct{}, openMax), lives: make(chan struct{}, livesMax)}
 	var err error
 	if g.book, err = openBook(ctx, b, time.Now()); err != nil {
 		return nil, err
@@ -113,6 +117,7 @@ func Open(ctx context.Context, b *bus.Bus, boxes *Boxes, cfg Config) (*Gate, err
 		return nil, err
 	}
 	g.boxes.attach(g.put) // what waited is put
+	g.boxes.lives.attach(g.putLive)
 	g.ended.Go(g.run)
 	return g, nil
 }
@@ -140,6 +145,7 @@ func (g *Gate) URL() string { return g.url }
 // Close cuts all agents. What they were asked waits for the next gate.
 func (g *Gate) Close() {
 	g.boxes.attach(nil)
+	g.boxes.lives.attach(nil)
 	g.mu.Lock()
 	g.stop()
 	g.mu.Unlock()
@@ -348,6 +354,15 @@ func (g *Gate) put(orgName string, q *question) bool {
 	return err == nil
 }
 
+// putLive publishes a live question to its agent.
+func (g *Gate) putLive(orgName string, p bus.Parcel) error {
+	o := g.org(orgName)
+	if o == nil {
+		return fault.Unavailable.New("organization %s lets nobody in", orgName)
+	}
+	return o.desk.Put(p, "")
+}
+
 // refuse has something audited that the server let pass and is refused here.
 func (g *Gate) refuse(o *org, sender polity.AgentName, p bus.Parcel, reason error) {
 	g.audit.Refused(polity.Refusal{
@@ -358,11 +373,17 @@ func (g *Gate) refuse(o *org, sender polity.AgentName, p bus.Parcel, reason erro
 // take takes what an agent published. The server has made sure that the subject's sender is who published it, and that a link allows it.
 func (g *Gate) take(orgName string, p bus.Parcel) {
 	o := g.org(orgName)
-	words := strings.Split(p.Subject, ".")
-	sender := polity.AgentName(words[1])
 	if o == nil {
 		return
 	}
+	if sender, token, ok := remote.Answered(p.Subject); ok {
+		if err := g.boxes.answered(ref{o.name, sender}, token, p); err != nil {
+			g.refuse(o, sender, p, err)
+		}
+		return
+	}
+	words := strings.Split(p.Subject, ".")
+	sender := polity.AgentName(words[1])
 	reply := func(t remote.Taken) {}
 	switch inbox := remote.Inbox(sender) + "."; {
 	case strings.HasPrefix(p.Reply, inbox):
@@ -382,6 +403,10 @@ func (g *Gate) take(orgName string, p bus.Parcel) {
 	}
 	if err != nil {
 		g.refuse(o, sender, p, err)
+		if p.Reply != "" && asksLive(p.Header) {
+			g.refuseLive(o, p.Reply, err)
+			return
+		}
 		reply(remote.Taken{Error: fault.Of(err)})
 	}
 }
@@ -490,6 +515,8 @@ func (g *Gate) message(o *org, sender polity.AgentName, p bus.Parcel, reply func
 		return fault.Invalid.New("the message is a %s to %s, and its subject says otherwise", e.Performative, e.To)
 	case e.To[0].Kind == message.Agent && slices.Contains(answers, e.Performative):
 		return g.boxes.answer(ref{o.name, sender}, polity.AgentName(e.To[0].Name), e, reply)
+	case e.Live && e.Reply:
+		return g.live(o, e, p.Reply)
 	}
 	g.begin(reply, func(ctx context.Context) {
 		receipts, err := g.cfg.Send(ctx, e)

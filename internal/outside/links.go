@@ -37,7 +37,7 @@ func compile(r *agent.Release, name polity.AgentName, others map[string]*agent.R
 			out.publish = append(out.publish, message.To(to).Subject(name, p))
 		}
 	}
-	out.publish = append(out.publish, remote.Control(name, remote.ControlHere), remote.Control(name, remote.ControlRenew), remote.OperatorInbox+".>")
+	out.publish = append(out.publish, remote.Control(name, remote.ControlHere), remote.Control(name, remote.ControlRenew), remote.Answers(name, "*"), remote.OperatorInbox+".>")
 	out.subscribe = append(out.subscribe, remote.Box(name, ">"), remote.Inbox(name)+".>")
 	for _, verb := range []string{"PING", "INFO", "STATS"} { // as nats micro asks for
 		at := "$SRV." + verb

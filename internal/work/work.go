@@ -14,6 +14,7 @@ import (
 
 	"polity.run"
 	"polity.run/fault"
+	"polity.run/internal/jsontext"
 	"polity.run/model"
 	"polity.run/tool"
 )
@@ -34,6 +35,11 @@ func Ask(ctx context.Context, handle Handle, m *polity.Message, input, output Ch
 	if err != nil {
 		return nil, err
 	}
+	return accepted(out, output, name, tool.OutputMaxDefault)
+}
+
+// Accepted checks what an agent answered, as Ask does.
+func Accepted(out json.RawMessage, output Check, name string) (json.RawMessage, error) {
 	return accepted(out, output, name, tool.OutputMaxDefault)
 }
 
@@ -136,7 +142,7 @@ func panicked(name string, x any) error {
 }
 
 func isJSON(data json.RawMessage) error {
-	if !json.Valid(data) {
+	if !jsontext.Valid(data) {
 		return fault.Invalid.New("not JSON: %.80q", data)
 	}
 	return nil

@@ -61,11 +61,25 @@ async function answer(question) {
   await say(question, ...given.get(id));
 }
 
+// A live question is answered once, where it wants to be: nothing of it is kept.
+function answerLive(err, question) {
+  if (err) return console.error(err);
+  try {
+    question.respond(text.encode(JSON.stringify(price(JSON.parse(text.decode(question.data))))));
+  } catch (e) {
+    const h = headers();
+    h.set("ce-performative", "failure");
+    question.respond(text.encode(JSON.stringify({ kind: "not-found", text: e.message })), { headers: h });
+  }
+}
+
 const here = (state) => nc.publish(`ctl.${self}.here`, text.encode(JSON.stringify({ instance: `js-${process.pid}`, state, version: "1.0.0" })));
 
 // nats micro asks for this.
 const service = await nc.services.add({ name: self, version: "1.0.0", queue: "agents" });
 service.addEndpoint("request", { subject: `box.${self}.request`, handler: (err, m) => (err ? console.error(err) : answer(m).catch(console.error)) });
+
+nc.subscribe(`box.${self}.live`, { queue: "agents", callback: answerLive });
 
 await nc.flush();
 here("serving");
