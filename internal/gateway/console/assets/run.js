@@ -1,7 +1,7 @@
 // One run: what it did and waits for, who said what, how it ended, and what can be done with it.
 import { html, useEffect, useMemo, useRef, useState } from "./html.js";
 import { at, get, post } from "./api.js";
-import { onChange, paused, questions, throttled } from "./live.js";
+import { followRun, onChange, paused, questions, throttled } from "./live.js";
 import { go, href, route, setQuery } from "./router.js";
 import { useKeys } from "./keys.js";
 import { Ago, CopyAs, CopyButton, Dialog, Empty, Icon, Menu, Meter, Page, Rows, RunLink, Skeleton, Status, Tabs, Took, Trouble, Value, say, standing, useAsk } from "./ui.js";
@@ -10,7 +10,7 @@ import * as f from "./format.js";
 
 const STEPS_FIRST = 1_000, STEPS_PAGE = 10_000; // steps of one request: the first are drawn while the others come
 const EVENTS_PAGE = 2_000;
-const REFRESH_MS = 350;
+const REFRESH_MS = 200;
 const FINAL = new Set(["completed", "exhausted", "failed", "cancelled"]);
 const BAD = new Set(["failed", "unknown", "exhausted"]);
 
@@ -350,12 +350,18 @@ export default function Run() {
   const live = run && !FINAL.has(run.status);
 
   useEffect(() => { steps.load(); return () => { steps.stop(); log.stop(); cancelAnimationFrame(drawing.current); }; }, [steps]);
+  const following = useRef(null); // the run's own stream, while it is open; else the node's tells of the run, too
+  const soon = useMemo(() => throttled(async () => { await Promise.all([again(), steps.load(), log.load()]); }, REFRESH_MS), [steps]);
   useEffect(() => {
-    const soon = throttled(async () => { await Promise.all([again(), steps.load(), log.load()]); }, REFRESH_MS);
     const root = id.split("/")[0];
-    const leave = onChange((c) => { if (!c || !c.run || c.run.split("/")[0] === root) soon(); });
+    const leave = onChange((c) => { if (!c || !c.run || (!following.current?.open && c.run.split("/")[0] === root)) soon(); });
     return () => { leave(); soon.stop(); };
   }, [steps]);
+  useEffect(() => {
+    if (!live) return undefined;
+    const stream = (following.current = followRun(id, run.position, soon));
+    return () => { stream.close(); following.current = null; };
+  }, [steps, live && run.status]);
 
   const act = (name, event) => setDialog({ name, ...DIALOGS[name](id, run, event) });
   const resume = async () => { try { await post(at("runs", id, "resume")); say("It goes on."); again(); } catch (p) { say(p.message); } };
