@@ -215,6 +215,7 @@ function spokenOf(e, agents) {
     case "signalled": return { who: own, note: `is told ${e.to ?? "a signal"}`, data: e.data };
     case "paused": return { who: own, note: `is paused${e.reason ? `: ${e.reason}` : ""}` };
     case "reconciled": return { who: own, note: `learns of ${e.name}: ${e.finding?.verdict}` };
+    case "cancel": return { who: own, note: `is to be cancelled${e.reason ? `: ${e.reason}` : ""}` };
     default: return { who: own, note: e.kind, data: e.data, fault: e.fault };
   }
 }
@@ -229,7 +230,7 @@ function ConversationTab({ log, run }) {
   const turn = pages > 1 && html`<nav class="pages" aria-label="Pages"><button type="button" disabled=${page === 0} onClick=${() => setQuery({ page: page - 1 || undefined })}>Earlier</button><span>${f.number(page * SPOKEN_PAGE + 1)}–${f.number(Math.min(all.length, (page + 1) * SPOKEN_PAGE))} of ${f.number(all.length)}</span><button type="button" disabled=${page >= pages - 1} onClick=${() => setQuery({ page: page + 1 })}>Later</button></nav>`;
   return html`${turn}<ol class="talk">${all.slice(page * SPOKEN_PAGE, (page + 1) * SPOKEN_PAGE).map((e) => {
     const s = spokenOf(e, agents);
-    return html`<li key=${e.number} data-kind=${e.kind}><header><strong>${f.visible(s.who)}</strong><span>${s.note}${s.to && html` <strong>${f.visible(s.to)}</strong>`}</span>${s.name && html`<code>${f.visible(s.name)}</code>`}<time datetime=${e.at} title=${f.when(e.at)}>+${f.span(Date.parse(e.at) - Date.parse(run.opened))}</time></header>
+    return html`<li key=${e.number} data-kind=${e.kind}><header><strong>${f.visible(s.who)}</strong><span>${f.visible(s.note)}${s.to && html` <strong>${f.visible(s.to)}</strong>`}</span>${s.name && html`<code>${f.visible(s.name)}</code>`}<time datetime=${e.at} title=${f.when(e.at)}>+${f.span(Date.parse(e.at) - Date.parse(run.opened))}</time></header>
       ${s.fault && html`<p class="bad"><${Icon} name="failed" size=${13} />${s.fault.kind}: ${f.visible(s.fault.text)}</p>`}
       ${s.data !== undefined && html`<div class="said"><${Value} value=${s.data} /></div>`}
       ${e.erased && html`<p class="quiet">What it said was erased.</p>`}</li>`;
@@ -266,8 +267,11 @@ function EventsTab({ log }) {
 }
 
 function MessagesTab({ id, run }) {
-  const query = run.conversation ? { conversation: run.conversation } : { run: id };
-  const [state, again] = useAsk((signal) => get("/v1/messages", { query, signal }), [id, run.conversation]);
+  const [state, again] = useAsk(async (signal) => { // a message's conversation is its sender's, and so not the run's own word for it
+    const own = await get("/v1/messages", { query: { run: id }, signal });
+    const conversation = own.items?.[0]?.envelope?.conversation ?? run.conversation;
+    return conversation ? get("/v1/messages", { query: { conversation }, signal }) : own;
+  }, [id, run.conversation]);
   if (state.problem && !state.data) return html`<${Trouble} problem=${state.problem} again=${again} />`;
   if (!state.data) return html`<${Skeleton} />`;
   const items = (state.data.items ?? []).toReversed();
