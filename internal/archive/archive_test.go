@@ -204,7 +204,7 @@ func TestKilled(t *testing.T) {
 	runs, export := exports(t, 12, 0)
 	killed := fault.Internal.New("killed")
 	at := map[string]int{}
-	for seed := range uint64(60) {
+	for seed := range uint64(20) {
 		dir := t.TempDir()
 		r := rand.New(rand.NewPCG(seed, 1))
 		done := false
@@ -302,13 +302,13 @@ func TestDamage(t *testing.T) {
 		}
 		check(fmt.Sprintf("byte %d", at), changed, least)
 	}
-	for range 60 {
+	for range 25 {
 		flip(r.IntN(len(data)))
 	}
 	for _, at := range []int{0, 1, 700, 1022, 1023, 1024, 1030, 1040, 1110, len(data) - 1, len(data) - 20, len(data) - 90, len(data) - 300} {
 		flip(at)
 	}
-	for range 30 {
+	for range 12 {
 		at := r.IntN(len(data))
 		check(fmt.Sprintf("cut at %d", at), data[:at], 0)
 	}

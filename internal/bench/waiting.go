@@ -28,9 +28,9 @@ const (
 	napFor      = 10 * 24 * time.Hour // the runs of the crowd wait this long
 	openersMax  = 256                 // runs that are opened at once
 	napMin      = 3 * time.Second     // from the opening of those that are woken to their time
-	wakeSpread  = 10 * time.Second    // over which they are spread
+	wakeSpread  = 10 * time.Second    // over which they are spread, at most
 	burstsMade  = 5
-	burstsApart = 2 * time.Second
+	burstsApart = 2 * time.Second       // at most
 	callsApart  = 10 * time.Millisecond // at most, one after the other
 	wakeTopic   = "bench.wake"
 	wakeSignal  = "wake"
@@ -43,6 +43,12 @@ const (
 	OnEvents  = "events" // each for one with its own key, all on one topic
 	OnPersons = "approvals"
 )
+
+// spreadOf is the time over which single wakes are spread, and apartOf that between two bursts: a few need less of it.
+func spreadOf(wakes int) time.Duration { return min(wakeSpread, time.Duration(wakes)*callsApart) }
+func apartOf(atOnce int) time.Duration {
+	return min(burstsApart, 100*time.Millisecond+time.Duration(atOnce)*2*time.Millisecond)
+}
 
 // Waiters is what many runs cost that wait.
 type Waiters struct {
@@ -332,13 +338,13 @@ func (n *napping) wakes(ctx context.Context, w *Waiters, spread int, bursts []in
 	}
 	n.cfg.Progress(fmt.Sprintf("waking %d runs, one after the other", spread))
 	begin := time.Now().Add(napMin + time.Duration(spread)*100*time.Microsecond)
-	if err := n.wake(ctx, w, 1, spread, func(i int) time.Time { return begin.Add(wakeSpread * time.Duration(i) / time.Duration(spread)) }); err != nil {
+	if err := n.wake(ctx, w, 1, spread, func(i int) time.Time { return begin.Add(spreadOf(spread) * time.Duration(i) / time.Duration(spread)) }); err != nil {
 		return err
 	}
 	for _, at := range bursts {
 		n.cfg.Progress(fmt.Sprintf("waking %d runs at once", at))
 		begin := time.Now().Add(napMin + time.Duration(at)*burstsMade*100*time.Microsecond)
-		if err := n.wake(ctx, w, at, at*burstsMade, func(i int) time.Time { return begin.Add(burstsApart * time.Duration(i%burstsMade)) }); err != nil {
+		if err := n.wake(ctx, w, at, at*burstsMade, func(i int) time.Time { return begin.Add(apartOf(at) * time.Duration(i%burstsMade)) }); err != nil {
 			return err
 		}
 	}
@@ -365,7 +371,7 @@ func (n *napping) calls(ctx context.Context, w *Waiters, spread int, bursts []in
 	}
 	for _, at := range bursts {
 		n.cfg.Progress(fmt.Sprintf("waking %d runs at once", at))
-		if err := n.called(ctx, w, at, burstsMade, burstsApart); err != nil {
+		if err := n.called(ctx, w, at, burstsMade, apartOf(at)); err != nil {
 			return err
 		}
 	}

@@ -60,7 +60,6 @@ func foundIn(dir string) (list, below []string, err error) {
 			below = append(below, path)
 		case e.Name() == "polity.yaml":
 			list = append(list, path)
-		case strings.HasSuffix(e.Name(), ".scenario.yaml"): // which says what is expected of one
 		case ext == ".yaml" || ext == ".yml":
 			is, err := isManifest(path)
 			if err != nil {
@@ -74,7 +73,8 @@ func foundIn(dir string) (list, below []string, err error) {
 	return list, below, nil
 }
 
-// isManifest says whether a file has "polity:" at the beginning of a line before anything else but comments, and so means to be one.
+// isManifest says whether a file has "polity:" at the beginning of a line before anything else but comments, and so means to be one, and no "scenarios:" after it,
+// which say what is expected of one.
 func isManifest(path string) (is bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -85,13 +85,15 @@ func isManifest(path string) (is bool, err error) {
 	for n := 0; lines.Scan() && n < headMax; n++ {
 		switch text := lines.Text(); {
 		case strings.HasPrefix(text, "polity:"):
-			return true, nil
-		case strings.TrimSpace(text) == "" || strings.HasPrefix(text, "#") || text == "---":
+			is = true
+		case is && strings.HasPrefix(text, "scenarios:"):
+			return false, nil
+		case is || strings.TrimSpace(text) == "" || strings.HasPrefix(text, "#") || text == "---":
 		default:
 			return false, nil
 		}
 	}
-	return false, nil // what is no text is no manifest, too
+	return is, nil // what is no text is no manifest, too
 }
 
 // loadAll reads all manifests of files and folders, and tells everything that is wrong in any of them.

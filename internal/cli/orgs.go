@@ -20,8 +20,8 @@ import (
 
 const applyHelp = `Install the organizations of manifests, or new versions of them.
 
-A manifest is a file, or a folder: with polity.yaml, with other *.yaml that begin with "polity:", and one folder deep the same. All are
-checked before one is applied. What runs already goes on with the version that it began with.
+A manifest is a file, or a folder: with polity.yaml, with other *.yaml that begin with "polity:" (scenarios do not count),
+and one folder deep the same. All are checked before one is applied. What runs already goes on with the version that it began with.
 
 Each change of an organization counts its revision up. With --if-revision it is changed only if it stands at that one, 0 for not
 installed; else somebody else was first, and the exit code is 6.`

@@ -339,9 +339,7 @@ func (a *app) newRunsCancel() *cobra.Command {
 				return err
 			case id != s.ID:
 				return fault.Invalid.New("%s is a step; a run is cancelled as a whole: polity runs cancel %s", id, s.ID)
-			case s.Status.Final() && asked: // and then its process ended
-				return a.outf("%s %s\n", s.ID, s.Status)
-			case s.Status.Final():
+			case s.Status.Final() && !asked:
 				a.screen.say("note: run %s has ended already: %s", s.ID, s.Status)
 				return nil
 			}
@@ -349,10 +347,12 @@ func (a *app) newRunsCancel() *cobra.Command {
 			if now {
 				end = n.Kill
 			}
-			if err := end(ctx, s.ID, reason); err != nil {
-				return err
+			if !asked { // else it was, and then its process ended
+				if err := end(ctx, s.ID, reason); err != nil {
+					return err
+				}
+				asked = true
 			}
-			asked = true
 			o, err := n.Wait(ctx, s.ID)
 			if err != nil {
 				return err

@@ -21,8 +21,8 @@ import (
 
 const upHelp = `Serve the state folder: its runs, the organizations of a folder, an API and a console, in one process.
 
-DIR, by default the folder where you are, holds manifests: polity.yaml, other *.yaml that begin with "polity:", and one folder deep the
-same. They are applied, and again when a file of DIR changes. One that is wrong is told with file and line, and what was there before
+DIR, by default the folder where you are, holds manifests: polity.yaml, other *.yaml that begin with "polity:" (scenarios do not count),
+and one folder deep the same. They are applied, and again when a file of DIR changes. One that is wrong is told with file and line, and what was there before
 stays. One that is taken away stays installed until "polity delete". What the manifests watch ("on:") is watched.
 
 Unfinished runs go on. Every other command with this state folder asks this process.

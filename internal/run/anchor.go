@@ -44,8 +44,8 @@ func readAnchor(path string) (anchor, error) {
 	return a, nil
 }
 
-// mark remembers the log's acknowledged end for the next writing, and nudges those who read the log.
-func (p *Partition) mark() {
+// acknowledged remembers the log's acknowledged end for the next writing, and nudges those who read the log.
+func (p *Partition) acknowledged() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tip = anchor{p.core.seq, p.core.head}

@@ -71,6 +71,7 @@ type Program struct {
 type host interface {
 	append(p *pack, token uint64)           // then appended, or refused, or nothing
 	readHead(token uint64, try int)         // then headRead
+	acknowledged()                          // the log ends with what the core knows: those who are answered now find it there
 	start(p *pending)                       // then result
 	stop(p *pending)                        // the effect shall end soon: then result
 	load(d Digest) (json.RawMessage, error) // a blob, at once
@@ -454,6 +455,7 @@ func (c *core) appended(token, seq uint64) {
 	c.flow()
 	sentOnce := c.tries == 1
 	c.seq, c.head, c.at, c.flight = f.seq, f.id, f.at, nil
+	c.host.acknowledged()
 	if c.gather != nil {
 		c.send(c.gather) // before the effects are let loose: the next commit shall not stand in line behind them
 	}

@@ -212,7 +212,7 @@ func Open(ctx context.Context, l log, acks Acks, cfg Config) (*Partition, error)
 	} else {
 		close(p.rechecked)
 	}
-	p.mark()
+	p.acknowledged()
 	p.core.now = cfg.Now()
 	p.core.serve()
 	p.core.settle()
@@ -508,7 +508,6 @@ func (p *Partition) ack(a bus.Ack) {
 	}
 	p.measured(a.Token)
 	p.core.appended(a.Token, a.Seq)
-	p.mark()
 }
 
 func (p *Partition) handle(in *input) {
@@ -668,10 +667,7 @@ func (p *Partition) readHead(token uint64, try int) {
 					p.stuck(p.refused(try))
 					return
 				}
-				before := c.seq
-				if c.headRead(token, headHash(e), e.Seq); c.seq > before {
-					p.mark()
-				}
+				c.headRead(token, headHash(e), e.Seq)
 			})
 			return
 		}

@@ -279,6 +279,7 @@ func (s *shadow) readHead(uint64, int)                   {}
 func (s *shadow) start(*pending)                         {}
 func (s *shadow) stop(*pending)                          {}
 func (s *shadow) down(error)                             {}
+func (s *shadow) acknowledged()                          {}
 func (s *shadow) load(d Digest) (json.RawMessage, error) { return s.blob(d) }
 
 // recordText says what a record tells.

@@ -150,6 +150,8 @@ func (o *owner) readHead(token uint64, _ int) {
 	o.w.replies = append(o.w.replies, &reply{to: o, token: token, head: true})
 }
 
+func (o *owner) acknowledged() {}
+
 func (o *owner) start(p *pending) {
 	if !p.began && !p.run.tree.paused.IsZero() {
 		o.w.fail("%s of %s begins while its run is paused", p.key, p.run.id)
