@@ -239,6 +239,7 @@ func (s looks) everything(run string, n *node) {
 	s.look("approvals", "/console/approvals/"+asked, "Exactly this is done")
 	s.look("organizations", "/console/orgs", "support")
 	s.look("organization", "/console/orgs/books?node=cash", "asks as worker")
+	s.look("organization-peers", "/console/orgs/newsroom", "critic")
 	s.look("start", "/console/start?org=support", "Somebody waits")
 	s.look("unknown", "/console/nowhere", "Nothing is here")
 	s.overlay("palette", func() { s.tab.chord("k") }, ".palette [role=option]")

@@ -276,7 +276,7 @@ function MessagesTab({ id, run }) {
   if (!state.data) return html`<${Skeleton} />`;
   const items = (state.data.items ?? []).toReversed();
   if (!items.length) return html`<${Empty} title="No messages.">No message between agents opened this run${run.conversation ? ", or stands in its conversation" : ""}. What its agents asked of each other stands under Conversation.<//>`;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Messages"><table><thead><tr>${["Sent", "From", "To", "What", "Status", "Run"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead><tbody>${items.map((m) => html`<tr key=${m.run}><td><${Ago} at=${m.at} /></td><td>${f.visible(m.envelope?.source ?? "")}</td><td>${f.visible(m.to)}</td><td>${f.visible(m.envelope?.type ?? "")}</td><td><${Status} status=${m.status} /></td><td><${RunLink} id=${m.run} /></td></tr>`)}</tbody></table></div>`;
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Messages"><table><thead><tr>${["Sent", "From", "To", "What", "Status", "Run"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead><tbody>${items.map((m) => html`<tr key=${m.run}><td><${Ago} at=${m.at} /></td><td>${f.visible(m.envelope?.source ?? "")}</td><td>${f.visible(m.to)}</td><td>${f.visible((m.envelope?.type ?? "").replace(/^run\.polity\./, ""))}</td><td><${Status} status=${m.status} /></td><td><${RunLink} id=${m.run} /></td></tr>`)}</tbody></table></div>`;
 }
 
 function Ask({ title, note, fields, action, danger, onDone, onClose }) {
