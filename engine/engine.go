@@ -131,6 +131,8 @@ type Engine struct {
 	own      Digest // the release of Config.Agents
 	// contracts is nil until the store is open: what is installed before is looked at then.
 	contracts *contracts
+
+	timelines timelines // of runs that were asked for
 }
 
 // StateDir is the default state folder: $XDG_STATE_HOME/polity, or ~/.local/state/polity.

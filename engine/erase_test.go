@@ -136,6 +136,18 @@ func TestErase(t *testing.T) {
 		}
 	}
 
+	fails := func() string {
+		t.Helper()
+		steps, _, err := e.Steps(ctx, ids[2], 0, 10)
+		if err != nil || len(steps) == 0 || steps[0].Fault == nil {
+			t.Fatalf("the timeline of a run that failed: %+v %v", steps, err)
+		}
+		return steps[0].Fault.Text
+	}
+	if text := fails(); !strings.Contains(text, secret) {
+		t.Errorf("a timeline tells the fault %q", text)
+	}
+
 	// A run that goes on is in the way, and a person who is not there is named.
 	if _, err := e.Erase(ctx, "zebulon", "", false); !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(), string(ids[3])) {
 		t.Fatalf("erased under a run: %v", err)
@@ -186,6 +198,9 @@ func TestErase(t *testing.T) {
 		}
 	}
 	erased("after it was erased")
+	if text := fails(); text != "erased" {
+		t.Errorf("the timeline that was kept tells %q", text)
+	}
 	if _, err := e.Start(ctx, engine.Request{ID: ids[0], Agent: "clerk", Input: json.RawMessage(`{"text":"again"}`)}); !errors.Is(err, fault.Erased) {
 		t.Errorf("the ID of an erased run: %v", err)
 	}

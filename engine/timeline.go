@@ -29,22 +29,18 @@ func (e *Engine) Steps(ctx context.Context, id polity.RunID, after, limit int) (
 		return nil, false, err
 	}
 	stop()
-	t := timeline{root: id, at: map[string]int{}, agents: map[polity.RunID]string{}, person: func(string) bool { return false }}
-	if o, err := e.part.Opening(ctx, id); err == nil {
-		t.person = func(name string) bool { return e.catalog.person(o.Release, name) }
-	} else {
+	t, err := e.timeline(ctx, id)
+	if err != nil {
 		return nil, false, err
 	}
-	if err := e.part.Outline(ctx, id.Root(), t.tell); err != nil {
-		return nil, false, err
-	}
+	defer e.timelines.put(t)
 	first := min(max(after, 0), len(t.steps))
 	if last := first + limit; last < len(t.steps) {
-		return t.steps[first:last], true, nil
+		return slices.Clone(t.steps[first:last]), true, nil
 	}
+	steps = slices.Clone(t.steps[first:])
 	mu.Lock()
 	defer mu.Unlock()
-	steps = t.steps[first:]
 	for i := range begun {
 		if s, ok := t.underWay(&begun[i]); ok {
 			steps = append(steps, s)
@@ -53,9 +49,70 @@ func (e *Engine) Steps(ctx context.Context, id polity.RunID, after, limit int) (
 	return steps, false, nil
 }
 
+// timeline reads what the log tells of a run: what was read before is kept, and only what came since is read. Whoever has it gives it back.
+func (e *Engine) timeline(ctx context.Context, id polity.RunID) (*timeline, error) {
+	to, err := e.part.Reach(ctx, id.Root())
+	if err != nil {
+		return nil, err
+	}
+	t := e.timelines.take(id)
+	if t == nil || !to.GoesOn(t.reach) {
+		o, err := e.part.Opening(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		t = &timeline{root: id, at: map[string]int{}, agents: map[polity.RunID]string{}, person: func(name string) bool { return e.catalog.person(o.Release, name) }}
+	}
+	if err := e.part.Outline(ctx, id.Root(), t.reach, to, t.tell); err != nil {
+		return nil, err
+	}
+	t.reach = to
+	return t, nil
+}
+
+// What is kept of timelines that were read.
+const (
+	timelinesMax = 16
+	keptStepsMax = 100_000 // of all of them; a longer one is kept alone
+)
+
+// timelines keeps those that were asked for last. It is safe for concurrent use; the zero one is empty.
+type timelines struct {
+	mu   sync.Mutex
+	kept []*timeline // the latest last
+}
+
+// take returns a run's timeline, which is the caller's until it is put back, or nil.
+func (k *timelines) take(id polity.RunID) *timeline {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	i := slices.IndexFunc(k.kept, func(t *timeline) bool { return t.root == id })
+	if i < 0 {
+		return nil
+	}
+	t := k.kept[i]
+	k.kept = slices.Delete(k.kept, i, i+1)
+	return t
+}
+
+// put keeps a timeline, and drops the oldest if there are too many.
+func (k *timelines) put(t *timeline) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.kept = append(slices.DeleteFunc(k.kept, func(old *timeline) bool { return old.root == t.root }), t)
+	steps := 0
+	for i, t := range slices.Backward(k.kept) {
+		if steps += len(t.steps); i < len(k.kept)-1 && (steps > keptStepsMax || len(k.kept)-i > timelinesMax) {
+			k.kept = slices.Delete(k.kept, 0, i+1)
+			return
+		}
+	}
+}
+
 // timeline folds what the log tells into steps.
 type timeline struct {
 	root   polity.RunID
+	reach  run.Reach // how far it was read
 	steps  []polity.Step
 	at     map[string]int // by key
 	agents map[polity.RunID]string

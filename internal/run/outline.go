@@ -54,9 +54,39 @@ type Outlined struct {
 	Data          uint64 // bytes of its input or output
 }
 
-// Outline gives everything that the log tells of a root run and the runs below it, in order, as History does, but without reading inputs and outputs.
-func (p *Partition) Outline(ctx context.Context, id polity.RunID, each func(*Outlined) error) error {
-	return p.events(ctx, id, func(at time.Time, seq uint64, r *record) error {
+// Reach says how far the log tells of a run, and which part of what it told can still be read. The zero one is before everything.
+type Reach struct {
+	at     span
+	erased int // keys that were destroyed
+}
+
+// GoesOn says whether what was read up to from still holds, so that only what came after it is to be read: nothing was erased since, and the beginning of
+// the log was not dropped.
+func (r Reach) GoesOn(from Reach) bool {
+	if from.at.last == 0 || from.at.last > r.at.last || from.erased != r.erased || from.at.base != r.at.base || from.at.gone != r.at.gone || from.at.log != r.at.log {
+		return false
+	}
+	return r.at.log == nil || from.at.last == r.at.last // a log of its own counts commits by itself
+}
+
+// Reach returns how far the log tells of a root run and those below it, or fault.NotFound.
+func (p *Partition) Reach(ctx context.Context, id polity.RunID) (Reach, error) {
+	erased := p.vault.erasures()
+	at, err := p.span(ctx, id)
+	return Reach{at, erased}, err
+}
+
+// Outline gives what the log tells of a root run and the runs below it up to a reach, in order, as History does, but without reading inputs and outputs. If it
+// goes on from another reach, only what came after that is given, and else everything.
+func (p *Partition) Outline(ctx context.Context, id polity.RunID, from, to Reach, each func(*Outlined) error) error {
+	at := to.at
+	if to.GoesOn(from) {
+		if from.at.last == at.last {
+			return nil
+		}
+		at.first = from.at.last + 1
+	}
+	return p.read(ctx, id, at, func(at time.Time, seq uint64, r *record) error {
 		o := Outlined{Notice: noticeOf(r, at, seq), Skill: r.skill, From: r.from, Data: max(r.data.size, uint64(len(r.data.data)))}
 		p.vault.show(&o.Notice, r)
 		return each(&o)

@@ -61,6 +61,13 @@ func (v *vault) erase(key string, seq uint64) {
 	}
 }
 
+// erasures is how many keys were destroyed.
+func (v *vault) erasures() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.erased)
+}
+
 // check returns fault.Erased if a key was destroyed, and fault.NotFound if there are no keys here at all.
 func (v *vault) check(key string) error {
 	switch {

@@ -87,6 +87,9 @@ func (b *tab) quiet() {
 	}
 }
 
+// asking does what the node is meant to refuse.
+func (b *tab) asking(f func()) { b.outage(f) }
+
 // outage does what takes the node away and brings it back.
 func (b *tab) outage(f func()) {
 	away := func(v bool) { b.mu.Lock(); b.away = v; b.mu.Unlock() }
@@ -163,6 +166,12 @@ func (b *tab) chord(key string) {
 	b.do(chromedp.KeyEvent(key, chromedp.KeyModifiers(kb.ModifierCtrl)))
 }
 
+// push pushes the button with a label.
+func (b *tab) push(label string) {
+	b.t.Helper()
+	b.see(fmt.Sprintf(`((x) => x && (x.click(), true))([...document.querySelectorAll("main button")].find((x) => x.innerText.trim().split("\n")[0] === %q))`, label))
+}
+
 // choose chooses in a list as a person does: the page hears of it.
 func (b *tab) choose(sel, value string) {
 	b.t.Helper()
@@ -172,13 +181,17 @@ func (b *tab) choose(sel, value string) {
 // rules are those of WCAG 2.2, levels A and AA.
 const rules = `["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]`
 
-// accessible fails the test for everything that axe finds.
-func (b *tab) accessible(name, axe string) {
+// accessible fails the test for everything that axe finds, or for everything that is wrong with colours.
+func (b *tab) accessible(name, axe string, colours bool) {
 	b.t.Helper()
 	if !eval[bool](b, `"axe" in window`) {
 		b.run("(() => {" + axe + "})()")
 	}
-	found := b.text(`axe.run(document, {runOnly: ` + rules + `, resultTypes: ["violations"]}).then((r) => r.violations.map((v) =>
+	only := rules
+	if colours {
+		only = `{type: "rule", values: ["color-contrast", "link-in-text-block"]}`
+	}
+	found := b.text(`axe.run(document, {runOnly: ` + only + `, resultTypes: ["violations"]}).then((r) => r.violations.map((v) =>
 		v.id + ": " + v.help + "\n" + v.nodes.slice(0, 3).map((n) => "  " + n.html.slice(0, 300) + "\n  " + n.failureSummary.replaceAll("\n", " ")).join("\n")).join("\n"))`)
 	if found != "" {
 		b.t.Errorf("%s: axe found\n%s", name, found)

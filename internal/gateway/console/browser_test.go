@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -55,6 +56,8 @@ func TestBrowser(t *testing.T) {
 	run := hierarchy(t, tab, n)
 	untrusted(t, tab, n)
 	heldBack(t, tab, n)
+	steered(t, tab, n)
+	s.looker(n)
 	n.ask("support", `{"customer":"Ada","question":"What do I owe?"}`)
 	n.ask("books", `"Close June."`)
 	tab.open(n.url + "/console/approvals")
@@ -152,6 +155,60 @@ func heldBack(t *testing.T, tab *tab, n *node) {
 	tab.see(fmt.Sprintf(`Number(document.querySelector(".rows").ariaRowCount) === %d && document.querySelector(".run-row:not(.head)").innerText.includes("failed")`, before+1))
 }
 
+// steered pauses, resumes and cancels a run that waits for a person.
+func steered(t *testing.T, tab *tab, n *node) {
+	run := n.ask("support", `{"customer":"Ada","question":"May I pay in two parts?"}`)
+	tab.open(n.url + "/console/runs/" + run)
+	stands := func(word string) {
+		t.Helper()
+		tab.see(`document.querySelector("main .status").innerText === "` + word + `"`)
+	}
+	stands("waiting")
+	tab.push("Pause")
+	tab.write("dialog input", "Lunch.")
+	tab.click("dialog [type=submit]")
+	stands("paused")
+	tab.push("Resume")
+	stands("waiting")
+	tab.push("More")
+	tab.push("Cancel…")
+	tab.write("dialog input", "Nobody wants it any more.")
+	tab.click("dialog [type=submit]")
+	stands("cancelled")
+	tab.see(`!document.querySelector(".callout.person")`)
+	tab.click("#tab-conversation")
+	tab.see(`document.querySelector("#panel").innerText.includes("Nobody wants it any more.")`)
+	tab.see(`performance.getEntriesByType("resource").some((e) => e.name.endsWith("/v1/runs/` + run + `/events"))`) // which is told when it has ended
+}
+
+// looker signs in by the form with a key that may only look, and tries to do something. It is another origin: its session is another one.
+func (s looks) looker(n *node) {
+	s.t.Helper()
+	key := n.cli("access", "create", "ann", "--role", "viewer")
+	run := n.ask("support", `{"customer":"Ada","question":"What will it cost?"}`)
+	there := s
+	there.url = strings.Replace(s.url, "127.0.0.1", "localhost", 1)
+	s.tab.asking(func() {
+		there.look("sign-in", "/console/runs/"+run, "This node wants to know who you are.")
+		s.tab.write("input[type=password]", "pk_wrong")
+		s.tab.click("[type=submit]")
+		s.tab.see(`document.querySelector("form .trouble")`)
+		s.tab.run(`(() => { const i = document.querySelector("input[type=password]"); i.value = ""; i.dispatchEvent(new Event("input", {bubbles: true})); })()`)
+		s.tab.write("input[type=password]", key)
+		s.tab.click("[type=submit]")
+		s.tab.see(`document.querySelector("main .status")?.innerText === "waiting"`)
+		s.tab.push("Pause")
+		s.tab.click("dialog [type=submit]")
+		s.tab.see(`document.querySelector("dialog .trouble")?.innerText.includes("You may not do this.")`)
+		s.inAllForms("refused")
+	})
+	if len(n.list("/v1/runs?q=paused:yes")) > 0 {
+		s.t.Error("a key that may only look has paused a run")
+	}
+	var done any
+	n.call(http.MethodPost, "/v1/runs/"+run+"/cancel", `{}`, &done)
+}
+
 // looks looks at screens.
 type looks struct {
 	t   *testing.T
@@ -165,6 +222,7 @@ func (s looks) everything(run string, n *node) {
 	asked := url.PathEscape(n.question().Key)
 	first := run + "?step=" + url.QueryEscape(run+"#assign")
 	thinking := n.list("/v1/runs?q=org:support+status:completed&limit=1")[0].(map[string]any)["id"].(string)
+	letters := correspondence(n)
 	s.look("overview", "/console/", "Agents, last 24 hours")
 	s.look("runs", "/console/runs", "completed")
 	s.look("runs-help", "/console/runs?help=1&q=status:running", "How to ask")
@@ -175,16 +233,27 @@ func (s looks) everything(run string, n *node) {
 	s.look("run-thinking", "/console/runs/"+thinking, "crm.find")
 	s.look("run-conversation", "/console/runs/"+run+"?tab=conversation", "ended: completed")
 	s.look("run-answer", "/console/runs/"+run+"?tab=result", "What it answered")
-	s.look("run-messages", "/console/runs/"+run+"?tab=messages", "No messages.")
+	s.look("run-messages", "/console/runs/"+letters+"?tab=messages", "outside:operator")
 	s.look("run-events", "/console/runs/"+run+"?tab=events&event=2", "Event 2")
 	s.look("run-unknown", "/console/runs/0-nothing", "There is no such run.")
 	s.look("approvals", "/console/approvals/"+asked, "Exactly this is done")
 	s.look("organizations", "/console/orgs", "support")
 	s.look("organization", "/console/orgs/books?node=cash", "asks as worker")
+	s.look("organization-peers", "/console/orgs/newsroom", "critic")
 	s.look("start", "/console/start?org=support", "Somebody waits")
 	s.look("unknown", "/console/nowhere", "Nothing is here")
 	s.overlay("palette", func() { s.tab.chord("k") }, ".palette [role=option]")
 	s.overlay("keys", func() { s.tab.press("?") }, "dialog .keys")
+}
+
+// correspondence has agents write to each other in a conversation. It returns a run that a message of it opened.
+func correspondence(n *node) string {
+	talk := []string{"--conversation", "launch"}
+	n.cli(append([]string{"ask", "critic", "Is it ready?"}, talk...)...)
+	n.cli(append([]string{"ask", "group:desk", "Is it ready now?", "--from", "scout"}, talk...)...)
+	n.cli(append([]string{"send", "printer", `{"question":"Print it."}`, "--priority", "high"}, talk...)...)
+	first := n.list("/v1/messages?to=critic&conversation=launch")[0].(map[string]any)
+	return first["run"].(string)
 }
 
 // look opens a screen, lets axe look for what keeps people out in both themes, wide and narrow, and takes pictures if they are wanted.
@@ -215,7 +284,7 @@ func (s looks) inAllForms(name string) {
 				s.t.Errorf("%s is %d px wider than the window of %d px", name, wide, width)
 			}
 			if width == 1280 || theme == "light" { // narrow and dark has the colours of wide and dark
-				s.tab.accessible(name+" "+theme, s.axe)
+				s.tab.accessible(name+" "+theme, s.axe, theme == "dark")
 			}
 			if *pictures != "" {
 				s.tab.picture(filepath.Join(*pictures, fmt.Sprintf("%s-%d-%s.png", name, width, theme)))
@@ -298,10 +367,22 @@ func (n *node) start() {
 	}
 	n.token = strings.TrimSpace(string(token))
 	if first {
-		for len(n.list("/v1/orgs")) < 2 {
+		for len(n.list("/v1/orgs")) < 3 {
 			time.Sleep(20 * time.Millisecond) // until the manifests are applied
 		}
 	}
+}
+
+// cli runs a command against the node and returns what it prints.
+func (n *node) cli(args ...string) string {
+	n.t.Helper()
+	cmd := exec.Command(*polity, append(args, "--server", n.url, "--token-file", filepath.Join(n.state, "token"))...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		n.t.Fatalf("polity %v: %v", args, err)
+	}
+	return strings.TrimSpace(string(out))
 }
 
 // kill ends the process as a power cut would.

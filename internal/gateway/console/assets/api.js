@@ -95,6 +95,7 @@ export function follow(path, { query, after, each, state = () => {} }) {
       const response = await request(withQuery(path, query), { headers, signal: attempt.signal });
       state("open");
       wait = RETRY_FIRST;
+      if (response.status === 204) return true; // it has ended, and all of it is known
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";
       for (;;) {

@@ -19,18 +19,30 @@ function place(nodes, edges, down) {
   for (const n of nodes) g.setNode(n.name, { width, height: NODE_H });
   edges.forEach((e, i) => { if (g.hasNode(e.from) && g.hasNode(e.to) && e.from !== e.to) g.setEdge(e.from, e.to, { edge: e }, String(i)); });
   dagre.layout(g);
-  return { nodes: nodes.map((n) => ({ ...n, ...g.node(n.name) })), edges: g.edges().map((k) => g.edge(k)), ...g.graph() };
+  return { nodes: nodes.map((n) => ({ ...n, ...g.node(n.name) })), edges: g.edges().map((k) => ({ edge: g.edge(k).edge, ...drawn(g.edge(k), g.node(k.v), g.node(k.w), down) })), ...g.graph() };
 }
 
-/** A smooth line through points. */
-function path(points) {
-  const [a, ...rest] = points;
-  let d = `M${a.x},${a.y}`;
-  for (let i = 0; i < rest.length - 1; i++) {
-    const p = rest[i], q = rest[i + 1];
-    d += i === rest.length - 2 ? `Q${p.x},${p.y} ${q.x},${q.y}` : `Q${p.x},${p.y} ${(p.x + q.x) / 2},${(p.y + q.y) / 2}`;
+const HEAD = 8, HALF = 4; // px: an arrow's head, and half its width
+const BACK = 9; // px that an edge against the direction lies beside one along it
+
+/**
+ * The line and the head of an edge. It leaves a node in the middle of the side towards the next rank and enters one in the middle of the side that faces it, and
+ * crosses the ranks between where dagre has made room for it.
+ */
+function drawn(e, from, to, down) {
+  const along = down ? "y" : "x", across = down ? "x" : "y", size = down ? "height" : "width";
+  const way = from[along] <= to[along] ? 1 : -1, beside = way < 0 ? BACK : 0;
+  const at = (p, side) => [p[along] + (side * way * p[size]) / 2, p[across] + beside];
+  const xy = ([a, c]) => (down ? `${c},${a}` : `${a},${c}`);
+  const between = e.points.filter((_, i) => i % 2 === 0).slice(1, -1).map((p) => ({ ...p, [size]: from[size] })); // every other point is for a label
+  const end = at(to, -1), neck = [end[0] - HEAD * way, end[1]];
+  let last = at(from, 1), line = `M${xy(last)}`;
+  for (const p of [...between, null]) {
+    const next = p ? at(p, -1) : neck, mid = (last[0] + next[0]) / 2;
+    line += `C${xy([mid, last[1]])} ${xy([mid, next[1]])} ${xy(next)}`;
+    if (p) line += `L${xy((last = at(p, 1)))}`;
   }
-  return rest.length === 1 ? d + `L${rest[0].x},${rest[0].y}` : d;
+  return { line, head: `M${xy(end)}L${xy([neck[0], neck[1] - HALF])}L${xy([neck[0], neck[1] + HALF])}z` };
 }
 
 /** @param {{nodes: object[], edges: object[], load: Map<string, object>, selected: string, onPick: (name: string) => void, down: boolean}} o */
@@ -48,8 +60,7 @@ export function Graph({ nodes, edges, load, selected, onPick, down }) {
   const touched = new Set(laid.edges.filter(near).flatMap((e) => [e.edge.from, e.edge.to]));
   return html`<figure class="graph card"><div class="graph-box" ref=${box} tabindex="0" role="group" aria-label="Topology; the table below says the same">
     <svg viewBox="0 0 ${laid.width} ${laid.height}" width=${laid.width} height=${laid.height} role="img" aria-label="Who asks whom" data-lit=${lit ? "" : undefined}>
-      <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0,0.5L7.5,4L0,7.5z" /></marker></defs>
-      ${laid.edges.map((e) => html`<g class="edge" data-near=${near(e) ? "" : undefined} data-may=${/^may|topic/.test(e.edge.does) ? "" : undefined}><path d=${path(e.points)} marker-end="url(#arrow)" /><title>${`${e.edge.from} ${e.edge.does} ${e.edge.to}`}</title></g>`)}
+      ${laid.edges.map((e) => html`<g class="edge" data-near=${near(e) ? "" : undefined} data-may=${/^may|topic/.test(e.edge.does) ? "" : undefined}><path class="line" d=${e.line} /><path class="head" d=${e.head} /><title>${`${e.edge.from} ${e.edge.does} ${e.edge.to}`}</title></g>`)}
       ${laid.nodes.map((n) => {
         const l = load.get(n.name);
         return html`<g class="node" key=${n.name} data-what=${n.kind === "human" ? "human" : n.what} data-main=${n.main ? "" : undefined} data-selected=${n.name === selected ? "" : undefined} data-near=${touched.has(n.name) ? "" : undefined} data-busy=${l?.running ? "" : undefined}

@@ -1,6 +1,6 @@
 // What changes on the node, told to whoever shows it: one stream for the page, held only while the page is seen.
 import { signal, computed } from "@preact/signals";
-import { follow, get } from "./api.js";
+import { at, follow, get } from "./api.js";
 
 /** "connecting", "live", "lost" or "signed out". */
 export const connection = signal("connecting");
@@ -104,6 +104,28 @@ export function restart() {
   connect();
   refreshQuestions();
   tell(null);
+}
+
+/**
+ * Follows one run from a place in the log until it has ended: f is called for what happens to it, and, which the node's stream does not tell, for what only
+ * began, but not while changes are held back. A page that is not seen holds no connection.
+ * @returns {{open: boolean, close: () => void}} whether it is connected, and what stops it
+ */
+export function followRun(id, place, f) {
+  const stream = { open: false, close() { document.removeEventListener("visibilitychange", turn); leave(); } };
+  let stop = null, last = place;
+  const leave = () => { stop?.(); stop = null; stream.open = false; };
+  const turn = () => {
+    if (document.hidden) leave();
+    else stop ??= follow(at("runs", id, "events"), {
+      after: last,
+      each(_, e) { last = e.id ?? last; if (!paused.peek()) f(); },
+      state(s) { stream.open = s === "open"; },
+    });
+  };
+  document.addEventListener("visibilitychange", turn);
+  turn();
+  return stream;
 }
 
 export function setPaused(on) {

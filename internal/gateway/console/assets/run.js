@@ -1,7 +1,7 @@
 // One run: what it did and waits for, who said what, how it ended, and what can be done with it.
 import { html, useEffect, useMemo, useRef, useState } from "./html.js";
 import { at, get, post } from "./api.js";
-import { onChange, paused, questions, throttled } from "./live.js";
+import { followRun, onChange, paused, questions, throttled } from "./live.js";
 import { go, href, route, setQuery } from "./router.js";
 import { useKeys } from "./keys.js";
 import { Ago, CopyAs, CopyButton, Dialog, Empty, Icon, Menu, Meter, Page, Rows, RunLink, Skeleton, Status, Tabs, Took, Trouble, Value, say, standing, useAsk } from "./ui.js";
@@ -10,7 +10,7 @@ import * as f from "./format.js";
 
 const STEPS_FIRST = 1_000, STEPS_PAGE = 10_000; // steps of one request: the first are drawn while the others come
 const EVENTS_PAGE = 2_000;
-const REFRESH_MS = 350;
+const REFRESH_MS = 200;
 const FINAL = new Set(["completed", "exhausted", "failed", "cancelled"]);
 const BAD = new Set(["failed", "unknown", "exhausted"]);
 
@@ -215,6 +215,7 @@ function spokenOf(e, agents) {
     case "signalled": return { who: own, note: `is told ${e.to ?? "a signal"}`, data: e.data };
     case "paused": return { who: own, note: `is paused${e.reason ? `: ${e.reason}` : ""}` };
     case "reconciled": return { who: own, note: `learns of ${e.name}: ${e.finding?.verdict}` };
+    case "cancel": return { who: own, note: `is to be cancelled${e.reason ? `: ${e.reason}` : ""}` };
     default: return { who: own, note: e.kind, data: e.data, fault: e.fault };
   }
 }
@@ -229,7 +230,7 @@ function ConversationTab({ log, run }) {
   const turn = pages > 1 && html`<nav class="pages" aria-label="Pages"><button type="button" disabled=${page === 0} onClick=${() => setQuery({ page: page - 1 || undefined })}>Earlier</button><span>${f.number(page * SPOKEN_PAGE + 1)}–${f.number(Math.min(all.length, (page + 1) * SPOKEN_PAGE))} of ${f.number(all.length)}</span><button type="button" disabled=${page >= pages - 1} onClick=${() => setQuery({ page: page + 1 })}>Later</button></nav>`;
   return html`${turn}<ol class="talk">${all.slice(page * SPOKEN_PAGE, (page + 1) * SPOKEN_PAGE).map((e) => {
     const s = spokenOf(e, agents);
-    return html`<li key=${e.number} data-kind=${e.kind}><header><strong>${f.visible(s.who)}</strong><span>${s.note}${s.to && html` <strong>${f.visible(s.to)}</strong>`}</span>${s.name && html`<code>${f.visible(s.name)}</code>`}<time datetime=${e.at} title=${f.when(e.at)}>+${f.span(Date.parse(e.at) - Date.parse(run.opened))}</time></header>
+    return html`<li key=${e.number} data-kind=${e.kind}><header><strong>${f.visible(s.who)}</strong><span>${f.visible(s.note)}${s.to && html` <strong>${f.visible(s.to)}</strong>`}</span>${s.name && html`<code>${f.visible(s.name)}</code>`}<time datetime=${e.at} title=${f.when(e.at)}>+${f.span(Date.parse(e.at) - Date.parse(run.opened))}</time></header>
       ${s.fault && html`<p class="bad"><${Icon} name="failed" size=${13} />${s.fault.kind}: ${f.visible(s.fault.text)}</p>`}
       ${s.data !== undefined && html`<div class="said"><${Value} value=${s.data} /></div>`}
       ${e.erased && html`<p class="quiet">What it said was erased.</p>`}</li>`;
@@ -266,13 +267,16 @@ function EventsTab({ log }) {
 }
 
 function MessagesTab({ id, run }) {
-  const query = run.conversation ? { conversation: run.conversation } : { run: id };
-  const [state, again] = useAsk((signal) => get("/v1/messages", { query, signal }), [id, run.conversation]);
+  const [state, again] = useAsk(async (signal) => { // a message's conversation is its sender's, and so not the run's own word for it
+    const own = await get("/v1/messages", { query: { run: id }, signal });
+    const conversation = own.items?.[0]?.envelope?.conversation ?? run.conversation;
+    return conversation ? get("/v1/messages", { query: { conversation }, signal }) : own;
+  }, [id, run.conversation]);
   if (state.problem && !state.data) return html`<${Trouble} problem=${state.problem} again=${again} />`;
   if (!state.data) return html`<${Skeleton} />`;
   const items = (state.data.items ?? []).toReversed();
   if (!items.length) return html`<${Empty} title="No messages.">No message between agents opened this run${run.conversation ? ", or stands in its conversation" : ""}. What its agents asked of each other stands under Conversation.<//>`;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Messages"><table><thead><tr>${["Sent", "From", "To", "What", "Status", "Run"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead><tbody>${items.map((m) => html`<tr key=${m.run}><td><${Ago} at=${m.at} /></td><td>${f.visible(m.envelope?.source ?? "")}</td><td>${f.visible(m.to)}</td><td>${f.visible(m.envelope?.type ?? "")}</td><td><${Status} status=${m.status} /></td><td><${RunLink} id=${m.run} /></td></tr>`)}</tbody></table></div>`;
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Messages"><table><thead><tr>${["Sent", "From", "To", "What", "Status", "Run"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead><tbody>${items.map((m) => html`<tr key=${m.run}><td><${Ago} at=${m.at} /></td><td>${f.visible(m.envelope?.source ?? "")}</td><td>${f.visible(m.to)}</td><td>${f.visible((m.envelope?.type ?? "").replace(/^run\.polity\./, ""))}</td><td><${Status} status=${m.status} /></td><td><${RunLink} id=${m.run} /></td></tr>`)}</tbody></table></div>`;
 }
 
 function Ask({ title, note, fields, action, danger, onDone, onClose }) {
@@ -350,12 +354,18 @@ export default function Run() {
   const live = run && !FINAL.has(run.status);
 
   useEffect(() => { steps.load(); return () => { steps.stop(); log.stop(); cancelAnimationFrame(drawing.current); }; }, [steps]);
+  const following = useRef(null); // the run's own stream, while it is open; else the node's tells of the run, too
+  const soon = useMemo(() => throttled(async () => { await Promise.all([again(), steps.load(), log.load()]); }, REFRESH_MS), [steps]);
   useEffect(() => {
-    const soon = throttled(async () => { await Promise.all([again(), steps.load(), log.load()]); }, REFRESH_MS);
     const root = id.split("/")[0];
-    const leave = onChange((c) => { if (!c || !c.run || c.run.split("/")[0] === root) soon(); });
+    const leave = onChange((c) => { if (!c || !c.run || (!following.current?.open && c.run.split("/")[0] === root)) soon(); });
     return () => { leave(); soon.stop(); };
   }, [steps]);
+  useEffect(() => {
+    if (!live) return undefined;
+    const stream = (following.current = followRun(id, run.position, soon));
+    return () => { stream.close(); following.current = null; };
+  }, [steps, live && run.status]);
 
   const act = (name, event) => setDialog({ name, ...DIALOGS[name](id, run, event) });
   const resume = async () => { try { await post(at("runs", id, "resume")); say("It goes on."); again(); } catch (p) { say(p.message); } };

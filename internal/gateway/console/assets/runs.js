@@ -63,7 +63,7 @@ class Pages {
     for (let i = from; i <= to; i++) if (this.pages[i] && !this.pages[i].items) this.load(i);
     if (!this.ended && this.pages.length && last >= this.count - PAGE / 2) this.load(this.pages.length);
     const far = this.pages.length > KEPT ? KEPT / 2 : Infinity;
-    this.pages.forEach((p, i) => { if (i < from - far || i > to + far) p.items = null; });
+    this.pages.forEach((p, i) => { if (i > 0 && (i < from - far || i > to + far)) p.items = null; }); // the first says what is new
   }
 
   /** Takes in what is new at the front, and what changed among the runs that it shows there. Gives how many rows came before the others. */

@@ -148,8 +148,10 @@ export function Dialog({ title, onClose, children, wide = false, bare = false })
 
 export const Empty = ({ title, children }) => html`<div class="empty"><strong>${title}</strong>${children && html`<p>${children}</p>`}</div>`;
 
+const TROUBLES = { offline: "The node does not answer.", denied: "You may not do this." };
+
 export const Trouble = ({ problem, again }) => html`<div class="trouble" role="alert">
-  <div><strong>${problem.kind === "offline" ? "The node does not answer." : "This did not work."}</strong>
+  <div><strong>${TROUBLES[problem.kind] ?? "This did not work."}</strong>
   <p>${problem.kind === "offline" ? "The page tries again by itself." : f.visible(problem.message)}</p>${problem.hint && html`<p>${f.visible(problem.hint)}</p>`}</div>
   ${again && html`<button type="button" onClick=${again}>Try again</button>`}
 </div>`;
