@@ -237,14 +237,22 @@ func TestCrossing(t *testing.T) {
 	if _, err := o.Send(t.Context(), ask); !errors.Is(err, fault.Denied) {
 		t.Errorf("past the door: %v", err)
 	}
-	list, err := o.Refused(t.Context(), 0, 100)
-	if err != nil {
-		t.Fatal(err)
-	}
+	// Until its connection has the rights of now it is the engine that refuses it, and then the broker.
 	by := map[string]int{}
-	for _, r := range list {
-		if r.Org == "shop" && r.Agent == "front" && r.Verb == polity.RefusedPublish {
-			by[r.Subject+" "+r.Reason]++
+	for end := time.Now().Add(20 * time.Second); by["msg.front.teller.request "] == 0 && time.Now().Before(end); {
+		ask.ID = fmt.Sprint("c", time.Now().UnixNano())
+		if _, err := front.Send(t.Context(), ask); !errors.Is(err, fault.Denied) && !errors.Is(err, fault.Unavailable) {
+			t.Fatalf("a link that the bank has no longer: %v", err)
+		}
+		list, err := o.Refused(t.Context(), 0, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(by)
+		for _, r := range list {
+			if r.Org == "shop" && r.Agent == "front" && r.Verb == polity.RefusedPublish {
+				by[r.Subject+" "+r.Reason]++
+			}
 		}
 	}
 	if by["msg.front.vault.request "] == 0 || by["msg.front.teller.request "] == 0 || by["msg.front.teller.request no link leads there"] == 0 {
