@@ -24,22 +24,38 @@ class Pages {
 
   stop() { this.abort.abort(); }
 
-  ask(after) { return get("/v1/runs", { query: { q: this.q, limit: PAGE, after }, signal: this.abort.signal }); }
+  ask(after, limit = PAGE) { return get("/v1/runs", { query: { q: this.q, limit, after }, signal: this.abort.signal }); }
 
   async load(i) {
     if (this.asked.has(i)) return;
     this.asked.add(i);
     try {
-      const found = await this.ask(i === 0 ? "" : this.pages[i - 1].next);
-      const items = found.items ?? [];
-      this.pages[i] = { items, size: items.length, next: found.next ?? "" };
-      if (!found.next) this.ended = true;
+      const before = this.pages[i]; // it was let go: the page behind it begins where this one ended, however short it was
+      const after = i === 0 ? "" : this.pages[i - 1].next;
+      if (before) before.items = await this.again(after, before.size);
+      else {
+        const found = await this.ask(after);
+        const items = found.items ?? [];
+        this.pages[i] = { items, size: items.length, next: found.next ?? "" };
+        if (!found.next) this.ended = true;
+      }
       this.problem = null;
     } catch (e) {
       if (e.name === "AbortError") return;
       this.problem = e;
     } finally { this.asked.delete(i); }
     this.changed();
+  }
+
+  /** Asks for as many rows as there were: a page may come short, and full the next time. */
+  async again(after, size) {
+    const items = [];
+    while (items.length < size) {
+      const found = await this.ask(after, size - items.length);
+      items.push(...(found.items ?? []));
+      if (!(after = found.next)) break;
+    }
+    return items;
   }
 
   /** Where a row lies, if its page is known. */
