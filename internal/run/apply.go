@@ -42,6 +42,9 @@ func (c *core) apply(rec *record, seq uint64) {
 	case recBased:
 		c.based(rec)
 		return
+	case recAudited:
+		c.audited(rec)
+		return
 	case recHeld, recReleased:
 		c.held(rec)
 		return

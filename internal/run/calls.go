@@ -56,7 +56,7 @@ func (p *Partition) Run(ctx context.Context, r Request) (polity.Outcome, error) 
 		return polity.Outcome{}, err
 	}
 	ended := make(chan ending, 2) // opening and end may both fail, and neither may block the loop
-	ok := p.post(input{do: func(c *core) {
+	ok := p.post(input{do: as(ctx, func(c *core) {
 		c.open(q, func(err error) {
 			if err != nil {
 				ended <- ending{err: err}
@@ -67,7 +67,7 @@ func (p *Partition) Run(ctx context.Context, r Request) (polity.Outcome, error) 
 			default: // the opening failed, and said so
 			}
 		})
-	}, refuse: func(err error) { ended <- ending{err: err} }})
+	}), refuse: func(err error) { ended <- ending{err: err} }})
 	if !ok {
 		return polity.Outcome{}, p.gone()
 	}
@@ -413,6 +413,7 @@ var kindText = map[recordKind]string{
 	recReconciled: "reconciled", recSettled: "settled",
 	recSignalled: "signalled", recPublished: "published", recPaused: "paused", recResumed: "resumed",
 	recErased: "erased", recHeld: "held", recReleased: "released", recDeleted: "deleted", recBased: "based",
+	recAudited: "audited",
 }
 
 func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, error) {
@@ -475,7 +476,7 @@ func ask[T any](ctx context.Context, p *Partition, f func(c *core, reply func(T,
 	if _, err := p.stall(); err != nil {
 		return none, err
 	}
-	in := input{do: func(c *core) { f(c, func(v T, err error) { done <- answer{v, err} }) }, refuse: func(err error) { done <- answer{none, err} }}
+	in := input{do: as(ctx, func(c *core) { f(c, func(v T, err error) { done <- answer{v, err} }) }), refuse: func(err error) { done <- answer{none, err} }}
 	if !p.post(in) {
 		return none, p.gone()
 	}

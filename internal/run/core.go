@@ -147,6 +147,10 @@ type core struct {
 	halting  []*tree          // that a checkpoint says are stopped
 	skips    map[*tree]uint64 // up to which commit a checkpoint told of a tree, while the log behind it is folded
 
+	audit *Audit // of whoever asks for what is being done; nil for nobody, and once it is written
+	// heard is told what was audited, in the order of the log: while that is folded, and then as it is acknowledged; nil if nobody keeps it.
+	heard func(seq uint64, at time.Time, data [][]byte)
+	told  [][]byte // what the commit that is being folded has of that
 	// noted is told of the lines of a commit that was acknowledged; nil if nobody reads them.
 	noted func([]logged)
 	// decided is told each command as it is decided: for tests of determinism.
@@ -298,6 +302,7 @@ type pack struct {
 	logged  []logged  // of the program's log
 	trees   []*tree   // that it tells of
 	gone    []*wait   // that are waited for no longer once it is acknowledged
+	audits  [][]byte  // what was audited
 }
 
 type notice struct {
@@ -316,6 +321,9 @@ func newCore(h host, catalog Catalog, epoch [8]byte) *core {
 
 // write puts a record into the gathering pack and applies it.
 func (c *core) write(rec *record) {
+	if c.audit != nil {
+		c.testify()
+	}
 	p := c.pack()
 	rec.clip()
 	stored, err := c.sealed(rec)
@@ -480,6 +488,9 @@ func (c *core) appended(token, seq uint64) {
 		}
 		c.noted(f.logged)
 	}
+	if len(f.audits) > 0 {
+		c.heard(f.seq, f.at, f.audits)
+	}
 	for _, answer := range f.answers {
 		answer(nil)
 	}
@@ -508,8 +519,9 @@ func (p *pack) reset() {
 	clear(p.logged)
 	clear(p.trees)
 	clear(p.gone)
+	clear(p.audits)
 	p.starts, p.stops, p.answers, p.ends = p.starts[:0], p.stops[:0], p.answers[:0], p.ends[:0]
-	p.notices, p.logged, p.trees, p.gone = p.notices[:0], p.logged[:0], p.trees[:0], p.gone[:0]
+	p.notices, p.logged, p.trees, p.gone, p.audits = p.notices[:0], p.logged[:0], p.trees[:0], p.gone[:0], p.audits[:0]
 }
 
 // inDoubt tells that the append with the token was refused, or that nothing was heard of it in time. Only

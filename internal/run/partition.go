@@ -89,6 +89,8 @@ type Config struct {
 	Archived func(id polity.RunID) string
 	// Owes, if not nil, is called when Owed has more to tell. It must not block.
 	Owes func()
+	// Auditor keeps what Audits say; nil: the log alone has it.
+	Auditor Auditor
 	// Lags is how often, a second apart, the log's end is read again where it is behind what is known of it: of several servers one that has just begun
 	// to lead may say so. 0 for none.
 	Lags int
@@ -232,6 +234,9 @@ func (p *Partition) begin(epoch [8]byte) {
 	p.core.noted = p.logs()
 	p.core.flows = p.flows
 	p.core.owes = p.cfg.Owes
+	if p.cfg.Auditor != nil {
+		p.core.heard = p.cfg.Auditor.Audited
+	}
 }
 
 // seize makes the log this owner's, and folds it.
@@ -254,6 +259,11 @@ func (p *Partition) seize(ctx context.Context, epoch [8]byte) error {
 	}
 	if err := p.rebuild(ctx, last); err != nil {
 		return err
+	}
+	if a := p.cfg.Auditor; a != nil {
+		if err := a.Begin(ctx, last); err != nil {
+			return err
+		}
 	}
 	if err := p.fold(ctx, last, known); err != nil {
 		return err

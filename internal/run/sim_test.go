@@ -57,6 +57,8 @@ type world struct {
 	// trims says that bases are made and the log's beginning is dropped: first is the first commit that owners may read then.
 	trims bool
 	first uint64
+	// journal is where owners copy who asked for what.
+	journal simJournal
 	// extra does something else that can happen, if it is set.
 	extra func()
 }
@@ -66,6 +68,7 @@ type simStats struct {
 	lostAnswers, asked, foundDone, begunAgain, unknown                                                   int
 	slept, woken, reread, damaged, checkpoints, restored, compared, retired                              int
 	rebased, dropped, begun, carried                                                                     int
+	audited                                                                                              int
 }
 
 type memEntry struct {
@@ -95,6 +98,7 @@ type owner struct {
 	core    *core
 	alive   bool
 	deposed bool // somebody claimed after it
+	owed    []simOwed
 }
 
 type simEffect struct {
@@ -248,6 +252,7 @@ func (w *world) claim() {
 	binary.BigEndian.PutUint64(epoch[:], w.rng.Uint64())
 	o.core = newCore(o, w.catalog, epoch)
 	o.core.vault = w.vault()
+	o.core.heard = o.audited
 	o.core.spool, o.core.register = ownSpool{&w.spool, o.core}, w.register()
 	o.core.awakeMax = w.rng.IntN(20) // runs, while the log is folded
 	if w.rng.IntN(2) == 0 {
@@ -386,17 +391,20 @@ func (w *world) ask(c *simClient) {
 		}
 		c.outcome = &out
 	}
-	if c.fork == nil {
-		o.core.open(&request{
-			id: c.id, key: c.key, agent: c.agent, skill: c.skill, conversation: c.conversation, input: json.RawMessage(`{}`), bounds: w.bounds, mail: c.mail, from: c.from,
-		}, opened, ended)
-	} else {
+	w.audits(o, c, func(told func(error)) {
+		opened := func(err error) { told(err); opened(err) }
+		if c.fork == nil {
+			o.core.open(&request{
+				id: c.id, key: c.key, agent: c.agent, skill: c.skill, conversation: c.conversation, input: json.RawMessage(`{}`), bounds: w.bounds, mail: c.mail, from: c.from,
+			}, opened, ended)
+			return
+		}
 		rec := *c.fork
 		o.core.fork(&rec, c.key, opened)
 		if t := o.core.tree(c.id); t != nil {
 			o.core.wait(t, ended)
 		}
-	}
+	})
 	o.step()
 }
 
@@ -423,10 +431,12 @@ func (w *world) cancel(c *simClient) {
 	}
 	gently := !c.cancelled || w.rng.IntN(3) > 0
 	o.core.now = w.now
-	o.core.cancelRun(c.id, "the client wants it", gently, func(err error) {
-		if err == nil {
-			c.cancelled, c.killed = true, !gently
-		}
+	w.audits(o, c, func(told func(error)) {
+		o.core.cancelRun(c.id, "the client wants it", gently, func(err error) {
+			if told(err); err == nil {
+				c.cancelled, c.killed = true, !gently
+			}
+		})
 	})
 	o.step()
 }
@@ -654,10 +664,14 @@ func TestSimulatedKernel(t *testing.T) {
 		sum.dropped += s.dropped
 		sum.begun += s.begun
 		sum.carried += s.carried
+		sum.audited += s.audited
 	}
 	t.Logf("%d seeds: %+v", *simSeeds, sum)
 	if sum.slept == 0 || sum.woken == 0 || sum.reread == 0 || sum.damaged == 0 || sum.checkpoints == 0 || sum.restored == 0 || sum.compared == 0 || sum.retired == 0 {
 		t.Errorf("trees do not sleep, wake and come back in every way: %+v", sum)
+	}
+	if sum.audited == 0 {
+		t.Error("nothing was audited")
 	}
 	if sum.rebased == 0 || sum.dropped == 0 || sum.begun == 0 || sum.carried == 0 {
 		t.Errorf("the log's beginning is not dropped in every way: %+v", sum)
@@ -688,6 +702,7 @@ func newWorld(t *testing.T, seed uint64, print bool, catalog programs) *world {
 		dest: destination{closed: map[string]int{}, dumb: seed%2 == 0},
 	}
 	w.spool.w = w
+	w.journal.rng = rand.New(rand.NewPCG(seed, 23))
 	return w
 }
 
@@ -776,6 +791,7 @@ func (w *world) check() {
 	w.checkAsked()
 	w.checkFolds()
 	w.checkEnded()
+	w.checkAudits()
 }
 
 // checkEnded wants the last owner to know of every run what the log alone tells, wherever it keeps that.
