@@ -394,8 +394,11 @@ func (c *catalog) compileGo(e *entry) error {
 		return err
 	}
 	e.program.Work = run.Work{Class: a.Effect, Timeout: a.Timeout}
-	if a.Effect == "" {
+	switch a.Effect {
+	case "":
 		e.program.Work.Class = polity.EffectExternal
+	case polity.EffectNone:
+		e.program.Work.Early = new(run.Early)
 	}
 	return nil
 }

@@ -554,8 +554,11 @@ func (c *core) route(p *pending) {
 	case p.work.Class == polity.EffectExternal:
 		c.enqueue(p.beginning())
 	default:
-		g := c.pack()
-		g.starts = append(g.starts, p)
+		if g := c.pack(); p.work.Early != nil {
+			g.early = append(g.early, p)
+		} else {
+			g.starts = append(g.starts, p)
+		}
 	}
 }
 

@@ -39,6 +39,8 @@ type Work struct {
 	Asks time.Duration
 	// Person says that a person does it, who is told by Partition.Questions and answers with Partition.Answer. Timeout counts from when it was decided.
 	Person bool
+	// Early, if not nil, lets it begin before it is durable that it is asked for. Its class is none then.
+	Early *Early
 }
 
 // Program is what does an agent's work: a decider, or an effect.
@@ -73,6 +75,7 @@ type host interface {
 	readHead(token uint64, try int)         // then headRead
 	acknowledged()                          // the log ends with what the core knows: those who are answered now find it there
 	start(p *pending)                       // then result
+	hold(seq uint64)                        // then letGo, a moment later
 	stop(p *pending)                        // the effect shall end soon: then result
 	load(d Digest) (json.RawMessage, error) // a blob, at once
 	down(err error)                         // the core has given up: fenced, or the store refuses
@@ -277,6 +280,7 @@ type pending struct {
 	foreign bool  // it began in the run that this one is a fork of
 	started bool
 	done    bool
+	awaited uint64 // the commit that waits for its result; 0 for none
 	flight  flight // the host's own
 }
 
@@ -293,6 +297,11 @@ type pack struct {
 	blobs  []payload // with data and digest: stored before the append
 
 	starts  []*pending
+	early   []*pending // that begin before it is durable
+	led     int        // of these, those that have begun
+	waits   int        // and those whose results are to be in it
+	held    bool       // it waits for them
+	let     bool       // not any more
 	stops   []*pending
 	answers []func(error) // to those who asked for something
 	ends    []func(error) // to those who wait for a run's end, however long that takes
@@ -415,9 +424,13 @@ func (c *core) settle() {
 			continue // a run that was woken to be paid has something to do
 		}
 		g := c.gather
+		c.lead(g)
 		if c.flight != nil {
 			g.sum.Write(g.buf[g.hashed:])
 			g.hashed = len(g.buf)
+			return
+		}
+		if c.holding(g) {
 			return
 		}
 		c.send(g)
@@ -464,7 +477,7 @@ func (c *core) appended(token, seq uint64) {
 	sentOnce := c.tries == 1
 	c.seq, c.head, c.at, c.flight = f.seq, f.id, f.at, nil
 	c.host.acknowledged()
-	if c.gather != nil {
+	if c.gather != nil && !c.holding(c.gather) {
 		c.send(c.gather) // before the effects are let loose: the next commit shall not stand in line behind them
 	}
 	for _, p := range f.starts {
@@ -512,6 +525,7 @@ func (p *pack) reset() {
 	p.hashed, p.records = 0, 0
 	p.sum.Reset()
 	clear(p.starts)
+	clear(p.early)
 	clear(p.stops)
 	clear(p.answers)
 	clear(p.ends)
@@ -520,6 +534,7 @@ func (p *pack) reset() {
 	clear(p.trees)
 	clear(p.gone)
 	clear(p.audits)
+	p.early, p.led, p.waits, p.held, p.let = p.early[:0], 0, 0, false, false
 	p.starts, p.stops, p.answers, p.ends = p.starts[:0], p.stops[:0], p.answers[:0], p.ends[:0]
 	p.notices, p.logged, p.trees, p.gone, p.audits = p.notices[:0], p.logged[:0], p.trees[:0], p.gone[:0], p.audits[:0]
 }
@@ -828,6 +843,9 @@ func (c *core) done(p *pending, res result) {
 	}
 	if !c.settles(p, &res) {
 		return
+	}
+	if p.awaited > 0 {
+		c.met(p)
 	}
 	res.usage.Turns++
 	if res.fault != nil && res.usage.Tokens() == 0 && res.usage.MicroUSD == 0 {

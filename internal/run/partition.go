@@ -126,6 +126,8 @@ type Partition struct {
 	jobs     chan *pending // to idle goroutines
 	idle     atomic.Int32
 	lines    map[time.Duration]*line // effects in flight by their time limit; the loop's own
+	hurry    *time.Timer             // lets go what is held; the loop's own
+	held     uint64                  // the commit that is; likewise
 	busy     sync.WaitGroup          // the host's goroutines
 	effects  sync.WaitGroup          // those of effects, some of which may never end
 
@@ -629,6 +631,9 @@ func (p *Partition) Err() error {
 func (p *Partition) append(pk *pack, token uint64) {
 	if p.keeper != nil && p.core.tries == 1 {
 		p.keeper.logged += uint64(len(pk.buf))
+	}
+	if p.hurry != nil {
+		p.hurry.Stop()
 	}
 	if p.core.tries == 1 && p.measure.Load() != nil {
 		pk.sent = time.Now()

@@ -68,7 +68,7 @@ type simStats struct {
 	lostAnswers, asked, foundDone, begunAgain, unknown                                                   int
 	slept, woken, reread, damaged, checkpoints, restored, compared, retired                              int
 	rebased, dropped, begun, carried                                                                     int
-	audited                                                                                              int
+	audited, early, whole                                                                                int
 }
 
 type memEntry struct {
@@ -99,6 +99,7 @@ type owner struct {
 	alive   bool
 	deposed bool // somebody claimed after it
 	owed    []simOwed
+	held    uint64 // a commit that waits for effects
 }
 
 type simEffect struct {
@@ -160,9 +161,15 @@ func (o *owner) start(p *pending) {
 	if !p.began && !p.run.tree.paused.IsZero() {
 		o.w.fail("%s of %s begins while its run is paused", p.key, p.run.id)
 	}
+	if o.core.flight != nil || o.core.gather != nil {
+		o.checkEarly(p)
+	}
 	o.w.dest.clock++
 	o.w.effects = append(o.w.effects, &simEffect{owner: o, p: p, sent: o.w.dest.clock})
 }
+
+// hold lets a commit go that nothing else does.
+func (o *owner) hold(seq uint64) { o.held = seq }
 
 func (o *owner) stop(p *pending) {
 	for _, e := range o.w.effects {
@@ -237,6 +244,10 @@ func (w *world) deliver(r *reply) {
 
 func (o *owner) step() {
 	if o.alive {
+		if o.held > 0 && o.w.journal.rng.IntN(6) == 0 {
+			o.core.letGo(o.held)
+			o.held = 0
+		}
 		o.core.tick()
 		o.core.settle()
 	}
@@ -605,7 +616,7 @@ func (s *branchState) plan(e polity.Event) []polity.Command {
 		case k < 7:
 			c = polity.Call(name, "keyed", json.RawMessage(`{}`))
 		case k < 8:
-			c = polity.Ask(name, "function", "", json.RawMessage(`{}`))
+			c = polity.Ask(name, []polity.AgentName{"function", "pure"}[i%2], "", json.RawMessage(`{}`))
 		default:
 			c = polity.Sleep(name, time.Duration(rng.IntN(3000))*time.Millisecond)
 		}
@@ -624,7 +635,7 @@ func (s *branchState) plan(e polity.Event) []polity.Command {
 var simCatalog = programs{
 	deciders: map[string]polity.Decider{"branch": branch{}},
 	effects: map[string]polity.Effect{
-		"function": polity.EffectIdempotent, "external": polity.EffectExternal, "keyed": polity.EffectKeyed,
+		"function": polity.EffectIdempotent, "pure": polity.EffectNone, "external": polity.EffectExternal, "keyed": polity.EffectKeyed,
 		"asked": polity.EffectExternal,
 	},
 	asks: map[string]time.Duration{"asked": time.Second},
@@ -665,13 +676,15 @@ func TestSimulatedKernel(t *testing.T) {
 		sum.begun += s.begun
 		sum.carried += s.carried
 		sum.audited += s.audited
+		sum.early += s.early
+		sum.whole += s.whole
 	}
 	t.Logf("%d seeds: %+v", *simSeeds, sum)
 	if sum.slept == 0 || sum.woken == 0 || sum.reread == 0 || sum.damaged == 0 || sum.checkpoints == 0 || sum.restored == 0 || sum.compared == 0 || sum.retired == 0 {
 		t.Errorf("trees do not sleep, wake and come back in every way: %+v", sum)
 	}
-	if sum.audited == 0 {
-		t.Error("nothing was audited")
+	if sum.audited == 0 || sum.early == 0 || sum.whole == 0 {
+		t.Errorf("nothing was audited, began early, or ended in the commit that began it: %+v", sum)
 	}
 	if sum.rebased == 0 || sum.dropped == 0 || sum.begun == 0 || sum.carried == 0 {
 		t.Errorf("the log's beginning is not dropped in every way: %+v", sum)
@@ -747,14 +760,18 @@ func (w *world) check() {
 			w.fail("commit %d breaks the chain", i+1)
 		}
 		prev = e.id
+		began := map[polity.RunID]bool{}
 		for _, r := range f.records {
 			switch r.kind {
 			case recOpened, recForked:
 				if opened[r.run] {
 					w.fail("%s is opened twice", r.run)
 				}
-				opened[r.run] = true
+				opened[r.run], began[r.run] = true, true
 			case recResult:
+				if began[r.run] {
+					w.stats.whole++
+				}
 				key := polity.EffectKey(r.run, r.name, r.attempt)
 				if results[key] {
 					w.fail("%s has two results", key)
