@@ -573,12 +573,12 @@ func sender(m *polity.Message, f *run.Effect) error {
 	if f.Mail == nil || f.Agent != f.To {
 		return nil
 	}
-	var e message.Envelope
-	if err := e.UnmarshalJSON(f.Mail); err != nil {
+	from, err := message.Sender(f.Mail)
+	if err != nil {
 		return fault.Damaged.New("message of %s: %w", f.Run, err)
 	}
-	if e.From.Kind == message.Agent {
-		m.From = polity.AgentName(e.From.Name)
+	if from.Kind == message.Agent {
+		m.From = polity.AgentName(from.Name)
 	}
 	return nil
 }
