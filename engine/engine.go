@@ -444,8 +444,8 @@ func (e *Engine) Start(ctx context.Context, q Request) (polity.RunID, error) {
 	return r.ID, e.part.Open(ctx, r)
 }
 
-// Begin opens a run as Start does, and returns what waits for its end, which is called at most once. Of a run that ends in the commit that opens it that is known
-// already, and is not read from the log.
+// Begin opens a run as Start does, and returns what waits for its end, which can be called until it has told that. Of a run that ends in the commit that opens it that is known
+// already: it is not read from the log, and is told even if the context has ended.
 func (e *Engine) Begin(ctx context.Context, q Request) (polity.RunID, func(context.Context) (polity.Outcome, error), error) {
 	r, err := e.fill(ctx, q)
 	if err != nil {

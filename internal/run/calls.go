@@ -74,7 +74,8 @@ func (p *Partition) Run(ctx context.Context, r Request) (polity.Outcome, error) 
 	return p.outcome(ctx, r.ID, ended)
 }
 
-// Begin opens a run as Open does, and returns what waits for its end. A run that ends in the commit that opens it has ended then.
+// Begin opens a run as Open does, and returns what waits for its end. A run that ends in the commit that opens it has ended then: that is returned even if the context has
+// ended. What waits can be called until it has returned how the run ended.
 func (p *Partition) Begin(ctx context.Context, r Request) (func(context.Context) (polity.Outcome, error), error) {
 	q, err := p.request(&r)
 	if err != nil {
@@ -151,16 +152,22 @@ func (p *Partition) Wait(ctx context.Context, id polity.RunID) (polity.Outcome, 
 	return p.outcome(ctx, id, ended)
 }
 
+// outcome returns what ended brings: what it has already also if ctx has ended.
 func (p *Partition) outcome(ctx context.Context, id polity.RunID, ended chan ending) (polity.Outcome, error) {
+	var e ending
 	select {
-	case e := <-ended:
-		if e.err != nil || e.outcome.Status != polity.StatusRunning {
-			return e.outcome, e.err
+	case e = <-ended:
+	default:
+		select {
+		case e = <-ended:
+		case <-ctx.Done():
+			return polity.Outcome{}, contextFault(ctx, "run: wait for "+string(id))
 		}
-		return p.stored(ctx, id)
-	case <-ctx.Done():
-		return polity.Outcome{}, contextFault(ctx, "run: wait for "+string(id))
 	}
+	if e.err != nil || e.outcome.Status != polity.StatusRunning {
+		return e.outcome, e.err
+	}
+	return p.stored(ctx, id)
 }
 
 // stored reads how a run ended from the log.

@@ -504,11 +504,11 @@ func (c *core) appended(token, seq uint64) {
 	if len(f.audits) > 0 {
 		c.heard(f.seq, f.at, f.audits)
 	}
+	for _, end := range f.ends { // who opened a run that has ended finds that it has
+		end(nil)
+	}
 	for _, answer := range f.answers {
 		answer(nil)
-	}
-	for _, end := range f.ends {
-		end(nil)
 	}
 	c.acknowledged(f)
 	if sentOnce && len(f.blobs) == 0 { // else a copy of it may still be under way

@@ -255,14 +255,35 @@ func (s *Server) serve(id polity.RunID) *running {
 	return s.follow(id, func(ctx context.Context) (polity.Outcome, error) { return s.engine.Wait(ctx, id) })
 }
 
+// over is a context that has ended.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
 // follow keeps the door from being idle until end has returned, which says how the run ended.
 func (s *Server) follow(id polity.RunID, end func(context.Context) (polity.Outcome, error)) *running {
 	r := &running{id: id, ended: make(chan struct{})}
+	if r.outcome, r.err = end(over); r.err == nil { // with the commit that opened it
+		close(r.ended)
+		return r
+	}
 	s.started.run(func() {
 		r.outcome, r.err = end(s.ctx) // the log of the program tells of it already
 		close(r.ended)
 	})
 	return r
+}
+
+// over says that it has ended.
+func (r *running) over() bool {
+	select {
+	case <-r.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // end returns how it ended, as soon as it has.
