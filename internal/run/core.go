@@ -445,6 +445,7 @@ func (c *core) stale(rec *record) bool {
 }
 
 func (c *core) send(g *pack) {
+	c.lead(g)
 	g.sum.Write(g.buf[g.hashed:])
 	g.sum.Sum(g.id[:0])
 	g.ids[1] = g.id.id()
