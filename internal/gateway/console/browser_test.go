@@ -227,7 +227,7 @@ func (s looks) everything(run string, n *node) {
 	s.look("runs", "/console/runs", "completed")
 	s.look("runs-help", "/console/runs?help=1&q=status:running", "How to ask")
 	s.look("runs-none", "/console/runs?q=agent:nobody", "No run fits.")
-	s.look("runs-wrong", "/console/runs?q=agnt:x", "Try again")
+	s.look("runs-wrong", "/console/runs?q=agnt:x", "did you mean")
 	s.look("run", "/console/runs/"+run, "work.bank")
 	s.look("run-step", "/console/runs/"+first, "Fork after this")
 	s.look("run-thinking", "/console/runs/"+thinking, "crm.find")
@@ -241,7 +241,7 @@ func (s looks) everything(run string, n *node) {
 	s.look("organization", "/console/orgs/books?node=cash", "asks as worker")
 	s.look("organization-peers", "/console/orgs/newsroom", "critic")
 	s.look("start", "/console/start?org=support", "Somebody waits")
-	s.look("unknown", "/console/nowhere", "Nothing is here")
+	s.look("unknown", "/console/nowhere", "Nothing is here.")
 	s.overlay("palette", func() { s.tab.chord("k") }, ".palette [role=option]")
 	s.overlay("keys", func() { s.tab.press("?") }, "dialog .keys")
 }

@@ -91,18 +91,18 @@ export default function Approvals() {
   useEffect(() => { refreshQuestions(); }, []);
   useEffect(() => { if (!id && list?.length && !narrow) go(href("approvals", list[0].key), { replace: true }); }, [id, list]);
   const move = (by) => { const next = list?.[Math.min(Math.max(0, index + by), list.length - 1)]; if (next) go(href("approvals", next.key), { replace: true }); };
-  useKeys({ j: { does: "The next question", run: () => move(1) }, k: { does: "The question before", run: () => move(-1) } }, [list, index]);
+  useKeys({ j: { does: "Next question", run: () => move(1) }, k: { does: "Previous question", run: () => move(-1) } }, [list, index]);
   const gone = async () => { await refreshQuestions(); const rest = questions.peek() ?? []; go(href("approvals", rest[Math.min(index, rest.length - 1)]?.key ?? ""), { replace: true }); };
   const cli = q?.approval ? `polity approvals show ${q.approval.hash.slice(0, 12)}` : "polity approvals list";
   return html`<${Page} title="Approvals" note=${list ? (list.length ? list.length === 1 ? "1 waits for a person" : `${f.number(list.length)} wait for a person` : "nothing waits") : "…"} actions=${html`<${CopyAs} cli=${cli} path="/v1/questions" />`}>
     ${problem && html`<${Trouble} problem=${problem} again=${refreshQuestions} />`}
     ${!list ? !problem && html`<${Skeleton} rows=${4} />`
-      : !list.length && !id ? html`<${Empty} title="Nothing waits for you.">When an agent wants something that somebody has to let go first, it stands here.<//>`
+      : !list.length && !id ? html`<${Empty} title="Nothing waits for you." icon="approvals">When an agent wants something that somebody has to let go first, it stands here.<//>`
       : html`<div class="inbox" data-open=${id ? "" : undefined}>
-        <ul class="inbox-list" aria-label="What waits">${list.map((x) => html`<li key=${x.key}><a href=${href("approvals", x.key)} aria-current=${x.key === id ? "true" : undefined}><strong>${titleOf(x)}</strong><span>${x.approval ? `${f.visible(x.approval.agent)} asks ${f.visible(x.agent)}` : `${f.visible(x.from ?? "")} asks ${f.visible(x.agent)}`}</span><small><${Ago} at=${x.since} /></small></a></li>`)}</ul>
+        <ul class="card inbox-list" aria-label="What waits">${list.map((x) => html`<li key=${x.key}><a href=${href("approvals", x.key)} aria-current=${x.key === id ? "true" : undefined}><strong>${titleOf(x)}</strong><span>${x.approval ? `${f.visible(x.approval.agent)} asks ${f.visible(x.agent)}` : `${f.visible(x.from ?? "")} asks ${f.visible(x.agent)}`}</span><small><${Ago} at=${x.since} /></small></a></li>`)}</ul>
         <div>${narrow && id && html`<a class="back" href=${href("approvals")}>All that waits</a>`}
         ${q ? (q.approval ? html`<${Decide} key=${q.key} q=${q} gone=${gone} />` : html`<${Reply} key=${q.key} q=${q} gone=${gone} />`)
-          : id ? html`<${Empty} title="This is not asked any more.">It was answered, or its time ran out. ${list.length ? "Others wait." : "Nothing else waits."}<//>` : null}</div>
+          : id ? html`<${Empty} title="This is not asked any more." icon="approvals">It was answered, or its time ran out. ${list.length ? "Others wait." : "Nothing else waits."}<//>` : null}</div>
       </div>`}
   <//>`;
 }
