@@ -160,6 +160,17 @@ func (b *tab) press(keys string) {
 	b.do(chromedp.KeyEvent(keys))
 }
 
+// Keys that have no character.
+const (
+	enter     = kb.Enter
+	tabKey    = kb.Tab
+	escape    = kb.Escape
+	arrowDown = kb.ArrowDown
+)
+
+// keys types into what has the focus.
+func (b *tab) keys(keys string) { b.t.Helper(); b.do(chromedp.KeyEvent(keys)) }
+
 // chord presses a key with Control.
 func (b *tab) chord(key string) {
 	b.t.Helper()
@@ -181,17 +192,13 @@ func (b *tab) choose(sel, value string) {
 // rules are those of WCAG 2.2, levels A and AA.
 const rules = `["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]`
 
-// accessible fails the test for everything that axe finds, or for everything that is wrong with colours.
-func (b *tab) accessible(name, axe string, colours bool) {
+// accessible fails the test for everything that axe finds.
+func (b *tab) accessible(name, axe string) {
 	b.t.Helper()
 	if !eval[bool](b, `"axe" in window`) {
 		b.run("(() => {" + axe + "})()")
 	}
-	only := rules
-	if colours {
-		only = `{type: "rule", values: ["color-contrast", "link-in-text-block"]}`
-	}
-	found := b.text(`axe.run(document, {runOnly: ` + only + `, resultTypes: ["violations"]}).then((r) => r.violations.map((v) =>
+	found := b.text(`axe.run(document, {runOnly: ` + rules + `, resultTypes: ["violations"]}).then((r) => r.violations.map((v) =>
 		v.id + ": " + v.help + "\n" + v.nodes.slice(0, 3).map((n) => "  " + n.html.slice(0, 300) + "\n  " + n.failureSummary.replaceAll("\n", " ")).join("\n")).join("\n"))`)
 	if found != "" {
 		b.t.Errorf("%s: axe found\n%s", name, found)

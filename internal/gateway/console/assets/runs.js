@@ -6,6 +6,7 @@ import { go, href, route, setQuery } from "./router.js";
 import { useKeys } from "./keys.js";
 import { Ago, CopyAs, Empty, Icon, Page, Rows, Skeleton, Status, Took, Trouble, matter, standing } from "./ui.js";
 import { EXAMPLES, VIEWS, fields, withTerm } from "./filter.js";
+import { FilterField, unfinished } from "./complete.js";
 import * as f from "./format.js";
 
 const PAGE = 100; // runs of one request
@@ -146,7 +147,7 @@ export default function Runs() {
   const seen = useRef([0, 0]);
   const list = useMemo(() => new Pages(q, () => redraw((n) => n + 1)), [q]);
   useEffect(() => () => list.stop(), [list]);
-  useEffect(() => { setText(q); }, [q]);
+  useEffect(() => { setText((old) => (old.trim() === q.trim() ? old : q)); }, [q]); // what is being written keeps its spaces
   useEffect(() => {
     const f = () => setNarrow(NARROW.matches);
     NARROW.addEventListener("change", f);
@@ -170,12 +171,11 @@ export default function Runs() {
     return () => { leave(); soon.stop(); };
   }, [list, narrow]);
 
-  const ask = (next) => { clearTimeout(typing.current); setText(next); setQuery({ q: next, row: undefined }); };
-  const type = (e) => {
-    const next = e.target.value;
+  const ask = (next) => { clearTimeout(typing.current); setText(next); setQuery({ q: next.trim(), row: undefined }); };
+  const type = (next) => {
     setText(next);
     clearTimeout(typing.current);
-    typing.current = setTimeout(() => setQuery({ q: next, row: undefined }), TYPING_MS);
+    if (!unfinished(next)) typing.current = setTimeout(() => setQuery({ q: next.trim(), row: undefined }), TYPING_MS);
   };
   const move = (by) => setQuery({ row: Math.min(Math.max(0, focus + by), Math.max(0, list.count - 1)) });
   useKeys({
@@ -205,10 +205,9 @@ export default function Runs() {
   const known = list.count;
   const refused = list.problem?.status === 400 || list.problem?.status === 422;
   return html`<${Page} title="Runs" note=${html`${list.problem && !list.pages.length ? "" : list.pages.length ? `${f.number(known)} ${!list.ended ? "and more" : q ? "that fit" : "in all"}` : "…"}`}
-      actions=${html`<${CopyAs} cli=${`polity runs list${q ? " " + f.quote(q) : ""}`} path=${withQuery("/v1/runs", { q, limit: PAGE })} /><a class="button primary" href=${href("start")}><${Icon} name="start" />Start a run</a>`}>
+      actions=${html`<${CopyAs} cli=${`polity runs list${q ? (q.startsWith("-") ? " -- " : " ") + f.quote(q) : ""}`} path=${withQuery("/v1/runs", { q, limit: PAGE })} /><a class="button primary" href=${href("start")}><${Icon} name="start" />Start a run</a>`}>
     <div class="filter">
-      <label class="search"><${Icon} name="search" /><span class="unseen">Filter</span><input ref=${field} type="search" placeholder="status:failed started>-24h" autocomplete="off" autocapitalize="off" spellcheck=${false} aria-describedby=${help ? "filter-help" : undefined}
-        aria-invalid=${refused} value=${text} onInput=${type} onKeyDown=${(e) => { if (e.key === "Enter") ask(e.target.value); if (e.key === "Escape") e.target.blur(); }} /><kbd class="wide-only">/</kbd></label>
+      <${FilterField} field=${field} text=${text} wrong=${refused} describedBy=${help ? "filter-help" : undefined} onType=${type} onAsk=${ask} />
       <button type="button" aria-expanded=${help} onClick=${() => setQuery({ help: help ? undefined : 1 })}>${help ? "Hide help" : "Help"}</button>
       <div class="chips" role="group" aria-label="Views">${VIEWS.map(([name, view]) => html`<button type="button" class="chip" aria-pressed=${q === view} onClick=${() => ask(view)}>${name}</button>`)}</div>
     </div>

@@ -52,13 +52,14 @@ function Form({ org, all, query, which }) {
       <label class="field"><span>Conversation <em>optional</em></span><input value=${conversation} onInput=${(e) => setConversation(e.target.value)} /></label>
     </details>
     ${problem && html`<${Trouble} problem=${problem} />`}
-    <div class="actions"><button type="submit" class="primary" disabled=${busy}>Start</button><${CopyAs} cli=${cliOf(org, preview)} path="/v1/runs" method="POST" body=${preview} /></div>
+    <div class="actions"><button type="submit" class="primary" disabled=${busy}>Start</button><${CopyAs} cli=${cliOf(preview)} path="/v1/runs" method="POST" body=${preview} /></div>
   </form>
   <aside class="card about" aria-label="About the organization"><h2>${f.visible(org.name)}</h2><p>${f.visible(agents.find((a) => a.main)?.description ?? "")}</p><p><a href=${href("orgs", org.name)}>See how it is made</a></p>
     ${agent?.description && agent.name !== org.main && html`<h3>${f.visible(agent.name)}</h3><p>${f.visible(agent.description)}</p>`}</aside></div>`;
 }
 
-const cliOf = (org, body) => `polity run ${f.quote(org.name)}${body.agent && body.agent !== org.main ? ` --agent ${f.quote(body.agent)}` : ""}${body.skill ? ` --skill ${f.quote(body.skill)}` : ""}${typeof body.input === "string" ? " " + f.quote(body.input) : body.input !== undefined ? ` --input ${f.quote(JSON.stringify(body.input))}` : ""}`;
+/** The same as a command: a message to the agent, which has no bounds of its own. */
+const cliOf = ({ agent, skill, input, conversation, bounds }) => (agent && input !== undefined && !bounds ? ["polity ask", f.quote(agent), f.quote(JSON.stringify(input)), skill && `--skill ${f.quote(skill)}`, conversation && `--conversation ${f.quote(conversation)}`].filter(Boolean).join(" ") : undefined);
 
 export default function Start() {
   const { query } = route.value;
