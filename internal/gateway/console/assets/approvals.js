@@ -30,7 +30,7 @@ function Decide({ q, gone }) {
     a: { does: "Go to Approve", run: () => document.getElementById("approve")?.focus() },
     d: { does: "Go to Deny", run: () => document.getElementById("deny")?.focus() },
     c: { does: "Write a comment", run: () => document.getElementById("comment")?.focus() },
-  }, []);
+  });
   const action = a.action;
   const row = (name, value) => value && html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
   return html`<article class="card decide" aria-label="The action that waits">
@@ -91,7 +91,7 @@ export default function Approvals() {
   useEffect(() => { refreshQuestions(); }, []);
   useEffect(() => { if (!id && list?.length && !narrow) go(href("approvals", list[0].key), { replace: true }); }, [id, list]);
   const move = (by) => { const next = list?.[Math.min(Math.max(0, index + by), list.length - 1)]; if (next) go(href("approvals", next.key), { replace: true }); };
-  useKeys({ j: { does: "Next question", run: () => move(1) }, k: { does: "Previous question", run: () => move(-1) } }, [list, index]);
+  useKeys({ j: { does: "Next question", run: () => move(1) }, k: { does: "Previous question", run: () => move(-1) } });
   const gone = async () => { await refreshQuestions(); const rest = questions.peek() ?? []; go(href("approvals", rest[Math.min(index, rest.length - 1)]?.key ?? ""), { replace: true }); };
   const cli = q?.approval ? `polity approvals show ${q.approval.hash.slice(0, 12)}` : "polity approvals list";
   return html`<${Page} title="Approvals" note=${list ? (list.length ? list.length === 1 ? "1 waits for a person" : `${f.number(list.length)} wait for a person` : "nothing waits") : "…"} actions=${html`<${CopyAs} cli=${cli} path="/v1/questions" />`}>

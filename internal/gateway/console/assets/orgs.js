@@ -29,7 +29,7 @@ function List() {
     j: { does: "Next organization", run: () => setFocus((n) => Math.min(n + 1, items.length - 1)) },
     k: { does: "Previous organization", run: () => setFocus((n) => Math.max(n - 1, 0)) },
     Enter: { does: "Open it", run: () => { if (items[focus]) go(href("orgs", items[focus].name)); } },
-  }, [items.length, focus]);
+  });
   return html`<${Page} title="Organizations" note=${state.data ? `${f.number(items.length)} on this node` : "…"} actions=${html`<${CopyAs} cli="polity get" path="/v1/orgs" />`}>
     ${state.problem && html`<${Trouble} problem=${state.problem} again=${again} />`}
     ${!state.data ? !state.problem && html`<${Skeleton} rows=${4} />` : !items.length ? html`<${Empty} title="No organization is installed." icon="orgs">Put a folder with a <code>polity.yaml</code> where the node looks for them, or make one: <code>polity new</code>, then <code>polity apply FOLDER</code>.<//>`
@@ -68,7 +68,7 @@ function One() {
     j: { does: "Next node", run: () => nodes.length && setQuery({ node: nodes[Math.min(index + 1, nodes.length - 1)].name }) },
     k: { does: "Previous node", run: () => nodes.length && setQuery({ node: nodes[Math.max(index - 1, 0)].name }) },
     Escape: { does: "Select nothing", run: () => setQuery({ node: undefined }) },
-  }, [nodes, index]);
+  });
   if (!org) return html`<${Page} title=${id}>${state.problem ? (state.problem.status === 404 ? html`<${Empty} title="There is no such organization." icon="orgs"><a href=${href("orgs")}>See all of them</a>.<//>` : html`<${Trouble} problem=${state.problem} again=${again} />`) : html`<${Skeleton} />`}<//>`;
   const main = (org.members ?? []).find((m) => m.main);
   return html`<${Page} title=${f.visible(org.name)} note=${f.visible(main?.description ?? "")}

@@ -178,7 +178,7 @@ function TimelineTab({ run, steps, log, onFork }) {
     k: { does: "Previous step", run: () => select(Math.max(selected - 1, 0)) },
     e: { does: "Next step with a problem", run: () => { const from = selected + 1; const i = [...shown.keys()].map((n) => (n + from) % shown.length).find((n) => BAD.has(shown[n].status)); if (i !== undefined) select(i); else say("Nothing went wrong here."); } },
     Escape: { does: "Close the step", run: () => setQuery({ step: undefined }) },
-  }, [shown, selected]);
+  });
   if (!steps.list) return steps.problem ? null : html`<${Skeleton} rows=${8} />`;
   const open = (query.step && steps.list.find((s) => s.key === query.step)) || null;
   const row = (i) => {
@@ -251,7 +251,7 @@ function EventsTab({ log }) {
   useKeys({
     j: { does: "Next event", run: () => select(Math.min(index + 1, log.events.length - 1)) },
     k: { does: "Previous event", run: () => select(Math.max(index - 1, 0)) },
-  }, [index, log.events.length]);
+  });
   if (!log.events.length) return log.problem ? html`<${Trouble} problem=${log.problem} />` : html`<${Skeleton} />`;
   const open = log.events[index];
   const text = open && JSON.stringify(open, (k, v) => (k === "number" ? undefined : v), 2);
@@ -368,7 +368,7 @@ export default function Run() {
 
   const act = (name, event) => setDialog({ name, ...DIALOGS[name](id, run, event) });
   const resume = async () => { try { await post(at("runs", id, "resume")); say("It goes on."); again(); } catch (p) { say(p.message); } };
-  useKeys(Object.fromEntries(TABS.map(([t, name], i) => [String(i + 1), { does: name, run: () => setQuery({ tab: t === "timeline" ? undefined : t }) }])), []);
+  useKeys(Object.fromEntries(TABS.map(([t, name], i) => [String(i + 1), { does: name, run: () => setQuery({ tab: t === "timeline" ? undefined : t }) }])));
 
   if (!run) {
     return html`<${Page} title="Run" note=${html`<code>${id}</code>`}>${state.problem ? (state.problem.status === 404 ? html`<${Empty} title="There is no such run." icon="unknown"><a href=${href("runs")}>Look for it among all runs</a>. It may have been deleted.<//>` : html`<${Trouble} problem=${state.problem} again=${again} />`) : html`<${Skeleton} rows=${10} />`}<//>`;

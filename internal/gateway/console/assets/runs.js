@@ -184,7 +184,7 @@ export default function Runs() {
     k: { does: "Previous run", run: () => move(-1) },
     Enter: { does: "Open the run", run: () => { const r = list.at(focus); if (r) go(href("runs", r.id)); } },
     h: { does: "How to write filters", run: () => setQuery({ help: help ? undefined : 1 }) },
-  }, [list, focus, help]);
+  });
 
   const row = (i) => {
     const r = list.at(i);
