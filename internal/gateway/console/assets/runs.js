@@ -144,10 +144,11 @@ export default function Runs() {
   const [narrow, setNarrow] = useState(NARROW.matches);
   const field = useRef(null);
   const typing = useRef(null);
+  const own = useRef(q); // what was asked for from the field
   const seen = useRef([0, 0]);
   const list = useMemo(() => new Pages(q, () => redraw((n) => n + 1)), [q]);
   useEffect(() => () => list.stop(), [list]);
-  useEffect(() => { setText((old) => (old.trim() === q.trim() ? old : q)); }, [q]); // what is being written keeps its spaces
+  useEffect(() => { if (q !== own.current) setText(own.current = q); }, [q]); // what is being written stays as it is
   useEffect(() => {
     const f = () => setNarrow(NARROW.matches);
     NARROW.addEventListener("change", f);
@@ -171,11 +172,12 @@ export default function Runs() {
     return () => { leave(); soon.stop(); };
   }, [list, narrow]);
 
-  const ask = (next) => { clearTimeout(typing.current); setText(next); setQuery({ q: next.trim(), row: undefined }); };
+  const search = (next) => { own.current = next.trim(); setQuery({ q: own.current, row: undefined }); };
+  const ask = (next) => { clearTimeout(typing.current); setText(next); search(next); };
   const type = (next) => {
     setText(next);
     clearTimeout(typing.current);
-    if (!unfinished(next)) typing.current = setTimeout(() => setQuery({ q: next.trim(), row: undefined }), TYPING_MS);
+    if (!unfinished(next)) typing.current = setTimeout(() => search(next), TYPING_MS);
   };
   const move = (by) => setQuery({ row: Math.min(Math.max(0, focus + by), Math.max(0, list.count - 1)) });
   useKeys({
