@@ -227,9 +227,10 @@ func (b *tab) picture(file string) {
 	}
 }
 
-// reduced is a picture in its 256 most frequent colours; every other one becomes the nearest of these.
+// reduced is a picture in at most 256 colours: its most frequent ones, and of others one of each kind, so that what is small keeps its own. Every other colour becomes
+// the nearest of these.
 func reduced(in image.Image) *image.Paletted {
-	const colours = 256
+	const colours, frequent = 256, 64
 	count := map[color.RGBA]int{}
 	at := func(x, y int) color.RGBA { return color.RGBAModel.Convert(in.At(x, y)).(color.RGBA) }
 	size := in.Bounds()
@@ -246,8 +247,13 @@ func reduced(in image.Image) *image.Paletted {
 		return cmp.Or(count[b]-count[a], cmp.Compare(a.R, b.R), cmp.Compare(a.G, b.G), cmp.Compare(a.B, b.B))
 	})
 	var palette color.Palette
-	for _, c := range all[:min(colours, len(all))] {
-		palette = append(palette, c)
+	kinds := map[color.RGBA]bool{}
+	for i, c := range all {
+		kind := color.RGBA{c.R >> 4, c.G >> 4, c.B >> 4, 0}
+		if len(palette) < colours && (i < frequent || !kinds[kind]) {
+			palette = append(palette, c)
+			kinds[kind] = true
+		}
 	}
 	index := map[color.RGBA]uint8{}
 	out := image.NewPaletted(size, palette)

@@ -44,7 +44,7 @@ function Decide({ q, gone }) {
     <h3>Input</h3>
     <div class="input"><${Value} value=${action.input} /></div>
     <dl class="value">
-      ${row("Wanted by", f.visible(a.agent))}
+      ${row("Wanted by", html`${f.visible(a.agent)}${q.org && html` <span class="quiet">of</span> <a href=${href("orgs", q.org)}>${f.visible(q.org)}</a>`}`)}
       ${row("Asked", f.visible(q.agent))}
       ${row("Since", html`<${Ago} at=${q.since} />`)}
       ${row("Run", html`<${RunLink} id=${a.run.split("/")[0]}><code class="break">${a.run}</code><//>`)}
@@ -74,7 +74,7 @@ function Reply({ q, gone }) {
   return html`<article class="card decide" aria-label="The question">
     <header><h2>${titleOf(q)}</h2>${q.ask && html`<p>${f.visible(q.ask)}</p>`}</header>
     ${q.input !== undefined && html`<h3>About</h3><div class="input"><${Value} value=${q.input} /></div>`}
-    <dl class="value">${row("Asked", f.visible(q.agent))}${row("By", q.from && f.visible(q.from))}${row("Since", html`<${Ago} at=${q.since} />`)}${row("Run", html`<${RunLink} id=${q.run.split("/")[0]}><code class="break">${q.run}</code><//>`)}</dl>
+    <dl class="value">${row("Asked", f.visible(q.agent))}${row("By", q.from && html`${f.visible(q.from)}${q.org && html` <span class="quiet">of</span> <a href=${href("orgs", q.org)}>${f.visible(q.org)}</a>`}`)}${row("Since", html`<${Ago} at=${q.since} />`)}${row("Run", html`<${RunLink} id=${q.run.split("/")[0]}><code class="break">${q.run}</code><//>`)}</dl>
     <form onSubmit=${send}><${Fields} schema=${q.output} value=${value} onChange=${setValue} name="answer" label="Your answer" />
       ${problem && html`<${Trouble} problem=${problem} />`}
       <div class="actions"><button type="submit" class="primary">Answer</button></div></form>
