@@ -17,7 +17,7 @@ const USUAL = {
   money: [["0.01", "a cent"], ["0.5", "half a dollar"], ["1", "a dollar"]],
   number: [["100", ""], ["10k", ""], ["1M", ""]],
 };
-const WAITED = [["signal", "any signal"], ["topic", "an event"], ["time", "a time"], ["answer", "a person"]];
+const WAITED = [["signal", "any signal"], ["topic", "an event"], ["time", "a time"], ["an answer", "of a person"]];
 
 let asked;
 

@@ -9,8 +9,8 @@ const GAP = 22, MARGIN = 12, ROW_WIDE = 900, ROW_NARROW = 340; // px: between no
 const SCALE_LEAST = 0.7; // what is wider than its place becomes smaller, but not smaller than can be read
 const DRAWN_MOST = 200; // nodes; more is no picture any more
 
-const LABEL = (n) => n.name.replace(/^(model|topic) /, "");
-const ICON = { agent: "run", human: "question", tool: "tool", model: "model", topic: "await" };
+const LABEL = (n) => n.name.replace(/^(model|topic|group|role) /, "");
+const ICON = { agent: "run", human: "question", tool: "tool", model: "model", topic: "await", group: "orgs", role: "orgs", outside: "question" };
 export const iconOf = (n) => (n.what === "agent" ? (n.kind === "human" ? "question" : n.kind === "org" || n.kind === "organization" ? "orgs" : "run") : ICON[n.what] ?? "run");
 
 /** Lays a graph out along one direction; nodes without edges are no part of it. */
@@ -82,7 +82,7 @@ export function Graph({ nodes, edges, load, selected, onPick, narrow }) {
   const touched = new Set(laid.edges.filter(near).flatMap((e) => [e.edge.from, e.edge.to]));
   return html`<figure class="graph card"><div class="graph-box" ref=${box} tabindex="0" role="group" aria-label="Topology; the table below says the same">
     <svg viewBox="0 0 ${laid.width} ${laid.height}" style=${{ width: "100%", maxWidth: laid.width + "px", minWidth: laid.width * SCALE_LEAST + "px" }} role="img" aria-label="Who asks whom" data-lit=${lit ? "" : undefined}>
-      <g transform="translate(${laid.shift},0)">${laid.edges.map((e) => html`<g class="edge" data-near=${near(e) ? "" : undefined} data-may=${/^may|topic/.test(e.edge.does) ? "" : undefined}><path class="line" d=${e.line} /><path class="head" d=${e.head} /><title>${`${e.edge.from} ${e.edge.does} ${e.edge.to}`}</title></g>`)}</g>
+      <g transform="translate(${laid.shift},0)">${laid.edges.map((e) => html`<g class="edge" data-near=${near(e) ? "" : undefined} data-may=${/^(may|has)|topic/.test(e.edge.does) ? "" : undefined}><path class="line" d=${e.line} /><path class="head" d=${e.head} /><title>${`${e.edge.from} ${e.edge.does} ${e.edge.to}`}</title></g>`)}</g>
       ${laid.nodes.map((n) => {
         const l = load.get(n.name);
         const now = l ? [["busy", l.running, "at work"], ["wait", l.waiting, "waiting"], ["wait", l.asked, "asked"], ["bad", l.errors, "failed"]].filter(([, count]) => count > 0) : [];

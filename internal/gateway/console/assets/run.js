@@ -124,7 +124,7 @@ function Facts({ run }) {
 
 function Waits({ run, id }) {
   const asked = (questions.value ?? run.asks ?? []).filter((q) => q.run === id || q.run.startsWith(id + "/"));
-  const others = (run.waiting ?? []).filter((w) => !/^(question|person|approval|answer)/.test(w.for));
+  const others = (run.waiting ?? []).filter((w) => !w.for.startsWith("an answer of "));
   if (!asked.length && !others.length) return null;
   return html`<div class="callouts">
     ${asked.map((q) => html`<a class="callout person" href=${href("approvals", q.key)}><${Icon} name="question" size=${18} /><span><strong>${q.approval ? `${f.visible(q.approval.agent)} wants ${f.visible(q.approval.action.tool || q.approval.action.agent)}` : `${f.visible(q.agent)} is asked`}</strong><small>waits for ${f.visible(q.agent)}</small></span><b>Decide</b></a>`)}
@@ -275,7 +275,7 @@ function MessagesTab({ id, run }) {
   if (!state.data) return html`<${Skeleton} />`;
   const items = (state.data.items ?? []).toReversed();
   if (!items.length) return html`<${Empty} title="No messages.">No message between agents opened this run${run.conversation ? ", or stands in its conversation" : ""}. What its agents asked of each other stands under Conversation.<//>`;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Messages"><table class="stack"><caption class="unseen">Messages</caption><thead><tr>${["Sent", "From", "To", "What", "Status", "Run"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead><tbody>${items.map((m) => html`<tr key=${m.run}><td><${Ago} at=${m.at} /></td><td>${f.visible(m.envelope?.source ?? "")}</td><td>${f.visible(m.to)}</td><td>${f.visible((m.envelope?.type ?? "").replace(/^run\.polity\./, ""))}</td><td><${Status} status=${m.status} /></td><td><${RunLink} id=${m.run} /></td></tr>`)}</tbody></table></div>`;
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Messages"><table class="stack"><caption class="unseen">Messages</caption><thead><tr>${["Sent", "From", "To", "What", "Status", "Run"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead><tbody>${items.map((m) => html`<tr key=${m.run}><td><${Ago} at=${m.at} /></td><td>${f.visible(m.envelope?.source ?? "")}</td><td class="to">${f.visible(m.to)}</td><td>${f.visible((m.envelope?.type ?? "").replace(/^run\.polity\./, ""))}</td><td><${Status} status=${m.status} /></td><td><${RunLink} id=${m.run} /></td></tr>`)}</tbody></table></div>`;
 }
 
 function Ask({ title, note, fields, action, danger, onDone, onClose }) {
