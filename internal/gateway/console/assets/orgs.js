@@ -72,7 +72,7 @@ function One() {
   if (!org) return html`<${Page} title=${id}>${state.problem ? (state.problem.status === 404 ? html`<${Empty} title="There is no such organization." icon="orgs"><a href=${href("orgs")}>See all of them</a>.<//>` : html`<${Trouble} problem=${state.problem} again=${again} />`) : html`<${Skeleton} />`}<//>`;
   const main = (org.members ?? []).find((m) => m.main);
   return html`<${Page} title=${f.visible(org.name)} note=${f.visible(main?.description ?? "")}
-      actions=${html`<${CopyAs} cli=${`polity describe ${f.quote(org.name)}`} path=${at("orgs", org.name)} /><a class="button" href=${href("runs", "", { q: `agent:${org.main ?? org.name}` })}>Runs</a><a class="button primary" href=${href("start", "", { org: org.name })}><${Icon} name="start" />Start</a>`}>
+      actions=${html`<${CopyAs} cli=${`polity describe ${f.quote(org.name)}`} path=${at("orgs", org.name)} /><a class="button" href=${href("runs", "", { q: `org:${org.name}` })}>Runs</a><a class="button primary" href=${href("start", "", { org: org.name })}><${Icon} name="start" />Start</a>`}>
     <p class="facts-line">${main?.pattern && html`<span class="tag">${main.pattern}</span>`}<${Numbers} load=${org} />${org.release && html`<span class="quiet">release <code>${org.release.slice(0, 12)}</code></span>`}</p>
     ${nodes.length > 0 && html`<${Graph} nodes=${nodes} edges=${edges} load=${load} selected=${selected} onPick=${pick} narrow=${narrow} />`}
     <div class="scroll" tabindex="0" role="region" aria-label="Agents, groups, tools, models and topics"><table class="nodes stack"><caption class="unseen">Everything that the organization is made of</caption>
