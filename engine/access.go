@@ -144,3 +144,12 @@ func (e *Engine) HooksShelf(ctx context.Context, make bool) (*bus.Bucket, error)
 	}
 	return e.bus.Bucket(ctx, hooksBucket)
 }
+
+// OrgOfAgent returns the installed organization that an agent, or its instance, is of; "" if it has no address.
+func (e *Engine) OrgOfAgent(ctx context.Context, name polity.AgentName) (string, error) {
+	if err := e.orgs.ready(ctx); err != nil {
+		return "", err
+	}
+	e.orgs.mu.RUnlock()
+	return e.orgs.orgOf(name), nil
+}

@@ -270,6 +270,11 @@ func (c *catalog) agent(d Digest, name string) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.agent(name)
+}
+
+// agent is an agent of the release, or an instance of one.
+func (r *release) agent(name string) (*entry, error) {
 	base, _ := polity.AgentName(name).Base()
 	e := r.agents[string(base)]
 	if e == nil {

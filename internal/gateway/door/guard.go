@@ -256,13 +256,11 @@ func (d *Door) own() {
 	})
 }
 
-// health answers 200 to /livez while the process answers at all, and to /readyz while a new run would be admitted; else 503.
+// health answers 200 to /livez while the process answers at all, and to /readyz while a new run would be admitted and the door stays open; else 503.
 func (d *Door) health(w http.ResponseWriter, r *http.Request) {
 	err := d.engine.Ready()
-	select {
-	case <-d.closing:
+	if d.drains.Load() {
 		err = fault.Unavailable.New("door: the node is stopping")
-	default:
 	}
 	if err != nil && r.URL.Path == "/readyz" {
 		d.Refuse(w, r, fault.Unavailable.New("%w", err))

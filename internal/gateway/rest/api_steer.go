@@ -6,8 +6,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -19,7 +19,7 @@ import (
 	"polity.run/internal/gateway/door"
 )
 
-func itoa(n int) string { return strconv.Itoa(n) }
+func itoa[N int | uint64](n N) string { return fmt.Sprint(n) }
 
 func compact(data json.RawMessage) (string, error) {
 	var b bytes.Buffer
