@@ -9,9 +9,9 @@ const (
 	earlySkipMax = 1024
 )
 
-// Early lets an effect of class none that is all its run was asked for begin before the commit that asks for it is durable, and if it is quick its result stands in that commit. That is sound for what
-// does nothing but compute or read: a crash may then have called it for a run that nobody ever knew of. Whoever asked is answered, and effects of other classes begin, once
-// the commit is durable, as ever; bounds are reserved before it begins, and each attempt has its result.
+// Early lets an effect of class none that is all its run was asked for begin before the commit that asks for it is durable, and if it is quick its result stands in that
+// commit. That is sound for what does nothing but compute or read: a crash may then have called it for a run that nobody ever knew of. Whoever asked is answered, and
+// effects of other classes begin, once the commit is durable, as ever; bounds are reserved before it begins, and each attempt has its result.
 //
 // It remembers how quick the effect has been, for one partition. The zero value is ready.
 type Early struct {
