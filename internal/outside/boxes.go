@@ -69,8 +69,11 @@ func (b *boxes) Ask(ctx context.Context, org string, m polity.Message, done func
 	}
 	x.open = append(x.open, q)
 	b.tokens[q.token] = q
+	count := b.usage(q.at)
+	count.ask(false)
 	q.leave = context.AfterFunc(ctx, func() {
 		if b.take(q) {
+			count.fail()
 			done(nil, fault.Cancelled.New("agent %s: no longer asked", m.To))
 		}
 	})
@@ -188,9 +191,12 @@ func (b *boxes) answer(at ref, to polity.AgentName, e message.Envelope, reply fu
 	}
 	x.remove(q)
 	delete(b.tokens, q.token)
+	put := q.put
 	b.mu.Unlock()
 	q.leave()
-	q.done(outcome(at.agent, e))
+	out, err := outcome(at.agent, e)
+	b.usage(at).answer(put, err)
+	q.done(out, err)
 	reply(remote.Taken{})
 	b.pump()
 	return nil
@@ -228,6 +234,7 @@ const reasonMax = 1000 // letters of an agent's words in a fault
 
 // describe adds to p what its agent last said of itself.
 func (b *boxes) describe(p *polity.Presence) {
+	b.usage(ref{p.Org, p.Agent}).describe(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	x := b.all[ref{p.Org, p.Agent}]

@@ -27,6 +27,28 @@ type lives struct {
 	run  string                               // begins the tokens: those of another process of the node mean nothing here
 	last uint64
 	open map[string]*lively // by token
+
+	usages map[ref]*usage // of all that agents are asked
+}
+
+// usage is where an agent's questions are counted.
+func (l *lives) usage(at ref) *usage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counted(at)
+}
+
+// counted is usage with l.mu held.
+func (l *lives) counted(at ref) *usage {
+	t := l.usages[at]
+	if t == nil {
+		if l.usages == nil {
+			l.usages = map[ref]*usage{}
+		}
+		t = &usage{}
+		l.usages[at] = t
+	}
+	return t
 }
 
 // lively is a live question that waits for its answer.
@@ -53,16 +75,16 @@ func (l *lives) attach(put func(org string, p bus.Parcel) error) {
 }
 
 // begin makes a token for a question.
-func (l *lives) begin(q *lively) (token string, put func(org string, p bus.Parcel) error) {
+func (l *lives) begin(q *lively) (token string, put func(org string, p bus.Parcel) error, count *usage) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.put == nil {
-		return "", nil
+		return "", nil, nil
 	}
 	l.last++
 	token = l.run + strconv.FormatUint(l.last, 36)
 	l.open[token] = q
-	return token, l.put
+	return token, l.put, l.counted(q.at)
 }
 
 func (l *lives) end(token string) {
@@ -87,29 +109,36 @@ func (l *lives) AskLive(ctx context.Context, org string, e message.Envelope, unt
 	}
 	q := livelies.Get().(*lively)
 	q.at = at
-	token, put := l.begin(q)
+	token, put, count := l.begin(q)
 	if put == nil {
 		return nil, fault.Unavailable.New("agent %s: this process has no door for agents outside; polity bus serve has one", at.agent)
 	}
+	begun := count.ask(true)
 	if err := put(org, bus.Parcel{Subject: remote.Box(at.agent, remote.Live), Reply: remote.Answers(at.agent, token), Header: header, Data: data}); err != nil {
 		l.end(token)
+		count.fail()
 		return nil, err
 	}
-	q.late.Reset(time.Until(until))
+	q.late.Reset(until.Sub(begun))
 	select {
 	case p := <-q.came:
 		q.late.Stop()
 		livelies.Put(q) // of the others nobody knows whether an answer is on its way
 		if bus.Unreceived(p) {
+			count.fail()
 			return nil, fault.Unavailable.New("agent %s is not there, or takes no live messages", at.agent)
 		}
-		return outcome(at.agent, remote.ToLive(p.Header, p.Data))
+		out, err := outcome(at.agent, remote.ToLive(p.Header, p.Data))
+		count.answer(begun, err)
+		return out, err
 	case <-q.late.C:
 		l.end(token)
+		count.fail()
 		return nil, fault.Timeout.New("agent %s: no answer in time", at.agent)
 	case <-ctx.Done():
 		q.late.Stop()
 		l.end(token)
+		count.fail()
 		return nil, fault.Cancelled.New("agent %s: no longer asked: %w", at.agent, context.Cause(ctx))
 	}
 }
