@@ -7,8 +7,8 @@ import * as f from "./format.js";
 const NODE_H = 46, NODE_MIN = 96, NODE_MAX = 190, CHAR = 7.2;
 const DRAWN_MOST = 200; // nodes; more is no picture any more
 
-const LABEL = (n) => n.name.replace(/^(model|topic) /, "");
-const ICON = { agent: "run", human: "question", tool: "tool", model: "model", topic: "await" };
+const LABEL = (n) => n.name.replace(/^(model|topic|group|role) /, "");
+const ICON = { agent: "run", human: "question", tool: "tool", model: "model", topic: "await", group: "orgs", role: "orgs", outside: "question" };
 export const iconOf = (n) => (n.what === "agent" ? (n.kind === "human" ? "question" : n.kind === "org" || n.kind === "organization" ? "orgs" : "run") : ICON[n.what] ?? "run");
 
 function place(nodes, edges, down) {
@@ -60,7 +60,7 @@ export function Graph({ nodes, edges, load, selected, onPick, down }) {
   const touched = new Set(laid.edges.filter(near).flatMap((e) => [e.edge.from, e.edge.to]));
   return html`<figure class="graph card"><div class="graph-box" ref=${box} tabindex="0" role="group" aria-label="Topology; the table below says the same">
     <svg viewBox="0 0 ${laid.width} ${laid.height}" width=${laid.width} height=${laid.height} role="img" aria-label="Who asks whom" data-lit=${lit ? "" : undefined}>
-      ${laid.edges.map((e) => html`<g class="edge" data-near=${near(e) ? "" : undefined} data-may=${/^may|topic/.test(e.edge.does) ? "" : undefined}><path class="line" d=${e.line} /><path class="head" d=${e.head} /><title>${`${e.edge.from} ${e.edge.does} ${e.edge.to}`}</title></g>`)}
+      ${laid.edges.map((e) => html`<g class="edge" data-near=${near(e) ? "" : undefined} data-may=${/^(may|has)|topic/.test(e.edge.does) ? "" : undefined}><path class="line" d=${e.line} /><path class="head" d=${e.head} /><title>${`${e.edge.from} ${e.edge.does} ${e.edge.to}`}</title></g>`)}
       ${laid.nodes.map((n) => {
         const l = load.get(n.name);
         return html`<g class="node" key=${n.name} data-what=${n.kind === "human" ? "human" : n.what} data-main=${n.main ? "" : undefined} data-selected=${n.name === selected ? "" : undefined} data-near=${touched.has(n.name) ? "" : undefined} data-busy=${l?.running ? "" : undefined}
@@ -73,7 +73,7 @@ export function Graph({ nodes, edges, load, selected, onPick, down }) {
         </g>`;
       })}
     </svg></div>
-    <figcaption class="legend"><span><i class="line"></i>asks</span><span><i class="line dashed"></i>may ask, may call</span><span><i class="dot busy"></i>at work now</span></figcaption>
+    <figcaption class="legend"><span><i class="line"></i>asks</span><span><i class="line dashed"></i>may ask, message, call</span><span><i class="dot busy"></i>at work now</span></figcaption>
   </figure>`;
 }
 

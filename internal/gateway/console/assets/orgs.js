@@ -70,12 +70,12 @@ function One() {
       actions=${html`<${CopyAs} cli=${`polity describe ${f.quote(org.name)}`} path=${at("orgs", org.name)} /><a class="button" href=${href("runs", "", { q: `agent:${org.main ?? org.name}` })}>Its runs</a><a class="button primary" href=${href("start", "", { org: org.name })}><${Icon} name="start" />Start a run</a>`}>
     <p class="facts-line">${main?.pattern && html`<span class="tag">${main.pattern}</span>`}<${Numbers} load=${org} />${org.release && html`<span class="quiet">release <code>${org.release.slice(0, 12)}</code></span>`}</p>
     ${nodes.length > 0 && html`<${Graph} nodes=${nodes} edges=${edges} load=${load} selected=${selected} onPick=${pick} down=${down} />`}
-    <div class="scroll" tabindex="0" role="region" aria-label="Agents, tools, models and topics"><table class="nodes"><caption class="unseen">Everything that the organization is made of</caption>
+    <div class="scroll" tabindex="0" role="region" aria-label="Agents, groups, tools, models and topics"><table class="nodes"><caption class="unseen">Everything that the organization is made of</caption>
       <thead><tr>${["Name", "What", "At work", "Waits", "Failed", "Does"].map((t, i) => html`<th scope="col" class=${i > 1 && i < 5 ? "number" : ""}>${t}</th>`)}</tr></thead>
       <tbody>${nodes.map((n) => {
         const l = load.get(n.name) ?? {};
         const does = edges.filter((e) => e.from === n.name);
-        return html`<tr key=${n.name} data-focus=${n.name === selected ? "" : undefined}><th scope="row"><button type="button" class="link" aria-pressed=${n.name === selected} onClick=${() => pick(n.name)}><${Icon} name=${iconOf(n)} size=${14} />${f.visible(n.name)}</button>${n.main && html` <span class="tag">main</span>`}</th>
+        return html`<tr key=${n.name} data-focus=${n.name === selected ? "" : undefined}><th scope="row"><button type="button" class="link" aria-pressed=${n.name === selected} onClick=${() => pick(n.name)}><${Icon} name=${iconOf(n)} size=${14} />${f.visible(n.name)}</button>${n.main && html` <span class="tag">main</span>`}${n.instances > 0 && html` <span class="tag">${f.number(n.instances)} ${n.instances === 1 ? "instance" : "instances"}</span>`}</th>
           <td>${n.what === "agent" ? KINDS[n.kind] ?? n.kind ?? "agent" : n.what}</td>
           <td class="number">${n.what === "agent" ? (l.running ? html`<a href=${href("runs", "", { q: `status:running with:${n.name}` })} aria-label="${l.running} at work at ${n.name}">${l.running}</a>` : "0") : ""}</td><td class="number">${n.what === "agent" ? l.waiting ?? 0 : ""}</td><td class="number">${n.what === "agent" ? l.errors ?? 0 : ""}</td>
           <td class="does">${does.map((e) => html`<span>${e.does} <strong>${f.visible(e.to)}</strong></span>`)}</td></tr>`;
