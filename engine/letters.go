@@ -51,8 +51,8 @@ func (e *Engine) Messages(ctx context.Context, q message.Do) (d message.Done, er
 
 // listMessages asks the view.
 func (e *Engine) listMessages(ctx context.Context, f message.Filter) ([]message.Entry, error) {
-	if f.Limit < 0 || f.Limit > message.ListMax {
-		return nil, fault.Invalid.New("messages: limit %d: want 1 to %d", f.Limit, message.ListMax)
+	if err := f.Check(); err != nil {
+		return nil, err
 	}
 	f.Limit = cmp.Or(f.Limit, listDefault)
 	v, err := e.view()
@@ -63,6 +63,9 @@ func (e *Engine) listMessages(ctx context.Context, f message.Filter) ([]message.
 		return nil, err
 	}
 	list, err := v.Messages(ctx, f)
+	if err == nil && len(list) == 0 && f.Waiting && f.To != "" {
+		err = e.known(ctx, polity.AgentName(f.To)) // an empty mailbox, or none
+	}
 	if err != nil || f.Run == "" {
 		return list, err
 	}
@@ -72,6 +75,16 @@ func (e *Engine) listMessages(ctx context.Context, f message.Filter) ([]message.
 		}
 	}
 	return list, nil
+}
+
+// known returns fault.NotFound for an agent that has no address.
+func (e *Engine) known(ctx context.Context, name polity.AgentName) error {
+	if err := e.orgs.ready(ctx); err != nil {
+		return err
+	}
+	defer e.orgs.mu.RUnlock()
+	_, _, err := e.orgs.of(name)
+	return err
 }
 
 // wholeMessage adds a message's data and its answer.
@@ -95,6 +108,9 @@ var errEnough = errors.New("enough")
 func (e *Engine) tailMessages(ctx context.Context, q message.Tail) (list []message.Entry, next uint64, err error) {
 	if q.Wait < 0 || q.Wait > message.WaitMax {
 		return nil, 0, fault.Invalid.New("messages: wait %s: the most is %s", q.Wait, message.WaitMax)
+	}
+	if err := q.Filter.Check(); err != nil {
+		return nil, 0, err
 	}
 	next = q.After
 	if next == 0 {
