@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 	"time"
 
@@ -74,4 +75,61 @@ func TestAgentsSendLiveAndWithReply(t *testing.T) {
 			t.Errorf("%d messages to %s are kept, want %d: %v", len(done.Entries), to, want, err)
 		}
 	}
+}
+
+// TestFanOutKeepsToLinks sends to all, to groups and to a role, and wants each agent to be given only what a link leads to it for, by the links of the moment.
+func TestFanOutKeepsToLinks(t *testing.T) {
+	e := open(t, t.TempDir())
+	defer stop(t, e)
+	o := &outdoors{Engine: e, dir: t.TempDir()}
+	const text = `polity: v1
+name: shop
+agents: {a: {command: [cat], effect: none}, b: {command: [cat], effect: none}, c: {command: [cat], effect: none}, d: {command: [cat], effect: none}, e: {command: [cat], effect: none}}
+org: {pattern: sequence, stages: [{agent: d}, {agent: e}]}
+messages:
+  groups: {own: [b, c], whole: [c, d]}
+  links: `
+	sent := 0
+	want := func(from, to, want string) {
+		t.Helper()
+		address, err := message.ParseAddress(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent++
+		m := message.Envelope{ID: fmt.Sprint("m", sent), From: message.To(polity.AgentName(from)), To: []message.Address{address}, Type: message.Notification}
+		done, err := e.Messages(t.Context(), message.Do{Send: &m, Hold: true})
+		got := ""
+		for _, r := range done.Receipts {
+			if r.Fault == nil {
+				got += r.To.Name
+			}
+		}
+		if err != nil {
+			got = string(fault.Of(err).Kind)
+		}
+		if got != want {
+			t.Errorf("%s to %s reaches %s, want %s: %v", from, to, got, want, err)
+		}
+	}
+	o.link(t, text+`[{from: a, to: [b, "group:whole"]}, {from: b, to: ["role:stages"]}]`)
+	want("a", "all", "b")          // whom a group is for is not linked alone
+	want("a", "group:own", "b")    // those of it that a link leads to
+	want("a", "group:whole", "cd") // all of it
+	want("a", "role:stages", "denied")
+	want("b", "role:stages", "de")
+	want("b", "group:own", "denied")
+	want("c", "group:whole", "denied") // to be in it is no link
+	want("c", "all", "not-found")
+	want("d", "role:stages", "denied")
+	refused, err := e.Refused(t.Context(), 0, 100)
+	if err != nil || len(refused) != 4 || refused[0].Subject != "rol.a.stages.notify" {
+		t.Errorf("refusals: %+v %v", refused, err)
+	}
+	o.link(t, text+`[{from: a, to: [c, e]}]`)
+	want("a", "all", "ce")
+	want("a", "group:own", "c")
+	want("a", "group:whole", "c")
+	want("a", "role:stages", "e")
+	want("b", "role:stages", "denied")
 }

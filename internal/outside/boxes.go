@@ -158,11 +158,12 @@ func (b *boxes) missed(token string) {
 }
 
 // hear notes what an agent says of itself, and puts what waits for it.
-func (b *boxes) hear(at ref, h remote.Here) {
+func (b *boxes) hear(at ref, h remote.Here) error {
 	b.mu.Lock()
-	b.box(at).hear(h, time.Now())
+	err := b.box(at).hear(h, time.Now())
 	b.mu.Unlock()
 	b.pump()
+	return err
 }
 
 // answer takes what an agent answers to. A question that is not open any more was answered, or nobody wants to know: that is fine.
