@@ -15,12 +15,13 @@ import (
 type target struct {
 	to      message.Address
 	release Digest
+	of      *release
 	err     error // why not
 }
 
 // targets resolves the recipients of a message: each agent once, and never the sender. o.mu is held.
 func (o *orgs) targets(e *message.Envelope) []target {
-	if len(e.To) == 1 && e.To[0].Kind == message.Agent && e.To[0] != e.From {
+	if isToOne(*e) {
 		return []target{o.target(e.From, e.To[0])}
 	}
 	var list []target
@@ -40,8 +41,8 @@ func (o *orgs) targets(e *message.Envelope) []target {
 		default:
 			members := o.members(e.From, to)
 			for _, m := range members {
-				d, _, err := o.of(m)
-				add(target{message.To(m), d, err})
+				d, r, err := o.of(m)
+				add(target{message.To(m), d, r, err})
 			}
 			if len(members) == 0 {
 				add(target{to: to, err: fault.NotFound.New("%s: nobody is meant by it whom %s is linked to", to, e.From)})
@@ -57,7 +58,7 @@ func (o *orgs) target(from, to message.Address) target {
 	if err == nil && !o.may(r, from, to) {
 		err = denied(from, to)
 	}
-	return target{to, d, err}
+	return target{to, d, r, err}
 }
 
 func denied(from, to message.Address) error {

@@ -11,6 +11,7 @@ import (
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/internal/access"
 )
 
 func (s *Server) replay(r *http.Request, q client.Replay) (polity.Replay, error) {
@@ -122,8 +123,20 @@ func absolute(path string) error {
 	return nil
 }
 
+// reconciled does what a client wants of an effect of an organization that it operates.
+func (s *Server) reconciled(ctx context.Context, q client.Reconcile) (polity.Finding, error) {
+	id, _, _, err := polity.ParseEffectKey(q.Key)
+	if err == nil {
+		err = s.permitRun(ctx, access.Operate, id, q.Key)
+	}
+	if err != nil {
+		return polity.Finding{}, err
+	}
+	return Reconcile(ctx, s.engine, q)
+}
+
 func (s *Server) reconcile(r *http.Request, q client.Reconcile) (polity.Finding, error) {
-	return Reconcile(r.Context(), s.engine, q)
+	return s.reconciled(r.Context(), q)
 }
 
 // Reconcile finds out what became of an effect, as a client asks for it.

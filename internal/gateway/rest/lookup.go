@@ -14,7 +14,7 @@ func (s *Server) lookup(r *http.Request, q polity.Lookup) (polity.Found, error) 
 	if q.Wait > polity.Duration(pollWait) {
 		return polity.Found{}, fault.Invalid.New("rest: lookup: wait: the most is %s here; ask again", pollWait)
 	}
-	return s.engine.Lookup(r.Context(), q)
+	return s.lookingUp(r.Context(), q)
 }
 
 // verifyView compares the view with the log.

@@ -26,6 +26,7 @@ type route struct {
 
 // The rules of most of them; more are beside operation.
 var (
+	operate   = door.Rule{Verb: access.Operate, Scope: door.OfAnswer}
 	manage    = door.Rule{Verb: access.Manage, Scope: door.OfAnswer}
 	manageRun = door.Rule{Verb: access.Manage, Scope: door.OfRun}
 	nodeOnly  = door.Rule{Verb: access.Node}
@@ -36,9 +37,9 @@ var (
 func (s *Server) undescribed() []route {
 	return []route{
 		{"GET /v1", greet, s.node},
-		{"GET /v1/summaries", readAll, s.list},
+		{"GET /v1/summaries", readSome, s.list},
 		{"POST /v1/releases", manage, asked(s, s.install)},
-		{"POST /v1/releases/runs", door.Rule{Verb: access.Operate, Scope: door.OfAnswer}, asked(s, s.start)},
+		{"POST /v1/releases/runs", operate, asked(s, s.start)},
 		{"POST /v1/releases/forks/{id}", operateRun, asked(s, s.fork)},
 		{"GET /v1/runs/{id}/summary", readRun, s.find},
 		{"GET /v1/runs/{id}/history", readRun, s.history},
@@ -62,14 +63,15 @@ func (s *Server) undescribed() []route {
 		{"POST /v1/access", nodeOnly, asked(s, s.createKey)},
 		{"POST /v1/access/{key}/revoke", nodeOnly, asked(s, s.revokeKey)},
 		{"GET /v1/access/log", nodeOnly, s.accessLog},
-		{"POST /v1/topics", door.Rule{Verb: access.Operate}, asked(s, s.publish)},
-		{"POST /v1/topics/ask", door.Rule{Verb: access.Operate}, asked(s, s.topics)},
-		{"POST /v1/messages", door.Rule{Verb: access.Operate}, asked(s, s.messages)},
-		{"POST /v1/reconcile", door.Rule{Verb: access.Operate}, asked(s, s.reconcile)},
+		{"POST /v1/topics", door.Rule{Verb: access.Operate, Beside: true}, asked(s, s.publish)},
+		{"POST /v1/topics/ask", door.Rule{Verb: access.Operate, Beside: true}, asked(s, s.topics)},
+		{"POST /v1/messages", operate, asked(s, s.messages)},
+		{"POST /v1/messages/ask", readSome, asked(s, s.askMessages)},
+		{"POST /v1/reconcile", operate, asked(s, s.reconcile)},
 		{"POST /v1/memory", manage, asked(s, s.memory)},
-		{"POST /v1/coordinate", door.Rule{Verb: access.Manage}, asked(s, s.coordinate)},
+		{"POST /v1/coordinate", manage, asked(s, s.coordinate)},
 		{"POST /v1/schemas", door.Rule{Verb: access.Manage}, asked(s, s.schemas)},
-		{"POST /v1/lookup", door.Rule{Verb: access.Read}, asked(s, s.lookup)},
+		{"POST /v1/lookup", readSome, asked(s, s.lookup)},
 		{"POST /v1/view/rebuild", nodeOnly, asked(s, s.rebuildView)},
 		{"POST /v1/view/verify", nodeOnly, lengthy(s, s.verifyView)},
 		{"POST /v1/bus", nodeOnly, asked(s, s.bus)},
@@ -162,14 +164,6 @@ func (s *Server) node(w http.ResponseWriter, _ *http.Request) {
 	s.answer(w, http.StatusOK, map[string]int{"pid": os.Getpid()})
 }
 
-func (s *Server) list(w http.ResponseWriter, r *http.Request) {
-	runs, err := s.engine.List(r.Context())
-	if runs == nil {
-		runs = []polity.Summary{}
-	}
-	s.reply(w, client.Runs{Runs: runs}, err)
-}
-
 func (s *Server) find(w http.ResponseWriter, r *http.Request) {
 	summary, err := s.engine.Find(r.Context(), id(r))
 	s.reply(w, summary, err)
@@ -218,14 +212,35 @@ func (s *Server) serve(id polity.RunID) *running {
 	return s.follow(id, func(ctx context.Context) (polity.Outcome, error) { return s.engine.Wait(ctx, id) })
 }
 
+// over is a context that has ended.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
 // follow keeps the door from being idle until end has returned, which says how the run ended.
 func (s *Server) follow(id polity.RunID, end func(context.Context) (polity.Outcome, error)) *running {
 	r := &running{id: id, ended: make(chan struct{})}
+	if r.outcome, r.err = end(over); r.err == nil { // with the commit that opened it
+		close(r.ended)
+		return r
+	}
 	s.started.run(func() {
 		r.outcome, r.err = end(s.ctx) // the log of the program tells of it already
 		close(r.ended)
 	})
 	return r
+}
+
+// over says that it has ended.
+func (r *running) over() bool {
+	select {
+	case <-r.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // end returns how it ended, as soon as it has.
