@@ -198,6 +198,7 @@ messages: {links: [{from: shop/front, to: [teller]}]}
 // TestCrossing has an agent ask one of another organization: while both have the link the one hears who asks and answers that one, and when the other organization has
 // it no longer the broker refuses it, as the engine does.
 func TestCrossing(t *testing.T) {
+	t.Parallel() // it mostly waits
 	o := openOutdoors(t, t.TempDir(), strings.Replace(outpost, "to: [desk]", "to: [desk, bank/teller, bank/vault]", 1))
 	o.link(t, abroad)
 	heard := make(chan message.Address, 2)
@@ -326,6 +327,7 @@ func (o *outdoors) until(t *testing.T, agent polity.AgentName, want func(polity.
 
 // TestLinksChange takes a link away: who lost it is cut and refused, who kept its own is not cut.
 func TestLinksChange(t *testing.T) {
+	t.Parallel() // it mostly waits
 	o := openOutdoors(t, t.TempDir(), strings.Replace(outpost, "to: [desk]", "to: [desk, cellar]", 1))
 	front := intrude(t, o.creds(t, "front", 0))
 	pricer := intrude(t, o.creds(t, "pricer", 0))
