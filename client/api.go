@@ -235,10 +235,20 @@ type Delivery struct {
 	ID       string    `json:"id" doc:"Of the message, as Webhook-Id had it"`
 	Event    string    `json:"event" doc:"The place of what it told, as COMMIT.NUMBER"`
 	At       time.Time `json:"at" doc:"When it was sent last"`
-	Status   string    `json:"status" enum:"delivered,dead"`
+	Status   string    `json:"status" enum:"delivered,dead,queued"`
 	Attempts int       `json:"attempts"`
 	Answer   int       `json:"answer,omitempty" doc:"Status of the last answer"`
 	Problem  string    `json:"problem,omitempty" doc:"Why the last attempt was none"`
+}
+
+// Redeliver asks for messages to be sent again.
+type Redeliver struct {
+	IDs []string `json:"ids,omitempty" maxItems:"500" doc:"Which messages, whatever became of them; left out all that are dead"`
+}
+
+// Redelivering is the answer.
+type Redelivering struct {
+	Queued int `json:"queued" doc:"How many messages are to be sent again by that"`
 }
 
 // Accepted is the answer to another service.

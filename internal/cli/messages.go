@@ -408,7 +408,7 @@ func (a *app) newMailbox() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.with(cmd.Context(), func(ctx context.Context, n node) error {
 			if len(args) == 1 {
-				return a.listMessages(ctx, n, message.Filter{To: args[0], Waiting: true, Limit: message.ListMax}, output.value)
+				return a.listMessages(ctx, n, message.Filter{To: args[0], Waiting: true}, output.value)
 			}
 			done, err := n.Messages(ctx, message.Do{Mailboxes: true})
 			if err != nil {
@@ -451,9 +451,13 @@ func (a *app) newMessagesList() *cobra.Command {
 	cmd.Flags().StringVar(&f.Conversation, "conversation", "", "of this conversation")
 	cmd.Flags().StringVar(&act, "performative", "", "that do this")
 	cmd.Flags().StringVar(&since, "since", "", "since a time, or for so long, as in 24h")
-	cmd.Flags().IntVar(&f.Limit, "limit", 100, "at most so many")
+	cmd.Flags().IntVar(&f.Limit, "limit", 100, "at most so many; 0 for all")
+	cmd.Flags().Uint64Var(&f.After, "after", 0, "list those after a page, as it was named at the end of that")
 	output := outputFlag(cmd, "text", "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if f.Limit < 0 {
+			return usagef("--limit is negative")
+		}
 		f.Performative, f.Text = polity.Performative(act), strings.Join(args, " ")
 		var err error
 		if f.Since, err = sinceTime(since, time.Now()); err != nil {
@@ -472,16 +476,19 @@ func (a *app) newMessagesList() *cobra.Command {
 }
 
 func (a *app) listMessages(ctx context.Context, n node, f message.Filter, output string) error {
-	done, err := n.Messages(ctx, message.Do{List: &f})
+	list, next, err := pagesOfMessages(ctx, n, f)
 	if err != nil {
 		return err
 	}
-	if output == "json" {
-		return a.writeJSON(append([]message.Entry{}, done.Entries...))
+	if next > 0 {
+		defer a.screen.say("note: there are more: polity messages list --after %d", next)
 	}
-	rows := make([][]string, len(done.Entries))
-	for i := range done.Entries {
-		m := &done.Entries[i]
+	if output == "json" {
+		return a.writeJSON(list)
+	}
+	rows := make([][]string, len(list))
+	for i := range list {
+		m := &list[i]
 		state := m.Status.String()
 		if m.Dead != "" {
 			state += " (" + m.Dead + ")"
@@ -491,6 +498,26 @@ func (a *app) listMessages(ctx context.Context, n node, f message.Filter, output
 		}
 	}
 	return a.outf("%s", table(rows))
+}
+
+// pagesOfMessages asks for as many pages as the limit wants, 0 for all, and returns where the next one begins; 0 if there is none.
+func pagesOfMessages(ctx context.Context, n node, f message.Filter) (list []message.Entry, next uint64, err error) {
+	list = []message.Entry{} // and not null
+	most := f.Limit
+	for {
+		f.Limit = message.ListMax
+		if most > 0 {
+			f.Limit = min(f.Limit, most-len(list))
+		}
+		done, err := n.Messages(ctx, message.Do{List: &f})
+		if err != nil {
+			return nil, 0, err
+		}
+		list = append(list, done.Entries...)
+		if f.After = done.Next; f.After == 0 || most > 0 && len(list) >= most {
+			return list, f.After, nil
+		}
+	}
 }
 
 func (a *app) newMessagesShow() *cobra.Command {

@@ -103,16 +103,17 @@ func (s *Server) orgNamed(ctx context.Context, name string) (string, engine.Dige
 	if err != nil {
 		return "", engine.Digest{}, err
 	}
-	names := slices.Sorted(maps.Keys(orgs))
-	switch d, ok := orgs[name]; {
-	case ok:
+	if d, ok := orgs[name]; ok {
 		return name, d, nil
+	}
+	names := slices.Sorted(maps.Keys(orgs))
+	switch {
 	case name == "" && len(names) == 1:
 		return names[0], orgs[names[0]], nil
 	case name == "" && len(names) > 1:
-		return "", d, fault.Invalid.New("rest: org: it is missing, and there are %d: %.200v", len(names), names)
+		return "", engine.Digest{}, fault.Invalid.New("rest: org: it is missing, and there are %d: %.200v", len(names), names)
 	case name == "":
-		return "", d, fault.NotFound.New("rest: no organization is installed; polity install installs one")
+		return "", engine.Digest{}, fault.NotFound.New("rest: no organization is installed; polity install installs one")
 	}
 	near := ""
 	if n := fault.Nearest(name, names); n != "" {

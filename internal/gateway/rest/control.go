@@ -11,6 +11,7 @@ import (
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/internal/access"
 )
 
 func (s *Server) replay(w http.ResponseWriter, r *http.Request) {
@@ -175,13 +176,25 @@ func (s *Server) withFile(w http.ResponseWriter, r *http.Request, do func(path s
 	s.answer(w, http.StatusOK, answer)
 }
 
+// reconciled does what a client wants of an effect of an organization that it operates.
+func (s *Server) reconciled(ctx context.Context, q client.Reconcile) (polity.Finding, error) {
+	id, _, _, err := polity.ParseEffectKey(q.Key)
+	if err == nil {
+		err = s.permitRun(ctx, access.Operate, id, q.Key)
+	}
+	if err != nil {
+		return polity.Finding{}, err
+	}
+	return Reconcile(ctx, s.engine, q)
+}
+
 func (s *Server) reconcile(w http.ResponseWriter, r *http.Request) {
 	var q client.Reconcile
 	if err := read(r.Body, &q); err != nil {
 		s.refuse(w, err)
 		return
 	}
-	found, err := Reconcile(r.Context(), s.engine, q)
+	found, err := s.reconciled(r.Context(), q)
 	if err != nil {
 		s.refuse(w, s.cause(err))
 		return

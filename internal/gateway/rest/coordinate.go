@@ -10,6 +10,7 @@ import (
 	"polity.run/coordinate"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/internal/access"
 	"polity.run/tool"
 )
 
@@ -24,12 +25,32 @@ func (s *Server) coordinate(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
-	answer, err := Coordinate(r.Context(), s.engine, q)
+	answer, err := s.coordinated(r.Context(), q)
 	if err != nil {
 		s.refuse(w, s.cause(err))
 		return
 	}
 	s.answer(w, http.StatusOK, answer)
+}
+
+// coordinated does what a client wants of the facts of organizations that it manages.
+func (s *Server) coordinated(ctx context.Context, q client.Coordination) (client.Coordinated, error) {
+	orgs, all := access.From(ctx).Orgs(access.Manage)
+	if q.Do != client.CoordinateList || q.Org != "" || all {
+		if err := access.Permit(ctx, access.Manage, access.Object{Org: q.Org}); err != nil {
+			return client.Coordinated{}, err
+		}
+		return Coordinate(ctx, s.engine, q)
+	}
+	var out client.Coordinated
+	for _, q.Org = range orgs {
+		one, err := Coordinate(ctx, s.engine, q)
+		if err != nil {
+			return out, err
+		}
+		out.Locks = append(out.Locks, one.Locks...)
+	}
+	return out, nil
 }
 
 // Coordinate does what a client wants of the facts by which agents coordinate on an engine.

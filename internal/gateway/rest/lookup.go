@@ -19,7 +19,7 @@ func (s *Server) lookup(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, fault.Invalid.New("rest: lookup: wait: the most is %s here; ask again", pollWait))
 		return
 	}
-	found, err := s.engine.Lookup(r.Context(), q)
+	found, err := s.lookingUp(r.Context(), q)
 	if err != nil {
 		s.refuse(w, s.cause(err))
 		return

@@ -22,7 +22,7 @@ import (
 // what does it: see permitFiles and permitRelease.
 var rules = door.Rules{
 	"GET /v1":                      {Verb: access.Greet},
-	"GET /v1/summaries":            {Verb: access.Read, Scope: door.OfNode},
+	"GET /v1/summaries":            {Verb: access.Read, Scope: door.OfAnswer},
 	"POST /v1/releases/runs":       {Verb: access.Operate, Scope: door.OfAnswer},
 	"GET /v1/runs/{id}/summary":    {Verb: access.Read, Scope: door.OfRun},
 	"GET /v1/openapi.json":         {Verb: access.Greet},
@@ -30,10 +30,11 @@ var rules = door.Rules{
 	"GET /v1/runs/{id}/history":    {Verb: access.Read, Scope: door.OfRun},
 	"GET /v1/runs/{id}/tail":       {Verb: access.Read, Scope: door.OfRun},
 	"GET /v1/runs/{id}/wait":       {Verb: access.Read, Scope: door.OfRun},
-	"POST /v1/topics/ask":          {Verb: access.Operate},
-	"POST /v1/topics":              {Verb: access.Operate},
+	"POST /v1/topics/ask":          {Verb: access.Operate, Beside: true},
+	"POST /v1/topics":              {Verb: access.Operate, Beside: true},
 	"POST /v1/releases":            {Verb: access.Manage, Scope: door.OfAnswer},
-	"POST /v1/messages":            {Verb: access.Operate},
+	"POST /v1/messages":            {Verb: access.Operate, Scope: door.OfAnswer},
+	"POST /v1/messages/ask":        {Verb: access.Read, Scope: door.OfAnswer},
 	"POST /v1/runs/{id}/replay":    {Verb: access.Read, Scope: door.OfRun},
 	"POST /v1/releases/forks/{id}": {Verb: access.Operate, Scope: door.OfRun},
 	"POST /v1/orgs/ask":            {Verb: access.Read, Scope: door.OfAnswer},
@@ -54,12 +55,12 @@ var rules = door.Rules{
 	"POST /v1/runs/{id}/delete":    {Verb: access.Manage, Scope: door.OfRun},
 	"POST /v1/erase":               {Verb: access.Node}, // a person's data may be of more than one organization
 	"POST /v1/memory":              {Verb: access.Manage, Scope: door.OfAnswer},
-	"POST /v1/coordinate":          {Verb: access.Manage},
-	"POST /v1/lookup":              {Verb: access.Read},
+	"POST /v1/coordinate":          {Verb: access.Manage, Scope: door.OfAnswer},
+	"POST /v1/lookup":              {Verb: access.Read, Scope: door.OfAnswer},
 	"POST /v1/view/rebuild":        {Verb: access.Node},
 	"POST /v1/view/verify":         {Verb: access.Node},
 	"POST /v1/schemas":             {Verb: access.Manage},
-	"POST /v1/reconcile":           {Verb: access.Operate},
+	"POST /v1/reconcile":           {Verb: access.Operate, Scope: door.OfAnswer},
 	"POST /v1/bus":                 {Verb: access.Node},
 }
 
@@ -154,6 +155,7 @@ func (s *Server) routes() *http.ServeMux {
 	mux.HandleFunc("POST /v1/access/{key}/revoke", s.revokeKey)
 	mux.HandleFunc("GET /v1/access/log", s.accessLog)
 	mux.HandleFunc("POST /v1/messages", s.messages)
+	mux.HandleFunc("POST /v1/messages/ask", s.askMessages)
 	mux.HandleFunc("POST /v1/runs/{id}/replay", s.replay)
 	mux.HandleFunc("POST /v1/releases/forks/{id}", s.fork)
 	mux.HandleFunc("POST /v1/runs/{id}/export", s.export)
@@ -181,18 +183,6 @@ func id(r *http.Request) polity.RunID { return polity.RunID(r.PathValue("id")) }
 
 func (s *Server) node(w http.ResponseWriter, _ *http.Request) {
 	s.answer(w, http.StatusOK, map[string]int{"pid": os.Getpid()})
-}
-
-func (s *Server) list(w http.ResponseWriter, r *http.Request) {
-	runs, err := s.engine.List(r.Context())
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	if runs == nil {
-		runs = []polity.Summary{}
-	}
-	s.answer(w, http.StatusOK, client.Runs{Runs: runs})
 }
 
 func (s *Server) find(w http.ResponseWriter, r *http.Request) {
@@ -255,14 +245,35 @@ func (s *Server) serve(id polity.RunID) *running {
 	return s.follow(id, func(ctx context.Context) (polity.Outcome, error) { return s.engine.Wait(ctx, id) })
 }
 
+// over is a context that has ended.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
 // follow keeps the door from being idle until end has returned, which says how the run ended.
 func (s *Server) follow(id polity.RunID, end func(context.Context) (polity.Outcome, error)) *running {
 	r := &running{id: id, ended: make(chan struct{})}
+	if r.outcome, r.err = end(over); r.err == nil { // with the commit that opened it
+		close(r.ended)
+		return r
+	}
 	s.started.run(func() {
 		r.outcome, r.err = end(s.ctx) // the log of the program tells of it already
 		close(r.ended)
 	})
 	return r
+}
+
+// over says that it has ended.
+func (r *running) over() bool {
+	select {
+	case <-r.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // end returns how it ended, as soon as it has.
