@@ -297,6 +297,7 @@ func differs(has, want jetstream.StreamConfig) (names []string) {
 		"deny_delete":                   has.DenyDelete == want.DenyDelete,
 		"duplicate window":              has.Duplicates == want.Duplicates || want.Duplicates == 0,
 		"sealing":                       !has.Sealed,
+		"max_age":                       want.MaxAge > 0 || has.MaxAge == 0,
 		"mirror":                        has.Mirror == nil && len(has.Sources) == 0,
 	} {
 		if !same {
@@ -381,6 +382,9 @@ func (s *Server) open(nc *nats.Conn) (bool, error) {
 	}
 	return mine == nil || theirs == nil || mine.Account == theirs.Account, nil
 }
+
+// Embedded says whether the server runs in this process, on a folder.
+func (b *Bus) Embedded() bool { return b.cfg.Server == nil }
 
 // Open says whether somebody without credentials gets into the account of the bus's server, and so past every link. It is false for the embedded one.
 func (b *Bus) Open() (bool, error) {

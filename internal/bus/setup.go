@@ -97,7 +97,10 @@ func (b *Bus) setUp(ctx context.Context, want jetstream.StreamConfig, dry bool) 
 	}
 	has := stream.CachedInfo().Config
 	wrong := differs(has, want)
-	want.Replicas, want.MaxBytes, want.MaxAge, want.MaxMsgs, want.Placement = has.Replicas, has.MaxBytes, has.MaxAge, has.MaxMsgs, has.Placement
+	want.Replicas, want.MaxBytes, want.MaxMsgs, want.Placement = has.Replicas, has.MaxBytes, has.MaxMsgs, has.Placement
+	if want.MaxAge > 0 { // what has none may not lose anything
+		want.MaxAge = has.MaxAge
+	}
 	if n := b.cfg.Server.Replicas; n > 0 && n != has.Replicas {
 		want.Replicas = n
 		wrong = append(wrong, fmt.Sprintf("number of replicas: %d, not %d", n, has.Replicas))
