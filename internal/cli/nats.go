@@ -35,13 +35,15 @@ func (a *app) natsFlags(flags *pflag.FlagSet) {
 		{&n.NKey, "nats-nkey", "POLITY_NATS_NKEY", "file with a user's seed"},
 		{&n.User, "nats-user", "POLITY_NATS_USER", "user; its password is $POLITY_NATS_PASSWORD"},
 		{&n.CA, "nats-ca", "POLITY_NATS_CA", "file with the certificates that the server's is held against, PEM"},
+		{&n.Cert, "nats-cert", "POLITY_NATS_CERT", "file with the client's certificate, PEM"},
+		{&n.Key, "nats-key", "POLITY_NATS_KEY", "file with its key, PEM"},
 		{&n.Domain, "nats-domain", "POLITY_NATS_DOMAIN", "JetStream domain"},
 	} {
 		flags.StringVar(f.to, f.flag, os.Getenv(f.environ), f.is)
 		flags.Lookup(f.flag).DefValue = "" // help is the same everywhere
 		flags.Lookup(f.flag).Hidden = f.flag != "nats"
 	}
-	n.Password = os.Getenv("POLITY_NATS_PASSWORD")
+	n.Password, n.Token = os.Getenv("POLITY_NATS_PASSWORD"), os.Getenv("POLITY_NATS_TOKEN")
 	a.links = choice{value: linksEnforced, allowed: []string{linksEnforced, linksHub, linksUnenforced}}
 	flags.Var(&a.links, "links", "start though the NATS server lets somebody past the links of agents")
 	flags.Lookup("links").Hidden = true
@@ -63,11 +65,13 @@ The server and the credentials for it, which every command takes:
   --nats-nkey FILE    a user's seed
   --nats-user NAME    a user, whose password is in $POLITY_NATS_PASSWORD
   --nats-ca FILE      certificates that the server's is held against
+  --nats-cert FILE    the client's certificate, where the server wants one, with --nats-key FILE
   --nats-domain NAME  the JetStream domain of the account
   --links unenforced  start though the server lets in who gets past the links of agents
 
-Each has a variable of the environment: POLITY_NATS, POLITY_NATS_CREDS, POLITY_NATS_NKEY, POLITY_NATS_USER, POLITY_NATS_CA, POLITY_NATS_DOMAIN.
-The state folder is still needed: it has documents, keys and caches. It goes with one log for good.`
+Each has a variable of the environment: POLITY_NATS, POLITY_NATS_CREDS, POLITY_NATS_NKEY, POLITY_NATS_USER, POLITY_NATS_CA, POLITY_NATS_CERT, POLITY_NATS_KEY,
+POLITY_NATS_DOMAIN. A token is in POLITY_NATS_TOKEN alone.
+The state folder is a cache of what is on the server, and goes with one log for good. Data of persons needs a master key: see polity keys --help.`
 
 // isState says whether something ran with a state folder, here or on a NATS server.
 func (a *app) isState(dir string) bool {
@@ -184,7 +188,8 @@ func (a *app) newBusCheck() *cobra.Command {
 		}
 		var asked *engine.NATS
 		if system.Creds != "" || system.User != "" {
-			system.URL, system.CA, system.Password = a.nats.URL, a.nats.CA, os.Getenv("POLITY_NATS_SYSTEM_PASSWORD")
+			system.URL, system.CA, system.Cert, system.Key = a.nats.URL, a.nats.CA, a.nats.Cert, a.nats.Key
+			system.Password = os.Getenv("POLITY_NATS_SYSTEM_PASSWORD")
 			asked = &system
 		}
 		ctx, done := a.interruptible(cmd.Context())
