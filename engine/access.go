@@ -3,18 +3,13 @@ package engine
 import (
 	"context"
 	"sync"
-	"time"
 
 	"polity.run"
 	"polity.run/internal/access"
 	"polity.run/internal/bus"
 )
 
-const (
-	accessBucket = "access"
-	accessMax    = 1_000_000            // records of who wanted what
-	accessAge    = 400 * 24 * time.Hour // they are kept, which is longer than any law of ours asks
-)
+const accessBucket = "access"
 
 // doors is what the node's doors share.
 type doors struct {
@@ -124,7 +119,7 @@ func (e *Engine) accesses(ctx context.Context) (*bus.Journal, error) {
 		return d.journal, nil
 	}
 	var err error
-	d.journal, err = e.bus.Journal(ctx, bus.AccessJournal, accessMax, accessAge)
+	d.journal, err = e.bus.Journal(ctx, bus.AccessJournal, bus.AccessMax, bus.AccessAge)
 	return d.journal, err
 }
 

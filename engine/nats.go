@@ -67,7 +67,7 @@ func SetupNATS(ctx context.Context, s NATS, dry bool) ([]NATSPoint, error) {
 
 // buckets are those of a node.
 func buckets() []string {
-	list := []string{memoryBucket, schemasBucket, orgsBucket, factsBucket, topicsBucket, outside.Bucket, documentsBucket, keysBucket}
+	list := []string{memoryBucket, schemasBucket, orgsBucket, factsBucket, topicsBucket, outside.Bucket, instancesBucket, accessBucket, hooksBucket, documentsBucket, keysBucket}
 	slices.Sort(list)
 	return list
 }

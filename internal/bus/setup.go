@@ -43,7 +43,7 @@ const (
 
 // streamsOf are the streams of a node with some buckets.
 func streamsOf(buckets []string) []jetstream.StreamConfig {
-	all := []jetstream.StreamConfig{logConfig("p0"), topicsConfig(), deadConfig(), refusedConfig()}
+	all := []jetstream.StreamConfig{logConfig("p0"), topicsConfig(), deadConfig(), refusedConfig(), accessConfig()}
 	for _, name := range buckets {
 		all = append(all, bucketConfig(name))
 	}

@@ -45,7 +45,11 @@ comes back with these, and one whose rights are as they were goes on.
 The door is where it was the last time, at first on a free port of this machine. --listen puts it elsewhere; one that other machines
 reach has TLS, with a certificate of its own that agents get with their credentials, or with --cert and --key.
 With --hub the door is a leaf node of a NATS server or cluster of one's own, and the organization's agents reach it through that, too, with the hub's
-credentials. The log stays where it is. The door holds each sender to its links; that it is this sender only the hub can see: --links says whether it does.
+credentials. The log stays where it is. The door holds each sender to its links. Whether it is this sender --links says how to know:
+
+  signed      by the signature of each message, with a key of the sender's credentials: others who may publish there are refused
+  hub         the hub gives each agent the rights of polity bus rights, and nobody else any of them
+  unenforced  it is not known
 
 Runs that others start with this state folder are done here, and unfinished ones go on. On stdout is told which agents come and go,
 and what is refused.`

@@ -20,6 +20,7 @@ import (
 const (
 	linksEnforced   = "enforced"
 	linksHub        = "hub"
+	linksSigned     = "signed"
 	linksUnenforced = "unenforced"
 )
 
@@ -44,7 +45,7 @@ func (a *app) natsFlags(flags *pflag.FlagSet) {
 		flags.Lookup(f.flag).Hidden = f.flag != "nats"
 	}
 	n.Password, n.Token = os.Getenv("POLITY_NATS_PASSWORD"), os.Getenv("POLITY_NATS_TOKEN")
-	a.links = choice{value: linksEnforced, allowed: []string{linksEnforced, linksHub, linksUnenforced}}
+	a.links = choice{value: linksEnforced, allowed: []string{linksEnforced, linksSigned, linksHub, linksUnenforced}}
 	flags.Var(&a.links, "links", "start though the NATS server lets somebody past the links of agents")
 	flags.Lookup("links").Hidden = true
 }
@@ -96,11 +97,16 @@ func hubFlags(cmd *cobra.Command, hub *engine.NATS) {
 // throughHub has a door's agents come through a hub, if the user knows what of links holds there.
 func (a *app) throughHub(door *engine.Door, hub *engine.NATS, org string) error {
 	if hub.URL == "" {
+		if a.links.value == linksHub || a.links.value == linksSigned {
+			return usagef("--links %s is about a hub: name it with --hub", a.links.value)
+		}
 		return nil
 	}
 	if a.links.value == linksEnforced {
-		return fault.Denied.New("links not enforced: only the hub knows who speaks there. If it gives each agent the rights that polity bus rights prints, and nobody else any of them, say --links hub; else --links unenforced")
+		return fault.Denied.New("links not enforced: only the hub knows who speaks there. Say --links signed to take nothing but what agents have signed; or, if the hub gives each agent the rights that " +
+			"polity bus rights prints, and nobody else any of them, --links hub; else --links unenforced")
 	}
+	door.Signed = a.links.value == linksSigned
 	if hub.User == "" {
 		hub.Password = ""
 	}

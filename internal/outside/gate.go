@@ -45,6 +45,8 @@ type Config struct {
 	Listen string
 	// Hub is what the agents of one organization reach the door through as well; nil for nothing.
 	Hub *bus.Hub
+	// Signed has nothing taken of these agents that is not signed by a key of the sender: the hub need not be believed who speaks.
+	Signed bool
 	// TLS returns what a door at an address needs, and the certificate (PEM) that agents hold it against; nil for an address of this machine.
 	TLS func(listen string) (*tls.Config, string, error)
 	// Send has a message become runs of its recipients, and returns when that is safe; the same message is the same runs.
@@ -73,6 +75,8 @@ type Gate struct {
 	sends chan struct{} // messages that are being taken
 	waits chan struct{} // messages whose answer is waited for
 	lives chan struct{} // live questions of agents outside
+
+	signed signatures
 
 	mu   sync.RWMutex
 	orgs map[string]*org
@@ -267,7 +271,7 @@ func (g *Gate) Issue(ctx context.Context, orgName string, name polity.AgentName,
 	if err := g.book.add(ctx, k); err != nil {
 		return polity.Admission{}, err
 	}
-	return polity.Admission{URL: g.url, Org: o.name, Agent: name, Since: now, Until: k.Until, CA: g.ca}, nil
+	return polity.Admission{URL: g.url, Org: o.name, Agent: name, Since: now, Until: k.Until, CA: g.ca, Signed: g.cfg.Signed && g.atHub(o)}, nil
 }
 
 // only is the organization of a name, or the only one there is for "".
@@ -377,6 +381,10 @@ func (g *Gate) take(orgName string, p bus.Parcel) {
 		return
 	}
 	if sender, token, ok := remote.Answered(p.Subject); ok {
+		if err := g.proven(o, sender, p); err != nil {
+			g.refuse(o, sender, p, err)
+			return
+		}
 		if err := g.boxes.answered(ref{o.name, sender}, token, p); err != nil {
 			g.refuse(o, sender, p, err)
 		}
@@ -393,8 +401,10 @@ func (g *Gate) take(orgName string, p bus.Parcel) {
 		g.refuse(o, sender, p, fault.Denied.New("the reply subject %.80q is not below %s", p.Reply, inbox))
 		return
 	}
-	var err error
-	if !g.allowed(o, sender, p.Subject) { // of somebody at the hub: here the server refuses it
+	err := g.proven(o, sender, p)
+	if err != nil {
+		// it is said below
+	} else if !g.allowed(o, sender, p.Subject) { // of somebody at the hub: here the server refuses it
 		err = fault.Denied.New("no link leads there")
 	} else if words[0] == "ctl" {
 		err = g.control(o, sender, p, reply)
@@ -413,7 +423,7 @@ func (g *Gate) take(orgName string, p bus.Parcel) {
 
 // allowed says whether an agent may publish on a subject. Of those who come in by the door the server has made sure already.
 func (g *Gate) allowed(o *org, sender polity.AgentName, subject string) bool {
-	if h := g.cfg.Hub; h == nil || h.Account != o.name {
+	if !g.atHub(o) {
 		return true
 	}
 	return slices.ContainsFunc(o.rights[sender].publish, func(pattern string) bool { return bus.Matches(subject, pattern) })
