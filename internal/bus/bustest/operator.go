@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 )
 
@@ -69,6 +70,24 @@ func (o *Operator) Creds(system bool, life time.Duration, change func(*jwt.UserC
 		o.t.Fatal(err)
 	}
 	return file
+}
+
+// Streams is how many streams the account of a user has.
+func (o *Operator) Streams(creds, ca string) (int, error) {
+	nc, err := nats.Connect(o.URL(), nats.UserCredentials(creds), nats.RootCAs(ca))
+	if err != nil {
+		return 0, err
+	}
+	defer nc.Close()
+	js, err := nc.JetStream()
+	if err != nil {
+		return 0, err
+	}
+	info, err := js.AccountInfo()
+	if err != nil {
+		return 0, err
+	}
+	return info.Streams, nil
 }
 
 // NKey writes a file with the seed of a new user, and returns its public key as well.
