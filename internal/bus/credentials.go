@@ -97,7 +97,7 @@ func (s *Server) as() string {
 	case s.NKey != "":
 		return "the NKey in " + s.NKey + ": the server has no user with its public key"
 	case s.User != "":
-		return fmt.Sprintf("user %q with its password", s.User)
+		return fmt.Sprintf("user %q with its password, from the environment", s.User)
 	case s.Token != "":
 		return "the token"
 	case s.Cert != "":

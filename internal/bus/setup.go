@@ -271,6 +271,9 @@ func (x *examiner) streams(ctx context.Context, buckets []string) {
 		case errors.Is(err, jetstream.ErrStreamNotFound):
 			x.add(PointWanted, what, "it is not there yet: polity bus setup makes it, and so does a node whose user may")
 			continue
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			x.add(PointMissing, what, "nobody answers for it within %s: too many of its servers are away, or they have not agreed yet", requestMax)
+			continue
 		case err != nil:
 			x.add(PointMissing, what, "%s", err)
 			continue

@@ -28,20 +28,19 @@ const (
 func (a *app) natsFlags(flags *pflag.FlagSet) {
 	n := &a.nats
 	for _, f := range []struct {
-		to                *string
-		flag, environ, is string
+		to       *string
+		flag, is string
 	}{
-		{&n.URL, "nats", "POLITY_NATS", "NATS server or cluster that the log is on, as nats://host:4222 (default $POLITY_NATS, or in the state folder); see: polity bus setup --help"},
-		{&n.Creds, "nats-creds", "POLITY_NATS_CREDS", "file with a user's JWT and seed"},
-		{&n.NKey, "nats-nkey", "POLITY_NATS_NKEY", "file with a user's seed"},
-		{&n.User, "nats-user", "POLITY_NATS_USER", "user; its password is $POLITY_NATS_PASSWORD"},
-		{&n.CA, "nats-ca", "POLITY_NATS_CA", "file with the certificates that the server's is held against, PEM"},
-		{&n.Cert, "nats-cert", "POLITY_NATS_CERT", "file with the client's certificate, PEM"},
-		{&n.Key, "nats-key", "POLITY_NATS_KEY", "file with its key, PEM"},
-		{&n.Domain, "nats-domain", "POLITY_NATS_DOMAIN", "JetStream domain"},
+		{&n.URL, "nats", "NATS server or cluster that the log is on, as nats://host:4222 (default $POLITY_NATS, or in the state folder); see: polity bus setup --help"},
+		{&n.Creds, "nats-creds", "file with a user's JWT and seed for the NATS server"},
+		{&n.NKey, "nats-nkey", "file with a user's seed for the NATS server"},
+		{&n.User, "nats-user", "user of the NATS server; its password is $POLITY_NATS_PASSWORD"},
+		{&n.CA, "nats-ca", "file with the certificates that the NATS server's is held against, PEM"},
+		{&n.Cert, "nats-cert", "file with the certificate for the NATS server, PEM"},
+		{&n.Key, "nats-key", "file with its key, PEM"},
+		{&n.Domain, "nats-domain", "JetStream domain of the account on the NATS server"},
 	} {
-		flags.StringVar(f.to, f.flag, os.Getenv(f.environ), f.is)
-		flags.Lookup(f.flag).DefValue = "" // help is the same everywhere
+		flags.StringVar(f.to, f.flag, "", f.is)
 		flags.Lookup(f.flag).Hidden = f.flag != "nats"
 	}
 	n.Password, n.Token = os.Getenv("POLITY_NATS_PASSWORD"), os.Getenv("POLITY_NATS_TOKEN")
@@ -70,8 +69,8 @@ The server and the credentials for it, which every command takes:
   --nats-domain NAME  the JetStream domain of the account
   --links unenforced  start though the server lets in who gets past the links of agents
 
-Each has a variable of the environment: POLITY_NATS, POLITY_NATS_CREDS, POLITY_NATS_NKEY, POLITY_NATS_USER, POLITY_NATS_CA, POLITY_NATS_CERT, POLITY_NATS_KEY,
-POLITY_NATS_DOMAIN. A token is in POLITY_NATS_TOKEN alone.
+Each has a variable of the environment, as POLITY_NATS_CREDS for --nats-creds, and may stand in polity.toml: see polity config explain. A token is in
+POLITY_NATS_TOKEN alone.
 The state folder is a cache of what is on the server, and goes with one log for good. Data of persons needs a master key: see polity keys --help.`
 
 // isState says whether something ran with a state folder, here or on a NATS server.
