@@ -1,10 +1,13 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,6 +146,9 @@ func Examine(ctx context.Context, s Server, buckets []string, system *Server) ([
 	if err := x.disk(system); err != nil {
 		return nil, err
 	}
+	if err := x.others(system); err != nil {
+		return nil, err
+	}
 	return x.points, x.links()
 }
 
@@ -217,6 +223,10 @@ func (x *examiner) jetstream(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, requestMax)
 	defer cancel()
 	info, err := x.b.js.AccountInfo(ctx)
+	if refused, ok := errors.AsType[*jetstream.APIError](err); ok && refused.Code == 503 && !errors.Is(err, jetstream.ErrJetStreamNotEnabled) {
+		x.add(PointMissing, "JetStream", "%s: are most of the cluster's servers there?", refused.Description)
+		return false
+	}
 	if err != nil {
 		x.add(PointMissing, "JetStream", "%s: enable it for the account, with storage", err)
 		return false
@@ -353,6 +363,52 @@ func (x *examiner) disk(system *Server) error {
 	}
 	if !heard {
 		x.add(PointWarning, "sync", "no server answers: is it a user of the system account?")
+	}
+	return nil
+}
+
+// others says who else is connected to the node's account, which the system account alone is told.
+func (x *examiner) others(system *Server) error {
+	me, err := userInfo(x.nc)
+	if system == nil || me == nil || err != nil {
+		return err
+	}
+	nc, err := system.dial(nats.NoReconnect())
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	sub, err := nc.SubscribeSync(nc.NewInbox())
+	if err == nil {
+		err = nc.PublishRequest("$SYS.REQ.ACCOUNT."+me.Account+".CONNZ", sub.Subject, []byte(`{"auth": true, "limit": 1024}`))
+	}
+	if err != nil {
+		return fault.Unavailable.New("nats: ask the system account: %w", err)
+	}
+	users := map[string]bool{}
+	for end := time.Now().Add(systemWait); ; {
+		m, err := sub.NextMsg(time.Until(end))
+		if err != nil {
+			break // each server has answered, or does not
+		}
+		var answer struct {
+			Data struct {
+				Connections []struct {
+					User string `json:"authorized_user"`
+				} `json:"connections"`
+			} `json:"data"`
+		}
+		if json.Unmarshal(m.Data, &answer) != nil {
+			continue // no responders
+		}
+		for _, c := range answer.Data.Connections {
+			if c.User != me.User {
+				users[cmp.Or(c.User, "somebody without a name")] = true
+			}
+		}
+	}
+	if len(users) > 0 {
+		x.add(PointWarning, "account", "others are connected to account %s, and reach the log unless their permissions are narrow: %s", me.Account, strings.Join(slices.Sorted(maps.Keys(users)), ", "))
 	}
 	return nil
 }

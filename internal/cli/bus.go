@@ -94,7 +94,7 @@ func (a *app) newBusServe() *cobra.Command {
 		}
 		l.serve(a)
 		a.screen.say("note: agents outside connect to %s; for their credentials: polity bus creds AGENT", l.DoorURL())
-		w := &doorman{app: a, node: l, asJSON: output.value == "json", states: map[string]string{}}
+		w := &doorman{app: a, node: l, asJSON: output.value == "json", states: map[string]string{}, hub: hub.URL, joined: hub.URL == "", since: time.Now()}
 		return w.watch(ctx)
 	}
 	return cmd
@@ -109,6 +109,27 @@ type doorman struct {
 	asJSON bool
 	states map[string]string
 	after  uint64
+	hub    string    // "" for none
+	joined bool      // as it was told last
+	since  time.Time // it is like that, or was looked for
+	told   bool      // that it is not there
+}
+
+const hubWait = 3 * time.Second // before it is told that the hub is not there
+
+// lookAtHub tells when the hub comes and goes.
+func (d *doorman) lookAtHub() {
+	joined := d.hub == "" || d.node.Joined()
+	switch {
+	case joined != d.joined:
+		d.joined, d.since, d.told = joined, time.Now(), false
+		if joined {
+			d.screen.say("note: the hub %s is there: agents reach the door through it", clean(d.hub))
+		}
+	case !joined && !d.told && time.Since(d.since) > hubWait:
+		d.told = true
+		d.screen.say("note: the hub %s is not there; it is tried again. Is that its port for leaf nodes, and are the credentials and the CA right?", clean(d.hub))
+	}
 }
 
 // doorEvent is what is told.
@@ -146,6 +167,7 @@ func (d *doorman) watch(ctx context.Context) error {
 }
 
 func (d *doorman) look(ctx context.Context) error {
+	d.lookAtHub()
 	agents, err := d.node.Outside(ctx)
 	if err != nil {
 		return err
