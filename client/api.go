@@ -111,20 +111,22 @@ type Topology struct {
 	Edges []Edge `json:"edges"`
 }
 
-// Node is an agent, a tool, a model or a topic.
+// Node is an agent, a tool, a model, a topic, several agents that are messaged together, or who is no agent.
 type Node struct {
 	Name    string `json:"name"`
-	What    string `json:"what" enum:"agent,tool,model,topic"`
+	What    string `json:"what" enum:"agent,tool,model,topic,group,role,outside"`
 	Kind    string `json:"kind,omitempty" doc:"Of an agent: how it does its work"`
 	Pattern string `json:"pattern,omitempty" doc:"Of an organization: who acts next"`
 	Main    bool   `json:"main,omitempty"`
+	// Instances are how many instances an agent has.
+	Instances int `json:"instances,omitempty" doc:"Of an agent: how many AGENT/NAME there are, each with a mailbox of its own"`
 }
 
 // Edge is who does what with whom.
 type Edge struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-	Does string `json:"does" doc:"asks, asks as ROLE, gathers, may call, may ask, thinks with, publishes, opens a run of, is awaited by"`
+	Does string `json:"does" doc:"asks, asks as ROLE, gathers, may call, may ask, thinks with, publishes, opens a run of, is awaited by, may message, may publish on, has"`
 }
 
 // AgentInfo is an agent of an installed organization.
@@ -235,10 +237,20 @@ type Delivery struct {
 	ID       string    `json:"id" doc:"Of the message, as Webhook-Id had it"`
 	Event    string    `json:"event" doc:"The place of what it told, as COMMIT.NUMBER"`
 	At       time.Time `json:"at" doc:"When it was sent last"`
-	Status   string    `json:"status" enum:"delivered,dead"`
+	Status   string    `json:"status" enum:"delivered,dead,queued"`
 	Attempts int       `json:"attempts"`
 	Answer   int       `json:"answer,omitempty" doc:"Status of the last answer"`
 	Problem  string    `json:"problem,omitempty" doc:"Why the last attempt was none"`
+}
+
+// Redeliver asks for messages to be sent again.
+type Redeliver struct {
+	IDs []string `json:"ids,omitempty" maxItems:"500" doc:"Which messages, whatever became of them; left out all that are dead"`
+}
+
+// Redelivering is the answer.
+type Redelivering struct {
+	Queued int `json:"queued" doc:"How many messages are to be sent again by that"`
 }
 
 // Accepted is the answer to another service.

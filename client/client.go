@@ -63,6 +63,13 @@ func (c *Client) Alive(ctx context.Context) error {
 	return c.call(ctx, http.MethodGet, "/v1", nil, &answer)
 }
 
+// Ready returns nil if the node would admit a new run and is not about to stop; else fault.Unavailable.
+func (c *Client) Ready(ctx context.Context) error {
+	return c.call(ctx, http.MethodGet, "/readyz", nil, new(struct {
+		Status string `json:"status"`
+	}))
+}
+
 // List returns all root runs in the order of opening.
 func (c *Client) List(ctx context.Context) ([]polity.Summary, error) {
 	var answer Runs

@@ -28,7 +28,7 @@ func (e *Engine) Messages(ctx context.Context, q message.Do) (d message.Done, er
 	case q.Ask != nil:
 		d.Receipts, d.Answers, err = e.Ask(ctx, q.Ask.Envelope, q.Ask.Join)
 	case q.List != nil:
-		d.Entries, err = e.listMessages(ctx, *q.List)
+		d.Entries, d.Next, err = e.listMessages(ctx, *q.List)
 	case q.Tail != nil:
 		d.Entries, d.Next, err = e.tailMessages(ctx, *q.Tail)
 	case q.Settle != nil:
@@ -50,28 +50,41 @@ func (e *Engine) Messages(ctx context.Context, q message.Do) (d message.Done, er
 }
 
 // listMessages asks the view.
-func (e *Engine) listMessages(ctx context.Context, f message.Filter) ([]message.Entry, error) {
-	if f.Limit < 0 || f.Limit > message.ListMax {
-		return nil, fault.Invalid.New("messages: limit %d: want 1 to %d", f.Limit, message.ListMax)
+func (e *Engine) listMessages(ctx context.Context, f message.Filter) (list []message.Entry, next uint64, err error) {
+	if err := f.Check(); err != nil {
+		return nil, 0, err
 	}
 	f.Limit = cmp.Or(f.Limit, listDefault)
 	v, err := e.view()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if _, err := e.part.Stopped(ctx); err != nil { // behind it the tip is that of everything that was answered
-		return nil, err
+		return nil, 0, err
 	}
-	list, err := v.Messages(ctx, f)
+	list, next, err = v.Messages(ctx, f)
+	if err == nil && len(list) == 0 && f.Waiting && f.To != "" && f.After == 0 {
+		err = e.known(ctx, polity.AgentName(f.To)) // an empty mailbox, or none
+	}
 	if err != nil || f.Run == "" {
-		return list, err
+		return list, next, err
 	}
 	for i := range list {
 		if err := e.wholeMessage(ctx, &list[i]); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	return list, nil
+	return list, next, nil
+}
+
+// known returns fault.NotFound for an agent that has no address.
+func (e *Engine) known(ctx context.Context, name polity.AgentName) error {
+	if err := e.orgs.ready(ctx); err != nil {
+		return err
+	}
+	defer e.orgs.mu.RUnlock()
+	_, _, err := e.orgs.of(name)
+	return err
 }
 
 // wholeMessage adds a message's data and its answer.
@@ -95,6 +108,9 @@ var errEnough = errors.New("enough")
 func (e *Engine) tailMessages(ctx context.Context, q message.Tail) (list []message.Entry, next uint64, err error) {
 	if q.Wait < 0 || q.Wait > message.WaitMax {
 		return nil, 0, fault.Invalid.New("messages: wait %s: the most is %s", q.Wait, message.WaitMax)
+	}
+	if err := q.Filter.Check(); err != nil {
+		return nil, 0, err
 	}
 	next = q.After
 	if next == 0 {
@@ -139,7 +155,7 @@ func (e *Engine) settle(ctx context.Context, q message.Settle, hold bool) ([]mes
 	if q.Do != message.Replayed && q.Do != message.Dropped {
 		return nil, fault.Invalid.New("messages: settle %.40q: want %s or %s", q.Do, message.Replayed, message.Dropped)
 	}
-	list, err := e.listMessages(ctx, message.Filter{Run: q.Run})
+	list, _, err := e.listMessages(ctx, message.Filter{Run: q.Run})
 	switch {
 	case err != nil:
 		return nil, err

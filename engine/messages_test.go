@@ -371,6 +371,14 @@ func TestHistoryIsSearched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	paged := message.Filter{Limit: 1}
+	for i := range all.Entries {
+		page, err := n.e.Messages(t.Context(), message.Do{List: &paged})
+		if err != nil || len(page.Entries) != 1 || page.Entries[0].Run != all.Entries[i].Run || (page.Next == 0) != (i == len(all.Entries)-1) {
+			t.Errorf("page %d: %+v, %v", i, page, err)
+		}
+		paged.After = page.Next
+	}
 	one, err := n.e.Messages(t.Context(), message.Do{List: &message.Filter{Run: all.Entries[0].Run}})
 	if err != nil || string(one.Entries[0].Envelope.Data) != `"rain tomorrow"` || string(one.Entries[0].Answer) != `"Not yet."` {
 		t.Errorf("%+v, %v", one.Entries, err)

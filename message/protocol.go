@@ -89,13 +89,26 @@ type Filter struct {
 	Since        time.Time           `json:"since,omitzero"`
 	Dead         bool                `json:"dead,omitempty"`    // those that were not done, and were neither replayed nor dropped
 	Waiting      bool                `json:"waiting,omitempty"` // those that have not ended
-	Limit        int                 `json:"limit,omitempty"`   // the newest; default 100
+	After        uint64              `json:"after,omitempty"`   // Done.Next of the page before; 0 begins with the newest
+	Limit        int                 `json:"limit,omitempty"`   // of one page; default 100
+	Orgs         []string            `json:"-"`                 // only to agents of these, if there are any: a node says it for who asks
 }
 
 // Matches says whether an entry of the tail is chosen. Text, Dead and Waiting do not count there.
 func (f Filter) Matches(e *Entry) bool {
 	return (f.Run == "" || f.Run == e.Run) && (f.From == "" || f.From == e.Envelope.From.String()) && (f.To == "" || f.To == string(e.To)) &&
 		(f.Conversation == "" || f.Conversation == e.Envelope.Conversation) && (f.Performative == "" || f.Performative == e.Envelope.Performative)
+}
+
+// Check returns nil, or fault.Invalid for what no message can have, which would choose nothing.
+func (f Filter) Check() error {
+	if f.Performative != "" && TypeOf(f.Performative) == "" {
+		return unknownAct(f.Performative)
+	}
+	if f.Limit < 0 || f.Limit > ListMax {
+		return fault.Invalid.New("messages: limit %d: want 1 to %d", f.Limit, ListMax)
+	}
+	return nil
 }
 
 // Tail asks for messages as they are accepted.
@@ -147,7 +160,7 @@ func (i Instances) Check() error {
 type Do struct {
 	Send      *Envelope `json:"send,omitempty"`      // Receipts
 	Ask       *Asking   `json:"ask,omitempty"`       // Receipts, Answers
-	List      *Filter   `json:"list,omitempty"`      // Entries, the newest first
+	List      *Filter   `json:"list,omitempty"`      // Entries, the newest first, and Next
 	Tail      *Tail     `json:"tail,omitempty"`      // Entries, Next
 	Settle    *Settle   `json:"settle,omitempty"`    // Receipts of a replay
 	Mailboxes bool      `json:"mailboxes,omitempty"` // Boxes that hold something
@@ -157,13 +170,18 @@ type Do struct {
 	Hold bool `json:"hold,omitempty"`
 }
 
+// Reads says whether a Do changes nothing.
+func (q *Do) Reads() bool {
+	return q.Send == nil && q.Ask == nil && q.Settle == nil && (q.Instances == nil || q.Instances.Agent == "")
+}
+
 // Done is the answer to a Do.
 type Done struct {
 	Receipts []Receipt                `json:"receipts,omitempty"`
 	Answers  []Envelope               `json:"answers,omitempty"`
 	Entries  []Entry                  `json:"entries,omitempty"`
 	Boxes    []Box                    `json:"boxes,omitempty"`
-	Next     uint64                   `json:"next,omitempty"` // the position after Entries
+	Next     uint64                   `json:"next,omitempty"` // with Tail the position after Entries; with List where the next page begins, 0 for the end
 	Count    int                      `json:"count,omitempty"`
 	Counts   map[polity.AgentName]int `json:"counts,omitempty"` // of instances, by agent
 }

@@ -123,7 +123,7 @@ func (a *app) root() *cobra.Command {
 	root.SetHelpCommand(a.newHelp())
 	root.AddCommand(
 		a.newNew(),
-		a.newUp(),
+		a.newUp(), a.newReady(), a.newWebhooks(),
 		a.newConsole(), a.newAccess(), a.newContext(), a.newConfig(),
 		a.newApply(), a.newDiff(), a.newGet(), a.newDescribe(), a.newDelete(),
 		a.newRun(),

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -96,6 +97,12 @@ func (a *app) letter(f *letterFlags, to, data string) (message.Envelope, error) 
 	if e.Priority, err = message.ParsePriority(f.priority); err != nil {
 		return e, usagef("--priority: %w", err)
 	}
+	if e.TTL == 0 { // which stands for the default
+		return e, usagef("--ttl: 0s: want %s to %s", message.TTLMin, message.TTLMax)
+	}
+	if f.deadline < 0 {
+		return e, usagef("--deadline: %s is over", f.deadline)
+	}
 	for text := range strings.SplitSeq(to, ",") {
 		one, err := message.ParseAddress(text)
 		if err != nil {
@@ -120,6 +127,9 @@ func (a *app) letterData(data string) (json.RawMessage, error) {
 	text, err := a.inputText(data)
 	if err != nil || json.Valid(text) {
 		return text, err
+	}
+	if text := bytes.TrimSpace(text); len(text) > 0 && text[0] == '{' {
+		return nil, usagef("DATA begins as JSON and is none: %w", json.Unmarshal(text, new(any)))
 	}
 	return json.Marshal(map[string]string{"question": strings.TrimSpace(string(text))})
 }
@@ -251,10 +261,10 @@ func (a *app) newAsk() *cobra.Command {
 				l.serve(a)
 			}
 			done, err := n.Messages(ctx, message.Do{Ask: &message.Asking{Envelope: e, Join: join}})
-			if err != nil {
+			if err != nil && len(done.Answers) == 0 {
 				return err
 			}
-			return a.answers(done.Answers, output.value)
+			return cmp.Or(err, a.answers(done.Answers, output.value))
 		})
 		if err != nil && cmd.Context().Err() == nil && ctx.Err() != nil {
 			return fault.Timeout.New("no answer within %s; polity messages show tells when it is there", timeout)
@@ -337,7 +347,7 @@ func (a *app) newListen() *cobra.Command {
 }
 
 func (a *app) listen(ctx context.Context, n node, f message.Filter, idle time.Duration, output string) error {
-	first, err := n.Messages(ctx, message.Do{Tail: &message.Tail{}})
+	first, err := n.Messages(ctx, message.Do{Tail: &message.Tail{Filter: f}})
 	if err != nil {
 		return err
 	}
@@ -408,7 +418,7 @@ func (a *app) newMailbox() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.with(cmd.Context(), func(ctx context.Context, n node) error {
 			if len(args) == 1 {
-				return a.listMessages(ctx, n, message.Filter{To: args[0], Waiting: true, Limit: message.ListMax}, output.value)
+				return a.listMessages(ctx, n, message.Filter{To: args[0], Waiting: true}, output.value)
 			}
 			done, err := n.Messages(ctx, message.Do{Mailboxes: true})
 			if err != nil {
@@ -451,9 +461,13 @@ func (a *app) newMessagesList() *cobra.Command {
 	cmd.Flags().StringVar(&f.Conversation, "conversation", "", "of this conversation")
 	cmd.Flags().StringVar(&act, "performative", "", "that do this")
 	cmd.Flags().StringVar(&since, "since", "", "since a time, or for so long, as in 24h")
-	cmd.Flags().IntVar(&f.Limit, "limit", 100, "at most so many")
+	cmd.Flags().IntVar(&f.Limit, "limit", 100, "at most so many; 0 for all")
+	cmd.Flags().Uint64Var(&f.After, "after", 0, "list those after a page, as it was named at the end of that")
 	output := outputFlag(cmd, "text", "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if f.Limit < 0 {
+			return usagef("--limit is negative")
+		}
 		f.Performative, f.Text = polity.Performative(act), strings.Join(args, " ")
 		var err error
 		if f.Since, err = sinceTime(since, time.Now()); err != nil {
@@ -472,16 +486,19 @@ func (a *app) newMessagesList() *cobra.Command {
 }
 
 func (a *app) listMessages(ctx context.Context, n node, f message.Filter, output string) error {
-	done, err := n.Messages(ctx, message.Do{List: &f})
+	list, next, err := pagesOfMessages(ctx, n, f)
 	if err != nil {
 		return err
 	}
-	if output == "json" {
-		return a.writeJSON(append([]message.Entry{}, done.Entries...))
+	if next > 0 {
+		defer a.screen.say("note: there are more: polity messages list --after %d", next)
 	}
-	rows := make([][]string, len(done.Entries))
-	for i := range done.Entries {
-		m := &done.Entries[i]
+	if output == "json" {
+		return a.writeJSON(list)
+	}
+	rows := make([][]string, len(list))
+	for i := range list {
+		m := &list[i]
 		state := m.Status.String()
 		if m.Dead != "" {
 			state += " (" + m.Dead + ")"
@@ -491,6 +508,26 @@ func (a *app) listMessages(ctx context.Context, n node, f message.Filter, output
 		}
 	}
 	return a.outf("%s", table(rows))
+}
+
+// pagesOfMessages asks for as many pages as the limit wants, 0 for all, and returns where the next one begins; 0 if there is none.
+func pagesOfMessages(ctx context.Context, n node, f message.Filter) (list []message.Entry, next uint64, err error) {
+	list = []message.Entry{} // and not null
+	most := f.Limit
+	for {
+		f.Limit = message.ListMax
+		if most > 0 {
+			f.Limit = min(f.Limit, most-len(list))
+		}
+		done, err := n.Messages(ctx, message.Do{List: &f})
+		if err != nil {
+			return nil, 0, err
+		}
+		list = append(list, done.Entries...)
+		if f.After = done.Next; f.After == 0 || most > 0 && len(list) >= most {
+			return list, f.After, nil
+		}
+	}
 }
 
 func (a *app) newMessagesShow() *cobra.Command {
@@ -514,6 +551,9 @@ func (a *app) showMessage(ctx context.Context, text string) error {
 // findMessage returns the message that is delivered by a run.
 func findMessage(ctx context.Context, n node, text string) (*message.Entry, error) {
 	_, id, err := find(ctx, n, text)
+	if errors.Is(err, fault.NotFound) {
+		err = fault.NotFound.New("%w; a message is named by the run that delivers it: see polity messages list", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ stays. One that is taken away stays installed until "polity delete". What the ma
 
 Unfinished runs go on. Every other command with this state folder asks this process.
 
-Ctrl-C and SIGTERM stop it: it says that it is not ready, lets nothing new in, writes down what is in flight and exits with 0; runs go on
+Ctrl-C and SIGTERM stop it: it says that it is not ready, serves for --drain, lets nothing new in, writes down what is in flight and exits with 0; runs go on
 with the next start. A second signal leaves at once.
 
 With --nats the log, documents and keys are on a NATS server or cluster of one's own: see polity bus setup --help.
@@ -66,6 +66,7 @@ type server struct {
 	grants []string
 	agents engine.Door
 	atOnce int
+	drain  time.Duration // between the signal to stop and the end of what is served
 	dir    string
 
 	node *local
@@ -83,6 +84,7 @@ func (u *server) flags(cmd *cobra.Command) {
 	f.StringVar(&u.cfg.Key, "tls-key", "", "file of its key, PEM")
 	f.StringVar(&u.agents.Listen, "agents-listen", "", "HOST:PORT for agents in other processes (default where it was, or a free port of 127.0.0.1)")
 	f.IntVar(&u.atOnce, "at-once", atOnceDefault, "most runs at a time of what an organization watches")
+	f.DurationVar(&u.drain, "drain", 0, "time for which requests are still served after the signal to stop, while /readyz says 503 already, up to 10m")
 	f.StringVar(&u.issuer.Issuer, "oidc-issuer", "", "URL of an issuer of OpenID Connect whose tokens are believed (default none)")
 	f.StringVar(&u.issuer.Audience, "oidc-audience", "", "for whom its tokens have to be")
 	f.StringVar(&u.issuer.NameClaim, "oidc-name-claim", "email", "claim that names people")
@@ -94,6 +96,9 @@ func (u *server) settings() error {
 	u.cfg.TLS = u.tls.value
 	if u.atOnce < 1 || u.atOnce > atOnceMax {
 		return usagef("--at-once: want 1 to %d", atOnceMax)
+	}
+	if u.drain < 0 || u.drain > drainMax {
+		return usagef("--drain: want 0 to %s", drainMax)
 	}
 	if u.issuer.Issuer == "" {
 		if u.issuer.Audience != "" || len(u.grants) > 0 {
@@ -152,6 +157,7 @@ func (u *server) run(ctx context.Context) (err error) {
 		return err
 	}
 	desk.watch(ctx)
+	u.drained(ctx)
 	return e.Err() // nil if it was stopped as it was meant to be
 }
 
@@ -174,6 +180,20 @@ func (u *server) take(ctx context.Context, dir string) (*engine.Engine, error) {
 		case <-ctx.Done():
 			return nil, fault.Cancelled.New("up: %w", context.Cause(ctx))
 		}
+	}
+}
+
+// drained still serves for a while, if the node was told to stop, and says that it is not ready.
+func (u *server) drained(ctx context.Context) {
+	if u.drain == 0 || ctx.Err() == nil {
+		return
+	}
+	u.door.Drain()
+	u.screen.say("note: not ready any more; serves for another %s", u.drain)
+	defer u.leaveAtSecond()()
+	select {
+	case <-time.After(u.drain):
+	case <-u.node.Down():
 	}
 }
 
@@ -233,4 +253,7 @@ func (u *server) greet() error {
 		"next     polity get\n         %s\n         polity runs list\n", link, u.door.URL(), u.node.DoorURL(), u.node.State(), log, ask)
 }
 
-const lookEvery = time.Second // between two looks at a folder of manifests
+const (
+	drainMax  = 10 * time.Minute
+	lookEvery = time.Second // between two looks at a folder of manifests
+)

@@ -206,8 +206,11 @@ func (g *Gate) seat(r *agent.Release, all map[string]*agent.Release) error {
 		return fault.Full.New("%d organizations have agents outside, which is the most", OrgsMax)
 	default:
 		var err error
-		take := func(p bus.Parcel) { g.take(r.Name, p) }
-		if o.desk, err = g.door.Desk(r.Name, bus.FromAgents(), take, g.boxes.missed); err != nil {
+		hear := bus.Hearing{
+			Subjects: bus.FromAgents(), Take: func(p bus.Parcel) { g.take(r.Name, p) }, Away: g.boxes.missed,
+			Direct: bus.AnswersOfAgents, Now: func(p bus.Parcel) { g.answered(r.Name, p) },
+		}
+		if o.desk, err = g.door.Desk(r.Name, hear); err != nil {
 			return err
 		}
 	}
@@ -271,7 +274,7 @@ func (g *Gate) Issue(ctx context.Context, orgName string, name polity.AgentName,
 	if err := g.book.add(ctx, k); err != nil {
 		return polity.Admission{}, err
 	}
-	return polity.Admission{URL: g.url, Org: o.name, Agent: name, Since: now, Until: k.Until, CA: g.ca, Signed: g.cfg.Signed && g.atHub(o)}, nil
+	return polity.Admission{URL: g.url, Org: o.name, Agent: name, Since: now, Until: k.Until, CA: g.ca, Signed: g.cfg.Signed && g.atHub(o.name)}, nil
 }
 
 // only is the organization of a name, or the only one there is for "".
@@ -369,25 +372,29 @@ func (g *Gate) putLive(orgName string, p bus.Parcel) error {
 
 // refuse has something audited that the server let pass and is refused here.
 func (g *Gate) refuse(o *org, sender polity.AgentName, p bus.Parcel, reason error) {
-	g.audit.Refused(polity.Refusal{
-		At: time.Now(), Org: o.name, Agent: sender, Verb: polity.RefusedMisuse, Subject: p.Subject, Reason: fault.Of(reason).Text,
-	})
+	g.audit.Refused(misuse(o.name, sender, p, reason))
+}
+
+func misuse(org string, sender polity.AgentName, p bus.Parcel, reason error) polity.Refusal {
+	return polity.Refusal{At: time.Now(), Org: org, Agent: sender, Verb: polity.RefusedMisuse, Subject: p.Subject, Reason: fault.Of(reason).Text}
+}
+
+// answered takes an agent's answer to a live question. The server has made sure that it is the agent of the subject who answers.
+func (g *Gate) answered(orgName string, p bus.Parcel) {
+	sender, token, _ := remote.Answered(p.Subject)
+	err := g.proven(orgName, sender, p)
+	if err == nil {
+		err = g.boxes.answered(ref{orgName, sender}, token, p)
+	}
+	if err != nil {
+		g.door.Refuse(misuse(orgName, sender, p, err)) // which does not wait for the disk
+	}
 }
 
 // take takes what an agent published. The server has made sure that the subject's sender is who published it, and that a link allows it.
 func (g *Gate) take(orgName string, p bus.Parcel) {
 	o := g.org(orgName)
 	if o == nil {
-		return
-	}
-	if sender, token, ok := remote.Answered(p.Subject); ok {
-		if err := g.proven(o, sender, p); err != nil {
-			g.refuse(o, sender, p, err)
-			return
-		}
-		if err := g.boxes.answered(ref{o.name, sender}, token, p); err != nil {
-			g.refuse(o, sender, p, err)
-		}
 		return
 	}
 	words := strings.Split(p.Subject, ".")
@@ -401,7 +408,7 @@ func (g *Gate) take(orgName string, p bus.Parcel) {
 		g.refuse(o, sender, p, fault.Denied.New("the reply subject %.80q is not below %s", p.Reply, inbox))
 		return
 	}
-	err := g.proven(o, sender, p)
+	err := g.proven(o.name, sender, p)
 	if err != nil {
 		// it is said below
 	} else if !g.allowed(o, sender, p.Subject) { // of somebody at the hub: here the server refuses it
@@ -423,7 +430,7 @@ func (g *Gate) take(orgName string, p bus.Parcel) {
 
 // allowed says whether an agent may publish on a subject. Of those who come in by the door the server has made sure already.
 func (g *Gate) allowed(o *org, sender polity.AgentName, subject string) bool {
-	if !g.atHub(o) {
+	if !g.atHub(o.name) {
 		return true
 	}
 	return slices.ContainsFunc(o.rights[sender].publish, func(pattern string) bool { return bus.Matches(subject, pattern) })
@@ -463,7 +470,9 @@ func (g *Gate) control(o *org, sender polity.AgentName, p bus.Parcel, reply func
 		if err := json.Unmarshal(p.Data, &h); err != nil || len(h.Instance) > remote.InstanceMax || len(h.Version) > remote.InstanceMax {
 			return fault.Invalid.New("here: want an object with instance, state, version and working")
 		}
-		g.boxes.hear(ref{o.name, sender}, h)
+		if err := g.boxes.hear(ref{o.name, sender}, h); err != nil {
+			return err
+		}
 		reply(remote.Taken{})
 		return nil
 	default:
@@ -474,6 +483,9 @@ func (g *Gate) control(o *org, sender polity.AgentName, p bus.Parcel, reply func
 		g.begin(reply, func(ctx context.Context) {
 			a, err := g.renew(ctx, o, sender, r.Key)
 			if err != nil {
+				if !fault.Of(err).Kind.Retryable() { // another's key
+					g.refuse(o, sender, p, err)
+				}
 				reply(remote.Taken{Error: fault.Of(err)})
 				return
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"strings"
 	"time"
 
@@ -61,42 +62,48 @@ const undone = "r.status IN (?, ?)"
 
 func undoneArgs() []any { return []any{int(polity.StatusFailed), int(polity.StatusExhausted)} }
 
-// Messages returns the messages that a filter chooses, the newest first, of everything that was acknowledged before. It returns fault.Invalid for a
-// text that cannot be searched for.
-func (v *View) Messages(ctx context.Context, f message.Filter) ([]message.Entry, error) {
+// Messages returns the messages that a filter chooses, the newest first, of everything that was acknowledged before, and where the page behind them begins; 0 if
+// there is none. It returns fault.Invalid for a text that cannot be searched for.
+func (v *View) Messages(ctx context.Context, f message.Filter) (list []message.Entry, next uint64, err error) {
 	q := polity.Lookup{Wait: polity.LookupWait}
 	if err := v.catchUp(ctx, &q); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
+	limit := f.Limit
+	f.Limit++ // whether there are more
 	text, args := mailQuery(f, v.store.words())
 	ctx, cancel := context.WithTimeout(ctx, answerMax)
 	defer cancel()
 	v.swap.RLock()
 	defer v.swap.RUnlock()
 	if v.closed {
-		return nil, fault.Unavailable.New("view: it is closed")
+		return nil, 0, fault.Unavailable.New("view: it is closed")
 	}
-	list, err := readMail(ctx, v.store.reader(), text, args)
-	return list, v.store.fault(err)
+	list, nums, err := readMail(ctx, v.store.reader(), text, args)
+	if len(list) > limit {
+		list, next = list[:limit], nums[limit-1]
+	}
+	return list, next, v.store.fault(err)
 }
 
-func readMail(ctx context.Context, db *sql.DB, text string, args []any) (list []message.Entry, err error) {
+// readMail returns messages, and the numbers of the runs that deliver them.
+func readMail(ctx context.Context, db *sql.DB, text string, args []any) (list []message.Entry, nums []uint64, err error) {
 	if db == nil {
-		return nil, fault.Unavailable.New("view: there is none now; it is made again")
+		return nil, nil, fault.Unavailable.New("view: there is none now; it is made again")
 	}
 	rows, err := db.QueryContext(ctx, text, args...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		m, err := mailEntry(rows)
+		m, num, err := mailEntry(rows)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		list = append(list, m)
+		list, nums = append(list, m), append(nums, num)
 	}
-	return list, rows.Err()
+	return list, nums, rows.Err()
 }
 
 // mailQuery makes the query of a filter.
@@ -115,6 +122,16 @@ func mailQuery(f message.Filter, d *dialect) (text string, args []any) {
 	if !f.Since.IsZero() {
 		add("r.opened >= ?", f.Since.UnixNano())
 	}
+	if f.After > 0 {
+		add("m.run < ?", int64(min(f.After, math.MaxInt64)))
+	}
+	if len(f.Orgs) > 0 {
+		names := make([]any, len(f.Orgs))
+		for i, org := range f.Orgs {
+			names[i] = org
+		}
+		add("r.release IN (SELECT num FROM releases WHERE name IN (?"+strings.Repeat(", ?", len(names)-1)+"))", names...)
+	}
 	if f.Dead {
 		add("m.did = '' AND "+undone, undoneArgs()...)
 	}
@@ -128,21 +145,21 @@ func mailQuery(f message.Filter, d *dialect) (text string, args []any) {
 	if len(words) > 0 {
 		add("r.root IN (SELECT t.root FROM texts t WHERE "+strings.TrimPrefix(strings.Repeat(" AND "+d.words, len(words)), " AND ")+")", words...)
 	}
-	return d.number("SELECT r.id, r.agent, r.status, r.opened, r.ended, r.fault_kind, r.fault, m.seq, m.envelope, m.did, m.by FROM mail m JOIN runs r ON r.num = m.run WHERE " +
+	return d.number("SELECT m.run, r.id, r.agent, r.status, r.opened, r.ended, r.fault_kind, r.fault, m.seq, m.envelope, m.did, m.by FROM mail m JOIN runs r ON r.num = m.run WHERE " +
 		strings.Join(where, " AND ") + " ORDER BY m.run DESC LIMIT ?"), append(args, f.Limit)
 }
 
-func mailEntry(rows *sql.Rows) (m message.Entry, err error) {
+func mailEntry(rows *sql.Rows) (m message.Entry, num uint64, err error) {
 	var id, agent, envelope, did string
 	var kind, text sql.NullString
 	var opened, seq int64
 	var ended sql.NullInt64
 	var status int
-	if err := rows.Scan(&id, &agent, &status, &opened, &ended, &kind, &text, &seq, &envelope, &did, &m.By); err != nil {
-		return m, err
+	if err := rows.Scan(&num, &id, &agent, &status, &opened, &ended, &kind, &text, &seq, &envelope, &did, &m.By); err != nil {
+		return m, num, err
 	}
 	if err := m.Envelope.UnmarshalJSON([]byte(envelope)); err != nil {
-		return m, fault.Damaged.New("view: message of %s: %w", id, err)
+		return m, num, fault.Damaged.New("view: message of %s: %w", id, err)
 	}
 	m.Run, m.To, m.Status, m.At, m.Seq, m.Dead = polity.RunID(id), polity.AgentName(agent), polity.Status(status), time.Unix(0, opened).UTC(), uint64(seq), did
 	if ended.Valid {
@@ -154,5 +171,5 @@ func mailEntry(rows *sql.Rows) (m message.Entry, err error) {
 	if did == "" && (m.Status == polity.StatusFailed || m.Status == polity.StatusExhausted) {
 		m.Dead = message.Dead
 	}
-	return m, nil
+	return m, num, nil
 }

@@ -27,6 +27,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"polity.run/client"
@@ -90,6 +91,7 @@ type Door struct {
 	cert    *certificate
 	ctx     context.Context // of everything that goes through the door
 	stop    context.CancelFunc
+	drains  atomic.Bool   // it is not ready any more, and still serves
 	closing chan struct{} // closed when the door begins to close
 	once    sync.Once
 	closed  error
@@ -227,9 +229,13 @@ func (d *Door) Run(ctx context.Context) error {
 	return errors.Join(first, err, d.Close())
 }
 
+// Drain has the door say that it is not ready, while it serves as before: whoever spreads requests over several nodes learns that this one is about to close.
+func (d *Door) Drain() { d.drains.Store(true) }
+
 // Close takes the address away and waits for what is in flight. Close may be called more than once.
 func (d *Door) Close() error {
 	d.once.Do(func() {
+		d.Drain()
 		err := d.withdraw()
 		close(d.closing)
 		ctx, cancel := context.WithTimeout(d.ctx, shutdownWait)

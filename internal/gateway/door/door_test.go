@@ -320,6 +320,26 @@ func TestDoorWithTLS(t *testing.T) {
 	}
 }
 
+// A door that is about to close serves as before, and says that it is not ready.
+func TestDoorDrains(t *testing.T) {
+	w := open(t, t.TempDir(), door.Config{})
+	defer w.close()
+	c, err := client.Open(w.engine.State())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ready(t.Context()); err != nil {
+		t.Errorf("before: %v", err)
+	}
+	w.door.Drain()
+	if err := c.Ready(t.Context()); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("meanwhile: %v", err)
+	}
+	if link, err := c.Link(t.Context()); err != nil || link == "" {
+		t.Errorf("what is asked meanwhile: %q %v", link, err)
+	}
+}
+
 func TestDoorRefusesToOpen(t *testing.T) {
 	e, err := engine.Open(t.Context(), engine.Config{State: t.TempDir(), Sync: engine.SyncOS})
 	if err != nil {

@@ -19,6 +19,7 @@ const (
 	hooksMax      = 1000 // of each direction
 	nameMax       = 60   // bytes
 	deliveriesMax = 100  // of one hook that are kept
+	deadMax       = 400  // of one hook that are kept and did not arrive, beside those that did
 )
 
 // In is where another service sends signed requests, each of which opens a run or publishes an event.
@@ -88,7 +89,8 @@ func checkName(name string) error {
 // What became of a delivery.
 const (
 	Delivered = "delivered"
-	Dead      = "dead" // after the last attempt
+	Dead      = "dead"   // after the last attempt
+	Queued    = "queued" // it was dead, and is to be sent again
 )
 
 // Delivery is what became of a message that was sent.
@@ -286,9 +288,85 @@ func (b *Book) Settle(ctx context.Context, name, event string, d *Delivery) erro
 	}
 	p := Progress{Event: event, Deliveries: slices.Clone(b.done[name].Deliveries)}
 	if d != nil {
-		p.Deliveries = append(p.Deliveries, *d)
-		p.Deliveries = p.Deliveries[max(0, len(p.Deliveries)-deliveriesMax):]
+		p.Deliveries = kept(append(p.Deliveries, *d))
 	}
+	return b.settle(ctx, name, p)
+}
+
+// kept are the newest of deliveries: so many that arrived, and so many that did not.
+func kept(list []Delivery) []Delivery {
+	arrived, not := deliveriesMax, deadMax
+	for i := len(list) - 1; i >= 0; i-- {
+		room := &not
+		if list[i].Status == Delivered {
+			room = &arrived
+		}
+		if *room--; *room < 0 {
+			list = slices.Delete(list, i, i+1)
+		}
+	}
+	return list
+}
+
+// Requeue has dead messages of a hook sent again, or with ids those, dead or not, and returns how many are queued by that. It returns fault.NotFound if a message, or the
+// hook, is not known.
+func (b *Book) Requeue(ctx context.Context, name string, ids ...string) (queued int, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.out[name]; !ok {
+		return 0, fault.NotFound.New("hook: there is no webhook %.80q", name)
+	}
+	p := b.done[name]
+	p.Deliveries = slices.Clone(p.Deliveries)
+	known := map[string]bool{}
+	for i := range p.Deliveries {
+		d := &p.Deliveries[i]
+		known[d.ID] = true
+		if len(ids) == 0 && d.Status != Dead || len(ids) > 0 && !slices.Contains(ids, d.ID) || d.Status == Queued {
+			continue
+		}
+		d.Status = Queued
+		queued++
+	}
+	for _, id := range ids {
+		if !known[id] {
+			return 0, fault.NotFound.New("hook: webhook %s: no message %.200q is known: the newest %d are that arrived, and %d that did not", name, id, deliveriesMax, deadMax)
+		}
+	}
+	if queued == 0 {
+		return 0, nil
+	}
+	return queued, b.settle(ctx, name, p)
+}
+
+// Queued returns the oldest message of a hook that is to be sent again.
+func (b *Book) Queued(name string) (Delivery, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range b.done[name].Deliveries {
+		if d.Status == Queued {
+			return d, true
+		}
+	}
+	return Delivery{}, false
+}
+
+// Resettle keeps what became of a message that was sent again. Of one that is not kept any more it keeps nothing.
+func (b *Book) Resettle(ctx context.Context, name string, d *Delivery) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.done[name]
+	i := slices.IndexFunc(p.Deliveries, func(was Delivery) bool { return was.ID == d.ID })
+	if i < 0 {
+		return nil
+	}
+	p.Deliveries = slices.Clone(p.Deliveries)
+	p.Deliveries[i] = *d
+	return b.settle(ctx, name, p)
+}
+
+// settle keeps how far a hook's receiver has been told. b.mu is held.
+func (b *Book) settle(ctx context.Context, name string, p Progress) error {
 	if err := b.put(ctx, "done."+name, p); err != nil {
 		return err
 	}

@@ -32,8 +32,8 @@ commit that was acknowledged when it was given, and a list that is asked with at
 
 A run's ID is one segment of a path: the slashes in the ID of a run below another one are written %2F, and the # in the key of a question is written %23.`
 
-// api describes and serves what is described. See https://spec.openapis.org/oas/v3.1.1.
-func (s *Server) describe(mux *http.ServeMux) *huma.OpenAPI {
+// describe describes and serves what is described. See https://spec.openapis.org/oas/v3.1.1.
+func (s *Server) describe(mux *http.ServeMux) {
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	for t, as := range map[reflect.Type]reflect.Type{
 		reflect.TypeFor[polity.Duration]():  reflect.TypeFor[durationText](),
@@ -72,7 +72,6 @@ func (s *Server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	s.describeLists()
 	s.describeHooks()
 	polish(s.api.OpenAPI())
-	return s.api.OpenAPI()
 }
 
 // The rules of most of what can be asked.
@@ -237,17 +236,35 @@ type RunPath struct {
 	ID polity.RunID `path:"id" maxLength:"1000" doc:"The run's ID"`
 }
 
-// lookingUp asks the tables for what whoever asks may read.
+// readable are the organizations that whoever asks may read; none for all of them. It returns fault.Denied if there is no such organization.
+func readable(ctx context.Context) ([]string, error) {
+	orgs, all := access.From(ctx).Orgs(access.Read)
+	switch {
+	case all:
+		return nil, nil
+	case len(orgs) == 0:
+		return nil, fault.Denied.New("rest: there is no organization that you may read")
+	}
+	return orgs, nil
+}
+
+// ofOrgs are the lists that say of what organization each row is.
+var ofOrgs = []polity.LookupOf{polity.LookupRuns, polity.LookupSteps, polity.LookupTexts}
+
+// lookingUp asks the tables for what whoever asks may read. It returns fault.Denied for a list of all organizations together to who may not read all.
 func (s *Server) lookingUp(ctx context.Context, q polity.Lookup) (polity.Found, error) {
-	if orgs, all := access.From(ctx).Orgs(access.Read); !all {
-		list := make([]string, len(orgs))
+	orgs, err := readable(ctx)
+	if err != nil {
+		return polity.Found{}, err
+	}
+	if len(orgs) > 0 && q.Of != polity.LookupView {
+		if !slices.Contains(ofOrgs, q.Of) {
+			return polity.Found{}, fault.Denied.New("rest: %s are those of all organizations together: that needs the role viewer in all of them", q.Of)
+		}
 		for i, org := range orgs {
-			list[i] = quoted(org)
+			orgs[i] = quoted(org)
 		}
-		if len(list) == 0 {
-			return polity.Found{}, fault.Denied.New("rest: there is no organization that you may read")
-		}
-		q.Filter += " org:" + strings.Join(list, ",")
+		q.Filter += " org:" + strings.Join(orgs, ",")
 	}
 	return s.engine.Lookup(ctx, q)
 }

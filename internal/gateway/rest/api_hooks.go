@@ -29,6 +29,7 @@ type hooks struct {
 	mu      sync.Mutex
 	book    *hook.Book
 	senders map[string]context.CancelFunc
+	queued  map[string]chan struct{} // tells of messages that are to be sent again
 	sender  hook.Sender
 }
 
@@ -67,16 +68,23 @@ func (s *Server) sendFor(name string) {
 	s.hooks.mu.Lock()
 	defer s.hooks.mu.Unlock()
 	if s.hooks.senders == nil {
-		s.hooks.senders = map[string]context.CancelFunc{}
+		s.hooks.senders, s.hooks.queued = map[string]context.CancelFunc{}, map[string]chan struct{}{}
 	}
 	if stop := s.hooks.senders[name]; stop != nil {
 		stop()
 	}
 	s.hooks.senders[name] = cancel
+	queued := make(chan struct{}, 1)
+	s.hooks.queued[name] = queued
 	s.work.run(func() {
 		defer cancel()
 		if err := s.deliver(ctx, name); err != nil && ctx.Err() == nil {
 			s.log.Error("rest: a webhook is not sent any more", "webhook", name, "error", err)
+		}
+	})
+	s.work.run(func() {
+		if err := s.redeliver(ctx, name, queued); err != nil && ctx.Err() == nil {
+			s.log.Error("rest: a webhook's dead messages are not sent any more", "webhook", name, "error", err)
 		}
 	})
 }
@@ -101,16 +109,9 @@ func (s *Server) deliver(ctx context.Context, name string) error {
 			if h.Org != "" && c.body.Org != h.Org || !fits(&c.body) {
 				continue
 			}
-			body, err := json.Marshal(client.Hooked{Type: "run." + c.body.Kind, Timestamp: c.body.At, Data: c.body})
+			d, err := s.sendChange(ctx, h, c)
 			if err != nil {
 				return err
-			}
-			d, err := s.hooks.sender.Send(ctx, h, "msg_"+name+"_"+c.body.ID, body)
-			if err != nil {
-				return err
-			}
-			if d.Event = c.body.ID; d.Status == hook.Dead {
-				s.log.Warn("rest: a webhook's message is dead", "webhook", name, "message", d.ID, "error", d.Problem)
 			}
 			if err := s.hooks.book.Settle(ctx, name, c.body.ID, &d); err != nil {
 				return err
@@ -118,6 +119,19 @@ func (s *Server) deliver(ctx context.Context, name string) error {
 		}
 		return nil
 	}, func(p place) error { return s.hooks.book.Settle(ctx, name, p.String(), nil) })
+}
+
+// sendChange tells a hook's receiver of one change.
+func (s *Server) sendChange(ctx context.Context, h hook.Out, c *change) (hook.Delivery, error) {
+	body, err := json.Marshal(client.Hooked{Type: "run." + c.body.Kind, Timestamp: c.body.At, Data: c.body})
+	if err != nil {
+		return hook.Delivery{}, err
+	}
+	d, err := s.hooks.sender.Send(ctx, h, "msg_"+h.Name+"_"+c.body.ID, body)
+	if d.Event = c.body.ID; err == nil && d.Status == hook.Dead {
+		s.log.Warn("rest: a webhook's message is dead", "webhook", h.Name, "message", d.ID, "error", d.Problem)
+	}
+	return d, err
 }
 
 // mayHook says whether whoever asks may look after hooks of an organization; "" is all, and topics.
@@ -250,7 +264,7 @@ func (s *Server) askedByHook(ctx context.Context, name string, header http.Heade
 }
 
 func (s *Server) describeWebhooks(rule door.Rule) {
-	type named struct {
+	type WebhookPath struct {
 		Name string `path:"name" maxLength:"60" doc:"The webhook's name"`
 	}
 	operation(s, rule, huma.Operation{
@@ -314,7 +328,7 @@ func (s *Server) describeWebhooks(rule door.Rule) {
 	}
 	operation(s, rule, huma.Operation{
 		OperationID: "dropWebhook", Method: http.MethodDelete, Path: "/v1/webhooks/{name}", Tags: []string{tagHooks}, Summary: "Tell a service no more",
-	}, func(ctx context.Context, in *named) (*answered[client.Done], error) {
+	}, func(ctx context.Context, in *WebhookPath) (*answered[client.Done], error) {
 		book, _, err := found(ctx, in.Name)
 		if err != nil {
 			return nil, err
@@ -325,21 +339,44 @@ func (s *Server) describeWebhooks(rule door.Rule) {
 		if stop := s.hooks.senders[in.Name]; err == nil && stop != nil {
 			stop()
 			delete(s.hooks.senders, in.Name)
+			delete(s.hooks.queued, in.Name)
 		}
 		return s.done(err)
 	})
 	operation(s, rule, huma.Operation{
 		OperationID: "listDeliveries", Method: http.MethodGet, Path: "/v1/webhooks/{name}/deliveries", Tags: []string{tagHooks}, Summary: "What became of messages",
-		Description: "The newest 100, the newest first.",
-	}, func(ctx context.Context, in *named) (*answered[client.Page[client.Delivery]], error) {
+		Description: "The newest 100 that arrived and the newest 400 that did not, the newest first.",
+	}, func(ctx context.Context, in *struct {
+		WebhookPath
+		Status string `query:"status" enum:"delivered,dead,queued" doc:"Only those"`
+	}) (*answered[client.Page[client.Delivery]], error) {
 		_, done, err := found(ctx, in.Name)
 		if err != nil {
 			return nil, err
 		}
 		var list []client.Delivery
 		for i := len(done.Deliveries) - 1; i >= 0; i-- {
-			list = append(list, client.Delivery(done.Deliveries[i]))
+			if d := done.Deliveries[i]; in.Status == "" || d.Status == in.Status {
+				list = append(list, client.Delivery(d))
+			}
 		}
 		return listOf(s, list), nil
+	})
+	operation(s, rule, huma.Operation{
+		OperationID: "redeliver", Method: http.MethodPost, Path: "/v1/webhooks/{name}/redeliver", Tags: []string{tagHooks}, Summary: "Send dead messages again",
+		Description: "Each is sent again as it was, under the same Webhook-Id, beside what is sent anew, and again as often as at first. What becomes of them its deliveries tell.",
+	}, func(ctx context.Context, in *struct {
+		WebhookPath
+		Body client.Redeliver
+	}) (*answered[client.Redelivering], error) {
+		book, _, err := found(ctx, in.Name)
+		if err != nil {
+			return nil, err
+		}
+		n, err := book.Requeue(ctx, in.Name, in.Body.IDs...)
+		if err == nil {
+			s.requeued(in.Name)
+		}
+		return &answered[client.Redelivering]{client.Redelivering{Queued: n}}, err
 	})
 }

@@ -117,16 +117,26 @@ func (s *Server) describeMessages() {
 		Dead         bool                `query:"dead" doc:"Those that were not done, and were neither replayed nor dropped"`
 		Waiting      bool                `query:"waiting" doc:"Those that have not ended"`
 		Limit        int                 `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"The most messages of the answer"`
+		After        uint64              `query:"after" doc:"Next of the page before"`
 	}
-	operation(s, readAll, huma.Operation{
+	operation(s, readSome, huma.Operation{
 		OperationID: "listMessages", Method: http.MethodGet, Path: "/v1/messages", Tags: []string{tagLists}, Summary: "Messages between agents",
 		Description: "The newest first. An envelope is a CloudEvent.",
 	}, func(ctx context.Context, in *mail) (*answered[client.Page[message.Entry]], error) {
+		orgs, err := readable(ctx)
+		if err != nil {
+			return nil, err
+		}
 		done, err := s.engine.Messages(ctx, message.Do{List: &message.Filter{
-			Run: in.Run, From: in.From, To: in.To, Conversation: in.Conversation, Performative: in.Performative, Text: in.Text, Since: in.Since,
-			Dead: in.Dead, Waiting: in.Waiting, Limit: in.Limit,
+			Orgs: orgs,
+			Run:  in.Run, From: in.From, To: in.To, Conversation: in.Conversation, Performative: in.Performative, Text: in.Text, Since: in.Since,
+			Dead: in.Dead, Waiting: in.Waiting, Limit: in.Limit, After: in.After,
 		}})
-		return listOf(s, done.Entries), err
+		page := listOf(s, done.Entries)
+		if done.Next > 0 {
+			page.Body.Next = itoa(done.Next)
+		}
+		return page, err
 	})
 	operation(s, readAll, huma.Operation{
 		OperationID: "listTopics", Method: http.MethodGet, Path: "/v1/topics", Tags: []string{tagLists}, Summary: "Topics, and who reads them",
@@ -155,7 +165,7 @@ func (s *Server) describeMessages() {
 		a, err := s.engine.Topics(ctx, polity.TopicsRequest{Read: &polity.TopicRead{Topic: in.Topic, After: in.After, Since: in.Since, Most: in.Limit}})
 		page := listOf(s, a.Events)
 		if len(a.Events) == in.Limit {
-			page.Body.Next = itoa(int(a.Next))
+			page.Body.Next = itoa(a.Next)
 		}
 		return page, err
 	})
@@ -164,7 +174,7 @@ func (s *Server) describeMessages() {
 		Key  string `header:"Idempotency-Key" maxLength:"200" doc:"In place of the body's id"`
 		Body client.Publishing
 	}
-	operation(s, door.Rule{Verb: access.Operate}, huma.Operation{
+	operation(s, door.Rule{Verb: access.Operate, Beside: true}, huma.Operation{
 		OperationID: "publish", Method: http.MethodPost, Path: "/v1/topics/{topic}/events", Tags: []string{tagLists}, Summary: "Publish an event",
 		Description: "The same id on the same topic is the same event.",
 	}, func(ctx context.Context, in *publishing) (*answered[client.Done], error) {

@@ -6,8 +6,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -19,7 +19,7 @@ import (
 	"polity.run/internal/gateway/door"
 )
 
-func itoa(n int) string { return strconv.Itoa(n) }
+func itoa[N int | uint64](n N) string { return fmt.Sprint(n) }
 
 func compact(data json.RawMessage) (string, error) {
 	var b bytes.Buffer
@@ -196,7 +196,7 @@ func (s *Server) retryRun(ctx context.Context, id polity.RunID, key string) (*ru
 		return nil, fault.Invalid.New("rest: run %s holds a person's data: start a new one that names whose", id)
 	}
 	return s.startOnce(ctx, key, engine.Request{
-		Release: o.Release, Agent: o.Agent, Skill: o.Skill, Input: o.Input, Folder: o.Folder, Bounds: o.Bounds, Seed: "retry of " + string(id) + " " + rand.Text(),
+		Release: o.Release, Agent: o.Agent, Skill: o.Skill, Input: o.Input, Folder: o.Folder, Bounds: o.Bounds,
 	})
 }
 

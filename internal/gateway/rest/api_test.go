@@ -280,7 +280,7 @@ func oneOrg(t *testing.T, w *world, id polity.RunID) {
 	w.start(client.Request{Agent: "echo", Input: json.RawMessage(`1`)})
 	other := w.key(t, "go=viewer")
 	mine := w.key(t, "trip=viewer")
-	for _, p := range []string{"/v1/runs", "/v1/effects", "/v1/texts?q=Rome", "/v1/orgs", "/v1/agents", "/v1/skills", "/v1/questions"} {
+	for _, p := range []string{"/v1/runs", "/v1/effects", "/v1/texts?q=Rome", "/v1/orgs", "/v1/agents", "/v1/skills", "/v1/questions", "/v1/messages", "/v1/summaries"} {
 		if a := w.ask(t, other, "GET", p, ""); a.status != 200 || bytes.Contains(a.body, []byte("trip")) || bytes.Contains(a.body, []byte("Rome")) {
 			t.Errorf("%s: %d %s", p, a.status, a.body)
 		}

@@ -10,6 +10,7 @@ import (
 	"polity.run/coordinate"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/internal/access"
 	"polity.run/tool"
 )
 
@@ -18,18 +19,28 @@ const (
 	handWait = 30 * time.Second // of such a call, also if it waits for a lock: whoever asks takes a silent node for gone
 )
 
-func (s *Server) coordinate(w http.ResponseWriter, r *http.Request) {
-	var q client.Coordination
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
+func (s *Server) coordinate(r *http.Request, q client.Coordination) (client.Coordinated, error) {
+	return s.coordinated(r.Context(), q)
+}
+
+// coordinated does what a client wants of the facts of organizations that it manages.
+func (s *Server) coordinated(ctx context.Context, q client.Coordination) (client.Coordinated, error) {
+	orgs, all := access.From(ctx).Orgs(access.Manage)
+	if q.Do != client.CoordinateList || q.Org != "" || all {
+		if err := access.Permit(ctx, access.Manage, access.Object{Org: q.Org}); err != nil {
+			return client.Coordinated{}, err
+		}
+		return Coordinate(ctx, s.engine, q)
 	}
-	answer, err := Coordinate(r.Context(), s.engine, q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
+	var out client.Coordinated
+	for _, q.Org = range orgs {
+		one, err := Coordinate(ctx, s.engine, q)
+		if err != nil {
+			return out, err
+		}
+		out.Locks = append(out.Locks, one.Locks...)
 	}
-	s.answer(w, http.StatusOK, answer)
+	return out, nil
 }
 
 // Coordinate does what a client wants of the facts by which agents coordinate on an engine.

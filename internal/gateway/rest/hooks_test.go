@@ -94,10 +94,36 @@ func TestWebhooks(t *testing.T) {
 		}
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.got[1].Data.Run != third || list[1].Status != hook.Dead || list[1].Attempts != 3 || list[1].Answer != 500 || list[2].Attempts != 3 || list[0].Status != hook.Delivered {
 		t.Errorf("deliveries: %+v", list)
 	}
+	r.mu.Unlock()
+	dead := list[1]
+	if n := get[client.Redelivering](t, w, "POST", "/v1/webhooks/ends/redeliver", `{}`, 200).Queued; n != 1 {
+		t.Errorf("%d messages are sent again, want the dead one", n)
+	}
+	r.wait()
+	r.mu.Lock()
+	if again := r.ids[len(r.ids)-1]; again != dead.ID || r.got[len(r.got)-1].Data.ID != dead.Event {
+		t.Errorf("message %s came again, want %s", again, dead.ID)
+	}
+	r.mu.Unlock()
+	for deadline := time.Now().Add(wait); ; {
+		if list = deliveries(); list[1].ID == dead.ID && list[1].Status == hook.Delivered && list[1].Attempts == 1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("deliveries after it was sent again: %+v", list)
+		}
+	}
+	if list := get[client.Page[client.Delivery]](t, w, "GET", "/v1/webhooks/ends/deliveries?status=dead", "", 200).Items; len(list) != 0 {
+		t.Errorf("dead: %+v", list)
+	}
+	if a := w.ask(t, w.at.Token, "POST", "/v1/webhooks/ends/redeliver", `{"ids": ["msg_ends_1.99"]}`); a.status != 404 {
+		t.Errorf("a message that there is not: %d %s", a.status, a.body)
+	}
+	get[client.Redelivering](t, w, "POST", "/v1/webhooks/ends/redeliver", `{"ids": ["`+dead.ID+`"]}`, 200) // one that arrived, too
+	r.wait()
 	if list := get[client.Page[client.Webhook]](t, w, "GET", "/v1/webhooks", "", 200).Items; len(list) != 1 || list[0].Secret != "" {
 		t.Errorf("webhooks: %+v", list)
 	}

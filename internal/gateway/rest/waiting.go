@@ -7,36 +7,12 @@ import (
 	"polity.run/client"
 )
 
-func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
-	var q client.Event
-	s.do(w, r, &q, func() error { return s.engine.Publish(r.Context(), q.Topic, q.ID, q.Version, q.Data) })
+func (s *Server) publish(r *http.Request, q client.Event) (nothing, error) {
+	return nothing{}, s.engine.Publish(r.Context(), q.Topic, q.ID, q.Version, q.Data)
 }
 
-func (s *Server) topics(w http.ResponseWriter, r *http.Request) {
-	var q polity.TopicsRequest
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	ctx, leave := s.whileOpen(r)
+func (s *Server) topics(r *http.Request, q polity.TopicsRequest) (polity.TopicsAnswer, error) {
+	ctx, leave := s.untilClosing(r.Context())
 	defer leave()
-	answer, err := s.engine.Topics(ctx, q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, answer)
-}
-
-// do reads a request and answers that it was done, or why not.
-func (s *Server) do(w http.ResponseWriter, r *http.Request, q any, do func() error) {
-	if err := read(r.Body, q); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	if err := do(); err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, struct{}{})
+	return s.engine.Topics(ctx, q)
 }
