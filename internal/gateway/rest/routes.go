@@ -31,6 +31,7 @@ var rules = door.Rules{
 	"GET /v1/runs/{id}/tail":       {Verb: access.Read, Scope: door.OfRun},
 	"GET /v1/runs/{id}/wait":       {Verb: access.Read, Scope: door.OfRun},
 	"POST /v1/topics/ask":          {Verb: access.Operate},
+	"POST /v1/topics/read":         {Verb: access.Read},
 	"POST /v1/topics":              {Verb: access.Operate},
 	"POST /v1/releases":            {Verb: access.Manage, Scope: door.OfAnswer},
 	"POST /v1/messages":            {Verb: access.Operate, Scope: door.OfAnswer},
@@ -145,6 +146,7 @@ func (s *Server) routes() *http.ServeMux {
 	mux.HandleFunc("GET /v1/runs/{id}/tail", s.tail)
 	mux.HandleFunc("GET /v1/runs/{id}/wait", s.wait)
 	mux.HandleFunc("POST /v1/topics/ask", s.topics)
+	mux.HandleFunc("POST /v1/topics/read", s.readTopics)
 	mux.HandleFunc("POST /v1/topics", s.publish)
 	mux.HandleFunc("POST /v1/releases", s.install)
 	mux.HandleFunc("POST /v1/orgs/ask", s.orgs)

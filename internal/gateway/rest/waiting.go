@@ -5,6 +5,7 @@ import (
 
 	"polity.run"
 	"polity.run/client"
+	"polity.run/fault"
 )
 
 func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
@@ -12,9 +13,18 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 	s.do(w, r, &q, func() error { return s.engine.Publish(r.Context(), q.Topic, q.ID, q.Version, q.Data) })
 }
 
-func (s *Server) topics(w http.ResponseWriter, r *http.Request) {
+func (s *Server) topics(w http.ResponseWriter, r *http.Request) { s.askTopics(w, r, false) }
+
+// readTopics answers what changes nothing.
+func (s *Server) readTopics(w http.ResponseWriter, r *http.Request) { s.askTopics(w, r, true) }
+
+func (s *Server) askTopics(w http.ResponseWriter, r *http.Request, reads bool) {
 	var q polity.TopicsRequest
-	if err := read(r.Body, &q); err != nil {
+	err := read(r.Body, &q)
+	if err == nil && reads && !q.Reads() {
+		err = fault.Invalid.New("rest: topics: this changes something, and is asked by POST /v1/topics/ask")
+	}
+	if err != nil {
 		s.refuse(w, err)
 		return
 	}
