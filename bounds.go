@@ -24,11 +24,6 @@ func (u Usage) Plus(v Usage) Usage {
 	return Usage{u.Turns + v.Turns, u.InputTokens + v.InputTokens, u.OutputTokens + v.OutputTokens, u.MicroUSD + v.MicroUSD}
 }
 
-// Minus returns the difference.
-func (u Usage) Minus(v Usage) Usage {
-	return Usage{u.Turns - v.Turns, u.InputTokens - v.InputTokens, u.OutputTokens - v.OutputTokens, u.MicroUSD - v.MicroUSD}
-}
-
 // Bounds limit a run and all its children together. They are finite: a zero field takes the
 // default of DefaultBounds at a root, and is not delegated at a child. Reaching a bound ends
 // nothing by force: the command that would exceed it is answered with fault.Exhausted, the decider finishes with

@@ -20,11 +20,6 @@ const (
 	VerdictUndone  Verdict = "undone"   // it was done, and was taken back since: only a person says so
 )
 
-// Verdicts lists them all. The caller owns the slice.
-func Verdicts() []Verdict {
-	return []Verdict{VerdictUnknown, VerdictDone, VerdictNotDone, VerdictUndone}
-}
-
 // Finding is what was found out about an effect in doubt.
 type Finding struct {
 	Verdict Verdict         `json:"verdict"`

@@ -19,4 +19,5 @@ type Question struct {
 	Until  time.Time       `json:"until,omitzero"`   // when its time is over, if the run does not end before
 	// Approval is what is to be let go, if that is what is asked. The answer is then a Decision.
 	Approval *Approval `json:"approval,omitempty"`
+	Org      string    `json:"org,omitempty"` // the organization whose run asks; "" if its release is not to be had
 }

@@ -57,9 +57,6 @@ type Step struct {
 	Verdict Verdict `json:"verdict,omitempty"`
 }
 
-// StepsMax is the most steps of one answer.
-const StepsMax = 10_000
-
 // Load is what an agent has to do now.
 type Load struct {
 	Org     string `json:"org,omitempty"`

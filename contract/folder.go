@@ -250,7 +250,7 @@ func (f *Folder) Register(q Registration) (*Subject, error) {
 		return nil, err
 	}
 	at := place(q.Subject)
-	if err := os.MkdirAll(f.dir, 0o755); err != nil { //nolint:gosec // sources, which others may read
+	if err := os.MkdirAll(f.dir, 0o755); err != nil { // sources, which others may read
 		return nil, fault.Denied.New("schemas: %w", err)
 	}
 	root, err := f.root()

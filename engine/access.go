@@ -12,15 +12,15 @@ import (
 
 const (
 	accessBucket = "access"
-	accessMax    = 1_000_000            // records of who wanted what
+	accessMax    = 1_000_000            // messages with records of who wanted what
 	accessAge    = 400 * 24 * time.Hour // they are kept, which is longer than any law of ours asks
 )
 
 // doors is what the node's doors share.
 type doors struct {
-	mu      sync.Mutex
-	book    *access.Book
-	journal *bus.Journal
+	mu     sync.Mutex
+	book   *access.Book
+	audits audits
 }
 
 // Access returns the book of API keys and sessions.
@@ -87,20 +87,23 @@ func (s *shelf) Each(ctx context.Context, each func(key string, value []byte) er
 
 // Audit keeps who wanted what, and what was decided, and returns when that is safe.
 func (e *Engine) Audit(ctx context.Context, r access.Record) error {
-	j, err := e.accesses(ctx)
+	j, err := e.doors.audits.open(ctx)
 	if err != nil {
 		return err
 	}
 	return r.Keep(ctx, j)
 }
 
-// Audited returns up to most records after a place in the journal, in order.
+// Audited returns up to most records after a place in the journal, in order: among them those of everything that was answered before.
 func (e *Engine) Audited(ctx context.Context, after uint64, most int) ([]access.Record, error) {
+	if err := e.doors.audits.copy(ctx); err != nil {
+		return nil, err
+	}
 	there, err := e.bus.HasJournal(ctx, bus.AccessJournal)
 	if err != nil || !there {
 		return nil, err
 	}
-	j, err := e.accesses(ctx)
+	j, err := e.doors.audits.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -114,18 +117,6 @@ func (e *Engine) Audited(ctx context.Context, after uint64, most int) ([]access.
 		list = append(list, r)
 	}
 	return list, err
-}
-
-func (e *Engine) accesses(ctx context.Context) (*bus.Journal, error) {
-	d := &e.doors
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.journal != nil {
-		return d.journal, nil
-	}
-	var err error
-	d.journal, err = e.bus.Journal(ctx, bus.AccessJournal, accessMax, accessAge)
-	return d.journal, err
 }
 
 // OrgOf returns the organization of a run, by its root: the name of the release that it was opened with. It returns fault.NotFound if there is no such run.

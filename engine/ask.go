@@ -17,6 +17,13 @@ func (e *Engine) Ask(ctx context.Context, m message.Envelope, join message.Join)
 	}
 	m = m.Or()
 	m.Reply = true
+	if m.Live && isToOne(m) && join.Enough() <= 1 {
+		return e.askLive(ctx, m, join)
+	}
+	return e.askAll(ctx, m, join)
+}
+
+func (e *Engine) askAll(ctx context.Context, m message.Envelope, join message.Join) ([]message.Receipt, []message.Envelope, error) {
 	sent, err := e.dispatch(ctx, &m, posting{})
 	if err != nil {
 		return receipts(sent), nil, err
@@ -90,11 +97,36 @@ func (d *delivery) only(ctx context.Context, m *message.Envelope, join message.J
 	if err != nil {
 		return nil, err
 	}
-	a := d.answer(m, out)
+	return onlyAnswer(m, d.answer(m, out), join)
+}
+
+func onlyAnswer(m *message.Envelope, a message.Envelope, join message.Join) ([]message.Envelope, error) {
 	if join.Enough() > 0 && a.Performative != polity.Inform {
-		err = fault.Failed.New("message %s: 0 of the 1 answers that are wanted came", m.ID)
+		return []message.Envelope{a}, fault.Failed.New("message %s: 0 of the 1 answers that are wanted came", m.ID)
 	}
-	return []message.Envelope{a}, err
+	return []message.Envelope{a}, nil
+}
+
+// askLive is askAll for a live question to one agent: what it takes to ask several, or to keep something, would cost more than the question. m stays on the stack.
+func (e *Engine) askLive(ctx context.Context, m message.Envelope, join message.Join) ([]message.Receipt, []message.Envelope, error) {
+	if err := e.open(ctx, &m); err != nil {
+		return nil, nil, err
+	}
+	t := e.orgs.target(m.From, m.To[0])
+	e.orgs.mu.RUnlock()
+	w, err := e.offer(&m, &t)
+	if err != nil {
+		r := refusal(t.to, err)
+		return []message.Receipt{r}, nil, r.Fault
+	}
+	out := w.do(ctx, &m)
+	answers, err := onlyAnswer(&m, message.Answer(&m, polity.AgentName(t.to.Name), out), join)
+	return []message.Receipt{{To: t.to, Performative: polity.Agree}}, answers, err
+}
+
+// isToOne says whether a message is to one agent, which is not its sender.
+func isToOne(m message.Envelope) bool {
+	return len(m.To) == 1 && m.To[0].Kind == message.Agent && m.To[0] != m.From
 }
 
 func (d *delivery) answer(m *message.Envelope, out polity.Outcome) message.Envelope {

@@ -270,6 +270,11 @@ func (c *catalog) agent(d Digest, name string) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.agent(name)
+}
+
+// agent is an agent of the release, or an instance of one.
+func (r *release) agent(name string) (*entry, error) {
 	base, _ := polity.AgentName(name).Base()
 	e := r.agents[string(base)]
 	if e == nil {
@@ -394,8 +399,11 @@ func (c *catalog) compileGo(e *entry) error {
 		return err
 	}
 	e.program.Work = run.Work{Class: a.Effect, Timeout: a.Timeout}
-	if a.Effect == "" {
+	switch a.Effect {
+	case "":
 		e.program.Work.Class = polity.EffectExternal
+	case polity.EffectNone:
+		e.program.Work.Early = new(run.Early)
 	}
 	return nil
 }
@@ -570,12 +578,12 @@ func sender(m *polity.Message, f *run.Effect) error {
 	if f.Mail == nil || f.Agent != f.To {
 		return nil
 	}
-	var e message.Envelope
-	if err := e.UnmarshalJSON(f.Mail); err != nil {
+	from, err := message.Sender(f.Mail)
+	if err != nil {
 		return fault.Damaged.New("message of %s: %w", f.Run, err)
 	}
-	if e.From.Kind == message.Agent {
-		m.From = polity.AgentName(e.From.Name)
+	if from.Kind == message.Agent {
+		m.From = polity.AgentName(from.Name)
 	}
 	return nil
 }

@@ -233,14 +233,17 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if e.log, err = e.bus.Log(ctx, "p0", acks.Put); err != nil {
 		return err
 	}
+	audits := &e.doors.audits
+	audits.bus, audits.log = e.bus, cfg.Log
 	e.part, err = run.Open(ctx, e.log, acks, run.Config{
 		Catalog: e.catalog, Blobs: e.blobs, Keys: e.keys, Do: e.catalog.do, Ask: e.catalog.asked, Restart: e.bus.Restart, Anchor: filepath.Join(e.state, "anchor"),
 		Archived: e.old.store.FileOf, Dormant: filepath.Join(e.state, "dormant"), CheckpointEvery: cfg.CheckpointEvery, Whole: cfg.Whole, Park: cfg.Park, Free: e.free, Owes: e.answers.owes, Now: cfg.Now, Log: cfg.Log,
-		Exported: cfg.Telemetry && telemetry.TracesWanted(), Lags: lags(cfg),
+		Exported: cfg.Telemetry && telemetry.TracesWanted(), Lags: lags(cfg), Auditor: audits,
 	})
 	if err != nil {
 		return err
 	}
+	audits.serve()
 	e.orgs.bus, e.orgs.catalog, e.orgs.log = e.bus, e.catalog, cfg.Log
 	e.live = newLive(cfg.Log)
 	e.audit = outside.NewAudit(e.bus, cfg.Log)
@@ -309,6 +312,7 @@ func (e *Engine) Close() error {
 	if e.part != nil {
 		err = errors.Join(err, e.part.Close())
 	}
+	e.doors.audits.close()
 	if e.topics != nil {
 		e.topics.close() // after the partition: no effect in flight ends because of it
 	}
@@ -440,8 +444,8 @@ func (e *Engine) Start(ctx context.Context, q Request) (polity.RunID, error) {
 	return r.ID, e.part.Open(ctx, r)
 }
 
-// Begin opens a run as Start does, and returns what waits for its end, which is called at most once. Of a run that ends in the commit that opens it that is known
-// already, and is not read from the log.
+// Begin opens a run as Start does, and returns what waits for its end, which can be called until it has told that. Of a run that ends in the commit that opens it that is known
+// already: it is not read from the log, and is told even if the context has ended.
 func (e *Engine) Begin(ctx context.Context, q Request) (polity.RunID, func(context.Context) (polity.Outcome, error), error) {
 	r, err := e.fill(ctx, q)
 	if err != nil {

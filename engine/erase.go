@@ -33,7 +33,7 @@ func RotateKeys(state, to string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer e.lock.Close() //nolint:errcheck // nothing was written to it
+	defer e.lock.Close() // nothing was written to it
 	return keyring.Rotate(filepath.Join(e.state, keysFolder), to)
 }
 

@@ -15,12 +15,13 @@ import (
 type target struct {
 	to      message.Address
 	release Digest
+	of      *release
 	err     error // why not
 }
 
 // targets resolves the recipients of a message: each agent once, and never the sender. o.mu is held.
 func (o *orgs) targets(e *message.Envelope) []target {
-	if len(e.To) == 1 && e.To[0].Kind == message.Agent && e.To[0] != e.From {
+	if isToOne(*e) {
 		return []target{o.target(e.From, e.To[0])}
 	}
 	var list []target
@@ -40,10 +41,14 @@ func (o *orgs) targets(e *message.Envelope) []target {
 		default:
 			members := o.members(e.From, to)
 			for _, m := range members {
-				d, _, err := o.of(m)
-				add(target{message.To(m), d, err})
+				d, r, err := o.of(m)
+				add(target{message.To(m), d, r, err})
 			}
-			if len(members) == 0 {
+			switch {
+			case len(members) > 0:
+			case to.Kind != message.All && o.means(to):
+				add(target{to: to, err: denied(e.From, to)})
+			default:
 				add(target{to: to, err: fault.NotFound.New("%s: nobody is meant by it whom %s is linked to", to, e.From)})
 			}
 		}
@@ -57,7 +62,7 @@ func (o *orgs) target(from, to message.Address) target {
 	if err == nil && !o.may(r, from, to) {
 		err = denied(from, to)
 	}
-	return target{to, d, err}
+	return target{to, d, r, err}
 }
 
 func denied(from, to message.Address) error {
@@ -122,6 +127,16 @@ func (o *orgs) members(from, to message.Address) []polity.AgentName {
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
+}
+
+// means says whether a group or a role has members, whoever may message them.
+func (o *orgs) means(to message.Address) bool {
+	for _, d := range o.byName {
+		if r, err := o.catalog.release(d); err == nil && len(pattern.Meant(&r.doc, to)) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // refused records that somebody wrote where no link leads.

@@ -38,6 +38,7 @@ type live struct {
 
 	mu    sync.Mutex
 	boxes map[string]*liveBox // of agents that work on something; nil once the node stops
+	empty *liveBox            // of the last agent that had done everything, for the next one; nil for none
 }
 
 // liveBox is what an agent was sent and has not done.
@@ -67,40 +68,50 @@ func (l *live) close() {
 	}
 }
 
-// offer takes a place in an agent's box. What it returns does the work: it is called once.
-func (l *live) offer(c *catalog, m *message.Envelope, t *target) (func(context.Context) (polity.Outcome, error), error) {
-	e, err := c.agent(t.release, t.to.Name)
-	if err != nil {
-		return nil, err
+// liveWork is a live message's place in an agent's box.
+type liveWork struct {
+	live    *live
+	catalog *catalog
+	e       *entry
+	s       skill
+	to      message.Address
+	turn    chan struct{} // closed when it is its turn; nil if it is
+}
+
+// offer takes a place in an agent's box: call its do once.
+func (l *live) offer(c *catalog, m *message.Envelope, t *target) (w liveWork, err error) {
+	w = liveWork{live: l, catalog: c, to: t.to}
+	if w.e, err = t.of.agent(t.to.Name); err != nil {
+		return w, err
 	}
-	if err := e.live(m, t.to); err != nil {
-		return nil, err
+	if err := w.e.live(m, t.to); err != nil {
+		return w, err
 	}
-	s, err := e.skill(m.Skill)
-	if err != nil {
-		return nil, err
+	if w.s, err = w.e.skill(m.Skill); err != nil {
+		return w, err
 	}
 	atOnce := liveAtOnce
-	if e.askLive != nil { // its own process says how much it works on
+	if w.e.askLive != nil { // its own process says how much it works on
 		atOnce = outside.LiveMax
 	}
-	turn, err := l.enter(t.to.Name, atOnce)
-	if err != nil {
-		return nil, err
+	w.turn, err = l.enter(t.to.Name, atOnce)
+	return w, err
+}
+
+// do waits for the turn, and has the agent work on the message.
+func (w *liveWork) do(ctx context.Context, m *message.Envelope) polity.Outcome {
+	name := w.to.Name
+	defer w.live.leave(name)
+	if w.turn != nil {
+		if err := w.live.await(ctx, name, w.turn, w.catalog, m); err != nil {
+			return polity.Outcome{Status: polity.StatusFailed, Fault: fault.Of(err)}
+		}
 	}
-	return func(ctx context.Context) (polity.Outcome, error) {
-		defer l.leave(t.to.Name)
-		if turn != nil {
-			if err := l.await(ctx, t.to.Name, turn, c, m); err != nil {
-				return polity.Outcome{Status: polity.StatusFailed, Fault: fault.Of(err)}, nil
-			}
-		}
-		out, err := l.work(ctx, c, e, s, m, t.to.Name)
-		if err != nil {
-			return polity.Outcome{Status: polity.StatusFailed, Fault: fault.Of(err)}, nil
-		}
-		return polity.Outcome{Status: polity.StatusCompleted, Output: out}, nil
-	}, nil
+	out, err := w.live.work(ctx, w.catalog, w.e, w.s, m, name)
+	if err != nil {
+		return polity.Outcome{Status: polity.StatusFailed, Fault: fault.Of(err)}
+	}
+	return polity.Outcome{Status: polity.StatusCompleted, Output: out}
 }
 
 // live says why a message cannot be live: what it causes would have to be kept.
@@ -127,7 +138,9 @@ func (l *live) enter(agent string, atOnce int) (chan struct{}, error) {
 	}
 	b := l.boxes[agent]
 	if b == nil {
-		b = &liveBox{}
+		if b, l.empty = l.empty, nil; b == nil {
+			b = &liveBox{}
+		}
 		l.boxes[agent] = b
 	}
 	if b.busy < atOnce {
@@ -158,6 +171,7 @@ func (l *live) leave(agent string) {
 	default:
 		if b.busy--; b.busy == 0 {
 			delete(l.boxes, agent)
+			l.empty = b
 		}
 	}
 }

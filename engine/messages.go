@@ -71,19 +71,24 @@ func receipts(all []delivery) []message.Receipt {
 	return list
 }
 
-// dispatch checks a message, and gives it to all of its recipients. The error is why it was given to none.
-func (e *Engine) dispatch(ctx context.Context, m *message.Envelope, how posting) ([]delivery, error) {
+// open checks a message that is to be given to somebody, and returns with e.orgs.mu held for reading: unlock it.
+func (e *Engine) open(ctx context.Context, m *message.Envelope) error {
 	if err := m.Check(); err != nil {
-		return nil, err
+		return err
 	}
 	now := e.now()
 	if m.Time.IsZero() || m.Time.After(now) {
 		m.Time = now.UTC()
 	}
 	if at := m.Expires(now); !now.Before(at) {
-		return nil, fault.Timeout.New("message %s expired at %s", m.ID, at.UTC().Format(time.RFC3339))
+		return fault.Timeout.New("message %s expired at %s", m.ID, at.UTC().Format(time.RFC3339))
 	}
-	if err := e.orgs.ready(ctx); err != nil {
+	return e.orgs.ready(ctx)
+}
+
+// dispatch checks a message, and gives it to all of its recipients. The error is why it was given to none.
+func (e *Engine) dispatch(ctx context.Context, m *message.Envelope, how posting) ([]delivery, error) {
+	if err := e.open(ctx, m); err != nil {
 		return nil, err
 	}
 	targets := e.orgs.targets(m)
@@ -114,22 +119,22 @@ func (e *Engine) dispatch(ctx context.Context, m *message.Envelope, how posting)
 // deliver gives a message to one target.
 func (e *Engine) deliver(ctx context.Context, m *message.Envelope, t *target, how posting) delivery {
 	d := delivery{Receipt: message.Receipt{To: t.to, Performative: polity.Agree}}
-	err := t.err
+	var err error
 	switch {
-	case err != nil:
-		if errors.Is(err, fault.Denied) {
-			e.refused(m, t.to)
-		}
-	case m.Live && t.to.Kind == message.Topic:
-		err = fault.Invalid.New("message %s: what is published on a topic is kept; leave live out", m.ID)
 	case m.Live:
-		d.end, err = e.live.offer(e.catalog, m, t)
+		var w liveWork
+		if w, err = e.offer(m, t); err == nil {
+			d.end = func(ctx context.Context) (polity.Outcome, error) { return w.do(ctx, m), nil }
+		}
+	case t.err != nil:
+		err = e.notLinked(m, t)
 	case t.to.Kind == message.Topic:
 		err = e.topics.publish(ctx, how.by, bus.Event{Topic: t.to.Name, ID: eventID(m), Data: m.Data})
 	case m.Performative == message.Cancel:
-		d.Run = messageRun(m.From, t.to, m.Correlation)
-		d.end = func(ctx context.Context) (polity.Outcome, error) { return e.part.Wait(ctx, d.Run) }
-		err = e.part.Cancel(ctx, d.Run, "message "+m.ID+" of "+m.From.String()+" takes it back")
+		id := messageRun(m.From, t.to, m.Correlation)
+		d.Run = id
+		d.end = func(ctx context.Context) (polity.Outcome, error) { return e.part.Wait(ctx, id) }
+		err = e.part.Cancel(ctx, id, "message "+m.ID+" of "+m.From.String()+" takes it back")
 	default:
 		var q run.Request
 		if q, err = e.mail(ctx, m, t, how); err == nil {
@@ -138,12 +143,39 @@ func (e *Engine) deliver(ctx context.Context, m *message.Envelope, t *target, ho
 		}
 	}
 	if err != nil {
-		d.Performative, d.Fault, d.end = polity.Refuse, fault.Of(err), nil
-		if d.Fault.Kind == fault.Full {
-			d.RetryAfter = retryAfter
-		}
+		r := refusal(t.to, err)
+		r.Run = d.Run
+		return delivery{Receipt: r}
 	}
 	return d
+}
+
+// offer has an agent take a live message, which is worked on when it is told to.
+func (e *Engine) offer(m *message.Envelope, t *target) (liveWork, error) {
+	switch {
+	case t.err != nil:
+		return liveWork{}, e.notLinked(m, t)
+	case t.to.Kind == message.Topic:
+		return liveWork{}, fault.Invalid.New("message %s: what is published on a topic is kept; leave live out", m.ID)
+	}
+	return e.live.offer(e.catalog, m, t)
+}
+
+// notLinked is why a target is none. That no link leads there is recorded.
+func (e *Engine) notLinked(m *message.Envelope, t *target) error {
+	if errors.Is(t.err, fault.Denied) {
+		e.refused(m, t.to)
+	}
+	return t.err
+}
+
+// refusal is the receipt of whoever does not take a message.
+func refusal(to message.Address, reason error) message.Receipt {
+	r := message.Receipt{To: to, Performative: polity.Refuse, Fault: fault.Of(reason)}
+	if r.Fault.Kind == fault.Full {
+		r.RetryAfter = retryAfter
+	}
+	return r
 }
 
 // messageRun is the run that delivers a message: the same sender and key are the same run of the recipient.
@@ -184,28 +216,36 @@ func (e *Engine) mail(ctx context.Context, m *message.Envelope, t *target, how p
 	return q, err
 }
 
-// send sends a message of a run, once there is a node. It is one hop further than the message that the run was opened by.
-func (p *publisher) send(ctx context.Context, by polity.RunID, m message.Envelope) ([]message.Receipt, error) {
+// send sends a message of a run, once there is a node. It is one hop further than the message that the run was opened by. The answers to a live one that wants them
+// are waited for; another one's go to its sender's mailbox.
+func (p *publisher) send(ctx context.Context, by polity.RunID, m message.Envelope) ([]message.Receipt, []message.Envelope, error) {
 	if p.ready == nil {
-		return nil, fault.Unavailable.New("message: nobody can be told outside of a node; see: polity send")
+		return nil, nil, fault.Unavailable.New("message: nobody can be told outside of a node; see: polity send")
 	}
 	select {
 	case <-p.ready:
 	case <-ctx.Done():
-		return nil, fault.Cancelled.New("message: %w", context.Cause(ctx))
+		return nil, nil, fault.Cancelled.New("message: %w", context.Cause(ctx))
 	}
 	cause, err := p.engine.part.Mailed(ctx, by)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if cause != nil {
 		var e message.Envelope
 		if err := e.UnmarshalJSON(cause); err != nil {
-			return nil, fault.Damaged.New("message: %s: %w", by, err)
+			return nil, nil, fault.Damaged.New("message: %s: %w", by, err)
 		}
 		m.Hops, m.TraceParent, m.TraceState, m.Causation = e.Hops+1, e.TraceParent, e.TraceState, e.ID
 	}
-	return p.engine.send(ctx, by, m, false)
+	switch {
+	case m.Live && m.Reply:
+		return p.engine.Ask(ctx, m, message.Join{})
+	case m.Reply && !p.engine.answerable(ctx, m.From):
+		return nil, nil, fault.Invalid.New("message %s: %s has no mailbox that an answer could come to; leave reply out", m.ID, m.From)
+	}
+	receipts, err := p.engine.send(ctx, by, m, false)
+	return receipts, nil, err
 }
 
 // talk is the key of a message's conversation with each of its recipients.

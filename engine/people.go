@@ -40,7 +40,7 @@ func (e *Engine) Answer(ctx context.Context, key string, answer json.RawMessage)
 // worded adds what a person's definition says to a question. Whose action is to be approved says the kernel, whatever the question says.
 func (c *catalog) worded(q *run.Question) (polity.Question, error) {
 	out := polity.Question{
-		Key: q.Key(), Run: q.Run, Agent: polity.AgentName(q.To), From: polity.AgentName(q.From), Skill: q.Skill, Input: q.Input, Since: q.Since, Until: q.Until,
+		Key: q.Key(), Run: q.Run, Agent: polity.AgentName(q.To), From: polity.AgentName(q.From), Skill: q.Skill, Input: q.Input, Since: q.Since, Until: q.Until, Org: c.name(q.Release),
 	}
 	e, err := c.agent(q.Release, q.To)
 	if err != nil {

@@ -80,9 +80,10 @@ func (f *figures) begin(ctx context.Context, p *run.Partition, export bool) erro
 	}
 	running, stop := context.WithCancel(context.Background())
 	f.t, f.stop, f.done = t, stop, make(chan struct{})
+	since := p.Tip()
 	go func() {
 		defer close(f.done)
-		if err := t.Run(running, p); err != nil && running.Err() == nil {
+		if err := t.Run(running, p, since); err != nil && running.Err() == nil {
 			t.Log().Error("telemetry has stopped", "error", err)
 		}
 	}()

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -278,17 +280,66 @@ func (e *Engine) Described(d Digest) (*agent.Release, error) {
 	return &r.doc, nil
 }
 
-// Loads says what agents have to do now.
+// Loads says what agents have to do now. A root run that only waits, and was put to sleep, counts as one that waits, as soon as the view knows of it; what
+// lies below it does not count.
 func (e *Engine) Loads(ctx context.Context) ([]polity.Load, error) {
 	all, err := e.part.Loads(ctx, e.catalog.person)
 	if err != nil {
 		return nil, err
 	}
-	list := make([]polity.Load, len(all))
-	for i, l := range all {
-		list[i] = polity.Load{Org: e.catalog.name(l.Release), Agent: l.Agent, Running: l.Running, Waiting: l.Waiting}
+	list := map[worker]*polity.Load{}
+	awake := map[worker]int{} // root runs
+	for _, l := range all {
+		w := worker{e.catalog.name(l.Release), l.Agent} // releases of one name are the same organization
+		one := w.load(list)
+		one.Running, one.Waiting = one.Running+l.Running, one.Waiting+l.Waiting
+		awake[w] += l.Roots
 	}
-	return list, nil
+	if err := e.addSleepers(ctx, list, awake); err != nil {
+		return nil, err
+	}
+	out := make([]polity.Load, 0, len(list))
+	for _, l := range list {
+		out = append(out, *l)
+	}
+	slices.SortFunc(out, func(a, b polity.Load) int { return cmp.Or(cmp.Compare(a.Org, b.Org), cmp.Compare(a.Agent, b.Agent)) })
+	return out, nil
+}
+
+// worker is an agent of an organization.
+type worker struct{ org, agent string }
+
+// load is what a worker has to do, in a list that it is added to.
+func (w worker) load(list map[worker]*polity.Load) *polity.Load {
+	if list[w] == nil {
+		list[w] = &polity.Load{Org: w.org, Agent: w.agent}
+	}
+	return list[w]
+}
+
+// addSleepers adds the root runs of which the kernel holds no state: of those that the view knows, the ones that are not awake.
+func (e *Engine) addSleepers(ctx context.Context, list map[worker]*polity.Load, awake map[worker]int) error {
+	asleep := e.part.Gauges().Asleep
+	if asleep == 0 {
+		return nil
+	}
+	v, err := e.view()
+	if err != nil {
+		return err
+	}
+	going, err := v.Going(ctx)
+	if errors.Is(err, fault.Unavailable) { // which GET /v1/view tells
+		return nil
+	}
+	for _, g := range going {
+		w := worker{g.Org, g.Agent}
+		n := min(g.Running-awake[w], asleep) // the view may not know yet what has ended
+		if n > 0 {
+			asleep -= n
+			w.load(list).Waiting += n
+		}
+	}
+	return err
 }
 
 // Feed gives every acknowledged commit from a position on, and then each as it is acknowledged. See run.Partition.Feed.

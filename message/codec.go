@@ -237,8 +237,8 @@ func (e Envelope) Header() (map[string][]string, error) {
 func (e Envelope) ShortHeader() (map[string][]string, error) { return e.header(true) }
 
 func (e Envelope) header(short bool) (map[string][]string, error) {
-	e = e.Or()
-	if err := e.Check(); err != nil {
+	e.fill()
+	if err := e.check(); err != nil {
 		return nil, err
 	}
 	most := len(known) + len(e.Extensions)
@@ -247,19 +247,36 @@ func (e Envelope) header(short bool) (map[string][]string, error) {
 		most = 0 // most are left out, and a small map is a quick one
 	}
 	h := make(map[string][]string, most)
-	set := func(name, value string) {
+	e.headers(short, func(name, value string) {
 		values = append(values, escape(value))
 		h[name] = values[len(values)-1 : len(values) : len(values)]
-	}
+	})
+	return h, nil
+}
+
+// headers gives the attributes that are said, by their headers' names.
+func (e *Envelope) headers(short bool, each func(name, value string)) {
 	for i, name := range known {
-		if v, _ := e.value(name); v != "" && !(short && e.implied(name)) {
-			set(headNames[i], v)
+		if short && e.implied(name) {
+			continue
+		}
+		if v, _ := e.value(name); v != "" {
+			each(headNames[i], v)
 		}
 	}
 	for _, x := range e.Extensions {
-		set(headPrefix+x.Name, x.Value)
+		each(headPrefix+x.Name, x.Value)
 	}
-	return h, nil
+}
+
+// AppendShortHeader appends what ShortHeader returns to b, as it is written: "name: value" and the end of the line for each. Or has filled e in, and Check
+// has passed it.
+func (e *Envelope) AppendShortHeader(b []byte) []byte {
+	e.headers(true, func(name, value string) {
+		b = append(append(b, name...), ": "...)
+		b = append(append(b, escape(value)...), "\r\n"...)
+	})
+	return b
 }
 
 // implied says whether an attribute is what Or fills in.
@@ -297,21 +314,18 @@ var headNames = func() (names [len(known)]string) {
 func Decode(header map[string][]string, data []byte) (Envelope, error) {
 	var e Envelope
 	var seen [len(known)]bool
-	size, keys := 0, make([]string, 0, len(known)+8)
+	var room [len(known) + 8]string
+	keys := room[:0]
 	for key := range header {
 		keys = append(keys, key)
 	}
 	slices.Sort(keys)
+	size := 0
 	for _, key := range keys {
-		name := strings.ToLower(key)
-		if name == headData {
-			name = headPrefix + "datacontenttype"
-		}
-		name, ours := strings.CutPrefix(name, headPrefix)
+		name, i, ours := attribute(key)
 		if !ours {
 			continue
 		}
-		i := slices.Index(known[:], name)
 		if len(header[key]) != 1 || i >= 0 && seen[i] || i < 0 && e.has(name) {
 			return Envelope{}, twice(name)
 		}
@@ -338,8 +352,34 @@ func Decode(header map[string][]string, data []byte) (Envelope, error) {
 		}
 	}
 	e.Data = data
-	return e.checked()
+	e.fill()
+	if err := e.check(); err != nil {
+		return Envelope{}, err
+	}
+	return e, nil
 }
+
+// attribute is the attribute of a header, its place among the known ones, -1 for one that is not known, and whether it is one at all.
+func attribute(key string) (name string, i int, ours bool) {
+	if i, ok := headIndex[key]; ok {
+		return known[i], i, true
+	}
+	head := strings.ToLower(key)
+	if i, ok := headIndex[head]; ok {
+		return known[i], i, true
+	}
+	name, ours = strings.CutPrefix(head, headPrefix)
+	return name, slices.Index(known[:], name), ours
+}
+
+// headIndex are the places of the known attributes by their headers' names.
+var headIndex = func() map[string]int {
+	index := make(map[string]int, len(known))
+	for i, name := range headNames {
+		index[name] = i
+	}
+	return index
+}()
 
 // has says whether there is an extension of a name.
 func (e *Envelope) has(name string) bool {

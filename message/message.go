@@ -76,14 +76,18 @@ var performatives = map[Type][]polity.Performative{
 func (t Type) Performatives() []polity.Performative { return slices.Clone(performatives[t]) }
 
 // TypeOf returns the type of a performative, "" for an unknown one.
-func TypeOf(p polity.Performative) Type {
-	for _, t := range Types() {
-		if slices.Contains(performatives[t], p) {
-			return t
+func TypeOf(p polity.Performative) Type { return types[p] }
+
+// types is performatives the other way round.
+var types = func() map[polity.Performative]Type {
+	all := map[polity.Performative]Type{}
+	for t, list := range performatives {
+		for _, p := range list {
+			all[p] = t
 		}
 	}
-	return ""
-}
+	return all
+}()
 
 // Priority says which message an agent takes first, of those of different conversations that wait for it.
 type Priority int
@@ -165,6 +169,11 @@ const JSON = "application/json"
 
 // Or returns e with defaults for what it does not say.
 func (e Envelope) Or() Envelope {
+	e.fill()
+	return e
+}
+
+func (e *Envelope) fill() {
 	if e.Type == "" {
 		e.Type = TypeOf(e.Performative)
 	}
@@ -189,7 +198,6 @@ func (e Envelope) Or() Envelope {
 	if len(e.Data) == 0 {
 		e.Data = nil
 	}
-	return e
 }
 
 // KeyOf returns a text as an ID or a key: itself, or its hash if it is longer than TextMax.
@@ -203,6 +211,9 @@ func KeyOf(text string) string {
 
 // IsJSON says whether the data is JSON.
 func (e *Envelope) IsJSON() bool {
+	if e.DataType == JSON || e.DataType == "" {
+		return true
+	}
 	kind, _, _ := strings.Cut(e.DataType, ";")
 	kind = strings.ToLower(strings.TrimSpace(kind))
 	return kind == "" || kind == JSON || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")
@@ -228,25 +239,17 @@ func (e *Envelope) Expires(arrived time.Time) time.Time {
 
 // Check returns nil, or fault.Invalid with the first attribute that is wrong. It reads e as Or fills it in.
 func (e Envelope) Check() error {
-	e = e.Or()
+	e.fill()
+	return e.check()
+}
+
+// check is Check of what is filled in.
+func (e *Envelope) check() error {
 	if e.Performative == "" {
 		return e.typeless()
 	}
-	for _, t := range [...]struct {
-		name, text string
-		most       int
-		needed     bool
-	}{
-		{"id", e.ID, TextMax, true}, {"skill", e.Skill, skillMax, false}, {"conversation", e.Conversation, TextMax, true},
-		{"correlationid", e.Correlation, TextMax, false}, {"causationid", e.Causation, TextMax, false}, {"idempotencykey", e.Key, TextMax, true},
-		{"subject", e.Subject, TextMax, false}, {"dataschema", e.DataSchema, longMax, false}, {"datacontenttype", e.DataType, TextMax, true},
-	} {
-		if t.needed && t.text == "" {
-			return missing(t.name)
-		}
-		if err := checkText(t.name, t.text, t.most); err != nil {
-			return err
-		}
+	if err := e.checkTexts(); err != nil {
+		return err
 	}
 	if err := checkFrom(e.From); err != nil {
 		return err
@@ -272,6 +275,27 @@ func (e Envelope) Check() error {
 	return e.checkData()
 }
 
+func (e *Envelope) checkTexts() error {
+	for _, t := range [...]struct {
+		name, text string
+		most       int
+		needed     bool
+	}{
+		{"id", e.ID, TextMax, true}, {"skill", e.Skill, skillMax, false}, {"conversation", e.Conversation, TextMax, true},
+		{"correlationid", e.Correlation, TextMax, false}, {"causationid", e.Causation, TextMax, false}, {"idempotencykey", e.Key, TextMax, true},
+		{"subject", e.Subject, TextMax, false}, {"dataschema", e.DataSchema, longMax, false}, {"datacontenttype", e.DataType, TextMax, true},
+	} {
+		if t.text != "" {
+			if err := checkText(t.name, t.text, t.most); err != nil {
+				return err
+			}
+		} else if t.needed {
+			return missing(t.name)
+		}
+	}
+	return nil
+}
+
 func missing(name string) error { return fault.Invalid.New("message: %s: missing", name) }
 
 func (e *Envelope) typeless() error {
@@ -286,8 +310,7 @@ func (e *Envelope) checkActs() error {
 	t := TypeOf(e.Performative)
 	switch {
 	case t == "":
-		return fault.Invalid.New("message: performative %.40q: want one of %s%s", string(e.Performative), strings.Join(words(Performatives()), ", "),
-			meant(string(e.Performative), words(Performatives())))
+		return unknownAct(e.Performative)
 	case e.Type != t:
 		return fault.Invalid.New("message: type %.40q and performative %s do not go together; %s is of type %s", string(e.Type), e.Performative, e.Performative, t)
 	case e.Performative == Cancel && e.Correlation == "":
@@ -300,6 +323,11 @@ func (e *Envelope) checkActs() error {
 		return fault.Invalid.New("message: hops %d: want 0 to %d; do messages cause each other in a circle?", e.Hops, HopsMax)
 	}
 	return nil
+}
+
+func unknownAct(p polity.Performative) error {
+	known := words(Performatives())
+	return fault.Invalid.New("message: performative %.40q: want one of %s%s", string(p), strings.Join(known, ", "), meant(string(p), known))
 }
 
 func words[T ~string](list []T) []string {
@@ -344,6 +372,9 @@ func checkText(name, text string, most int) error {
 	if len(text) > most {
 		return fault.Invalid.New("message: %s: %d bytes; the most is %d", name, len(text), most)
 	}
+	if printable(text) {
+		return nil
+	}
 	if !utf8.ValidString(text) {
 		return fault.Invalid.New("message: %s %.40q: not UTF-8", name, text)
 	}
@@ -353,6 +384,16 @@ func checkText(name, text string, most int) error {
 		}
 	}
 	return nil
+}
+
+// printable says whether a text is of ASCII's letters, digits, signs and spaces alone, as nearly all are.
+func printable(text string) bool {
+	for i := range len(text) {
+		if text[i] < 0x20 || text[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 func checkExtensions(list []Extension) error {

@@ -395,3 +395,45 @@ func TestShortHeader(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkLive writes and reads a live question's headers.
+func BenchmarkLive(b *testing.B) {
+	e := message.Envelope{
+		ID: "bench-1000000", From: message.To("street"), To: []message.Address{message.To("outside")}, Type: message.Query, Deadline: time.Now().Add(time.Minute),
+	}.Or()
+	h, err := e.ShortHeader()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("header", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := e.ShortHeader(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("append", func(b *testing.B) {
+		b.ReportAllocs()
+		var line []byte
+		for b.Loop() {
+			line = e.AppendShortHeader(line[:0])
+		}
+	})
+	b.Run("check", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := e.Check(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("decode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := message.Decode(h, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

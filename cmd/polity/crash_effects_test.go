@@ -155,6 +155,7 @@ func startBank(t *testing.T, book string) string {
 // does twice what it is asked twice. Where the bank can be asked what became of a payment, each is made exactly once, and none ends
 // unknown. Where it cannot, each is made at most once.
 func TestKillBetweenEffectAndResult(t *testing.T) {
+	t.Parallel() // it mostly waits
 	polity := program(t)
 	for name, asked := range map[string]bool{"asked": true, "not asked": false} {
 		t.Run(name, func(t *testing.T) {

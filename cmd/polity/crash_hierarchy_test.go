@@ -20,6 +20,7 @@ const hierarchyKills = 10
 // TestKillHierarchy kills the books of a shop with SIGKILL at seeded moments, and starts the same command again until it ends. What is handed
 // up is what an undisturbed run hands up, and nothing was asked that is not asked there.
 func TestKillHierarchy(t *testing.T) {
+	t.Parallel() // it mostly waits
 	polity := program(t)
 	example := filepath.Join("..", "..", "examples", "hierarchy")
 	command := func(state string) *exec.Cmd {

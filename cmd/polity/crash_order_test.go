@@ -43,6 +43,7 @@ const lost = `[ $((order % 3)) != 0 ] || [ "$(grep -c "^$did $order " "$BOOKED")
 // each, while these processes are killed with SIGKILL at seeded moments. In the end every order is shipped and paid once, or what was done of it is undone
 // once, the last first: so says the shop's book, which is not ours.
 func TestKillOrders(t *testing.T) {
+	t.Parallel() // it mostly waits
 	bin := program(t)
 	dir := t.TempDir()
 	book := filepath.Join(dir, "booked")

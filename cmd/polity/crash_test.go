@@ -33,6 +33,7 @@ echo '{"claims":[],"summary":"done"}'
 
 // TestKill kills the program with SIGKILL at seeded moments and starts the same command again, until it has been killed often enough; then lets it finish.
 func TestKill(t *testing.T) {
+	t.Parallel() // it mostly waits
 	polity := program(t)
 	for name, class := range map[string]string{"keyed": "keyed", "external": "external"} {
 		t.Run(name, func(t *testing.T) {

@@ -40,6 +40,7 @@ echo '"done"'
 // TestKillEvents publishes events, each by a process that tries again until it was acknowledged, while the process that serves the node and opens
 // runs for them is killed with SIGKILL at seeded moments. Every event has one run, and those of one customer were handled in order.
 func TestKillEvents(t *testing.T) {
+	t.Parallel() // it mostly waits
 	polity := program(t)
 	rng := rand.New(rand.NewPCG(7, 7))
 	dir := t.TempDir()

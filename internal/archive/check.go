@@ -147,7 +147,7 @@ func (c *checker) block(i int) {
 		c.damaged("block", strconv.Itoa(i), err, indexed)
 		return
 	}
-	defer zip.Close() //nolint:errcheck // it closes what it made itself
+	defer zip.Close() // it closes what it made itself
 	var n int
 	for at := int64(0); ; n++ {
 		size, err := nextExport(zip)

@@ -487,7 +487,7 @@ func unpackIndex(data io.Reader) (*fileIndex, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer zip.Close() //nolint:errcheck // it closes what it made itself
+	defer zip.Close() // it closes what it made itself
 	plain, err := io.ReadAll(io.LimitReader(zip, indexMax+1))
 	if err != nil || len(plain) > indexMax {
 		return nil, fault.Damaged.New("archive: its index cannot be unpacked, or is larger than %d bytes: %w", indexMax, err)
@@ -519,7 +519,7 @@ func (f *File) Export(r polity.ArchivedRun, read func(io.Reader) error) error {
 	if err != nil {
 		return err
 	}
-	defer zip.Close() //nolint:errcheck // it closes what it made itself
+	defer zip.Close() // it closes what it made itself
 	if n, err := io.CopyN(io.Discard, zip, r.Offset); err != nil {
 		return fault.Damaged.New("archive: block %d ends at byte %d, before %s: %w", r.Block, n, r.Run, err)
 	}

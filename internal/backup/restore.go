@@ -75,7 +75,7 @@ func read(ctx context.Context, file io.Reader, names Names, to taker, t *teller)
 	if err != nil {
 		return polity.Backup{}, err
 	}
-	defer zip.Close() //nolint:errcheck // it closes what it made itself
+	defer zip.Close() // it closes what it made itself
 	r := &reader{tar: tar.NewReader(zip), digest: sha256.New()}
 	if err := r.format(); err != nil {
 		return polity.Backup{}, err

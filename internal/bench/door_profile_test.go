@@ -25,6 +25,7 @@ func BenchmarkDoor(b *testing.B) {
 					}
 				}
 				b.ReportMetric(t.rate, "runs/s")
+				b.ReportMetric(t.p50, "p50-us")
 				b.ReportMetric(t.cpu, "cpu-us/run")
 				b.ReportMetric(t.allocs, "allocs/run")
 			})

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -140,10 +141,7 @@ func keptMessages(ctx context.Context, cfg Config, sync engine.Sync, at int) (po
 	defer func() { err = first(err, e.Close()) }()
 	points, err = cfg.beside(ctx, at, []timed{
 		{"one commit", func() func(context.Context, int) error { return packed.worker(0) }},
-		alone("send", func(ctx context.Context, i int) error {
-			_, err := e.Send(ctx, letter(i, message.Normal))
-			return err
-		}),
+		alone("send", func(ctx context.Context, i int) error { return sent(ctx, e, letter(i, message.Normal)) }),
 		alone("ask a function", asker(e, letter)),
 		alone("ask a decider", asker(e, to("judge"))),
 	}, func() error { return emptied(ctx, e) })
@@ -151,6 +149,21 @@ func keptMessages(ctx context.Context, cfg Config, sync engine.Sync, at int) (po
 		points[i].What, points[i].Sync = "kept", sync
 	}
 	return points, err
+}
+
+// sent sends a message. While the mailbox is full it waits as long as it is told to, which is part of what sending takes.
+func sent(ctx context.Context, e *engine.Engine, m message.Envelope) error {
+	for {
+		receipts, err := e.Send(ctx, m)
+		if !errors.Is(err, fault.Full) || len(receipts) == 0 || receipts[0].RetryAfter == 0 {
+			return err
+		}
+		select {
+		case <-time.After(time.Duration(receipts[0].RetryAfter) * time.Second):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // emptied waits until everything that was sent is done: the next system shall not stand in line behind it.

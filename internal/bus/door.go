@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"crypto/tls"
@@ -17,7 +16,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
 	"polity.run"
@@ -38,7 +36,7 @@ const (
 	lookEvery    = time.Second      // how often rights are looked at that time ends
 	refusalsMax  = 1024             // that wait to be told
 	subjectShown = 256              // bytes of a subject in a refusal
-	deskWait     = 10 * time.Second // for the door's own connection
+	deskWait     = 10 * time.Second // for the server to listen, and to let a desk in
 )
 
 // Guest is what somebody may do who has proved to hold a key.
@@ -232,7 +230,7 @@ func (d *Door) Check(c server.ClientAuthentication) bool {
 		err = fault.Denied.New("only agents connect here")
 	}
 	if err != nil {
-		d.refuse(polity.Refusal{Org: g.Account, Agent: polity.AgentName(g.Name), Key: shown(o.Nkey), From: from, Verb: polity.RefusedConnect, Reason: fault.Of(err).Text})
+		d.Refuse(polity.Refusal{Org: g.Account, Agent: polity.AgentName(g.Name), Key: shown(o.Nkey), From: from, Verb: polity.RefusedConnect, Reason: fault.Of(err).Text})
 		return false
 	}
 	d.mu.Lock()
@@ -285,8 +283,8 @@ func (d *Door) account(name string) *server.Account {
 	return a
 }
 
-// refuse has a refusal told, and keeps nobody waiting for it.
-func (d *Door) refuse(r polity.Refusal) {
+// Refuse has a refusal told as those of the server are, and keeps nobody waiting for it.
+func (d *Door) Refuse(r polity.Refusal) {
 	r.At = time.Now()
 	select {
 	case d.refusals <- r:
@@ -371,7 +369,7 @@ func (l doorLog) Errorf(format string, v ...any) {
 		return // it never came in, and Check has told that
 	}
 	r.Org, r.Agent, r.Key = g.Account, polity.AgentName(g.Name), g.key
-	l.d.refuse(r)
+	l.d.Refuse(r)
 }
 
 // quotedAfter is the quoted text after the last of some words. Subjects and queues hold no spaces, so that nobody but the server can say these
@@ -406,77 +404,6 @@ func (doorLog) Warnf(string, ...any)   {}
 func (doorLog) Fatalf(string, ...any)  {}
 func (doorLog) Debugf(string, ...any)  {}
 func (doorLog) Tracef(string, ...any)  {}
-
-// Parcel is a message that came in or goes out.
-type Parcel struct {
-	Subject string
-	Reply   string
-	Header  map[string][]string
-	Data    []byte
-}
-
-// Desk is where those inside meet the guests of one account: it may publish and subscribe to everything there. It goes through memory.
-type Desk struct {
-	nc      *nats.Conn
-	replies string
-}
-
-// Desk opens the desk of an account. take is given what is published on the subjects, which may have wildcards, in order and from one goroutine for each of them; away is given the token of what
-// was Put and had no receiver. Close it before the door.
-func (d *Door) Desk(account string, subjects []string, take func(Parcel), away func(token string)) (*Desk, error) {
-	nc, err := nats.Connect("", nats.InProcessServer(d.srv), nats.UserInfo(deskUser+account, d.password), nats.Name("desk"),
-		nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.Timeout(deskWait))
-	if err != nil {
-		return nil, fault.Unavailable.New("bus: desk of %s: %w", account, err)
-	}
-	desk := &Desk{nc: nc, replies: "_DESK." + rand.Text() + "."}
-	_, err = nc.Subscribe(desk.replies+"*", func(m *nats.Msg) {
-		if Unreceived(Parcel{Header: m.Header}) {
-			away(m.Subject[len(desk.replies):])
-		}
-	})
-	for _, s := range subjects {
-		if err == nil {
-			_, err = nc.Subscribe(s, func(m *nats.Msg) { take(Parcel{m.Subject, m.Reply, m.Header, m.Data}) })
-		}
-	}
-	if err == nil {
-		err = nc.FlushTimeout(deskWait)
-	}
-	if err != nil {
-		nc.Close()
-		return nil, fault.Unavailable.New("bus: desk of %s: %w", account, err)
-	}
-	return desk, nil
-}
-
-// Unreceived says whether a parcel is what the server says when nobody received what was put with its subject for replies.
-func Unreceived(p Parcel) bool {
-	status := p.Header["Status"]
-	return len(p.Data) == 0 && len(status) == 1 && status[0] == "503"
-}
-
-// Put publishes. If token is not "" and nobody receives it, Desk's away is told.
-func (k *Desk) Put(p Parcel, token string) error {
-	if token != "" {
-		p.Reply = k.replies + token
-	}
-	if err := k.nc.PublishMsg(&nats.Msg{Subject: p.Subject, Reply: p.Reply, Header: p.Header, Data: p.Data}); err != nil {
-		return fault.Unavailable.New("bus: put on %s: %w", p.Subject, err)
-	}
-	return nil
-}
-
-// Flush returns when the guests' server has everything that was put.
-func (k *Desk) Flush(ctx context.Context) error {
-	if err := k.nc.FlushWithContext(ctx); err != nil {
-		return fault.Unavailable.New("bus: flush: %w", err)
-	}
-	return nil
-}
-
-// Close ends the desk.
-func (k *Desk) Close() { k.nc.Close() }
 
 // NewKey makes a key: its seed, which its holder keeps, and its public half, which the door knows it by.
 func NewKey() (seed, public string, err error) {

@@ -141,7 +141,7 @@ func TestDoorCutsWhoLostItsRights(t *testing.T) {
 	lost, with := h.let(t, "shop", "clerk", "boss")
 	_, with2 := h.let(t, "shop", "porter", "boss")
 	got := make(chan string, 16)
-	desk, err := h.Desk("shop", []string{"msg.>"}, func(p bus.Parcel) { got <- p.Subject }, func(string) {})
+	desk, err := h.Desk("shop", bus.Hearing{Subjects: []string{"msg.>"}, Take: func(p bus.Parcel) { got <- p.Subject }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestDoorIsNotOpenToOthers(t *testing.T) {
 func TestDeskLearnsWhoIsAway(t *testing.T) {
 	h := openHouse(t)
 	away := make(chan string, 4)
-	desk, err := h.Desk("shop", nil, nil, func(token string) { away <- token })
+	desk, err := h.Desk("shop", bus.Hearing{Away: func(token string) { away <- token }})
 	if err != nil {
 		t.Fatal(err)
 	}

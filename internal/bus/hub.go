@@ -17,9 +17,12 @@ type Hub struct {
 	Account string // of the door
 }
 
-// FromAgents are the subjects on which agents speak.
+// AnswersOfAgents is the subject on which agents answer live questions.
+const AnswersOfAgents = "ans.>"
+
+// FromAgents are all other subjects on which agents speak.
 func FromAgents() []string {
-	return []string{"msg.>", "rol.>", "grp.>", "all.>", "evt.>", "ctl.>", "ans.>"}
+	return []string{"msg.>", "rol.>", "grp.>", "all.>", "evt.>", "ctl.>"}
 }
 
 // leaf has the door's server connect to a hub.
@@ -29,7 +32,7 @@ func (h *Hub) leaf(opts *server.Options) error {
 	}
 	r := &server.RemoteLeafOpts{
 		LocalAccount: h.Account, Credentials: h.Creds,
-		DenyExports: FromAgents(), // nobody at the hub hears what others say to the door. What is imported cannot be denied: the server would hold back box.> both ways
+		DenyExports: append(FromAgents(), AnswersOfAgents), // nobody at the hub hears what others say to the door. What is imported cannot be denied: the server would hold back box.> both ways
 	}
 	for part := range strings.SplitSeq(h.URL, ",") {
 		u, err := url.Parse(strings.TrimSpace(part))

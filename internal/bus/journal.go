@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"time"
 
@@ -29,11 +30,16 @@ const journalPrefix = "JOURNAL_"
 //
 // Entries that come while the write before is under way are one message of the stream, a line each, and one write to the disk: else a hundred at once would wait for
 // a hundred. They have the position of their message.
+//
+// Entries may also be copied from a log: then each message says up to which commit everything is there, and is written on condition that the one before is the last.
 type Journal struct {
 	b       *Bus
 	stream  string
 	subject string
-	turn    chan struct{} // held by who writes
+	turn    chan struct{} // held by who writes, and by who knows what follows
+	copies  bool          // it says how far it is copied
+	last    uint64        // position of the last message
+	copied  uint64        // what it says
 
 	mu   sync.Mutex
 	next *bundle // what is gathered for the next write; nil if nothing is
@@ -59,6 +65,104 @@ func (b *Bus) Journal(ctx context.Context, name string, most int64, age time.Dur
 		return nil, fault.Of(err).Kind.New("bus: open journal %s: %w", name, err)
 	}
 	return &Journal{b: b, stream: config.Name, subject: config.Subjects[0], turn: make(chan struct{}, 1)}, nil
+}
+
+// copiedHeader says up to which commit of a log everything was copied that belongs into the journal.
+const copiedHeader = "Polity-Copied"
+
+// copyTries is how often a message is written that comes behind one that somebody else wrote.
+const copyTries = 5
+
+// Copied makes the journal one into which a log is copied, and returns up to which commit it was; 0 for not at all.
+func (j *Journal) Copied(ctx context.Context) (uint64, error) {
+	j.turn <- struct{}{}
+	defer func() { <-j.turn }()
+	j.copies = true
+	return j.copied, j.end(ctx)
+}
+
+// end reads how the journal ends.
+func (j *Journal) end(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestMax)
+	defer cancel()
+	s, err := j.b.js.Stream(ctx, j.stream)
+	if err != nil {
+		return fault.Unavailable.New("bus: the end of %s: %w", j.stream, err)
+	}
+	m, err := s.GetLastMsgForSubject(ctx, j.subject)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound): // what it had is too old
+		j.last, j.copied = s.CachedInfo().State.LastSeq, 0
+		return nil
+	case err != nil:
+		return fault.Unavailable.New("bus: the end of %s: %w", j.stream, err)
+	}
+	j.last, j.copied = m.Sequence, 0
+	if text := m.Header.Get(copiedHeader); text != "" {
+		if j.copied, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return fault.Damaged.New("bus: the end of %s: %s: %w", j.stream, copiedHeader, err)
+		}
+	}
+	return nil
+}
+
+// Copy adds the lines that commits of a log from one to another brought, as one message, and returns when that is safe. If others have copied them it adds nothing. It returns
+// up to which commit the log is copied then: if that is neither before from nor to, or there was an error, ask for what comes after it.
+// Lines must be one line each, or none.
+func (j *Journal) Copy(ctx context.Context, lines [][]byte, from, to uint64) (uint64, error) {
+	j.turn <- struct{}{}
+	defer func() { <-j.turn }()
+	err := j.publish(ctx, bytes.Join(lines, []byte{'\n'}), func() (uint64, bool) { return to, j.copied < from })
+	return j.copied, err
+}
+
+// SetBack says that the log ends with a commit before what is said to be copied: it was restored as it had been.
+func (j *Journal) SetBack(ctx context.Context, to uint64) error {
+	j.turn <- struct{}{}
+	defer func() { <-j.turn }()
+	return j.publish(ctx, nil, func() (uint64, bool) { return to, j.copied > to })
+}
+
+// publish writes a message that says what mark returns, as long as that returns true.
+func (j *Journal) publish(ctx context.Context, data []byte, mark func() (copied uint64, wanted bool)) error {
+	if !j.copies {
+		return j.put(ctx, &nats.Msg{Subject: j.subject, Data: data})
+	}
+	var err error
+	for range copyTries {
+		copied, wanted := mark()
+		if !wanted {
+			return nil
+		}
+		m := &nats.Msg{Subject: j.subject, Data: data, Header: nats.Header{copiedHeader: {strconv.FormatUint(copied, 10)}}}
+		if err = j.put(ctx, m, jetstream.WithExpectLastSequence(j.last)); err == nil {
+			j.copied = copied
+			return nil
+		}
+		if lost := j.end(ctx); lost != nil {
+			return errors.Join(err, lost)
+		}
+		if !errors.Is(err, fault.Conflict) { // it may have been written
+			return err
+		}
+	}
+	return err
+}
+
+func (j *Journal) put(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) error {
+	ctx, cancel := context.WithTimeout(ctx, requestMax)
+	defer cancel()
+	ack, err := j.b.js.PublishMsg(ctx, m, opts...)
+	var refused *jetstream.APIError
+	switch {
+	case err == nil:
+		j.last = ack.Sequence
+		return nil
+	case errors.As(err, &refused) && (refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+		return fault.Conflict.New("bus: add to %s: %w", j.stream, err)
+	default:
+		return fault.Unavailable.New("bus: add to %s: %w", j.stream, err)
+	}
 }
 
 // journalConfig are a journal's settings; without limits it keeps everything.
@@ -109,11 +213,7 @@ func (j *Journal) write(ctx context.Context, b *bundle) {
 		j.next = nil
 	}
 	j.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, requestMax)
-	defer cancel()
-	if _, err := j.b.js.Publish(ctx, j.subject, b.lines); err != nil {
-		b.err = fault.Unavailable.New("bus: add to %s: %w", j.stream, err)
-	}
+	b.err = j.publish(ctx, b.lines, func() (uint64, bool) { return j.copied, true })
 }
 
 // Read returns up to most entries after a position, 0 for the beginning, in order; and beyond, those that have the position of the last of them.
@@ -122,6 +222,9 @@ func (j *Journal) Read(ctx context.Context, after uint64, most int) ([]Entry, er
 	err := j.b.batch(ctx, j.stream, j.subject, after+1, time.Time{}, most, func(m *nats.Msg, seq uint64, _ time.Time) error {
 		if len(list) >= most {
 			return errEnough
+		}
+		if len(m.Data) == 0 { // it only says how far the log is copied
+			return nil
 		}
 		for line := range bytes.SplitSeq(m.Data, []byte{'\n'}) {
 			list = append(list, Entry{seq, line})

@@ -3,10 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/signal"
-	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -63,9 +59,33 @@ func (a *app) config(f *benchFlags) (bench.Config, error) {
 	if cfg.Rounds < 1 || cfg.Window <= 0 {
 		return cfg, usagef("--rounds and --window must be above zero")
 	}
-	cfg.Progress = func(text string) { a.screen.say("%s", text) }
+	cfg.Progress = a.status
 	return cfg, nil
 }
+
+func (a *app) status(text string) { a.screen.say("%s", text) }
+
+// measured prints what was measured.
+func (a *app) measured(w any, err error, output string, text func() error) error {
+	switch {
+	case err != nil:
+		return err
+	case output == "json":
+		return a.writeJSON(w)
+	default:
+		return text()
+	}
+}
+
+// columns is for lines of cells, each of which ends with a tab: they are aligned on the right, and written when it is flushed.
+func (a *app) columns() *tabwriter.Writer {
+	return tabwriter.NewWriter(printer{a}, 0, 0, 2, ' ', tabwriter.AlignRight)
+}
+
+// printer writes as app.out does.
+type printer struct{ *app }
+
+func (p printer) Write(data []byte) (int, error) { return len(data), p.out(data) }
 
 func (a *app) newBenchRuns() *cobra.Command {
 	cmd := &cobra.Command{
@@ -93,22 +113,15 @@ func (a *app) measures(cmd *cobra.Command, f *benchFlags, measure func(context.C
 		if err != nil {
 			return err
 		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
+		ctx, done := a.interruptible(cmd.Context())
+		defer done()
 		points, err := measure(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		return a.points(points, f.output.value, ratios)
+		return a.measured(points, err, f.output.value, func() error { return a.points(points, ratios) })
 	}
 }
 
-func (a *app) points(points []bench.Point, output string, ratios bool) error {
-	if output == "json" {
-		return a.writeJSON(points)
-	}
-	var text strings.Builder
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
+func (a *app) points(points []bench.Point, ratios bool) error {
+	w := a.columns()
 	head := "system\tsync\tat once\truns/s\tp50 us\tp99 us\tus/step\tcpu us/step\tallocs/step\t"
 	if ratios {
 		head += "to log\tto packed\tfsyncs/s\t"
@@ -121,8 +134,5 @@ func (a *app) points(points []bench.Point, output string, ratios bool) error {
 		}
 		fmt.Fprintln(w)
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return a.outf("%s", text.String())
+	return w.Flush()
 }

@@ -2,12 +2,8 @@ package cli
 
 import (
 	"fmt"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,8 +59,8 @@ func (a *app) newBenchDoor() *cobra.Command {
 		case !starts && cmd.Flags().Changed("for"):
 			return usagef("--for goes with --rate")
 		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
+		ctx, done := a.interruptible(cmd.Context())
+		defer done()
 		if starts {
 			return a.benchStarts(func() (bench.Opens, error) { return bench.OpenAt(ctx, cfg, *rate, *during) }, f.output.value)
 		}
@@ -77,17 +73,15 @@ func (a *app) newBenchDoor() *cobra.Command {
 func (a *app) benchStarts(measure func() (bench.Opens, error), output string) error {
 	w, err := measure()
 	err = a.measured(w, err, output, func() error {
-		var text strings.Builder
-		fmt.Fprintf(&text, "%.1f starts/s for %s (wanted %g), sync %s, %d errors\n\n", w.Rate, w.For, w.Wanted, w.Sync, w.Errors)
-		t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
+		if err := a.outf("%.1f starts/s for %s (wanted %g), sync %s, %d errors\n\n", w.Rate, w.For, w.Wanted, w.Sync, w.Errors); err != nil {
+			return err
+		}
+		t := a.columns()
 		fmt.Fprintln(t, "what\tanswered\tp50 ms\tp95 ms\tp99 ms\tmost\t")
 		for i, l := range []bench.Lags{w.Echo, w.Starts} {
 			fmt.Fprintf(t, "%s\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t\n", [...]string{"echo and a commit", "starts"}[i], l.Count, l.P50, l.P95, l.P99, l.Max)
 		}
-		if err := t.Flush(); err != nil {
-			return err
-		}
-		return a.outf("%s", text.String())
+		return t.Flush()
 	})
 	if err == nil && w.Errors > 0 {
 		err = fault.Failed.New("bench: %d requests failed, the first with: %s", w.Errors, w.Error)

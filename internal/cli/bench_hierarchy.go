@@ -2,11 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
-	"os/signal"
-	"strings"
-	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,28 +28,21 @@ func (a *app) newBenchHierarchy() *cobra.Command {
 		if *rounds < 1 || len(*workers) == 0 {
 			return usagef("--rounds must be above zero, and --workers must name a number")
 		}
-		cfg := bench.Config{Dir: *dir, Rounds: *rounds, Progress: func(text string) { a.screen.say("%s", text) }}
+		cfg := bench.Config{Dir: *dir, Rounds: *rounds, Progress: a.status}
 		if cmd.Flags().Changed("sync") {
 			cfg.Sync = []engine.Sync{engine.Sync(a.sync.value)}
 		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
+		ctx, done := a.interruptible(cmd.Context())
+		defer done()
 		all, err := bench.Hierarchy(ctx, cfg, *workers)
-		if err != nil {
-			return err
-		}
-		if output.value == "json" {
-			return a.writeJSON(all)
-		}
-		return a.charts(all)
+		return a.measured(all, err, output.value, func() error { return a.charts(all) })
 	}
 	return cmd
 }
 
 // charts prints what hierarchies cost, and below each how long its levels take.
 func (a *app) charts(all []bench.Chart) error {
-	var text strings.Builder
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
+	w := a.columns()
 	fmt.Fprintln(w, "workers\tmanagers\tlevels\tinstall\ttime\tus/agent\tcpu us/agent\tgrowth\tcpu growth\tmessages/manager\tmost\theap B/agent\tpeak B/agent\tlog B/agent\t")
 	for _, c := range all {
 		fmt.Fprintf(w, "%d\t%d\t%d\t%s\t%s\t%.1f\t%.1f\t%.2f\t%.2f\t%.1f\t%d\t%.0f\t%.0f\t%.0f\t\n", c.Workers, c.Managers, c.Levels, short(c.Install), short(c.Took),
@@ -66,10 +54,7 @@ func (a *app) charts(all []bench.Chart) error {
 			fmt.Fprintf(w, "%d\t%d\t%d\t%s\t%s\t%s\t\n", c.Workers, l.Level, l.Managers, short(l.Decide), short(l.Decide99), short(l.Whole))
 		}
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return a.outf("%s", text.String())
+	return w.Flush()
 }
 
 // short is a duration with the figures that matter.

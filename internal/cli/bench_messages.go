@@ -2,12 +2,8 @@ package cli
 
 import (
 	"fmt"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -41,23 +37,16 @@ percentile, and the rate. What is published on topics is measured by "polity ben
 				return usagef("--what: %q: want some of %s", k, strings.Join(bench.BusKinds, ", "))
 			}
 		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
+		ctx, done := a.interruptible(cmd.Context())
+		defer done()
 		points, err := bench.Bus(ctx, cfg, *kinds)
-		if err != nil {
-			return err
-		}
-		if f.output.value == "json" {
-			return a.writeJSON(points)
-		}
-		return a.busPoints(points)
+		return a.measured(points, err, f.output.value, func() error { return a.busPoints(points) })
 	}
 	return cmd
 }
 
 func (a *app) busPoints(points []bench.BusPoint) error {
-	var text strings.Builder
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
+	w := a.columns()
 	fmt.Fprintln(w, "messages\tsystem\tsync\tbytes\tat once\tper second\tp50 us\tp99 us\tto p50\tto p99\tto rate\t")
 	for _, p := range points {
 		size := ""
@@ -66,10 +55,7 @@ func (a *app) busPoints(points []bench.BusPoint) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%.0f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t\n", p.What, p.System, p.Sync, size, p.At, p.Rate, p.P50, p.P99, p.ToP50, p.ToP99, p.ToRate)
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return a.outf("%s", text.String())
+	return w.Flush()
 }
 
 func (a *app) newBenchMailboxes() *cobra.Command {
@@ -92,8 +78,8 @@ last columns are the ratios of the second to the first. At last the node is star
 		if *agents < 1 || *agents > bench.MailboxesMax {
 			return usagef("--agents: %d: want 1 to %d", *agents, bench.MailboxesMax)
 		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
+		ctx, done := a.interruptible(cmd.Context())
+		defer done()
 		m, err := bench.Mailboxes(ctx, cfg, *agents)
 		return a.measured(m, err, f.output.value, func() error {
 			if err := a.outf("%d mailboxes: added in %s (%.0f/s); %.0f bytes of heap each; %d streams, %d consumers, %d connections; started in %s\n\n",

@@ -2,11 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
-	"os/signal"
-	"strings"
-	"syscall"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -37,23 +32,16 @@ ended. Latencies are from the call of publish to that.`,
 				return usagef("--batch: %d: want 1 to 1000", n)
 			}
 		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
+		ctx, done := a.interruptible(cmd.Context())
+		defer done()
 		points, err := bench.Topics(ctx, cfg, *batches)
-		if err != nil {
-			return err
-		}
-		if f.output.value == "json" {
-			return a.writeJSON(points)
-		}
-		return a.eventPoints(points)
+		return a.measured(points, err, f.output.value, func() error { return a.eventPoints(points) })
 	}
 	return cmd
 }
 
 func (a *app) eventPoints(points []bench.EventPoint) error {
-	var text strings.Builder
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
+	w := a.columns()
 	fmt.Fprintln(w, "system\tsync\tat once\tbatch\tevents/s\tp50 us\tp95 us\tto JetStream\t")
 	for _, p := range points {
 		batch := "-"
@@ -62,8 +50,5 @@ func (a *app) eventPoints(points []bench.EventPoint) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%.0f\t%.0f\t%.0f\t%.2f\t\n", p.System, p.Sync, p.At, batch, p.Rate, p.P50, p.P95, p.Ratio)
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return a.outf("%s", text.String())
+	return w.Flush()
 }

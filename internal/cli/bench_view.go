@@ -2,9 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,7 +29,7 @@ func (a *app) newBenchView() *cobra.Command {
 		Example: "  polity bench view\n  polity bench view --runs 100000 -o json",
 	}
 	output := outputFlag(cmd, "text", "text", "json")
-	cfg := bench.ViewConfig{Progress: func(text string) { a.screen.say("%s", text) }}
+	cfg := bench.ViewConfig{Progress: a.status}
 	cmd.Flags().StringVar(&cfg.Dir, "dir", "", "folder on the disk to measure (default the temporary folder)")
 	cmd.Flags().IntVar(&cfg.Runs, "runs", 1_000_000, "how many runs to invent")
 	cmd.Flags().IntVar(&cfg.Rounds, "rounds", 20, "how often each question is asked")
@@ -41,8 +38,8 @@ func (a *app) newBenchView() *cobra.Command {
 		if cfg.Runs < 1 || cfg.Runs > 10_000_000 || cfg.Rounds < 1 || *window < 0 {
 			return usagef("--runs: want 1 to 10000000; --rounds must be above zero, and --window not below")
 		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
+		ctx, done := a.interruptible(cmd.Context())
+		defer done()
 		cfg.DSN = a.dsn
 		var out benchView
 		var err error

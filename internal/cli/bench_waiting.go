@@ -2,11 +2,7 @@ package cli
 
 import (
 	"fmt"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,12 +44,12 @@ func (a *app) newBenchWaiting() *cobra.Command {
 				return usagef("--spread and --bursts: %d: want 1 to %d", n, bench.WaitingMax)
 			}
 		}
-		cfg := bench.Config{Dir: *dir, Sync: []engine.Sync{engine.SyncOS}, Progress: func(text string) { a.screen.say("%s", text) }}
+		cfg := bench.Config{Dir: *dir, Sync: []engine.Sync{engine.SyncOS}, Progress: a.status}
 		if cmd.Flags().Changed("sync") {
 			cfg.Sync = []engine.Sync{engine.Sync(a.sync.value)}
 		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
+		ctx, done := a.interruptible(cmd.Context())
+		defer done()
 		if on.value != "effect" {
 			w, err := bench.WaitingOn(ctx, cfg, on.value, *runs, *steps, *spread, *bursts)
 			return a.measured(w, err, output.value, func() error { return a.waiters(&w) })
@@ -62,18 +58,6 @@ func (a *app) newBenchWaiting() *cobra.Command {
 		return a.measured(w, err, output.value, func() error { return a.waited(&w) })
 	}
 	return cmd
-}
-
-// measured prints what was measured.
-func (a *app) measured(w any, err error, output string, text func() error) error {
-	switch {
-	case err != nil:
-		return err
-	case output == "json":
-		return a.writeJSON(w)
-	default:
-		return text()
-	}
 }
 
 func (a *app) waited(w *bench.Waited) error {
@@ -88,13 +72,13 @@ func (a *app) waiters(w *bench.Waiters) error {
 	fmt.Fprintf(&text, "on the disk: %.0f bytes of log a run, and %.0f of trails and checkpoint (%.0f)\n", w.Log, w.Disk, w.Point)
 	fmt.Fprintf(&text, "stopped in %s; started in %s with the checkpoint (processor time %s), in %s without (%s)\n\n",
 		short(w.Close), short(w.Start.Took), short(w.Start.CPU), short(w.Whole.Took), short(w.Whole.CPU))
-	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if err := a.outf("%s", &text); err != nil {
+		return err
+	}
+	t := a.columns()
 	fmt.Fprintln(t, "woken at once\twoken\tp50\tp95\tp99\tmost\t")
 	for _, k := range w.Wakes {
 		fmt.Fprintf(t, "%d\t%d\t%s\t%s\t%s\t%s\t\n", k.At, k.Count, short(k.P50), short(k.P95), short(k.P99), short(k.Most))
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	return a.outf("%s", text.String())
+	return t.Flush()
 }

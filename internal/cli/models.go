@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,11 +46,7 @@ func (a *app) newModelsList() *cobra.Command {
 			if output.value == "json" {
 				return a.writeJSON(map[string]any{"models": lines})
 			}
-			w := tabwriter.NewWriter(a.stdout, 0, 4, 2, ' ', 0)
-			row := func(words ...any) {
-				_, err = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", words...)
-			}
-			row("NAME", "API", "MODEL", "ADDRESS", "USD/M IN, OUT", "KEY")
+			rows := [][]string{{"NAME", "API", "MODEL", "ADDRESS", "USD/M IN, OUT", "KEY"}}
 			for _, l := range lines {
 				key := "none"
 				if l.KeyEnv != "" {
@@ -60,14 +55,13 @@ func (a *app) newModelsList() *cobra.Command {
 						key = l.KeyEnv
 					}
 				}
-				row(l.Name, string(l.API), clean(l.Model), clean(cmp.Or(l.URL, "its own")),
-					fmt.Sprintf("%g, %g", float64(l.Price.Input)/1000, float64(l.Price.Output)/1000), key)
+				rows = append(rows, []string{
+					l.Name, string(l.API), clean(l.Model), clean(cmp.Or(l.URL, "its own")),
+					fmt.Sprintf("%g, %g", float64(l.Price.Input)/1000, float64(l.Price.Output)/1000), key,
+				})
 			}
-			row("quote", "built in", "-", "-", "0, 0", "none")
-			if err != nil {
-				return fault.Unavailable.New("write the output: %w", err)
-			}
-			return w.Flush()
+			rows = append(rows, []string{"quote", "built in", "-", "-", "0, 0", "none"})
+			return a.out([]byte(table(rows)))
 		},
 	}
 	output = outputFlag(cmd, "text", "text", "json")

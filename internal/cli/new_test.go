@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,9 +39,10 @@ func TestStarters(t *testing.T) {
 }
 
 func tryStarter(t *testing.T, flag string, s starter) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new")
-	t.Setenv("XDG_STATE_HOME", filepath.Join(filepath.Dir(dir), "state"))
-	try(t, ".", "polity new "+dir+" "+flag)
+	state := t.TempDir()
+	try(t, state, ".", "polity new "+dir+" "+flag)
 	if _, err := os.Stat(filepath.Join(dir, schemaName)); err != nil {
 		t.Error(err)
 	}
@@ -54,32 +56,35 @@ func tryStarter(t *testing.T, flag string, s starter) {
 		t.Errorf("its README.md speaks of another place:\n%s", text)
 	}
 	for _, line := range lines {
-		try(t, dir, line)
+		try(t, state, dir, line)
 	}
 }
 
-// try runs a line of the shell, and answers what is asked meanwhile.
-func try(t *testing.T, dir, line string) {
+// try runs a line of the shell with a state folder below one that is named, and answers what is asked meanwhile.
+func try(t *testing.T, state, dir, line string) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	answered := make(chan struct{})
-	go func() { defer close(answered); sayYes(ctx, dir) }()
 	cmd := exec.Command("sh", "-c", line)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "XDG_STATE_HOME="+state)
+	ctx, cancel := context.WithCancel(t.Context())
+	var answering sync.WaitGroup
+	if strings.HasPrefix(line, "polity run ") { // nothing else asks a person
+		answering.Go(func() { sayYes(ctx, cmd) })
+	}
 	out, err := cmd.CombinedOutput()
 	cancel()
-	<-answered
+	answering.Wait()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", line, err, out)
 	}
 }
 
-func sayYes(ctx context.Context, dir string) {
+// sayYes answers what is asked where a command runs.
+func sayYes(ctx context.Context, where *exec.Cmd) {
 	tick := time.NewTicker(questionEvery)
 	defer tick.Stop()
 	polityIn := func(args ...string) ([]byte, error) {
 		cmd := exec.CommandContext(ctx, "polity", args...)
-		cmd.Dir = dir
+		cmd.Dir, cmd.Env = where.Dir, where.Env
 		return cmd.Output()
 	}
 	for {
@@ -111,7 +116,7 @@ func record(t *testing.T) {
 	defer server.Close()
 	dir := t.TempDir()
 	t.Setenv("OPENAI_API_KEY", "none")
-	try(t, ".", "polity new "+dir+" --template think")
+	try(t, dir, ".", "polity new "+dir+" --template think")
 	text, err := os.ReadFile(filepath.Join(dir, "polity.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -127,5 +132,5 @@ func record(t *testing.T) {
 	if err := os.RemoveAll(recording); err != nil {
 		t.Fatal(err)
 	}
-	try(t, dir, `polity run there.yaml "When do we meet?" --in notes --state `+filepath.Join(dir, "state")+" --record "+recording)
+	try(t, dir, dir, `polity run there.yaml "When do we meet?" --in notes --state `+filepath.Join(dir, "state")+" --record "+recording)
 }

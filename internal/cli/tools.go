@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -56,14 +55,12 @@ func (a *app) newToolsList() *cobra.Command {
 			if output.value == "json" {
 				return a.writeJSON(map[string]any{"tools": specs})
 			}
-			w := tabwriter.NewWriter(a.stdout, 0, 4, 2, ' ', 0)
+			var rows [][]string
 			for _, s := range specs {
 				first, _, _ := strings.Cut(s.Description, "\n")
-				if _, err := fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, s.Effect, clean(shorten(first, 100))); err != nil {
-					return fault.Unavailable.New("write the output: %w", err)
-				}
+				rows = append(rows, []string{s.Name, string(s.Effect), clean(shorten(first, 100))})
 			}
-			return w.Flush()
+			return a.out([]byte(table(rows)))
 		},
 	}
 	output = outputFlag(cmd, "text", "text", "json")

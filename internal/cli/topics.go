@@ -6,13 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,9 +65,7 @@ func (a *app) newTopicsList() *cobra.Command {
 }
 
 func (a *app) topicsTable(s *polity.Topics) error {
-	var text strings.Builder
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "TOPIC\tEVENTS\tKEPT\tSCHEMA")
+	rows := [][]string{{"TOPIC", "EVENTS", "KEPT", "SCHEMA"}}
 	for _, t := range s.Topics {
 		keep, schema := "30d", "-"
 		if t.Keep > 0 {
@@ -80,37 +76,38 @@ func (a *app) topicsTable(s *polity.Topics) error {
 		} else if t.Schema != nil {
 			schema = "yes"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", t.Topic, t.Events, keep, schema)
+		rows = append(rows, []string{t.Topic, fmt.Sprint(t.Events), keep, schema})
 	}
-	writeUses(w, s.Topics)
-	if len(s.Groups)+len(s.Cursors) > 0 {
-		fmt.Fprintln(w, "\nREADER\tTOPIC\tPOSITION\tLAG\tOUT")
-	}
+	text := table(rows) + uses(s.Topics)
+	rows = [][]string{{"READER", "TOPIC", "POSITION", "LAG", "OUT"}}
 	for _, g := range s.Groups {
-		fmt.Fprintf(w, "group %s\t%s\t%d\t%d\t%d\n", g.Name, g.Topic, g.Done, g.Pending, g.Out)
+		rows = append(rows, []string{"group " + g.Name, g.Topic, fmt.Sprint(g.Done), fmt.Sprint(g.Pending), fmt.Sprint(g.Out)})
 	}
 	for _, c := range s.Cursors {
-		fmt.Fprintf(w, "cursor %s\t%s\t%d\t%d\t-\n", c.Name, c.Topic, c.At, s.Last-min(c.At, s.Last))
+		rows = append(rows, []string{"cursor " + c.Name, c.Topic, fmt.Sprint(c.At), fmt.Sprint(s.Last - min(c.At, s.Last)), "-"})
 	}
-	if err := w.Flush(); err != nil {
-		return err
+	if len(rows) > 1 {
+		text += "\n" + table(rows)
 	}
-	return a.outf("%s\npositions %d to %d are kept; runs have what they await up to %d (lag %d)\n", &text, s.First, s.Last, s.Taken, s.Last-min(s.Taken, s.Last))
+	return a.outf("%s\npositions %d to %d are kept; runs have what they await up to %d (lag %d)\n", text, s.First, s.Last, s.Taken, s.Last-min(s.Taken, s.Last))
 }
 
-// writeUses writes which versions installed releases read and write.
-func writeUses(w io.Writer, topics []polity.Topic) {
-	head := "\nRELEASE\tTOPIC\tREADS\tWRITES\n"
+// uses is a table of which releases read and write topics, with an empty line before it; "" if none does.
+func uses(topics []polity.Topic) string {
+	rows := [][]string{{"RELEASE", "TOPIC", "READS", "WRITES"}}
 	for _, t := range topics {
 		for _, u := range t.Uses {
-			reads, writes := cmp.Or(u.Reads, "-"), "-"
+			writes := "-"
 			if u.Writes > 0 {
 				writes = strconv.Itoa(u.Writes)
 			}
-			fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\n", head, u.Release, t.Topic, reads, writes)
-			head = ""
+			rows = append(rows, []string{u.Release, t.Topic, cmp.Or(u.Reads, "-"), writes})
 		}
 	}
+	if len(rows) == 1 {
+		return ""
+	}
+	return "\n" + table(rows)
 }
 
 func (a *app) newTopicsShow() *cobra.Command {
@@ -144,11 +141,7 @@ func (a *app) showTopic(t polity.Topic) error {
 		fmt.Fprintf(&text, "%s\n", clean(t.About))
 	}
 	fmt.Fprintf(&text, "kept for %s\n", cmp.Or(t.Keep, polity.TopicKeepMax))
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	writeUses(w, []polity.Topic{t})
-	if err := w.Flush(); err != nil {
-		return err
-	}
+	text.WriteString(uses([]polity.Topic{t}))
 	if t.Schema == nil {
 		text.WriteString("\nno schema: any JSON may be published\n")
 		return a.outf("%s", &text)
@@ -331,7 +324,7 @@ func sinceTime(text string, now time.Time) (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return time.Time{}, usagef("--from-time %q: want a time as in 2026-11-26T08:00:00Z, or how long ago, as in 1h", text)
+		return time.Time{}, usagef("%q: want a time as in 2026-11-26T08:00:00Z, or how long ago, as in 1h", text)
 	}
 	return at, nil
 }

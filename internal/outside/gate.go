@@ -202,8 +202,11 @@ func (g *Gate) seat(r *agent.Release, all map[string]*agent.Release) error {
 		return fault.Full.New("%d organizations have agents outside, which is the most", OrgsMax)
 	default:
 		var err error
-		take := func(p bus.Parcel) { g.take(r.Name, p) }
-		if o.desk, err = g.door.Desk(r.Name, bus.FromAgents(), take, g.boxes.missed); err != nil {
+		hear := bus.Hearing{
+			Subjects: bus.FromAgents(), Take: func(p bus.Parcel) { g.take(r.Name, p) }, Away: g.boxes.missed,
+			Direct: bus.AnswersOfAgents, Now: func(p bus.Parcel) { g.answered(r.Name, p) },
+		}
+		if o.desk, err = g.door.Desk(r.Name, hear); err != nil {
 			return err
 		}
 	}
@@ -365,21 +368,25 @@ func (g *Gate) putLive(orgName string, p bus.Parcel) error {
 
 // refuse has something audited that the server let pass and is refused here.
 func (g *Gate) refuse(o *org, sender polity.AgentName, p bus.Parcel, reason error) {
-	g.audit.Refused(polity.Refusal{
-		At: time.Now(), Org: o.name, Agent: sender, Verb: polity.RefusedMisuse, Subject: p.Subject, Reason: fault.Of(reason).Text,
-	})
+	g.audit.Refused(misuse(o.name, sender, p, reason))
+}
+
+func misuse(org string, sender polity.AgentName, p bus.Parcel, reason error) polity.Refusal {
+	return polity.Refusal{At: time.Now(), Org: org, Agent: sender, Verb: polity.RefusedMisuse, Subject: p.Subject, Reason: fault.Of(reason).Text}
+}
+
+// answered takes an agent's answer to a live question. The server has made sure that it is the agent of the subject who answers.
+func (g *Gate) answered(orgName string, p bus.Parcel) {
+	sender, token, _ := remote.Answered(p.Subject)
+	if err := g.boxes.answered(ref{orgName, sender}, token, p); err != nil {
+		g.door.Refuse(misuse(orgName, sender, p, err)) // which does not wait for the disk
+	}
 }
 
 // take takes what an agent published. The server has made sure that the subject's sender is who published it, and that a link allows it.
 func (g *Gate) take(orgName string, p bus.Parcel) {
 	o := g.org(orgName)
 	if o == nil {
-		return
-	}
-	if sender, token, ok := remote.Answered(p.Subject); ok {
-		if err := g.boxes.answered(ref{o.name, sender}, token, p); err != nil {
-			g.refuse(o, sender, p, err)
-		}
 		return
 	}
 	words := strings.Split(p.Subject, ".")
@@ -453,7 +460,9 @@ func (g *Gate) control(o *org, sender polity.AgentName, p bus.Parcel, reply func
 		if err := json.Unmarshal(p.Data, &h); err != nil || len(h.Instance) > remote.InstanceMax || len(h.Version) > remote.InstanceMax {
 			return fault.Invalid.New("here: want an object with instance, state, version and working")
 		}
-		g.boxes.hear(ref{o.name, sender}, h)
+		if err := g.boxes.hear(ref{o.name, sender}, h); err != nil {
+			return err
+		}
 		reply(remote.Taken{})
 		return nil
 	default:
@@ -464,6 +473,9 @@ func (g *Gate) control(o *org, sender polity.AgentName, p bus.Parcel, reply func
 		g.begin(reply, func(ctx context.Context) {
 			a, err := g.renew(ctx, o, sender, r.Key)
 			if err != nil {
+				if !fault.Of(err).Kind.Retryable() { // another's key
+					g.refuse(o, sender, p, err)
+				}
 				reply(remote.Taken{Error: fault.Of(err)})
 				return
 			}

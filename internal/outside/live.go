@@ -19,97 +19,137 @@ import (
 // LiveMax is how many live questions one agent outside has at once.
 const LiveMax = 1024
 
+// liveRest is how many of an agent's tokens rest before one is used again. With the 64 of as many questions at once they are fewer than the 128 subjects of which
+// the server remembers, for each connection, that it may publish there.
+const liveRest = 32
+
 // lives are the live questions that agents outside have and did not answer. A question is put once, and answered once or not at all. Its methods are safe for
 // concurrent use; the zero value has no door.
 type lives struct {
-	mu   sync.Mutex
-	put  func(org string, p bus.Parcel) error // nil without a door
-	run  string                               // begins the tokens: those of another process of the node mean nothing here
-	last uint64
-	open map[string]*lively // by token
+	mu    sync.Mutex
+	put   func(org string, p bus.Parcel) error // nil without a door
+	run   string                               // begins the tokens: those of another process of the node mean nothing here
+	last  uint64
+	open  map[string]*lively // by token
+	rests map[ref][]*lively  // those of an agent whose last question was answered, the one that rests longest first
+
+	usages map[ref]*usage // of all that agents are asked
 }
 
-// lively is a live question that waits for its answer.
+// usage is where an agent's questions are counted.
+func (l *lives) usage(at ref) *usage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counted(at)
+}
+
+// counted is usage with l.mu held.
+func (l *lives) counted(at ref) *usage {
+	u := l.usages[at]
+	if u == nil {
+		if l.usages == nil {
+			l.usages = map[ref]*usage{}
+		}
+		u = &usage{}
+		l.usages[at] = u
+	}
+	return u
+}
+
+// lively is a token with the live question that waits for its answer under it. It is used again for the same agent once that came, and given up if it did not: what
+// comes late goes nowhere.
 type lively struct {
-	at   ref
-	came chan bus.Parcel // with room for the only one
-	late *time.Timer
+	at    ref
+	token string
+	came  chan bus.Parcel // with room for the only one
+	late  *time.Timer     // stopped while it rests
+	lines []byte          // headers; their memory is used again
+	count *usage
 }
-
-// livelies are those that wait for nothing: their channels are empty, and their timers stopped.
-var livelies = sync.Pool{New: func() any {
-	late := time.NewTimer(time.Hour)
-	late.Stop()
-	return &lively{came: make(chan bus.Parcel, 1), late: late}
-}}
 
 func (l *lives) attach(put func(org string, p bus.Parcel) error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.put = put
 	if l.open == nil {
-		l.run, l.open = rand.Text()[:8], map[string]*lively{}
+		l.run, l.open, l.rests = rand.Text()[:8], map[string]*lively{}, map[ref][]*lively{}
 	}
 }
 
-// begin makes a token for a question.
-func (l *lives) begin(q *lively) (token string, put func(org string, p bus.Parcel) error) {
+// begin takes a token for a question to an agent; nil without a door.
+func (l *lives) begin(at ref) (q *lively, put func(org string, p bus.Parcel) error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.put == nil {
-		return "", nil
+		return nil, nil
 	}
-	l.last++
-	token = l.run + strconv.FormatUint(l.last, 36)
-	l.open[token] = q
-	return token, l.put
+	if rests := l.rests[at]; len(rests) > liveRest {
+		q = rests[0]
+		l.rests[at] = rests[1:]
+	} else {
+		l.last++
+		q = &lively{at: at, token: l.run + strconv.FormatUint(l.last, 36), came: make(chan bus.Parcel, 1), late: time.NewTimer(time.Hour), count: l.counted(at)}
+		q.late.Stop()
+	}
+	l.open[q.token] = q
+	return q, l.put
 }
 
-func (l *lives) end(token string) {
+// rest has a token rest whose question was answered.
+func (l *lives) rest(q *lively) {
+	q.late.Stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.open, token)
+	if rests := l.rests[q.at]; len(rests) < 2*liveRest {
+		l.rests[q.at] = append(rests, q)
+	}
 }
 
-// AskLive asks an agent outside of an organization, which e is to, a live question, and waits for its answer until a time at the latest. e and its data have been
-// checked. Nobody being there is fault.Unavailable, and no answer in time fault.Timeout.
+// giveUp forgets a token whose question is not waited for any more: nobody knows whether an answer is on its way.
+func (l *lives) giveUp(q *lively) {
+	q.late.Stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, q.token)
+}
+
+// AskLive asks an agent outside of an organization, which e is to, a live question, and waits for its answer until a time at the latest. e, as Or fills it in, and its
+// data have been checked. Nobody being there is fault.Unavailable, and no answer in time fault.Timeout.
 func (l *lives) AskLive(ctx context.Context, org string, e message.Envelope, until time.Time) (json.RawMessage, error) {
 	at := ref{org, polity.AgentName(e.To[0].Name)}
-	data := e.Data
-	e.Data = nil // it is not checked once more
+	q, put := l.begin(at)
+	if q == nil {
+		return nil, fault.Unavailable.New("agent %s: this process has no door for agents outside; polity bus serve has one", at.agent)
+	}
 	if e.From.Kind != message.Agent {
 		e.From = message.To(polity.AgentName(org))
 	}
 	e.Reply, e.Live, e.Time, e.Deadline = false, false, time.Time{}, until // the subject says that it is live, and the deadline how long
-	header, err := e.ShortHeader()
-	if err != nil {
+	begun := q.count.ask(true)
+	q.lines = e.AppendShortHeader(q.lines[:0])
+	if err := put(org, bus.Parcel{Subject: remote.Box(at.agent, remote.Live), Reply: remote.Answers(at.agent, q.token), Lines: q.lines, Data: e.Data}); err != nil {
+		l.giveUp(q)
+		q.count.fail()
 		return nil, err
 	}
-	q := livelies.Get().(*lively)
-	q.at = at
-	token, put := l.begin(q)
-	if put == nil {
-		return nil, fault.Unavailable.New("agent %s: this process has no door for agents outside; polity bus serve has one", at.agent)
-	}
-	if err := put(org, bus.Parcel{Subject: remote.Box(at.agent, remote.Live), Reply: remote.Answers(at.agent, token), Header: header, Data: data}); err != nil {
-		l.end(token)
-		return nil, err
-	}
-	q.late.Reset(time.Until(until))
+	q.late.Reset(until.Sub(begun))
 	select {
 	case p := <-q.came:
-		q.late.Stop()
-		livelies.Put(q) // of the others nobody knows whether an answer is on its way
+		l.rest(q)
 		if bus.Unreceived(p) {
+			q.count.fail()
 			return nil, fault.Unavailable.New("agent %s is not there, or takes no live messages", at.agent)
 		}
-		return outcome(at.agent, remote.ToLive(p.Header, p.Data))
+		out, err := outcome(at.agent, remote.ToLive(p.Header, p.Data))
+		q.count.answer(begun, err)
+		return out, err
 	case <-q.late.C:
-		l.end(token)
+		l.giveUp(q)
+		q.count.fail()
 		return nil, fault.Timeout.New("agent %s: no answer in time", at.agent)
 	case <-ctx.Done():
-		q.late.Stop()
-		l.end(token)
+		l.giveUp(q)
+		q.count.fail()
 		return nil, fault.Cancelled.New("agent %s: no longer asked: %w", at.agent, context.Cause(ctx))
 	}
 }

@@ -42,6 +42,9 @@ func (c *core) apply(rec *record, seq uint64) {
 	case recBased:
 		c.based(rec)
 		return
+	case recAudited:
+		c.audited(rec)
+		return
 	case recHeld, recReleased:
 		c.held(rec)
 		return
@@ -551,8 +554,11 @@ func (c *core) route(p *pending) {
 	case p.work.Class == polity.EffectExternal:
 		c.enqueue(p.beginning())
 	default:
-		g := c.pack()
-		g.starts = append(g.starts, p)
+		if g := c.pack(); p.mayLead() {
+			g.early = append(g.early, p)
+		} else {
+			g.starts = append(g.starts, p)
+		}
 	}
 }
 

@@ -56,7 +56,7 @@ func (p *Partition) Run(ctx context.Context, r Request) (polity.Outcome, error) 
 		return polity.Outcome{}, err
 	}
 	ended := make(chan ending, 2) // opening and end may both fail, and neither may block the loop
-	ok := p.post(input{do: func(c *core) {
+	ok := p.post(input{do: as(ctx, func(c *core) {
 		c.open(q, func(err error) {
 			if err != nil {
 				ended <- ending{err: err}
@@ -67,14 +67,15 @@ func (p *Partition) Run(ctx context.Context, r Request) (polity.Outcome, error) 
 			default: // the opening failed, and said so
 			}
 		})
-	}, refuse: func(err error) { ended <- ending{err: err} }})
+	}), refuse: func(err error) { ended <- ending{err: err} }})
 	if !ok {
 		return polity.Outcome{}, p.gone()
 	}
 	return p.outcome(ctx, r.ID, ended)
 }
 
-// Begin opens a run as Open does, and returns what waits for its end. A run that ends in the commit that opens it has ended then.
+// Begin opens a run as Open does, and returns what waits for its end. A run that ends in the commit that opens it has ended then: that is returned even if the context has
+// ended. What waits can be called until it has returned how the run ended.
 func (p *Partition) Begin(ctx context.Context, r Request) (func(context.Context) (polity.Outcome, error), error) {
 	q, err := p.request(&r)
 	if err != nil {
@@ -151,16 +152,22 @@ func (p *Partition) Wait(ctx context.Context, id polity.RunID) (polity.Outcome, 
 	return p.outcome(ctx, id, ended)
 }
 
+// outcome returns what ended brings: what it has already also if ctx has ended.
 func (p *Partition) outcome(ctx context.Context, id polity.RunID, ended chan ending) (polity.Outcome, error) {
+	var e ending
 	select {
-	case e := <-ended:
-		if e.err != nil || e.outcome.Status != polity.StatusRunning {
-			return e.outcome, e.err
+	case e = <-ended:
+	default:
+		select {
+		case e = <-ended:
+		case <-ctx.Done():
+			return polity.Outcome{}, contextFault(ctx, "run: wait for "+string(id))
 		}
-		return p.stored(ctx, id)
-	case <-ctx.Done():
-		return polity.Outcome{}, contextFault(ctx, "run: wait for "+string(id))
 	}
+	if e.err != nil || e.outcome.Status != polity.StatusRunning {
+		return e.outcome, e.err
+	}
+	return p.stored(ctx, id)
 }
 
 // stored reads how a run ended from the log.
@@ -413,6 +420,7 @@ var kindText = map[recordKind]string{
 	recReconciled: "reconciled", recSettled: "settled",
 	recSignalled: "signalled", recPublished: "published", recPaused: "paused", recResumed: "resumed",
 	recErased: "erased", recHeld: "held", recReleased: "released", recDeleted: "deleted", recBased: "based",
+	recAudited: "audited",
 }
 
 func (p *Partition) notice(r *record, at time.Time, seq uint64) (polity.Notice, error) {
@@ -475,7 +483,7 @@ func ask[T any](ctx context.Context, p *Partition, f func(c *core, reply func(T,
 	if _, err := p.stall(); err != nil {
 		return none, err
 	}
-	in := input{do: func(c *core) { f(c, func(v T, err error) { done <- answer{v, err} }) }, refuse: func(err error) { done <- answer{none, err} }}
+	in := input{do: as(ctx, func(c *core) { f(c, func(v T, err error) { done <- answer{v, err} }) }), refuse: func(err error) { done <- answer{none, err} }}
 	if !p.post(in) {
 		return none, p.gone()
 	}

@@ -173,7 +173,7 @@ func (c *Checker) record(r *record) {
 	}
 	top := r.run.Parent() == ""
 	switch r.kind {
-	case recClaim, recErased, recDeleted:
+	case recClaim, recErased, recDeleted, recAudited:
 		return
 	case recBased:
 		c.base = r.base

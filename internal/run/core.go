@@ -39,6 +39,8 @@ type Work struct {
 	Asks time.Duration
 	// Person says that a person does it, who is told by Partition.Questions and answers with Partition.Answer. Timeout counts from when it was decided.
 	Person bool
+	// Early, if not nil, lets it begin before it is durable that it is asked for, where it is asked directly. Its class is none then.
+	Early *Early
 }
 
 // Program is what does an agent's work: a decider, or an effect.
@@ -73,6 +75,7 @@ type host interface {
 	readHead(token uint64, try int)         // then headRead
 	acknowledged()                          // the log ends with what the core knows: those who are answered now find it there
 	start(p *pending)                       // then result
+	hold(seq uint64)                        // then letGo, a moment later
 	stop(p *pending)                        // the effect shall end soon: then result
 	load(d Digest) (json.RawMessage, error) // a blob, at once
 	down(err error)                         // the core has given up: fenced, or the store refuses
@@ -147,6 +150,10 @@ type core struct {
 	halting  []*tree          // that a checkpoint says are stopped
 	skips    map[*tree]uint64 // up to which commit a checkpoint told of a tree, while the log behind it is folded
 
+	audit *Audit // of whoever asks for what is being done; nil for nobody, and once it is written
+	// heard is told what was audited, in the order of the log: while that is folded, and then as it is acknowledged; nil if nobody keeps it.
+	heard func(seq uint64, at time.Time, data [][]byte)
+	told  [][]byte // what the commit that is being folded has of that
 	// noted is told of the lines of a commit that was acknowledged; nil if nobody reads them.
 	noted func([]logged)
 	// decided is told each command as it is decided: for tests of determinism.
@@ -273,6 +280,7 @@ type pending struct {
 	foreign bool  // it began in the run that this one is a fork of
 	started bool
 	done    bool
+	awaited uint64 // the commit that waits for its result; 0 for none
 	flight  flight // the host's own
 }
 
@@ -289,6 +297,11 @@ type pack struct {
 	blobs  []payload // with data and digest: stored before the append
 
 	starts  []*pending
+	early   []*pending // that begin before it is durable
+	led     int        // of these, those that have begun
+	waits   int        // and those whose results are to be in it
+	held    bool       // it waits for them
+	let     bool       // not any more
 	stops   []*pending
 	answers []func(error) // to those who asked for something
 	ends    []func(error) // to those who wait for a run's end, however long that takes
@@ -298,6 +311,7 @@ type pack struct {
 	logged  []logged  // of the program's log
 	trees   []*tree   // that it tells of
 	gone    []*wait   // that are waited for no longer once it is acknowledged
+	audits  [][]byte  // what was audited
 }
 
 type notice struct {
@@ -316,6 +330,9 @@ func newCore(h host, catalog Catalog, epoch [8]byte) *core {
 
 // write puts a record into the gathering pack and applies it.
 func (c *core) write(rec *record) {
+	if c.audit != nil {
+		c.testify()
+	}
 	p := c.pack()
 	rec.clip()
 	stored, err := c.sealed(rec)
@@ -407,9 +424,13 @@ func (c *core) settle() {
 			continue // a run that was woken to be paid has something to do
 		}
 		g := c.gather
+		c.lead(g)
 		if c.flight != nil {
 			g.sum.Write(g.buf[g.hashed:])
 			g.hashed = len(g.buf)
+			return
+		}
+		if c.holding(g) {
 			return
 		}
 		c.send(g)
@@ -424,6 +445,7 @@ func (c *core) stale(rec *record) bool {
 }
 
 func (c *core) send(g *pack) {
+	c.lead(g)
 	g.sum.Write(g.buf[g.hashed:])
 	g.sum.Sum(g.id[:0])
 	g.ids[1] = g.id.id()
@@ -456,7 +478,7 @@ func (c *core) appended(token, seq uint64) {
 	sentOnce := c.tries == 1
 	c.seq, c.head, c.at, c.flight = f.seq, f.id, f.at, nil
 	c.host.acknowledged()
-	if c.gather != nil {
+	if c.gather != nil && !c.holding(c.gather) {
 		c.send(c.gather) // before the effects are let loose: the next commit shall not stand in line behind them
 	}
 	for _, p := range f.starts {
@@ -480,11 +502,14 @@ func (c *core) appended(token, seq uint64) {
 		}
 		c.noted(f.logged)
 	}
+	if len(f.audits) > 0 {
+		c.heard(f.seq, f.at, f.audits)
+	}
+	for _, end := range f.ends { // who opened a run that has ended finds that it has
+		end(nil)
+	}
 	for _, answer := range f.answers {
 		answer(nil)
-	}
-	for _, end := range f.ends {
-		end(nil)
 	}
 	c.acknowledged(f)
 	if sentOnce && len(f.blobs) == 0 { // else a copy of it may still be under way
@@ -501,6 +526,7 @@ func (p *pack) reset() {
 	p.hashed, p.records = 0, 0
 	p.sum.Reset()
 	clear(p.starts)
+	clear(p.early)
 	clear(p.stops)
 	clear(p.answers)
 	clear(p.ends)
@@ -508,8 +534,10 @@ func (p *pack) reset() {
 	clear(p.logged)
 	clear(p.trees)
 	clear(p.gone)
+	clear(p.audits)
+	p.early, p.led, p.waits, p.held, p.let = p.early[:0], 0, 0, false, false
 	p.starts, p.stops, p.answers, p.ends = p.starts[:0], p.stops[:0], p.answers[:0], p.ends[:0]
-	p.notices, p.logged, p.trees, p.gone = p.notices[:0], p.logged[:0], p.trees[:0], p.gone[:0]
+	p.notices, p.logged, p.trees, p.gone, p.audits = p.notices[:0], p.logged[:0], p.trees[:0], p.gone[:0], p.audits[:0]
 }
 
 // inDoubt tells that the append with the token was refused, or that nothing was heard of it in time. Only
@@ -816,6 +844,9 @@ func (c *core) done(p *pending, res result) {
 	}
 	if !c.settles(p, &res) {
 		return
+	}
+	if p.awaited > 0 {
+		c.met(p)
 	}
 	res.usage.Turns++
 	if res.fault != nil && res.usage.Tokens() == 0 && res.usage.MicroUSD == 0 {

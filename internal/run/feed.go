@@ -35,8 +35,8 @@ type Commit struct {
 // Fact is one record of a commit. What a fork took over, and what the log of an imported run tells, are facts too, after the one that
 // says so. Their Commit is the one that brought them, and their At is when they happened.
 type Fact struct {
-	// Notice has no Data. Beside the kinds of a history there are "imported" (Status, Usage, Opened, Ended), "forked" (Fork) and "claim",
-	// of which nothing else is known than that an owner took the log. Kinds that a newer version added come with their text.
+	// Notice has no Data. Beside the kinds of a history there are "imported" (Status, Usage, Opened, Ended), "forked" (Fork), "audited" (its
+	// data is what an Audit says) and "claim", of which nothing else is known than that an owner took the log. Kinds that a newer version added come with their text.
 	polity.Notice
 	// Taken marks what happened to another run or on another node: it was not done, nor paid for, here.
 	Taken bool

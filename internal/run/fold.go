@@ -34,6 +34,10 @@ func (c *core) fold(f *frame, id hash, seq uint64) error {
 		}
 		c.keep(rec, seq, f.raw[i])
 	}
+	if len(c.told) > 0 {
+		c.heard(seq, f.at, c.told)
+		c.told = c.told[:0]
+	}
 	c.retire()
 	c.makeRoom()
 	return nil

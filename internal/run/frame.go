@@ -117,6 +117,7 @@ const (
 	recReleased recordKind = 19 // and may again
 	recDeleted  recordKind = 20 // a root run is deleted: its key, which no other uses, is destroyed
 	recBased    recordKind = 21 // a base stands for the log up to a commit: see base.go
+	recAudited  recordKind = 23 // who asked for what comes next in the commit; nothing follows from it
 )
 
 // newer says that a record stands only in frames of version 2.
@@ -402,6 +403,8 @@ func appendRecord(b []byte, r *record) []byte {
 		b = appendText(b, r.reason)
 	case recBased:
 		b = r.base.appendTo(b)
+	case recAudited:
+		b = appendPayload(b, r.data)
 	case recHeld, recReleased:
 		b = appendText(b, r.reason)
 	case recFinished:
@@ -720,6 +723,8 @@ func (r *reader) record(rec *record) {
 		rec.name, rec.reason = r.text(), r.text()
 	case recBased:
 		rec.base = r.base()
+	case recAudited:
+		rec.data = r.payload()
 	case recSignalled, recPublished:
 		rec.name, rec.id = r.text(), r.text()
 		rec.data = r.payload()

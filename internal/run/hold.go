@@ -79,7 +79,7 @@ func (c *core) held(rec *record) {
 // besideRuns says that a record is no part of what a run does.
 func (r *record) besideRuns() bool {
 	switch r.kind {
-	case recClaim, recErased, recHeld, recReleased, recDeleted, recBased:
+	case recClaim, recErased, recHeld, recReleased, recDeleted, recBased, recAudited:
 		return true
 	default:
 		return false

@@ -294,7 +294,7 @@ func (p *Partition) startCheckpoint() {
 	p.busy.Add(1)
 	go func() {
 		defer p.busy.Done()
-		w.err = w.write(k.path(w.kept.seq), p.nudge)
+		w.err = w.write(k.path(w.kept.seq), p.nudge, func() error { return p.auditsKept(w.kept.seq) })
 		close(w.ended)
 		p.post(input{do: func(*core) { k.wrote(w, p.cfg.Log) }})
 	}()
@@ -316,7 +316,7 @@ func (p *Partition) startBase(asOf uint64, to *baseWriter) *writing {
 	p.busy.Add(1)
 	go func() {
 		defer p.busy.Done()
-		w.root, w.err = w.stand(p.nudge)
+		w.root, w.err = w.stand(p.nudge, func() error { return p.auditsKept(w.told.seq) })
 		close(w.ended)
 		p.post(input{do: func(*core) { k.writing = nil }})
 	}()
@@ -352,8 +352,8 @@ func (p *Partition) feed() {
 }
 
 // write writes the pieces into a new file, and gives it its name when everything is on the disk. It returns nil and writes nothing if the
-// checkpoint was given up.
-func (w *writing) write(path string, next func()) error {
+// checkpoint was given up. Before that it calls ready.
+func (w *writing) write(path string, next func(), ready func() error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), newPrefix+"*")
 	sum := sha256.New()
 	for piece := range w.pieces {
@@ -371,6 +371,9 @@ func (w *writing) write(path string, next func()) error {
 		if err == nil {
 			err = s.Sync()
 		}
+	}
+	if err == nil && w.whole {
+		err = ready()
 	}
 	if err == nil && w.whole {
 		_, err = f.Write(sum.Sum(nil))
@@ -392,8 +395,8 @@ func (w *writing) write(path string, next func()) error {
 	return kind.New("run: checkpoint: %w", err)
 }
 
-// stand puts the pieces of a base into documents.
-func (w *writing) stand(next func()) (Digest, error) {
+// stand puts the pieces of a base into documents. Before the last it calls ready.
+func (w *writing) stand(next func(), ready func() error) (Digest, error) {
 	sum := sha256.New()
 	var err error
 	for piece := range w.pieces {
@@ -410,6 +413,9 @@ func (w *writing) stand(next func()) (Digest, error) {
 		return Digest{}, w.failed
 	case !w.whole:
 		return Digest{}, fault.Unavailable.New("run: base: the partition has ended")
+	}
+	if err := ready(); err != nil {
+		return Digest{}, err
 	}
 	if _, err := w.base.Write(sum.Sum(nil)); err != nil {
 		return Digest{}, err

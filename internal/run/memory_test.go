@@ -71,6 +71,7 @@ func (m *memory) append(p *pack, token uint64) {
 func (m *memory) readHead(uint64, int) { m.t.Error("the quiet log was in doubt") }
 func (m *memory) acknowledged()        {}
 func (m *memory) start(p *pending)     { m.effects = append(m.effects, p) }
+func (m *memory) hold(seq uint64)      { m.core.letGo(seq) }
 func (m *memory) stop(*pending)        {} // they all end by themselves
 func (m *memory) down(err error)       { m.failed = err }
 

@@ -97,6 +97,7 @@ func (p *Partition) Outline(ctx context.Context, id polity.RunID, from, to Reach
 type Load struct {
 	Release Digest
 	Agent   string
+	Roots   int // root runs among the following
 	Running int // runs that work, or have others work
 	Waiting int // runs that wait for a person, a signal, an event or a time, and for nothing else
 }
@@ -117,6 +118,9 @@ func (p *Partition) Loads(ctx context.Context, person func(release Digest, agent
 			if !ok {
 				i = len(all)
 				at[k], all = i, append(all, Load{Release: k.release, Agent: k.agent})
+			}
+			if r.depth == 0 {
+				all[i].Roots++
 			}
 			if r.waits(person) {
 				all[i].Waiting++

@@ -89,6 +89,8 @@ type Config struct {
 	Archived func(id polity.RunID) string
 	// Owes, if not nil, is called when Owed has more to tell. It must not block.
 	Owes func()
+	// Auditor keeps what Audits say; nil: the log alone has it.
+	Auditor Auditor
 	// Lags is how often, a second apart, the log's end is read again where it is behind what is known of it: of several servers one that has just begun
 	// to lead may say so. 0 for none.
 	Lags int
@@ -124,6 +126,8 @@ type Partition struct {
 	jobs     chan *pending // to idle goroutines
 	idle     atomic.Int32
 	lines    map[time.Duration]*line // effects in flight by their time limit; the loop's own
+	hurry    *time.Timer             // lets go what is held; the loop's own
+	held     uint64                  // the commit that is; likewise
 	busy     sync.WaitGroup          // the host's goroutines
 	effects  sync.WaitGroup          // those of effects, some of which may never end
 
@@ -232,6 +236,9 @@ func (p *Partition) begin(epoch [8]byte) {
 	p.core.noted = p.logs()
 	p.core.flows = p.flows
 	p.core.owes = p.cfg.Owes
+	if p.cfg.Auditor != nil {
+		p.core.heard = p.cfg.Auditor.Audited
+	}
 }
 
 // seize makes the log this owner's, and folds it.
@@ -254,6 +261,11 @@ func (p *Partition) seize(ctx context.Context, epoch [8]byte) error {
 	}
 	if err := p.rebuild(ctx, last); err != nil {
 		return err
+	}
+	if a := p.cfg.Auditor; a != nil {
+		if err := a.Begin(ctx, last); err != nil {
+			return err
+		}
 	}
 	if err := p.fold(ctx, last, known); err != nil {
 		return err
@@ -619,6 +631,9 @@ func (p *Partition) Err() error {
 func (p *Partition) append(pk *pack, token uint64) {
 	if p.keeper != nil && p.core.tries == 1 {
 		p.keeper.logged += uint64(len(pk.buf))
+	}
+	if p.hurry != nil {
+		p.hurry.Stop()
 	}
 	if p.core.tries == 1 && p.measure.Load() != nil {
 		pk.sent = time.Now()

@@ -57,13 +57,15 @@ func (c *core) recall(t *tree) {
 		if pk == nil {
 			continue
 		}
-		pk.starts = slices.DeleteFunc(pk.starts, func(p *pending) bool {
-			mine := p.run.tree == t && !p.began && !p.done
+		recalled := func(p *pending) bool {
+			mine := p.run.tree == t && !p.began && !p.started && !p.done
 			if mine {
 				back(p)
 			}
 			return mine
-		})
+		}
+		pk.starts = slices.DeleteFunc(pk.starts, recalled)
+		pk.early = slices.DeleteFunc(pk.early, recalled)
 	}
 	for _, p := range ending {
 		c.routeStop(p)

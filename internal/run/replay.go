@@ -277,6 +277,7 @@ func (s *shadow) forget() {
 func (s *shadow) append(*pack, uint64)                   {}
 func (s *shadow) readHead(uint64, int)                   {}
 func (s *shadow) start(*pending)                         {}
+func (s *shadow) hold(uint64)                            {}
 func (s *shadow) stop(*pending)                          {}
 func (s *shadow) down(error)                             {}
 func (s *shadow) acknowledged()                          {}

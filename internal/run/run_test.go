@@ -51,7 +51,11 @@ func (p programs) Program(_ Digest, agent string) (*Program, error) {
 		return &Program{Decider: d, AtOnce: p.atOnce, Signal: p.signal, Arrival: func(skill string) polity.Arrival { return polity.Arrival(skill) }}, nil
 	}
 	if e, ok := p.effects[agent]; ok {
-		return &Program{Work: Work{Class: e}, AtOnce: p.atOnce}, nil
+		w := Work{Class: e}
+		if e == polity.EffectNone {
+			w.Early = new(Early)
+		}
+		return &Program{Work: w, AtOnce: p.atOnce}, nil
 	}
 	if limit, ok := p.persons[agent]; ok {
 		return &Program{Work: Work{Class: polity.EffectIdempotent, Timeout: limit, Person: true}, Answer: notNull}, nil

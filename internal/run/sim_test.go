@@ -57,6 +57,8 @@ type world struct {
 	// trims says that bases are made and the log's beginning is dropped: first is the first commit that owners may read then.
 	trims bool
 	first uint64
+	// journal is where owners copy who asked for what.
+	journal simJournal
 	// extra does something else that can happen, if it is set.
 	extra func()
 }
@@ -66,6 +68,7 @@ type simStats struct {
 	lostAnswers, asked, foundDone, begunAgain, unknown                                                   int
 	slept, woken, reread, damaged, checkpoints, restored, compared, retired                              int
 	rebased, dropped, begun, carried                                                                     int
+	audited, early, whole                                                                                int
 }
 
 type memEntry struct {
@@ -95,6 +98,8 @@ type owner struct {
 	core    *core
 	alive   bool
 	deposed bool // somebody claimed after it
+	owed    []simOwed
+	held    uint64 // a commit that waits for effects
 }
 
 type simEffect struct {
@@ -156,9 +161,15 @@ func (o *owner) start(p *pending) {
 	if !p.began && !p.run.tree.paused.IsZero() {
 		o.w.fail("%s of %s begins while its run is paused", p.key, p.run.id)
 	}
+	if o.core.flight != nil || o.core.gather != nil {
+		o.checkEarly(p)
+	}
 	o.w.dest.clock++
 	o.w.effects = append(o.w.effects, &simEffect{owner: o, p: p, sent: o.w.dest.clock})
 }
+
+// hold lets a commit go that nothing else does.
+func (o *owner) hold(seq uint64) { o.held = seq }
 
 func (o *owner) stop(p *pending) {
 	for _, e := range o.w.effects {
@@ -233,6 +244,10 @@ func (w *world) deliver(r *reply) {
 
 func (o *owner) step() {
 	if o.alive {
+		if o.held > 0 && o.w.journal.rng.IntN(6) == 0 {
+			o.core.letGo(o.held)
+			o.held = 0
+		}
 		o.core.tick()
 		o.core.settle()
 	}
@@ -248,6 +263,7 @@ func (w *world) claim() {
 	binary.BigEndian.PutUint64(epoch[:], w.rng.Uint64())
 	o.core = newCore(o, w.catalog, epoch)
 	o.core.vault = w.vault()
+	o.core.heard = o.audited
 	o.core.spool, o.core.register = ownSpool{&w.spool, o.core}, w.register()
 	o.core.awakeMax = w.rng.IntN(20) // runs, while the log is folded
 	if w.rng.IntN(2) == 0 {
@@ -386,17 +402,20 @@ func (w *world) ask(c *simClient) {
 		}
 		c.outcome = &out
 	}
-	if c.fork == nil {
-		o.core.open(&request{
-			id: c.id, key: c.key, agent: c.agent, skill: c.skill, conversation: c.conversation, input: json.RawMessage(`{}`), bounds: w.bounds, mail: c.mail, from: c.from,
-		}, opened, ended)
-	} else {
+	w.audits(o, c, func(told func(error)) {
+		opened := func(err error) { told(err); opened(err) }
+		if c.fork == nil {
+			o.core.open(&request{
+				id: c.id, key: c.key, agent: c.agent, skill: c.skill, conversation: c.conversation, input: json.RawMessage(`{}`), bounds: w.bounds, mail: c.mail, from: c.from,
+			}, opened, ended)
+			return
+		}
 		rec := *c.fork
 		o.core.fork(&rec, c.key, opened)
 		if t := o.core.tree(c.id); t != nil {
 			o.core.wait(t, ended)
 		}
-	}
+	})
 	o.step()
 }
 
@@ -423,10 +442,12 @@ func (w *world) cancel(c *simClient) {
 	}
 	gently := !c.cancelled || w.rng.IntN(3) > 0
 	o.core.now = w.now
-	o.core.cancelRun(c.id, "the client wants it", gently, func(err error) {
-		if err == nil {
-			c.cancelled, c.killed = true, !gently
-		}
+	w.audits(o, c, func(told func(error)) {
+		o.core.cancelRun(c.id, "the client wants it", gently, func(err error) {
+			if told(err); err == nil {
+				c.cancelled, c.killed = true, !gently
+			}
+		})
 	})
 	o.step()
 }
@@ -595,7 +616,7 @@ func (s *branchState) plan(e polity.Event) []polity.Command {
 		case k < 7:
 			c = polity.Call(name, "keyed", json.RawMessage(`{}`))
 		case k < 8:
-			c = polity.Ask(name, "function", "", json.RawMessage(`{}`))
+			c = polity.Ask(name, []polity.AgentName{"function", "pure"}[i%2], "", json.RawMessage(`{}`))
 		default:
 			c = polity.Sleep(name, time.Duration(rng.IntN(3000))*time.Millisecond)
 		}
@@ -614,7 +635,7 @@ func (s *branchState) plan(e polity.Event) []polity.Command {
 var simCatalog = programs{
 	deciders: map[string]polity.Decider{"branch": branch{}},
 	effects: map[string]polity.Effect{
-		"function": polity.EffectIdempotent, "external": polity.EffectExternal, "keyed": polity.EffectKeyed,
+		"function": polity.EffectIdempotent, "pure": polity.EffectNone, "external": polity.EffectExternal, "keyed": polity.EffectKeyed,
 		"asked": polity.EffectExternal,
 	},
 	asks: map[string]time.Duration{"asked": time.Second},
@@ -654,10 +675,16 @@ func TestSimulatedKernel(t *testing.T) {
 		sum.dropped += s.dropped
 		sum.begun += s.begun
 		sum.carried += s.carried
+		sum.audited += s.audited
+		sum.early += s.early
+		sum.whole += s.whole
 	}
 	t.Logf("%d seeds: %+v", *simSeeds, sum)
 	if sum.slept == 0 || sum.woken == 0 || sum.reread == 0 || sum.damaged == 0 || sum.checkpoints == 0 || sum.restored == 0 || sum.compared == 0 || sum.retired == 0 {
 		t.Errorf("trees do not sleep, wake and come back in every way: %+v", sum)
+	}
+	if sum.audited == 0 || sum.early == 0 || sum.whole == 0 {
+		t.Errorf("nothing was audited, began early, or ended in the commit that began it: %+v", sum)
 	}
 	if sum.rebased == 0 || sum.dropped == 0 || sum.begun == 0 || sum.carried == 0 {
 		t.Errorf("the log's beginning is not dropped in every way: %+v", sum)
@@ -677,6 +704,7 @@ func simulate(t *testing.T, seed uint64, print bool) simStats {
 		return json.RawMessage(fmt.Sprintf(`{"did":%q}`, e.p.cmd.Name))
 	}
 	w.opens("branch", 6)
+	w.opens("pure", 2)
 	w.live()
 	return w.stats
 }
@@ -688,14 +716,15 @@ func newWorld(t *testing.T, seed uint64, print bool, catalog programs) *world {
 		dest: destination{closed: map[string]int{}, dumb: seed%2 == 0},
 	}
 	w.spool.w = w
+	w.journal.rng = rand.New(rand.NewPCG(seed, 23))
 	return w
 }
 
 // opens has n clients want a run of the agent.
 func (w *world) opens(agent string, n int) {
-	for i := range n {
+	for range n {
 		w.clients = append(w.clients, &simClient{
-			id: polity.NewRunID(0, fmt.Appendf(nil, "%d/%d", w.seed, i)), agent: agent, cancel: w.rng.IntN(5) == 0,
+			id: polity.NewRunID(0, fmt.Appendf(nil, "%d/%d", w.seed, len(w.clients))), agent: agent, cancel: w.rng.IntN(5) == 0,
 		})
 	}
 }
@@ -732,14 +761,18 @@ func (w *world) check() {
 			w.fail("commit %d breaks the chain", i+1)
 		}
 		prev = e.id
+		began := map[polity.RunID]bool{}
 		for _, r := range f.records {
 			switch r.kind {
 			case recOpened, recForked:
 				if opened[r.run] {
 					w.fail("%s is opened twice", r.run)
 				}
-				opened[r.run] = true
+				opened[r.run], began[r.run] = true, true
 			case recResult:
+				if began[r.run] && r.run.Parent() == "" && r.effect.class == polity.EffectNone {
+					w.stats.whole++
+				}
 				key := polity.EffectKey(r.run, r.name, r.attempt)
 				if results[key] {
 					w.fail("%s has two results", key)
@@ -776,6 +809,7 @@ func (w *world) check() {
 	w.checkAsked()
 	w.checkFolds()
 	w.checkEnded()
+	w.checkAudits()
 }
 
 // checkEnded wants the last owner to know of every run what the log alone tells, wherever it keeps that.

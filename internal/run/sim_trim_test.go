@@ -85,6 +85,7 @@ func (w *world) rebase(o *owner) {
 		return
 	}
 	one.prev = w.log[one.dropped-1].id
+	w.keepAudits(c)
 	w.stats.rebased++
 	w.compareBase(one)
 	c.now = w.now

@@ -346,6 +346,7 @@ func (w *world) checkpoint(c *core) {
 	}
 	b = k.end(b)
 	sum := sha256.Sum256(b)
+	w.keepAudits(c)
 	w.points = append(w.points, append(b, sum[:]...))
 	w.stats.checkpoints++
 	w.compare(w.points[len(w.points)-1])

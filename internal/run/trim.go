@@ -236,8 +236,12 @@ func (p *Partition) forgetOlder(b *base) error {
 		return err
 	}
 	kept := &base{root: previous}
-	if data, err = p.document(previous); err != nil {
-		return nil //nolint:nilerr // of a state that was restored it is not there
+	data, err = p.document(previous)
+	if errors.Is(err, fault.NotFound) {
+		return nil // of a state that was restored it is not there
+	}
+	if err != nil {
+		return err
 	}
 	older, _, err := readRoot(data)
 	if err != nil || older == (Digest{}) {
@@ -265,12 +269,19 @@ func (p *Partition) forget(b *base, kept ...*base) error {
 			continue
 		}
 		needed[one.root] = true
-		if data, err := p.document(one.root); err == nil {
-			if _, list, err := readRoot(data); err == nil {
-				for _, d := range list {
-					needed[d] = true
-				}
-			}
+		data, err := p.document(one.root)
+		if errors.Is(err, fault.NotFound) {
+			continue // with it nothing can be needed
+		}
+		if err != nil {
+			return err
+		}
+		_, list, err := readRoot(data)
+		if err != nil {
+			return err
+		}
+		for _, d := range list {
+			needed[d] = true
 		}
 	}
 	for _, d := range append(pieces, b.root) { // the root last: until then it can be tried again

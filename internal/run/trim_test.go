@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +187,41 @@ func trimmed(t *testing.T, n *node, based Base) {
 		return nil
 	}); !errors.Is(err, context.Canceled) || facts < 12 {
 		t.Error(facts, err)
+	}
+}
+
+// TestForgetKeepsWhatItCannotRead removes nothing as long as it is not known what a base that is kept needs.
+func TestForgetKeepsWhatItCannotRead(t *testing.T) {
+	blobs, err := OpenBlobs(t.TempDir(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(data []byte) Digest {
+		d, err := blobs.Put(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	piece := put([]byte("a piece of both"))
+	root := func(previous Digest) *base {
+		return &base{root: put(slices.Concat([]byte(rootLine), previous[:], piece[:]))}
+	}
+	old := root(Digest{})
+	kept := root(old.root)
+	p := &Partition{cfg: Config{Blobs: blobs}}
+	there := func() bool { _, err := blobs.Get(piece); return err == nil }
+	if err := os.WriteFile(blobs.path(kept.root), []byte("something else"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.forget(old, kept); !errors.Is(err, fault.Damaged) || !there() {
+		t.Errorf("the kept base is damaged: %v; its piece is there: %v", err, there())
+	}
+	if err := os.Remove(blobs.path(kept.root)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.forget(old, kept); err != nil || there() {
+		t.Errorf("the kept base is gone: %v; the piece is there: %v", err, there())
 	}
 }
 

@@ -33,8 +33,6 @@ const (
 	SizeMax      = 1 << 20 // bytes
 	ScenariosMax = 1000
 	RunsMax      = 100
-	FilesMax     = 10_000 // of a fixture
-	FixtureMax   = 64 << 20
 )
 
 // File is a file of scenarios.

@@ -161,15 +161,9 @@ func watch(m metric.Meter, ask func() Gauges) error {
 }
 
 // commit counts one commit.
-func (m *metrics) commit(ctx context.Context, p *projector, c *run.Commit) {
+func (m *metrics) commit(ctx context.Context, c *run.Commit) {
 	m.commits.Add(ctx, 1)
 	m.lag.Record(ctx, time.Since(c.At).Seconds())
-	for i := range c.Facts {
-		if f := &c.Facts[i]; !f.Taken && f.Kind != "claim" {
-			m.events.Add(ctx, 1)
-			m.fact(ctx, p, f)
-		}
-	}
 }
 
 // agentOf is an agent as an attribute. Its instances count as it: there may be a million.
@@ -178,8 +172,12 @@ func agentOf(name string) attribute.KeyValue {
 	return attrAgent.String(string(base))
 }
 
-// fact counts one fact. It is called before the projector takes it, which forgets runs that end.
+// fact counts one fact, once the projector knows those before it, of the same commit too, and before it takes this one: it forgets runs that end.
 func (m *metrics) fact(ctx context.Context, p *projector, f *run.Fact) {
+	if f.Kind == "claim" {
+		return
+	}
+	m.events.Add(ctx, 1)
 	switch f.Kind {
 	case "opened", "forked":
 		m.opened.Add(ctx, 1, metric.WithAttributes(agentOf(f.Agent)))

@@ -191,8 +191,8 @@ func (t *Telemetry) Seen() uint64 {
 // Log is where it says what goes wrong.
 func (t *Telemetry) Log() *slog.Logger { return t.cfg.Log }
 
-// Run projects the log until ctx ends or the source goes down. It begins where the last one ended, and the first time with what is new.
-func (t *Telemetry) Run(ctx context.Context, s Source) error {
+// Run projects the log until ctx ends or the source goes down. It begins where the last one ended, and the first time with what comes after the commit since.
+func (t *Telemetry) Run(ctx context.Context, s Source, since uint64) error {
 	if strings.EqualFold(os.Getenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"), "true") {
 		t.project.data = s.Data
 	}
@@ -205,7 +205,7 @@ func (t *Telemetry) Run(ctx context.Context, s Source) error {
 		return err
 	}
 	if at.from == 0 {
-		at = position{from: 1, exported: s.Tip()} // what is open is remembered, and nothing of the past exported
+		at = position{from: 1, exported: since} // what is open is remembered, and nothing of the past exported
 		if t.exporter != nil {
 			if err := t.remember(at); err != nil {
 				return err
@@ -284,12 +284,17 @@ func (t *Telemetry) commit(ctx context.Context, c *run.Commit) error {
 	defer t.mu.Unlock()
 	news := c.Seq > t.seen
 	if news {
-		t.metrics.commit(ctx, t.project, c)
+		t.metrics.commit(ctx, c)
 	}
 	for i := range c.Facts {
-		if !c.Facts[i].Taken {
-			t.project.fact(&c.Facts[i], news && t.exporter != nil)
+		f := &c.Facts[i]
+		if f.Taken {
+			continue
 		}
+		if news {
+			t.metrics.fact(ctx, t.project, f)
+		}
+		t.project.fact(f, news && t.exporter != nil)
 	}
 	if !news {
 		return nil

@@ -35,6 +35,11 @@ func (v *View) Lookup(ctx context.Context, q polity.Lookup, live Live) (polity.F
 	if err := v.catchUp(ctx, &q); err != nil {
 		return polity.Found{}, err
 	}
+	return v.ask(ctx, one, answer)
+}
+
+// ask has a question answered from the view as it is.
+func (v *View) ask(ctx context.Context, one *question, answer func(context.Context, *question, *polity.Found) error) (polity.Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerMax)
 	defer cancel()
 	v.swap.RLock()
@@ -45,28 +50,34 @@ func (v *View) Lookup(ctx context.Context, q polity.Lookup, live Live) (polity.F
 	one.db = v.store.reader()
 	var found polity.Found
 	found.View = v.State() // before the answer is read: it tells of this much at least
-	if q.Of != polity.LookupView && one.db == nil {
+	if one.q.Of != polity.LookupView && one.db == nil {
 		return polity.Found{}, fault.Unavailable.New("view: there is none now: %s", found.View.Problem)
 	}
-	switch q.Of {
-	case polity.LookupRuns:
-		err = one.runs(ctx, &found)
-	case polity.LookupSteps:
-		err = one.steps(ctx, &found)
-	case polity.LookupTexts:
-		err = one.texts(ctx, &found)
-	case polity.LookupEvents:
-		err = one.events(ctx, &found)
-	case polity.LookupCosts:
-		err = one.costs(ctx, &found)
-	case polity.LookupAgents:
-		err = one.agents(ctx, &found)
-	}
-	if err = v.store.fault(err); errors.Is(err, errOther) {
+	err := v.store.fault(answer(ctx, one, &found))
+	if errors.Is(err, errOther) {
 		v.throw()
 		err = fault.Unavailable.New("the view is damaged and is made again; ask again: %s", err)
 	}
 	return found, err
+}
+
+// answer answers a lookup.
+func answer(ctx context.Context, one *question, found *polity.Found) error {
+	switch one.q.Of {
+	case polity.LookupRuns:
+		return one.runs(ctx, found)
+	case polity.LookupSteps:
+		return one.steps(ctx, found)
+	case polity.LookupTexts:
+		return one.texts(ctx, found)
+	case polity.LookupEvents:
+		return one.events(ctx, found)
+	case polity.LookupCosts:
+		return one.costs(ctx, found)
+	case polity.LookupAgents:
+		return one.agents(ctx, found)
+	}
+	return nil // how far the view is
 }
 
 // catchUp waits for the commit that a question names.

@@ -193,15 +193,13 @@ func (a *answer) add(c api.ChatCompletionStreamResponse) error {
 			a.live(choice.Delta.Content)
 		}
 	}
-	for i, d := range choice.Delta.ToolCalls {
+	for _, d := range choice.Delta.ToolCalls {
 		at := len(a.calls)
 		switch {
 		case d.Index != nil:
 			at = *d.Index
 		case d.ID == "" && len(a.calls) > 0:
 			at = len(a.calls) - 1
-		default:
-			_ = i
 		}
 		if at < 0 || at > len(a.calls) || at >= CallsMax {
 			return fault.Unavailable.New("a broken answer: tool call %d after %d", at, len(a.calls))

@@ -160,6 +160,17 @@ func (b *tab) press(keys string) {
 	b.do(chromedp.KeyEvent(keys))
 }
 
+// Keys that have no character.
+const (
+	enter     = kb.Enter
+	tabKey    = kb.Tab
+	escape    = kb.Escape
+	arrowDown = kb.ArrowDown
+)
+
+// keys types into what has the focus.
+func (b *tab) keys(keys string) { b.t.Helper(); b.do(chromedp.KeyEvent(keys)) }
+
 // chord presses a key with Control.
 func (b *tab) chord(key string) {
 	b.t.Helper()
@@ -181,17 +192,13 @@ func (b *tab) choose(sel, value string) {
 // rules are those of WCAG 2.2, levels A and AA.
 const rules = `["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]`
 
-// accessible fails the test for everything that axe finds, or for everything that is wrong with colours.
-func (b *tab) accessible(name, axe string, colours bool) {
+// accessible fails the test for everything that axe finds.
+func (b *tab) accessible(name, axe string) {
 	b.t.Helper()
 	if !eval[bool](b, `"axe" in window`) {
 		b.run("(() => {" + axe + "})()")
 	}
-	only := rules
-	if colours {
-		only = `{type: "rule", values: ["color-contrast", "link-in-text-block"]}`
-	}
-	found := b.text(`axe.run(document, {runOnly: ` + only + `, resultTypes: ["violations"]}).then((r) => r.violations.map((v) =>
+	found := b.text(`axe.run(document, {runOnly: ` + rules + `, resultTypes: ["violations"]}).then((r) => r.violations.map((v) =>
 		v.id + ": " + v.help + "\n" + v.nodes.slice(0, 3).map((n) => "  " + n.html.slice(0, 300) + "\n  " + n.failureSummary.replaceAll("\n", " ")).join("\n")).join("\n"))`)
 	if found != "" {
 		b.t.Errorf("%s: axe found\n%s", name, found)
@@ -220,9 +227,10 @@ func (b *tab) picture(file string) {
 	}
 }
 
-// reduced is a picture in its 256 most frequent colours; every other one becomes the nearest of these.
+// reduced is a picture in at most 256 colours: its most frequent ones, and of others one of each kind, so that what is small keeps its own. Every other colour becomes
+// the nearest of these.
 func reduced(in image.Image) *image.Paletted {
-	const colours = 256
+	const colours, frequent = 256, 64
 	count := map[color.RGBA]int{}
 	at := func(x, y int) color.RGBA { return color.RGBAModel.Convert(in.At(x, y)).(color.RGBA) }
 	size := in.Bounds()
@@ -239,8 +247,13 @@ func reduced(in image.Image) *image.Paletted {
 		return cmp.Or(count[b]-count[a], cmp.Compare(a.R, b.R), cmp.Compare(a.G, b.G), cmp.Compare(a.B, b.B))
 	})
 	var palette color.Palette
-	for _, c := range all[:min(colours, len(all))] {
-		palette = append(palette, c)
+	kinds := map[color.RGBA]bool{}
+	for i, c := range all {
+		kind := color.RGBA{c.R >> 4, c.G >> 4, c.B >> 4, 0}
+		if len(palette) < colours && (i < frequent || !kinds[kind]) {
+			palette = append(palette, c)
+			kinds[kind] = true
+		}
 	}
 	index := map[color.RGBA]uint8{}
 	out := image.NewPaletted(size, palette)

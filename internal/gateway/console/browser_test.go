@@ -63,6 +63,12 @@ func TestBrowser(t *testing.T) {
 	tab.open(n.url + "/console/approvals")
 	tab.see(`document.querySelectorAll(".inbox-list li").length === 2`)
 	s.everything(run, n)
+	s.completed()
+	s.steeredByKeys()
+	s.linked(run)
+	s.again(n)
+	s.told(n)
+	s.seesStart(n)
 	tab.quiet()
 }
 
@@ -223,25 +229,36 @@ func (s looks) everything(run string, n *node) {
 	first := run + "?step=" + url.QueryEscape(run+"#assign")
 	thinking := n.list("/v1/runs?q=org:support+status:completed&limit=1")[0].(map[string]any)["id"].(string)
 	letters := correspondence(n)
+	n.enter()
 	s.look("overview", "/console/", "Agents, last 24 hours")
+	s.pasted(n, "overview")
 	s.look("runs", "/console/runs", "completed")
+	s.pasted(n, "runs")
 	s.look("runs-help", "/console/runs?help=1&q=status:running", "How to ask")
 	s.look("runs-none", "/console/runs?q=agent:nobody", "No run fits.")
-	s.look("runs-wrong", "/console/runs?q=agnt:x", "Try again")
+	s.look("runs-wrong", "/console/runs?q=agnt:x", "did you mean")
 	s.look("run", "/console/runs/"+run, "work.bank")
+	s.pasted(n, "run")
 	s.look("run-step", "/console/runs/"+first, "Fork after this")
 	s.look("run-thinking", "/console/runs/"+thinking, "crm.find")
 	s.look("run-conversation", "/console/runs/"+run+"?tab=conversation", "ended: completed")
+	s.pasted(n, "run-conversation")
 	s.look("run-answer", "/console/runs/"+run+"?tab=result", "What it answered")
+	s.pasted(n, "run-answer")
 	s.look("run-messages", "/console/runs/"+letters+"?tab=messages", "outside:operator")
+	s.pasted(n, "run-messages")
 	s.look("run-events", "/console/runs/"+run+"?tab=events&event=2", "Event 2")
+	s.pasted(n, "run-events")
 	s.look("run-unknown", "/console/runs/0-nothing", "There is no such run.")
 	s.look("approvals", "/console/approvals/"+asked, "Exactly this is done")
+	s.pasted(n, "approvals")
 	s.look("organizations", "/console/orgs", "support")
+	s.pasted(n, "organizations")
 	s.look("organization", "/console/orgs/books?node=cash", "asks as worker")
+	s.pasted(n, "organization")
 	s.look("organization-peers", "/console/orgs/newsroom", "critic")
 	s.look("start", "/console/start?org=support", "Somebody waits")
-	s.look("unknown", "/console/nowhere", "Nothing is here")
+	s.look("unknown", "/console/nowhere", "Nothing is here.")
 	s.overlay("palette", func() { s.tab.chord("k") }, ".palette [role=option]")
 	s.overlay("keys", func() { s.tab.press("?") }, "dialog .keys")
 }
@@ -262,6 +279,12 @@ func (s looks) look(name, path, shows string) {
 	s.tab.open(s.url + path)
 	s.tab.see(fmt.Sprintf(`document.querySelector("main").innerText.includes(%q) && !document.querySelector(".skeleton")`, shows))
 	s.inAllForms(name)
+	if elsewhere := s.tab.text(`performance.getEntriesByType("resource").map((e) => e.name).filter((n) => !n.startsWith(location.origin + "/")).join(" ")`); elsewhere != "" {
+		s.t.Errorf("%s loads from elsewhere: %s", name, elsewhere)
+	}
+	if graphs, tables := s.tab.number(`document.querySelectorAll("main svg[role=img], main canvas, main .bars").length`), s.tab.number(`document.querySelectorAll("main table, main [role=table]").length`); graphs > tables {
+		s.t.Errorf("%s has %d graphs, and %d tables", name, graphs, tables)
+	}
 }
 
 // overlay looks at what is opened above a screen.
@@ -283,9 +306,7 @@ func (s looks) inAllForms(name string) {
 			if wide := s.tab.number(`document.documentElement.scrollWidth - innerWidth`); wide > 0 {
 				s.t.Errorf("%s is %d px wider than the window of %d px", name, wide, width)
 			}
-			if width == 1280 || theme == "light" { // narrow and dark has the colours of wide and dark
-				s.tab.accessible(name+" "+theme, s.axe, theme == "dark")
-			}
+			s.tab.accessible(fmt.Sprintf("%s, %s, %d px", name, theme, width), s.axe)
 			if *pictures != "" {
 				s.tab.picture(filepath.Join(*pictures, fmt.Sprintf("%s-%d-%s.png", name, width, theme)))
 			}
@@ -303,6 +324,7 @@ type node struct {
 	url, link   string
 	cmd         *exec.Cmd
 	teams       string
+	home        string // of whoever uses the command
 	token       string
 }
 
@@ -330,7 +352,7 @@ func newNode(t *testing.T) *node {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, state: t.TempDir(), addr: addr, url: "http://" + addr, teams: teams}
+	n := &node{t: t, state: t.TempDir(), addr: addr, url: "http://" + addr, teams: teams, home: t.TempDir()}
 	t.Cleanup(n.kill)
 	return n
 }
@@ -367,7 +389,7 @@ func (n *node) start() {
 	}
 	n.token = strings.TrimSpace(string(token))
 	if first {
-		for len(n.list("/v1/orgs")) < 3 {
+		for len(n.list("/v1/orgs")) < 4 {
 			time.Sleep(20 * time.Millisecond) // until the manifests are applied
 		}
 	}
@@ -383,6 +405,18 @@ func (n *node) cli(args ...string) string {
 		n.t.Fatalf("polity %v: %v", args, err)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// enter has the command speak with the node, as a person would who has its token.
+func (n *node) enter() {
+	n.t.Helper()
+	for _, args := range [][]string{{"context", "add", "here", n.url, "--token-file", filepath.Join(n.state, "token")}, {"context", "use", "here"}} {
+		cmd := exec.Command(*polity, args...)
+		cmd.Env = append(os.Environ(), "HOME="+n.home, "XDG_CONFIG_HOME="+n.home)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			n.t.Fatalf("polity %v: %v\n%s", args, err, out)
+		}
+	}
 }
 
 // kill ends the process as a power cut would.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"polity.run/client"
+	"polity.run/engine"
 	"polity.run/fault"
 	"polity.run/internal/access"
 	"polity.run/trace"
@@ -52,9 +53,10 @@ func (d *Door) guard(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	rec := d.recorded(w, r, who, rule.Verb, pattern, object, decision)
+	rec := d.recorded(w, r, who, rule, pattern, object, decision)
 	if rec != nil {
-		w = rec
+		w, r = rec, rec.request
+		defer rec.settle()
 		if !decision.Allowed || !object.Later() {
 			rec.keep(object, decision)
 		}
@@ -129,35 +131,67 @@ func (d *Door) tell(r *http.Request, who access.Who, verb access.Verb, pattern s
 		"why", decision.Why)
 }
 
-// recorded is the answer to a request of which a record is kept: nothing is answered before that is safe. (What is asked for is done meanwhile, and becomes
-// durable on the same disk at about the same time; to wait before it would double how long a run takes to start.)
+// recorded is the answer to a request of which a record is kept: nothing is answered before that is safe. Where the request changes the log of runs the record is in the
+// same commit as what it changes. Else it is written while that is done.
 type recorded struct {
 	http.ResponseWriter
 	door    *Door
 	request *http.Request
 	record  access.Record
+	carried *engine.Carried // nil: it is written beside
 	begin   sync.Once
-	kept    chan error
+	kept    func() error // set by begin
 	done    bool
 	failed  bool
+	told    bool // that it could not be kept
 }
 
 // recorded returns the answer to a request that would change something; nil for one that only reads.
-func (d *Door) recorded(w http.ResponseWriter, r *http.Request, who access.Who, verb access.Verb, pattern string, o access.Object, decision access.Decision) *recorded {
+func (d *Door) recorded(w http.ResponseWriter, r *http.Request, who access.Who, rule Rule, pattern string, o access.Object, decision access.Decision) *recorded {
+	verb := rule.Verb
 	if verb == access.Public || verb == access.Greet || verb == access.Read || r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return nil
 	}
-	return &recorded{ResponseWriter: w, door: d, request: r, kept: make(chan error, 1), record: access.Record{
+	rec := &recorded{ResponseWriter: w, door: d, request: r, record: access.Record{
 		At: time.Now().UTC(), Who: who.ID, Name: who.Name, Kind: who.Kind, Verb: verb, Asked: pattern, Object: o, Decision: decision, From: r.RemoteAddr,
 	}}
+	if decision.Allowed && rule.steers() {
+		var ctx context.Context
+		ctx, rec.carried = d.engine.Carry(r.Context())
+		rec.request = r.WithContext(ctx)
+	}
+	return rec
+}
+
+// steers says that what a rule is for changes the log of runs, as a rule.
+func (r Rule) steers() bool {
+	return !r.Beside && (r.Verb == access.Operate || r.Verb == access.Answer || r.Scope == OfRun)
 }
 
 // keep begins to keep the record, the first time.
 func (w *recorded) keep(o access.Object, decision access.Decision) {
 	w.begin.Do(func() {
 		w.record.Object, w.record.Decision = o, decision
-		go func() { w.kept <- w.door.engine.Audit(w.door.ctx, w.record) }()
+		if w.carried != nil && decision.Allowed {
+			w.carried.Offer(w.record)
+			w.kept = sync.OnceValue(func() error { return w.carried.Keep(w.door.ctx) })
+			return
+		}
+		kept := make(chan error, 1)
+		go func() { kept <- w.door.engine.Audit(w.door.ctx, w.record) }()
+		w.kept = sync.OnceValue(func() error { return <-kept })
 	})
+}
+
+// settle returns when the record is kept, or why it could not be. Nothing that is done later is recorded by it.
+func (w *recorded) settle() error {
+	w.keep(w.record.Object, w.record.Decision)
+	err := w.kept()
+	if err != nil && !w.told {
+		w.told = true
+		w.door.log.Error("door: a record could not be kept", "error", err)
+	}
+	return err
 }
 
 // Unwrap makes http.ResponseController work.
@@ -171,10 +205,8 @@ func (w *recorded) WriteHeader(status int) {
 		return
 	}
 	w.done = true
-	w.keep(w.record.Object, w.record.Decision)
-	if err := <-w.kept; err != nil {
+	if w.settle() != nil {
 		w.failed = true
-		w.door.log.Error("door: a record could not be kept", "error", err)
 		w.door.Refuse(w.ResponseWriter, w.request, fault.Unavailable.New("door: it may be done, but no record of it could be kept: ask again"))
 		return
 	}

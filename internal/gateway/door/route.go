@@ -30,6 +30,8 @@ const (
 type Rule struct {
 	Verb  access.Verb
 	Scope Scope
+	// Beside says that it changes nothing in the log of runs: then its record is written while it is done, and not after.
+	Beside bool
 }
 
 // Rules are those of routes by their patterns, as http.ServeMux has them.

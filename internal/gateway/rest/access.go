@@ -80,38 +80,15 @@ func keyOf(k access.Key) client.AccessKey {
 
 func (s *Server) keys(w http.ResponseWriter, r *http.Request) {
 	list, err := Keys(r.Context(), s.engine)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, client.AccessKeys{Keys: list})
+	s.reply(w, client.AccessKeys{Keys: list}, err)
 }
 
-func (s *Server) createKey(w http.ResponseWriter, r *http.Request) {
-	var q client.NewKey
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	made, err := CreateKey(r.Context(), s.engine, q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, made)
+func (s *Server) createKey(r *http.Request, q client.NewKey) (client.CreatedKey, error) {
+	return CreateKey(r.Context(), s.engine, q)
 }
 
-func (s *Server) revokeKey(w http.ResponseWriter, r *http.Request) {
-	if err := read(r.Body, &struct{}{}); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	k, err := RevokeKey(r.Context(), s.engine, r.PathValue("key"))
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, k)
+func (s *Server) revokeKey(r *http.Request, _ nothing) (client.AccessKey, error) {
+	return RevokeKey(r.Context(), s.engine, r.PathValue("key"))
 }
 
 func (s *Server) accessLog(w http.ResponseWriter, r *http.Request) {
@@ -130,9 +107,5 @@ func (s *Server) accessLog(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	list, err := AccessLog(r.Context(), s.engine, after, most)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, client.AccessLog{Records: list})
+	s.reply(w, client.AccessLog{Records: list}, err)
 }

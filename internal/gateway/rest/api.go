@@ -32,8 +32,8 @@ commit that was acknowledged when it was given, and a list that is asked with at
 
 A run's ID is one segment of a path: the slashes in the ID of a run below another one are written %2F, and the # in the key of a question is written %23.`
 
-// api describes and serves what is described. See https://spec.openapis.org/oas/v3.1.1.
-func (s *Server) describe(mux *http.ServeMux) *huma.OpenAPI {
+// describe describes and serves what is described. See https://spec.openapis.org/oas/v3.1.1.
+func (s *Server) describe(mux *http.ServeMux) {
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	for t, as := range map[reflect.Type]reflect.Type{
 		reflect.TypeFor[polity.Duration]():  reflect.TypeFor[durationText](),
@@ -72,7 +72,6 @@ func (s *Server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	s.describeLists()
 	s.describeHooks()
 	polish(s.api.OpenAPI())
-	return s.api.OpenAPI()
 }
 
 // The rules of most of what can be asked.

@@ -174,7 +174,7 @@ func (s *Server) describeMessages() {
 		Key  string `header:"Idempotency-Key" maxLength:"200" doc:"In place of the body's id"`
 		Body client.Publishing
 	}
-	operation(s, door.Rule{Verb: access.Operate}, huma.Operation{
+	operation(s, door.Rule{Verb: access.Operate, Beside: true}, huma.Operation{
 		OperationID: "publish", Method: http.MethodPost, Path: "/v1/topics/{topic}/events", Tags: []string{tagLists}, Summary: "Publish an event",
 		Description: "The same id on the same topic is the same event.",
 	}, func(ctx context.Context, in *publishing) (*answered[client.Done], error) {

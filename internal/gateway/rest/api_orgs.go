@@ -103,16 +103,17 @@ func (s *Server) orgNamed(ctx context.Context, name string) (string, engine.Dige
 	if err != nil {
 		return "", engine.Digest{}, err
 	}
-	names := slices.Sorted(maps.Keys(orgs))
-	switch d, ok := orgs[name]; {
-	case ok:
+	if d, ok := orgs[name]; ok {
 		return name, d, nil
+	}
+	names := slices.Sorted(maps.Keys(orgs))
+	switch {
 	case name == "" && len(names) == 1:
 		return names[0], orgs[names[0]], nil
 	case name == "" && len(names) > 1:
-		return "", d, fault.Invalid.New("rest: org: it is missing, and there are %d: %.200v", len(names), names)
+		return "", engine.Digest{}, fault.Invalid.New("rest: org: it is missing, and there are %d: %.200v", len(names), names)
 	case name == "":
-		return "", d, fault.NotFound.New("rest: no organization is installed; polity install installs one")
+		return "", engine.Digest{}, fault.NotFound.New("rest: no organization is installed; polity install installs one")
 	}
 	near := ""
 	if n := fault.Nearest(name, names); n != "" {
@@ -192,9 +193,17 @@ func (s *Server) org(ctx context.Context, d engine.Digest) (client.OrgDetail, er
 	for i := range r.Agents {
 		o.Members = append(o.Members, agentOf(r, &r.Agents[i]))
 	}
+	instances, err := s.engine.Instances(ctx)
+	if err != nil {
+		return client.OrgDetail{}, err
+	}
 	nodes, edges := topology.Of(topology.Org{Release: r})
 	for _, n := range nodes {
-		o.Topology.Nodes = append(o.Topology.Nodes, client.Node{Name: n.Name, What: n.What, Kind: n.Kind, Pattern: n.Pattern, Main: n.Main})
+		node := client.Node{Name: n.Name, What: n.What, Kind: n.Kind, Pattern: n.Pattern, Main: n.Main}
+		if n.What == "agent" {
+			node.Instances = instances[polity.AgentName(n.Name)]
+		}
+		o.Topology.Nodes = append(o.Topology.Nodes, node)
 	}
 	for _, e := range edges {
 		o.Topology.Edges = append(o.Topology.Edges, client.Edge(e))

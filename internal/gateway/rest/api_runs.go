@@ -130,7 +130,7 @@ func (s *Server) startRun(ctx context.Context, key string, q *client.NewRun) (*r
 		return nil, err
 	}
 	r := engine.Request{
-		Release: release, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder, Version: q.Version, Conversation: q.Conversation, Subject: q.Subject, Seed: rand.Text(),
+		Release: release, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder, Version: q.Version, Conversation: q.Conversation, Subject: q.Subject,
 	}
 	if q.Bounds != nil {
 		r.Bounds = *q.Bounds
@@ -141,9 +141,11 @@ func (s *Server) startRun(ctx context.Context, key string, q *client.NewRun) (*r
 // startOnce opens a run under an idempotency key, if there is one: the same key is the same run. That an organization was changed between two
 // attempts makes no other request of it.
 func (s *Server) startOnce(ctx context.Context, key string, r engine.Request) (*running, error) {
-	if key != "" {
-		r.Seed, r.ID = "", polity.NewRunID(0, []byte("idempotency key "+key))
+	seed := "idempotency key " + key
+	if key == "" {
+		seed = rand.Text()
 	}
+	r.ID = polity.NewRunID(0, []byte(seed))
 	id, end, err := s.engine.Begin(ctx, r)
 	switch {
 	case err == nil:
@@ -178,10 +180,14 @@ func (s *Server) openedRun(ctx context.Context, r *running, wait time.Duration) 
 		o.Status = at.Status
 		return o, http.StatusCreated, err
 	}
-	open, leave := s.untilClosing(ctx)
-	defer leave()
-	waiting, cancel := context.WithTimeout(open, wait)
-	defer cancel()
+	waiting := ctx
+	if !r.over() {
+		open, leave := s.untilClosing(ctx)
+		defer leave()
+		within, cancel := context.WithTimeout(open, wait)
+		defer cancel()
+		waiting = within
+	}
 	outcome, err := r.end(waiting)
 	if err != nil && (ctx.Err() != nil || waiting.Err() == nil) {
 		return o, 0, err

@@ -196,7 +196,7 @@ func (s *Server) retryRun(ctx context.Context, id polity.RunID, key string) (*ru
 		return nil, fault.Invalid.New("rest: run %s holds a person's data: start a new one that names whose", id)
 	}
 	return s.startOnce(ctx, key, engine.Request{
-		Release: o.Release, Agent: o.Agent, Skill: o.Skill, Input: o.Input, Folder: o.Folder, Bounds: o.Bounds, Seed: "retry of " + string(id) + " " + rand.Text(),
+		Release: o.Release, Agent: o.Agent, Skill: o.Skill, Input: o.Input, Folder: o.Folder, Bounds: o.Bounds,
 	})
 }
 

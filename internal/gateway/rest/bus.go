@@ -17,18 +17,8 @@ const (
 	refusedMax     = 1000
 )
 
-func (s *Server) bus(w http.ResponseWriter, r *http.Request) {
-	var q client.Bus
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	answer, err := Bus(r.Context(), s.engine, q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, answer)
+func (s *Server) bus(r *http.Request, q client.Bus) (client.OnBus, error) {
+	return Bus(r.Context(), s.engine, q)
 }
 
 // Bus does what a client wants of the door for agents in other processes.

@@ -14,22 +14,11 @@ import (
 	"polity.run/internal/access"
 )
 
-func (s *Server) replay(w http.ResponseWriter, r *http.Request) {
-	var q client.Replay
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
+func (s *Server) replay(r *http.Request, q client.Replay) (polity.Replay, error) {
 	if err := permitRelease(r.Context(), q.Release, q.Files); err != nil {
-		s.refuse(w, err)
-		return
+		return polity.Replay{}, err
 	}
-	answer, err := Replay(r.Context(), s.engine, id(r), q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, answer)
+	return Replay(r.Context(), s.engine, id(r), q)
 }
 
 // Replay does a client's replay on an engine: a release that it brings is installed first.
@@ -52,22 +41,11 @@ func install(e *engine.Engine, r *agent.Release, files map[string][]byte) (engin
 	return engine.Digest{}, nil
 }
 
-func (s *Server) install(w http.ResponseWriter, r *http.Request) {
-	var q client.Install
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
+func (s *Server) install(r *http.Request, q client.Install) (client.Installed, error) {
 	if err := permitRelease(r.Context(), q.Release, q.Files); err != nil {
-		s.refuse(w, err)
-		return
+		return client.Installed{}, err
 	}
-	answer, err := Install(r.Context(), s.engine, q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, answer)
+	return Install(r.Context(), s.engine, q)
 }
 
 // Install does what a client asks for on an engine.
@@ -82,23 +60,15 @@ func Install(ctx context.Context, e *engine.Engine, q client.Install) (client.In
 	return client.Installed{Digest: hex.EncodeToString(d[:])}, err
 }
 
-func (s *Server) fork(w http.ResponseWriter, r *http.Request) {
-	var q client.Fork
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
+func (s *Server) fork(r *http.Request, q client.Fork) (client.Started, error) {
 	if err := permitRelease(r.Context(), q.Release, q.Files); err != nil {
-		s.refuse(w, err)
-		return
+		return client.Started{}, err
 	}
 	opened, err := Fork(r.Context(), s.engine, id(r), q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
+	if err == nil {
+		s.serve(opened)
 	}
-	s.serve(opened)
-	s.answer(w, http.StatusOK, client.Started{ID: opened})
+	return client.Started{ID: opened}, err
 }
 
 // Fork does a client's fork on an engine: a release that it brings is installed first.
@@ -112,68 +82,45 @@ func Fork(ctx context.Context, e *engine.Engine, id polity.RunID, q client.Fork)
 	})
 }
 
-func (s *Server) export(w http.ResponseWriter, r *http.Request) {
-	s.withFile(w, r, func(path string) (polity.Archive, error) { return s.engine.Export(r.Context(), id(r), path) })
+// A file is of the node's machine, and whoever asks names it: the token says that they are this process's user, who could read and write it without us.
+
+func (s *Server) export(r *http.Request, q client.File) (polity.Archive, error) {
+	if err := absolute(q.Path); err != nil {
+		return polity.Archive{}, err
+	}
+	return s.engine.Export(r.Context(), id(r), q.Path)
 }
 
-func (s *Server) importRun(w http.ResponseWriter, r *http.Request) {
-	s.withFile(w, r, func(path string) (polity.Archive, error) { return s.engine.Import(r.Context(), path) })
+func (s *Server) importRun(r *http.Request, q client.File) (polity.Archive, error) {
+	if err := absolute(q.Path); err != nil {
+		return polity.Archive{}, err
+	}
+	return s.engine.Import(r.Context(), q.Path)
 }
 
 // backup writes a backup, and says meanwhile how far it is.
 func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
-	path, err := filePath(r)
+	var q client.File
+	err := read(r.Body, &q)
+	if err == nil {
+		err = absolute(q.Path)
+	}
 	if err != nil {
 		s.refuse(w, err)
 		return
 	}
 	s.long(w, func(tell func(polity.Progress)) (client.Line, error) {
-		made, err := s.engine.Backup(r.Context(), path, tell)
+		made, err := s.engine.Backup(r.Context(), q.Path, tell)
 		return client.Line{Backup: &made}, err
 	})
 }
 
-// long does what takes long, and says meanwhile how far it is; then what it came to, or why not.
-func (s *Server) long(w http.ResponseWriter, do func(tell func(polity.Progress)) (client.Line, error)) {
-	out := lines(w)
-	defer out.close()
-	write := func(l client.Line) {
-		if err := out.write(l); err != nil {
-			s.log.Debug("rest: the one who asked has gone away", "error", err)
-		}
+// absolute refuses a path that depends on the folder which a process happens to be in.
+func absolute(path string) error {
+	if !filepath.IsAbs(path) {
+		return fault.Invalid.New("rest: path %.200q is not absolute", path)
 	}
-	end, err := do(func(p polity.Progress) { write(client.Line{Progress: &p}) })
-	if err != nil {
-		end = client.Line{Error: fault.Of(s.cause(err))}
-	}
-	end.End = true
-	write(end)
-}
-
-// filePath is the absolute path in a request's body.
-func filePath(r *http.Request) (string, error) {
-	var q client.File
-	err := read(r.Body, &q)
-	if err == nil && !filepath.IsAbs(q.Path) {
-		err = fault.Invalid.New("rest: path %.200q is not absolute", q.Path)
-	}
-	return q.Path, err
-}
-
-// withFile does something with a file that the one who asks names: the token says that it is this process's user, who could
-// do it without us.
-func (s *Server) withFile(w http.ResponseWriter, r *http.Request, do func(path string) (polity.Archive, error)) {
-	path, err := filePath(r)
-	if err != nil {
-		s.refuse(w, err)
-		return
-	}
-	answer, err := do(path)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, answer)
+	return nil
 }
 
 // reconciled does what a client wants of an effect of an organization that it operates.
@@ -188,18 +135,8 @@ func (s *Server) reconciled(ctx context.Context, q client.Reconcile) (polity.Fin
 	return Reconcile(ctx, s.engine, q)
 }
 
-func (s *Server) reconcile(w http.ResponseWriter, r *http.Request) {
-	var q client.Reconcile
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	found, err := s.reconciled(r.Context(), q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, found)
+func (s *Server) reconcile(r *http.Request, q client.Reconcile) (polity.Finding, error) {
+	return s.reconciled(r.Context(), q)
 }
 
 // Reconcile finds out what became of an effect, as a client asks for it.

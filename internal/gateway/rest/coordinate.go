@@ -19,18 +19,8 @@ const (
 	handWait = 30 * time.Second // of such a call, also if it waits for a lock: whoever asks takes a silent node for gone
 )
 
-func (s *Server) coordinate(w http.ResponseWriter, r *http.Request) {
-	var q client.Coordination
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	answer, err := s.coordinated(r.Context(), q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, answer)
+func (s *Server) coordinate(r *http.Request, q client.Coordination) (client.Coordinated, error) {
+	return s.coordinated(r.Context(), q)
 }
 
 // coordinated does what a client wants of the facts of organizations that it manages.

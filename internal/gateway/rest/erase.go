@@ -1,53 +1,25 @@
 package rest
 
 import (
-	"context"
 	"net/http"
 
 	"polity.run"
 	"polity.run/client"
 )
 
-func (s *Server) erase(w http.ResponseWriter, r *http.Request) {
-	var q client.Erase
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	done, err := s.engine.Erase(r.Context(), q.Subject, q.Reason, q.Cancel)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, done)
+func (s *Server) erase(r *http.Request, q client.Erase) (polity.Erasure, error) {
+	return s.engine.Erase(r.Context(), q.Subject, q.Reason, q.Cancel)
 }
 
-func (s *Server) deleteRun(w http.ResponseWriter, r *http.Request) {
-	var q client.Cancellation
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
+func (s *Server) deleteRun(r *http.Request, q client.Cancellation) (client.Deleted, error) {
 	n, err := s.engine.Delete(r.Context(), id(r), q.Reason)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, client.Deleted{Records: n})
+	return client.Deleted{Records: n}, err
 }
 
-// holding holds or releases a run.
-func (s *Server) holding(do func(context.Context, polity.RunID, string) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		var q client.Cancellation
-		if err := read(r.Body, &q); err != nil {
-			s.refuse(w, err)
-			return
-		}
-		if err := do(r.Context(), id(r), q.Reason); err != nil {
-			s.refuse(w, s.cause(err))
-			return
-		}
-		s.answer(w, http.StatusOK, struct{}{})
-	}
+func (s *Server) hold(r *http.Request, q client.Cancellation) (nothing, error) {
+	return nothing{}, s.engine.Hold(r.Context(), id(r), q.Reason)
+}
+
+func (s *Server) release(r *http.Request, q client.Cancellation) (nothing, error) {
+	return nothing{}, s.engine.Release(r.Context(), id(r), q.Reason)
 }

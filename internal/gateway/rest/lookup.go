@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"net/http"
 
 	"polity.run"
@@ -9,45 +10,19 @@ import (
 )
 
 // lookup answers from the node's view. Whoever would wait longer than a question may take asks again.
-func (s *Server) lookup(w http.ResponseWriter, r *http.Request) {
-	var q polity.Lookup
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
+func (s *Server) lookup(r *http.Request, q polity.Lookup) (polity.Found, error) {
 	if q.Wait > polity.Duration(pollWait) {
-		s.refuse(w, fault.Invalid.New("rest: lookup: wait: the most is %s here; ask again", pollWait))
-		return
+		return polity.Found{}, fault.Invalid.New("rest: lookup: wait: the most is %s here; ask again", pollWait)
 	}
-	found, err := s.lookingUp(r.Context(), q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, found)
+	return s.lookingUp(r.Context(), q)
 }
 
-// verifyView compares the view with the log, and says meanwhile how far it is.
-func (s *Server) verifyView(w http.ResponseWriter, r *http.Request) {
-	if err := read(r.Body, &struct{}{}); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	s.long(w, func(tell func(polity.Progress)) (client.Line, error) {
-		found, err := s.engine.VerifyView(r.Context(), tell)
-		return client.Line{View: &found}, err
-	})
+// verifyView compares the view with the log.
+func (s *Server) verifyView(ctx context.Context, _ nothing, tell func(polity.Progress)) (client.Line, error) {
+	found, err := s.engine.VerifyView(ctx, tell)
+	return client.Line{View: &found}, err
 }
 
-func (s *Server) rebuildView(w http.ResponseWriter, r *http.Request) {
-	var q client.Rebuild
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	if err := s.engine.RebuildView(r.Context(), q.WithoutDropped); err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, struct{}{})
+func (s *Server) rebuildView(r *http.Request, q client.Rebuild) (nothing, error) {
+	return nothing{}, s.engine.RebuildView(r.Context(), q.WithoutDropped)
 }

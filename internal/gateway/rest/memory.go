@@ -12,22 +12,11 @@ import (
 	"polity.run/memory"
 )
 
-func (s *Server) memory(w http.ResponseWriter, r *http.Request) {
-	var q client.Memory
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
+func (s *Server) memory(r *http.Request, q client.Memory) (client.Remembered, error) {
 	if err := permitRelease(r.Context(), q.Release, nil); err != nil {
-		s.refuse(w, err)
-		return
+		return client.Remembered{}, err
 	}
-	answer, err := Memory(r.Context(), s.engine, q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, answer)
+	return Memory(r.Context(), s.engine, q)
 }
 
 // Memory does what a client wants of a memory on an engine.

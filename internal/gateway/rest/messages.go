@@ -12,36 +12,26 @@ import (
 )
 
 // messages sends messages, and what else changes something.
-func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
-	s.withMessages(w, r, s.permitMessages)
+func (s *Server) messages(r *http.Request, q message.Do) (message.Done, error) {
+	return s.withMessages(r.Context(), q, s.permitMessages)
 }
 
 // askMessages lists messages, and what else changes nothing.
-func (s *Server) askMessages(w http.ResponseWriter, r *http.Request) {
-	s.withMessages(w, r, s.readableMessages)
+func (s *Server) askMessages(r *http.Request, q message.Do) (message.Done, error) {
+	return s.withMessages(r.Context(), q, s.readableMessages)
 }
 
-func (s *Server) withMessages(w http.ResponseWriter, r *http.Request, permit func(context.Context, *message.Do) error) {
-	var q message.Do
-	err := read(r.Body, &q)
-	if err == nil {
-		err = permit(r.Context(), &q)
+func (s *Server) withMessages(ctx context.Context, q message.Do, permit func(context.Context, *message.Do) error) (message.Done, error) {
+	if err := permit(ctx, &q); err != nil {
+		return message.Done{}, err
 	}
-	if err != nil {
-		s.refuse(w, err)
-		return
-	}
-	ctx, leave := s.whileOpen(r)
+	ctx, leave := s.untilClosing(ctx)
 	defer leave()
 	done, err := s.engine.Messages(ctx, q)
 	if err == nil {
 		err = s.hideMessages(ctx, &done)
 	}
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, done)
+	return done, err
 }
 
 // permitMessages says whether what changes something may be done: by who operates the organizations whose agents write and are written to. More than agents by name only

@@ -53,22 +53,13 @@ func Orgs(ctx context.Context, e *engine.Engine, q client.OrgQuery) (client.Orgs
 	return out, err
 }
 
-func (s *Server) orgs(w http.ResponseWriter, r *http.Request) {
-	var q client.OrgQuery
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
+// orgs leaves out those that the one who asks may not read.
+func (s *Server) orgs(r *http.Request, q client.OrgQuery) (client.Orgs, error) {
 	who := access.From(r.Context())
 	if q.Name != "" && !who.Holds(access.Read, q.Name) {
-		s.refuse(w, fault.NotFound.New("organization %.100q is not installed", q.Name))
-		return
+		return client.Orgs{}, fault.NotFound.New("organization %.100q is not installed", q.Name)
 	}
 	answer, err := Orgs(r.Context(), s.engine, q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
 	visible := []polity.Org{}
 	for _, o := range answer.Orgs {
 		if who.Holds(access.Read, o.Name) {
@@ -76,33 +67,19 @@ func (s *Server) orgs(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	answer.Orgs = visible
-	s.answer(w, http.StatusOK, answer)
+	return answer, err
 }
 
-func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
-	var q client.Apply
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
+func (s *Server) apply(r *http.Request, q client.Apply) (client.Applied, error) {
 	if err := permitRelease(r.Context(), q.Release, q.Files); err != nil {
-		s.refuse(w, err)
-		return
+		return client.Applied{}, err
 	}
-	answer, err := Apply(r.Context(), s.engine, q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, answer)
+	return Apply(r.Context(), s.engine, q)
 }
 
-func (s *Server) remove(w http.ResponseWriter, r *http.Request) {
-	var q client.Remove
-	s.do(w, r, &q, func() error {
-		if err := access.Permit(r.Context(), access.Manage, access.Object{Org: q.Name}); err != nil {
-			return err
-		}
-		return s.engine.Remove(r.Context(), q.Name, q.Revision, access.From(r.Context()).Name)
-	})
+func (s *Server) remove(r *http.Request, q client.Remove) (nothing, error) {
+	if err := access.Permit(r.Context(), access.Manage, access.Object{Org: q.Name}); err != nil {
+		return nothing{}, err
+	}
+	return nothing{}, s.engine.Remove(r.Context(), q.Name, q.Revision, access.From(r.Context()).Name)
 }

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"sync"
 	"time"
 
@@ -37,7 +36,7 @@ type Server struct {
 	log     *slog.Logger
 	ctx     context.Context // of everything that goes through the door
 	closing <-chan struct{} // closed when the door begins to close
-	rules   door.Rules      // of what is described
+	rules   door.Rules
 	api     huma.API
 	hub     hub
 	hooks   hooks
@@ -59,7 +58,7 @@ func New(e *engine.Engine, d *door.Door, log *slog.Logger) *Server {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{engine: e, door: d, log: log, ctx: d.Context(), closing: d.Closing(), rules: maps.Clone(rules)}
+	s := &Server{engine: e, door: d, log: log, ctx: d.Context(), closing: d.Closing(), rules: door.Rules{}}
 	s.hub.engine = e
 	d.Serve(s.routes(), s.rules)
 	s.work.run(s.beginHooks)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"os"
 
@@ -18,51 +17,78 @@ import (
 	"polity.run/internal/gateway/door"
 )
 
-// rules say who may use each route that is not described: those that are bring their own, see operation. A route that has none here is for nobody. What names files of the node, or brings a release, is checked again by
-// what does it: see permitFiles and permitRelease.
-var rules = door.Rules{
-	"GET /v1":                      {Verb: access.Greet},
-	"GET /v1/summaries":            {Verb: access.Read, Scope: door.OfAnswer},
-	"POST /v1/releases/runs":       {Verb: access.Operate, Scope: door.OfAnswer},
-	"GET /v1/runs/{id}/summary":    {Verb: access.Read, Scope: door.OfRun},
-	"GET /v1/openapi.json":         {Verb: access.Greet},
-	"GET /v1/openapi.yaml":         {Verb: access.Greet},
-	"GET /v1/runs/{id}/history":    {Verb: access.Read, Scope: door.OfRun},
-	"GET /v1/runs/{id}/tail":       {Verb: access.Read, Scope: door.OfRun},
-	"GET /v1/runs/{id}/wait":       {Verb: access.Read, Scope: door.OfRun},
-	"POST /v1/topics/ask":          {Verb: access.Operate},
-	"POST /v1/topics/read":         {Verb: access.Read},
-	"POST /v1/topics":              {Verb: access.Operate},
-	"POST /v1/releases":            {Verb: access.Manage, Scope: door.OfAnswer},
-	"POST /v1/messages":            {Verb: access.Operate, Scope: door.OfAnswer},
-	"POST /v1/messages/ask":        {Verb: access.Read, Scope: door.OfAnswer},
-	"POST /v1/runs/{id}/replay":    {Verb: access.Read, Scope: door.OfRun},
-	"POST /v1/releases/forks/{id}": {Verb: access.Operate, Scope: door.OfRun},
-	"POST /v1/orgs/ask":            {Verb: access.Read, Scope: door.OfAnswer},
-	"POST /v1/orgs/apply":          {Verb: access.Manage, Scope: door.OfAnswer},
-	"POST /v1/orgs/remove":         {Verb: access.Manage, Scope: door.OfAnswer},
-	"GET /v1/access":               {Verb: access.Node},
-	"POST /v1/access":              {Verb: access.Node},
-	"POST /v1/access/{key}/revoke": {Verb: access.Node},
-	"GET /v1/access/log":           {Verb: access.Node},
-	"POST /v1/runs/{id}/export":    {Verb: access.Node},
-	"POST /v1/import":              {Verb: access.Node},
-	"POST /v1/backup":              {Verb: access.Node},
-	"POST /v1/archive":             {Verb: access.Node},
-	"POST /v1/trim":                {Verb: access.Node},
-	"POST /v1/archive/restore":     {Verb: access.Node},
-	"POST /v1/runs/{id}/hold":      {Verb: access.Manage, Scope: door.OfRun},
-	"POST /v1/runs/{id}/release":   {Verb: access.Manage, Scope: door.OfRun},
-	"POST /v1/runs/{id}/delete":    {Verb: access.Manage, Scope: door.OfRun},
-	"POST /v1/erase":               {Verb: access.Node}, // a person's data may be of more than one organization
-	"POST /v1/memory":              {Verb: access.Manage, Scope: door.OfAnswer},
-	"POST /v1/coordinate":          {Verb: access.Manage, Scope: door.OfAnswer},
-	"POST /v1/lookup":              {Verb: access.Read, Scope: door.OfAnswer},
-	"POST /v1/view/rebuild":        {Verb: access.Node},
-	"POST /v1/view/verify":         {Verb: access.Node},
-	"POST /v1/schemas":             {Verb: access.Manage},
-	"POST /v1/reconcile":           {Verb: access.Operate, Scope: door.OfAnswer},
-	"POST /v1/bus":                 {Verb: access.Node},
+// route is one that is not described, and who may use it.
+type route struct {
+	pattern string
+	rule    door.Rule
+	handle  http.HandlerFunc
+}
+
+// The rules of most of them; more are beside operation.
+var (
+	operate   = door.Rule{Verb: access.Operate, Scope: door.OfAnswer}
+	manage    = door.Rule{Verb: access.Manage, Scope: door.OfAnswer}
+	manageRun = door.Rule{Verb: access.Manage, Scope: door.OfRun}
+	nodeOnly  = door.Rule{Verb: access.Node}
+)
+
+// undescribed are the routes for package client, which owns the form of what is said; what is described brings its rules itself, see operation. An ID is one
+// segment: the slashes of a child's are escaped. What names files of the node, or brings a release, is checked again by what does it: see permitRelease and permitFolder.
+func (s *Server) undescribed() []route {
+	return []route{
+		{"GET /v1", greet, s.node},
+		{"GET /v1/summaries", readSome, s.list},
+		{"POST /v1/releases", manage, asked(s, s.install)},
+		{"POST /v1/releases/runs", operate, asked(s, s.start)},
+		{"POST /v1/releases/forks/{id}", operateRun, asked(s, s.fork)},
+		{"GET /v1/runs/{id}/summary", readRun, s.find},
+		{"GET /v1/runs/{id}/history", readRun, s.history},
+		{"GET /v1/runs/{id}/tail", readRun, s.tail},
+		{"GET /v1/runs/{id}/wait", readRun, s.wait},
+		{"POST /v1/runs/{id}/replay", readRun, asked(s, s.replay)},
+		{"POST /v1/runs/{id}/export", nodeOnly, asked(s, s.export)},
+		{"POST /v1/runs/{id}/hold", manageRun, asked(s, s.hold)},
+		{"POST /v1/runs/{id}/release", manageRun, asked(s, s.release)},
+		{"POST /v1/runs/{id}/delete", manageRun, asked(s, s.deleteRun)},
+		{"POST /v1/import", nodeOnly, asked(s, s.importRun)},
+		{"POST /v1/backup", nodeOnly, s.backup},
+		{"POST /v1/archive", nodeOnly, lengthy(s, s.retain)},
+		{"POST /v1/archive/restore", nodeOnly, asked(s, s.restoreArchived)},
+		{"POST /v1/trim", nodeOnly, lengthy(s, s.trim)},
+		{"POST /v1/erase", nodeOnly, asked(s, s.erase)}, // a person's data may be of more than one organization
+		{"POST /v1/orgs/ask", readSome, asked(s, s.orgs)},
+		{"POST /v1/orgs/apply", manage, asked(s, s.apply)},
+		{"POST /v1/orgs/remove", manage, asked(s, s.remove)},
+		{"GET /v1/access", nodeOnly, s.keys},
+		{"POST /v1/access", nodeOnly, asked(s, s.createKey)},
+		{"POST /v1/access/{key}/revoke", nodeOnly, asked(s, s.revokeKey)},
+		{"GET /v1/access/log", nodeOnly, s.accessLog},
+		{"POST /v1/topics", door.Rule{Verb: access.Operate, Beside: true}, asked(s, s.publish)},
+		{"POST /v1/topics/ask", door.Rule{Verb: access.Operate, Beside: true}, asked(s, s.topics)},
+		{"POST /v1/topics/read", readAll, asked(s, s.readTopics)},
+		{"POST /v1/messages", operate, asked(s, s.messages)},
+		{"POST /v1/messages/ask", readSome, asked(s, s.askMessages)},
+		{"POST /v1/reconcile", operate, asked(s, s.reconcile)},
+		{"POST /v1/memory", manage, asked(s, s.memory)},
+		{"POST /v1/coordinate", manage, asked(s, s.coordinate)},
+		{"POST /v1/schemas", door.Rule{Verb: access.Manage}, asked(s, s.schemas)},
+		{"POST /v1/lookup", readSome, asked(s, s.lookup)},
+		{"POST /v1/view/rebuild", nodeOnly, asked(s, s.rebuildView)},
+		{"POST /v1/view/verify", nodeOnly, lengthy(s, s.verifyView)},
+		{"POST /v1/bus", nodeOnly, asked(s, s.bus)},
+	}
+}
+
+// routes are everything that can be asked.
+func (s *Server) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	s.describe(mux)
+	s.rules["GET /v1/openapi.json"], s.rules["GET /v1/openapi.yaml"] = greet, greet
+	for _, r := range s.undescribed() {
+		mux.HandleFunc(r.pattern, r.handle)
+		s.rules[r.pattern] = r.rule
+	}
+	return mux
 }
 
 // permitRelease lets a request bring a release, which is code, only if who asks manages the organization that it is of.
@@ -133,54 +159,6 @@ func (s *Server) visibleQuestions(ctx context.Context) ([]polity.Question, error
 	return visible, nil
 }
 
-// routes are everything that can be asked. An ID is one segment: the slashes of a child's are escaped.
-func (s *Server) routes() *http.ServeMux {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1", s.node)
-	s.describe(mux)
-	// What follows is for package client, and not described: its form is that package's.
-	mux.HandleFunc("GET /v1/summaries", s.list)
-	mux.HandleFunc("POST /v1/releases/runs", s.start)
-	mux.HandleFunc("GET /v1/runs/{id}/summary", s.find)
-	mux.HandleFunc("GET /v1/runs/{id}/history", s.history)
-	mux.HandleFunc("GET /v1/runs/{id}/tail", s.tail)
-	mux.HandleFunc("GET /v1/runs/{id}/wait", s.wait)
-	mux.HandleFunc("POST /v1/topics/ask", s.topics)
-	mux.HandleFunc("POST /v1/topics/read", s.readTopics)
-	mux.HandleFunc("POST /v1/topics", s.publish)
-	mux.HandleFunc("POST /v1/releases", s.install)
-	mux.HandleFunc("POST /v1/orgs/ask", s.orgs)
-	mux.HandleFunc("POST /v1/orgs/apply", s.apply)
-	mux.HandleFunc("POST /v1/orgs/remove", s.remove)
-	mux.HandleFunc("GET /v1/access", s.keys)
-	mux.HandleFunc("POST /v1/access", s.createKey)
-	mux.HandleFunc("POST /v1/access/{key}/revoke", s.revokeKey)
-	mux.HandleFunc("GET /v1/access/log", s.accessLog)
-	mux.HandleFunc("POST /v1/messages", s.messages)
-	mux.HandleFunc("POST /v1/messages/ask", s.askMessages)
-	mux.HandleFunc("POST /v1/runs/{id}/replay", s.replay)
-	mux.HandleFunc("POST /v1/releases/forks/{id}", s.fork)
-	mux.HandleFunc("POST /v1/runs/{id}/export", s.export)
-	mux.HandleFunc("POST /v1/import", s.importRun)
-	mux.HandleFunc("POST /v1/backup", s.backup)
-	mux.HandleFunc("POST /v1/archive", s.retain)
-	mux.HandleFunc("POST /v1/archive/restore", s.restoreArchived)
-	mux.HandleFunc("POST /v1/trim", s.trim)
-	mux.HandleFunc("POST /v1/runs/{id}/hold", s.holding(s.engine.Hold))
-	mux.HandleFunc("POST /v1/runs/{id}/release", s.holding(s.engine.Release))
-	mux.HandleFunc("POST /v1/runs/{id}/delete", s.deleteRun)
-	mux.HandleFunc("POST /v1/erase", s.erase)
-	mux.HandleFunc("POST /v1/memory", s.memory)
-	mux.HandleFunc("POST /v1/coordinate", s.coordinate)
-	mux.HandleFunc("POST /v1/lookup", s.lookup)
-	mux.HandleFunc("POST /v1/view/rebuild", s.rebuildView)
-	mux.HandleFunc("POST /v1/view/verify", s.verifyView)
-	mux.HandleFunc("POST /v1/schemas", s.schemas)
-	mux.HandleFunc("POST /v1/reconcile", s.reconcile)
-	mux.HandleFunc("POST /v1/bus", s.bus)
-	return mux
-}
-
 func id(r *http.Request) polity.RunID { return polity.RunID(r.PathValue("id")) }
 
 func (s *Server) node(w http.ResponseWriter, _ *http.Request) {
@@ -189,11 +167,7 @@ func (s *Server) node(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) find(w http.ResponseWriter, r *http.Request) {
 	summary, err := s.engine.Find(r.Context(), id(r))
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, summary)
+	s.reply(w, summary, err)
 }
 
 // wait answers with how the run ended, or with nothing if it has not for a while: then the one who asks
@@ -215,23 +189,15 @@ func (s *Server) wait(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) start(w http.ResponseWriter, r *http.Request) {
-	var q client.Request
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
+func (s *Server) start(r *http.Request, q client.Request) (client.Started, error) {
 	if err := permitStart(r.Context(), &q); err != nil {
-		s.refuse(w, err)
-		return
+		return client.Started{}, err
 	}
 	opened, err := Start(r.Context(), s.engine, q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
+	if err == nil {
+		s.serve(opened)
 	}
-	s.serve(opened)
-	s.answer(w, http.StatusOK, client.Started{ID: opened})
+	return client.Started{ID: opened}, err
 }
 
 // running is a run that was started or resumed through the door.
@@ -247,14 +213,35 @@ func (s *Server) serve(id polity.RunID) *running {
 	return s.follow(id, func(ctx context.Context) (polity.Outcome, error) { return s.engine.Wait(ctx, id) })
 }
 
+// over is a context that has ended.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
 // follow keeps the door from being idle until end has returned, which says how the run ended.
 func (s *Server) follow(id polity.RunID, end func(context.Context) (polity.Outcome, error)) *running {
 	r := &running{id: id, ended: make(chan struct{})}
+	if r.outcome, r.err = end(over); r.err == nil { // with the commit that opened it
+		close(r.ended)
+		return r
+	}
 	s.started.run(func() {
 		r.outcome, r.err = end(s.ctx) // the log of the program tells of it already
 		close(r.ended)
 	})
 	return r
+}
+
+// over says that it has ended.
+func (r *running) over() bool {
+	select {
+	case <-r.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // end returns how it ended, as soon as it has.
@@ -279,29 +266,6 @@ func Start(ctx context.Context, e *engine.Engine, q client.Request) (polity.RunI
 		return "", err
 	}
 	return e.Start(ctx, r)
-}
-
-// read decodes the one JSON value of a body. Nothing in it may be unknown. An empty body is an empty object.
-func read(body io.Reader, v any) error {
-	d := json.NewDecoder(body)
-	d.DisallowUnknownFields()
-	err := d.Decode(v)
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	if err == nil {
-		if _, more := d.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("more than one JSON value")
-		}
-	}
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return fault.Invalid.New("rest: the request is larger than %d bytes", BodyMax)
-	case err != nil:
-		return fault.Invalid.New("rest: the request cannot be read: %w", err)
-	}
-	return nil
 }
 
 // whileOpen returns a context of a request about a run that ends when the door closes, unless the run has
@@ -332,18 +296,6 @@ func (s *Server) untilClosing(ctx context.Context) (context.Context, func()) {
 		}
 	}()
 	return ctx, cancel
-}
-
-// cause says of an error that came because the door closes that it did.
-func (s *Server) cause(err error) error {
-	select {
-	case <-s.closing:
-		if !errors.Is(err, fault.NotFound) {
-			return fault.Unavailable.New("rest: the node is stopping; ask again")
-		}
-	default:
-	}
-	return err
 }
 
 // history answers with everything that the log tells of a run.
@@ -384,9 +336,3 @@ func lineOf(l client.Line) ([]byte, error) {
 	err := json.NewEncoder(&b).Encode(l) // ends with the newline
 	return b.Bytes(), err
 }
-
-// refuse answers with a fault.
-func (s *Server) refuse(w http.ResponseWriter, err error) { s.door.Refuse(w, nil, err) }
-
-// answer answers with JSON.
-func (s *Server) answer(w http.ResponseWriter, status int, v any) { s.door.Answer(w, status, v) }

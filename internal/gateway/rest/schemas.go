@@ -9,18 +9,8 @@ import (
 	"polity.run/engine"
 )
 
-func (s *Server) schemas(w http.ResponseWriter, r *http.Request) {
-	var q client.SchemaQuery
-	if err := read(r.Body, &q); err != nil {
-		s.refuse(w, err)
-		return
-	}
-	answer, err := Schemas(r.Context(), s.engine, q)
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
-	s.answer(w, http.StatusOK, answer)
+func (s *Server) schemas(r *http.Request, q client.SchemaQuery) (client.Subjects, error) {
+	return Schemas(r.Context(), s.engine, q)
 }
 
 // Schemas does what a client wants of the registry of schemas on an engine.

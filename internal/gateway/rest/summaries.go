@@ -11,14 +11,10 @@ import (
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	runs, err := s.summaries(r.Context())
-	if err != nil {
-		s.refuse(w, s.cause(err))
-		return
-	}
 	if runs == nil {
 		runs = []polity.Summary{}
 	}
-	s.answer(w, http.StatusOK, client.Runs{Runs: runs})
+	s.reply(w, client.Runs{Runs: runs}, err)
 }
 
 // summaries returns the root runs that whoever asks may read, in the order of opening. Whose runs are the tables know, and not the kernel.

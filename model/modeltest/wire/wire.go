@@ -117,7 +117,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if !chat && !embeds {
 			fail = map[string]any{"type": "error", "error": map[string]any{"type": reply.Code, "message": reply.Text}}
 		}
-		_ = json.NewEncoder(w).Encode(fail)
+		_ = json.NewEncoder(w).Encode(fail) // likewise
 	case embeds:
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(embeddings(texts, reply)) // the one who asked may be gone

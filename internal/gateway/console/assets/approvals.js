@@ -30,7 +30,7 @@ function Decide({ q, gone }) {
     a: { does: "Go to Approve", run: () => document.getElementById("approve")?.focus() },
     d: { does: "Go to Deny", run: () => document.getElementById("deny")?.focus() },
     c: { does: "Write a comment", run: () => document.getElementById("comment")?.focus() },
-  }, []);
+  });
   const action = a.action;
   const row = (name, value) => value && html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
   return html`<article class="card decide" aria-label="The action that waits">
@@ -44,7 +44,7 @@ function Decide({ q, gone }) {
     <h3>Input</h3>
     <div class="input"><${Value} value=${action.input} /></div>
     <dl class="value">
-      ${row("Wanted by", f.visible(a.agent))}
+      ${row("Wanted by", html`${f.visible(a.agent)}${q.org && html` <span class="quiet">of</span> <a href=${href("orgs", q.org)}>${f.visible(q.org)}</a>`}`)}
       ${row("Asked", f.visible(q.agent))}
       ${row("Since", html`<${Ago} at=${q.since} />`)}
       ${row("Run", html`<${RunLink} id=${a.run.split("/")[0]}><code class="break">${a.run}</code><//>`)}
@@ -74,7 +74,7 @@ function Reply({ q, gone }) {
   return html`<article class="card decide" aria-label="The question">
     <header><h2>${titleOf(q)}</h2>${q.ask && html`<p>${f.visible(q.ask)}</p>`}</header>
     ${q.input !== undefined && html`<h3>About</h3><div class="input"><${Value} value=${q.input} /></div>`}
-    <dl class="value">${row("Asked", f.visible(q.agent))}${row("By", q.from && f.visible(q.from))}${row("Since", html`<${Ago} at=${q.since} />`)}${row("Run", html`<${RunLink} id=${q.run.split("/")[0]}><code class="break">${q.run}</code><//>`)}</dl>
+    <dl class="value">${row("Asked", f.visible(q.agent))}${row("By", q.from && html`${f.visible(q.from)}${q.org && html` <span class="quiet">of</span> <a href=${href("orgs", q.org)}>${f.visible(q.org)}</a>`}`)}${row("Since", html`<${Ago} at=${q.since} />`)}${row("Run", html`<${RunLink} id=${q.run.split("/")[0]}><code class="break">${q.run}</code><//>`)}</dl>
     <form onSubmit=${send}><${Fields} schema=${q.output} value=${value} onChange=${setValue} name="answer" label="Your answer" />
       ${problem && html`<${Trouble} problem=${problem} />`}
       <div class="actions"><button type="submit" class="primary">Answer</button></div></form>
@@ -91,18 +91,18 @@ export default function Approvals() {
   useEffect(() => { refreshQuestions(); }, []);
   useEffect(() => { if (!id && list?.length && !narrow) go(href("approvals", list[0].key), { replace: true }); }, [id, list]);
   const move = (by) => { const next = list?.[Math.min(Math.max(0, index + by), list.length - 1)]; if (next) go(href("approvals", next.key), { replace: true }); };
-  useKeys({ j: { does: "The next question", run: () => move(1) }, k: { does: "The question before", run: () => move(-1) } }, [list, index]);
+  useKeys({ j: { does: "Next question", run: () => move(1) }, k: { does: "Previous question", run: () => move(-1) } });
   const gone = async () => { await refreshQuestions(); const rest = questions.peek() ?? []; go(href("approvals", rest[Math.min(index, rest.length - 1)]?.key ?? ""), { replace: true }); };
   const cli = q?.approval ? `polity approvals show ${q.approval.hash.slice(0, 12)}` : "polity approvals list";
   return html`<${Page} title="Approvals" note=${list ? (list.length ? list.length === 1 ? "1 waits for a person" : `${f.number(list.length)} wait for a person` : "nothing waits") : "…"} actions=${html`<${CopyAs} cli=${cli} path="/v1/questions" />`}>
     ${problem && html`<${Trouble} problem=${problem} again=${refreshQuestions} />`}
     ${!list ? !problem && html`<${Skeleton} rows=${4} />`
-      : !list.length && !id ? html`<${Empty} title="Nothing waits for you.">When an agent wants something that somebody has to let go first, it stands here.<//>`
+      : !list.length && !id ? html`<${Empty} title="Nothing waits for you." icon="approvals">When an agent wants something that somebody has to let go first, it stands here.<//>`
       : html`<div class="inbox" data-open=${id ? "" : undefined}>
-        <ul class="inbox-list" aria-label="What waits">${list.map((x) => html`<li key=${x.key}><a href=${href("approvals", x.key)} aria-current=${x.key === id ? "true" : undefined}><strong>${titleOf(x)}</strong><span>${x.approval ? `${f.visible(x.approval.agent)} asks ${f.visible(x.agent)}` : `${f.visible(x.from ?? "")} asks ${f.visible(x.agent)}`}</span><small><${Ago} at=${x.since} /></small></a></li>`)}</ul>
+        <ul class="card inbox-list" aria-label="What waits">${list.map((x) => html`<li key=${x.key}><a href=${href("approvals", x.key)} aria-current=${x.key === id ? "true" : undefined}><strong>${titleOf(x)}</strong><span>${x.approval ? `${f.visible(x.approval.agent)} asks ${f.visible(x.agent)}` : `${f.visible(x.from ?? "")} asks ${f.visible(x.agent)}`}</span><small><${Ago} at=${x.since} /></small></a></li>`)}</ul>
         <div>${narrow && id && html`<a class="back" href=${href("approvals")}>All that waits</a>`}
         ${q ? (q.approval ? html`<${Decide} key=${q.key} q=${q} gone=${gone} />` : html`<${Reply} key=${q.key} q=${q} gone=${gone} />`)
-          : id ? html`<${Empty} title="This is not asked any more.">It was answered, or its time ran out. ${list.length ? "Others wait." : "Nothing else waits."}<//>` : null}</div>
+          : id ? html`<${Empty} title="This is not asked any more." icon="approvals">It was answered, or its time ran out. ${list.length ? "Others wait." : "Nothing else waits."}<//>` : null}</div>
       </div>`}
   <//>`;
 }

@@ -11,10 +11,10 @@ export function fields() {
 
 export const VIEWS = [
   ["All", ""],
-  ["At work", "status:running"],
+  ["Active", "status:running"],
   ["Failed", "status:failed,exhausted"],
   ["Last hour", "started>-1h"],
-  ["Dear", "cost>0.5"],
+  ["Costly", "cost>0.5"],
 ];
 
 export const EXAMPLES = [

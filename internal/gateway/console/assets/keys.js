@@ -1,5 +1,5 @@
 // The keyboard. A screen says what its keys do while it is shown; single letters can be switched off.
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { go, href } from "./router.js";
 
@@ -21,16 +21,18 @@ export function setLetters(on) {
 
 const screens = [];
 
-/** Has keys do something while a screen is shown: keys is {key: {does, run}}. */
-export function useKeys(keys, deps) {
+/** Has keys do something while a screen is shown: keys is {key: {does, run}}, as it was drawn last: a key that is held down loses no step. */
+export function useKeys(keys) {
+  const drawn = useRef(keys);
+  drawn.current = keys;
   useEffect(() => {
-    screens.push(keys);
-    return () => { screens.splice(screens.indexOf(keys), 1); };
-  }, deps);
+    screens.push(drawn);
+    return () => { screens.splice(screens.indexOf(drawn), 1); };
+  }, []);
 }
 
 /** Everything that keys do now, for the list. */
-export const described = () => screens.flatMap((keys) => Object.entries(keys).map(([key, { does }]) => [key, does]));
+export const described = () => screens.flatMap((keys) => Object.entries(keys.current).map(([key, { does }]) => [key, does]));
 
 let prefix = 0;
 
@@ -53,7 +55,7 @@ export function listen() {
     if (e.key === "g") { prefix = e.timeStamp; return; }
     if (e.key === "?") { e.preventDefault(); helping.value = true; return; }
     for (const keys of [...screens].reverse()) {
-      const found = keys[e.key];
+      const found = keys.current[e.key];
       if (!found || (e.key === "Enter" && e.target.closest?.("a, button, summary"))) continue;
       e.preventDefault();
       found.run();

@@ -24,7 +24,7 @@ async function ask(signal) {
 
 const count = (found) => (found.next ? `${found.items.length}+` : f.number((found.items ?? []).length));
 
-const Tile = ({ name, value, note, to, tone }) => html`<a class="card tile" href=${to} data-tone=${tone}><span>${name}</span><strong>${value}</strong><small>${note}</small></a>`;
+const Tile = ({ name, icon, value, note, to, tone }) => html`<a class="card tile" href=${to} data-tone=${tone}><span>${name}<${Icon} name=${icon} /></span><strong>${value}</strong><small>${note}</small></a>`;
 
 function RunList({ found, none }) {
   const items = (found.items ?? []).slice(0, SHOWN);
@@ -53,7 +53,7 @@ function Health({ view }) {
   return html`<ul class="health">
     ${row(connection.value === "live", connection.value === "live" ? "connected" : "not connected", ok ? "updates arrive" : "the page tries again")}
     ${row(!view.problem, view.problem ? "the view has stopped" : "view", view.problem ? f.visible(view.problem) : view.behind ? `${f.number(view.behind)} commits behind` : "up to date")}
-    <li><span>log</span><span class="quiet">commit ${f.number(view.tip ?? view.position)}</span></li></ul>`;
+    <li><span class="status"><${Icon} name="log" size=${13} />log</span><span class="quiet">commit ${f.number(view.tip ?? view.position)}</span></li></ul>`;
 }
 
 export default function Overview() {
@@ -70,22 +70,22 @@ export default function Overview() {
     ${state.problem && html`<${Trouble} problem=${state.problem} again=${again} />`}
     ${!d ? !state.problem && html`<${Skeleton} rows=${8} />` : html`
     <div class="tiles">
-      <${Tile} name="Wait for you" value=${f.number(waiting.length)} note=${waiting.length ? "to be decided" : "nothing to decide"} to=${href("approvals")} tone=${waiting.length ? "person" : ""} />
-      <${Tile} name="At work" value=${count(d.running)} note="runs that have not ended" to=${href("runs", "", { q: "status:running" })} tone=${d.running.items?.length ? "busy" : ""} />
-      <${Tile} name="Failed" value=${count(d.failed)} note="in the last 24 hours" to=${href("runs", "", { q: "status:failed,exhausted started>-24h" })} tone=${d.failed.items?.length ? "bad" : ""} />
-      <${Tile} name="Cost today" value=${f.money(today?.usage?.micro_usd)} note=${`${f.short(f.tokens(today?.usage))} tokens, ${f.short(today?.calls)} steps`} to=${href("runs", "", { q: "started>-24h" })} />
+      <${Tile} name="Waiting for you" icon="approvals" value=${f.number(waiting.length)} note=${waiting.length ? "to be decided" : "nothing to decide"} to=${href("approvals")} tone=${waiting.length ? "person" : ""} />
+      <${Tile} name="Active" icon="runs" value=${count(d.running)} note="runs that have not ended" to=${href("runs", "", { q: "status:running" })} tone=${d.running.items?.length ? "busy" : ""} />
+      <${Tile} name="Failed" icon="failed" value=${count(d.failed)} note="in the last 24 hours" to=${href("runs", "", { q: "status:failed,exhausted started>-24h" })} tone=${d.failed.items?.length ? "bad" : ""} />
+      <${Tile} name="Cost today" icon="cost" value=${f.money(today?.usage?.micro_usd)} note=${`${f.short(f.tokens(today?.usage))} tokens, ${f.short(today?.calls)} steps`} to=${href("runs", "", { q: "started>-24h" })} />
     </div>
-    ${!d.lately.items?.length ? html`<${Empty} title="Nothing has run yet."><a href=${href("start")}>Start a run</a>, or ask an organization from a terminal: <code>polity run FOLDER "a question"</code>.<//>` : html`
+    ${!d.lately.items?.length ? html`<${Empty} title="Nothing has run yet." icon="start"><a href=${href("start")}>Start a run</a>, or ask an organization from a terminal: <code>polity run FOLDER "a question"</code>.<//>` : html`
     <div class="columns main">
       <div>
-        ${waiting.length > 0 && html`<section class="card"><header class="card-head"><h2>Wait for you</h2><a href=${href("approvals")}>All</a></header><ul class="lines">${waiting.slice(0, SHOWN).map((q) => html`<li key=${q.key}><a href=${href("approvals", q.key)}><span class="status" data-status="waiting"><${Icon} name="question" size=${13} />${f.visible(q.agent)}</span><strong>${f.visible(q.approval ? q.approval.action.tool || q.approval.action.agent : q.skill || "a question")}</strong><span class="grow quiet">for ${f.visible(q.approval?.agent ?? q.from ?? "")}</span><span class="quiet"><${Ago} at=${q.since} /></span></a></li>`)}</ul></section>`}
-        <section class="card"><header class="card-head"><h2>At work</h2><a href=${href("runs", "", { q: "status:running" })}>All</a></header><${RunList} found=${d.running} none="Nothing is at work." /></section>
-        <section class="card"><header class="card-head"><h2>Failed in the last day</h2><a href=${href("runs", "", { q: "status:failed,exhausted started>-24h" })}>All</a></header><${RunList} found=${d.failed} none="Nothing failed." /></section>
-        <section class="card"><header class="card-head"><h2>Begun last</h2><a href=${href("runs")}>All</a></header><${RunList} found=${d.lately} none="" /></section>
+        ${waiting.length > 0 && html`<section class="card"><header class="card-head"><h2>Waiting for you</h2><a href=${href("approvals")}>All</a></header><ul class="lines">${waiting.slice(0, SHOWN).map((q) => html`<li key=${q.key}><a href=${href("approvals", q.key)}><span class="status" data-status="waiting"><${Icon} name="question" size=${13} />${f.visible(q.agent)}</span><strong>${f.visible(q.approval ? q.approval.action.tool || q.approval.action.agent : q.skill || "a question")}</strong><span class="grow quiet">for ${f.visible(q.approval?.agent ?? q.from ?? "")}</span><span class="quiet"><${Ago} at=${q.since} /></span></a></li>`)}</ul></section>`}
+        <section class="card"><header class="card-head"><h2>Active</h2><a href=${href("runs", "", { q: "status:running" })}>All</a></header><${RunList} found=${d.running} none="No run is active." /></section>
+        <section class="card"><header class="card-head"><h2>Failed in the last 24 hours</h2><a href=${href("runs", "", { q: "status:failed,exhausted started>-24h" })}>All</a></header><${RunList} found=${d.failed} none="Nothing failed." /></section>
+        <section class="card"><header class="card-head"><h2>Latest</h2><a href=${href("runs")}>All</a></header><${RunList} found=${d.lately} none="" /></section>
       </div>
       <div>
         <section class="card"><header class="card-head"><h2>Health</h2></header><${Health} view=${d.view} /></section>
-        <section class="card"><header class="card-head"><h2>Two weeks</h2></header><${Days} rows=${d.days} /></section>
+        <section class="card"><header class="card-head"><h2>Last 14 days</h2></header><${Days} rows=${d.days} /></section>
         <section class="card"><header class="card-head"><h2>Agents, last 24 hours</h2></header>
           ${d.agents.length ? html`<table class="plain"><caption class="unseen">What agents did in the last day</caption><thead><tr><th scope="col">Agent</th><th scope="col" class="number">Steps</th><th scope="col" class="number">Failed</th><th scope="col" class="number">Cost</th></tr></thead><tbody>${d.agents.toSorted((a, b) => (b.usage?.micro_usd ?? 0) - (a.usage?.micro_usd ?? 0) || b.calls - a.calls).slice(0, 8).map((r) => html`<tr key=${r.by}><td><a href=${href("runs", "", { q: `with:${r.by}` })}>${f.visible(r.by)}</a></td><td class="number">${f.short(r.calls)}</td><td class="number">${f.number(r.failed)}</td><td class="number">${f.money(r.usage?.micro_usd)}</td></tr>`)}</tbody></table>` : html`<p class="quiet none">No agent has done anything.</p>`}</section>
       </div>

@@ -28,10 +28,10 @@ export default function Palette({ toggleTheme }) {
 
   const fixed = useMemo(() => [
     ...Object.entries(JUMPS).map(([key, [screen, name]]) => ({ icon: screen, text: name, hint: `g ${key}`, run: () => go(href(screen)) })),
-    { icon: "failed", text: "Runs that failed in the last day", run: () => go(href("runs", "", { q: "status:failed started>-24h" })) },
-    { icon: "running", text: "Runs at work", run: () => go(href("runs", "", { q: "status:running" })) },
-    { icon: "paused", text: paused.value ? "Let updates in again" : "Hold updates back", run: () => setPaused(!paused.peek()) },
-    { icon: "theme", text: "Light or dark", run: toggleTheme },
+    { icon: "failed", text: "Runs that failed in the last 24 hours", run: () => go(href("runs", "", { q: "status:failed started>-24h" })) },
+    { icon: "running", text: "Active runs", run: () => go(href("runs", "", { q: "status:running" })) },
+    { icon: "paused", text: paused.value ? "Resume updates" : "Pause updates", run: () => setPaused(!paused.peek()) },
+    { icon: "theme", text: "Light or dark theme", run: toggleTheme },
     { icon: "copy", text: "Copy the link to this view", run: () => copy(location.href, "The link") },
     { icon: "help", text: "Show the keys", hint: "?", run: () => { helping.value = true; } },
   ], []);
@@ -55,9 +55,9 @@ export default function Palette({ toggleTheme }) {
     else return;
     e.preventDefault();
   };
-  return html`<${Dialog} title="Search or do" bare onClose=${close}>
+  return html`<${Dialog} title="Search or jump to" bare onClose=${close}>
     <div class="palette">
-      <label class="palette-field"><${Icon} name="search" /><span class="unseen">Search or do</span>
+      <label class="palette-field"><${Icon} name="search" /><span class="unseen">Search or jump to</span>
         <input autofocus role="combobox" aria-expanded="true" aria-controls="palette" aria-activedescendant=${shown[at] ? `palette-${at}` : undefined} autocomplete="off" spellcheck=${false}
           placeholder="A screen, an agent, the beginning of a run’s ID, something to do" value=${text} onInput=${(e) => { setText(e.target.value); setPlace(0); }} onKeyDown=${key} /></label>
       <ul id="palette" role="listbox" aria-label="What was found" ref=${list}>${shown.map((item, i) => html`

@@ -124,7 +124,7 @@ function Facts({ run }) {
 
 function Waits({ run, id }) {
   const asked = (questions.value ?? run.asks ?? []).filter((q) => q.run === id || q.run.startsWith(id + "/"));
-  const others = (run.waiting ?? []).filter((w) => !/^(question|person|approval|answer)/.test(w.for));
+  const others = (run.waiting ?? []).filter((w) => !w.for.startsWith("an answer of "));
   if (!asked.length && !others.length) return null;
   return html`<div class="callouts">
     ${asked.map((q) => html`<a class="callout person" href=${href("approvals", q.key)}><${Icon} name="question" size=${18} /><span><strong>${q.approval ? `${f.visible(q.approval.agent)} wants ${f.visible(q.approval.action.tool || q.approval.action.agent)}` : `${f.visible(q.agent)} is asked`}</strong><small>waits for ${f.visible(q.agent)}</small></span><b>Decide</b></a>`)}
@@ -174,11 +174,11 @@ function TimelineTab({ run, steps, log, onFork }) {
   const zero = steps.list?.[0]?.startMs ?? 0;
   const select = (i) => { if (shown[i]) setQuery({ step: shown[i].key }); };
   useKeys({
-    j: { does: "The next step", run: () => select(Math.min(selected + 1, shown.length - 1)) },
-    k: { does: "The step before", run: () => select(Math.max(selected - 1, 0)) },
-    e: { does: "The next step with a problem", run: () => { const from = selected + 1; const i = [...shown.keys()].map((n) => (n + from) % shown.length).find((n) => BAD.has(shown[n].status)); if (i !== undefined) select(i); else say("Nothing went wrong here."); } },
+    j: { does: "Next step", run: () => select(Math.min(selected + 1, shown.length - 1)) },
+    k: { does: "Previous step", run: () => select(Math.max(selected - 1, 0)) },
+    e: { does: "Next step with a problem", run: () => { const from = selected + 1; const i = [...shown.keys()].map((n) => (n + from) % shown.length).find((n) => BAD.has(shown[n].status)); if (i !== undefined) select(i); else say("Nothing went wrong here."); } },
     Escape: { does: "Close the step", run: () => setQuery({ step: undefined }) },
-  }, [shown, selected]);
+  });
   if (!steps.list) return steps.problem ? null : html`<${Skeleton} rows=${8} />`;
   const open = (query.step && steps.list.find((s) => s.key === query.step)) || null;
   const row = (i) => {
@@ -194,11 +194,10 @@ function TimelineTab({ run, steps, log, onFork }) {
     </div>`;
   };
   const head = html`<div role="row" class="step-row head">${[["c-at", "At"], ["c-who", "Who"], ["c-what", "Step"], ["c-status", "Status"], ["c-took", "Took"], ["c-tokens", "Tokens"], ["c-cost", "Cost"]].map(([c, t]) => html`<span role="columnheader" class=${c}>${t}</span>`)}</div>`;
-  return html`
+  return html`<div class="beside" data-open=${open ? "" : undefined}><div class="left">
     <${Timeline} steps=${shown} range=${range} selected=${query.step} running=${!FINAL.has(run.status) && !paused.value} onPick=${(step) => setQuery({ step })} onRange=${(r) => setQuery({ t: r ? r.join("~") : undefined })} />
     <div class="chips" role="group" aria-label="Steps shown">${KINDS.map(([id, name, p]) => { const n = id ? steps.list.filter(p).length : steps.list.length; return (n > 0 || !id) && html`<button type="button" class="chip" aria-pressed=${(query.show ?? "") === id} onClick=${() => setQuery({ show: id, step: undefined })}>${name} <span class="count">${f.short(n)}</span></button>`; })}</div>
-    <div class="beside" data-open=${open ? "" : undefined}>
-      ${shown.length ? html`<${Rows} count=${shown.length} height=${34} row=${row} head=${head} label="Steps" focus=${selected} />` : html`<${Empty} title="No step is of that kind." />`}
+      ${shown.length ? html`<${Rows} count=${shown.length} height=${34} row=${row} head=${head} label="Steps" focus=${selected} />` : html`<${Empty} title="No step is of that kind." />`}</div>
       ${open && html`<${StepDetail} step=${open} log=${log} version=${log.version} onClose=${() => setQuery({ step: undefined })} onFork=${onFork} />`}
     </div>`;
 }
@@ -209,14 +208,14 @@ const SPOKEN_PAGE = 100;
 function spokenOf(e, agents) {
   const own = agents.get(e.run) ?? e.run;
   switch (e.kind) {
-    case "opened": return { from: "asked", who: e.agent, note: e.run.includes("/") ? "is asked" : "is asked, from outside", data: e.data };
-    case "result": return { who: e.effect?.to ?? e.name, to: own, note: e.effect?.verb === "think" ? "says to" : e.effect?.verb === "call" ? "returns to" : "answers", data: e.data, fault: e.fault, name: e.name };
-    case "finished": return { who: own, note: `ended: ${e.status}`, data: e.data, fault: e.fault };
-    case "signalled": return { who: own, note: `is told ${e.to ?? "a signal"}`, data: e.data };
-    case "paused": return { who: own, note: `is paused${e.reason ? `: ${e.reason}` : ""}` };
-    case "reconciled": return { who: own, note: `learns of ${e.name}: ${e.finding?.verdict}` };
-    case "cancel": return { who: own, note: `is to be cancelled${e.reason ? `: ${e.reason}` : ""}` };
-    default: return { who: own, note: e.kind, data: e.data, fault: e.fault };
+    case "opened": return { tone: "ask", icon: "ask", who: e.agent, note: e.run.includes("/") ? "is asked" : "is asked, from outside", data: e.data };
+    case "result": return { tone: { think: "model", call: "tool" }[e.effect?.verb] ?? "", icon: { think: "model", call: "tool", sleep: "timer", await: "await" }[e.effect?.verb] ?? "run", who: e.effect?.to ?? e.name, to: own, note: e.effect?.verb === "think" ? "says to" : e.effect?.verb === "call" ? "returns to" : "answers", data: e.data, fault: e.fault, name: e.name };
+    case "finished": return { tone: e.fault ? "failed" : e.status, icon: e.status, who: own, note: `ended: ${e.status}`, data: e.data, fault: e.fault };
+    case "signalled": return { tone: "question", icon: "signalled", who: own, note: `is told ${e.to ?? "a signal"}`, data: e.data };
+    case "paused": return { tone: "paused", icon: "paused", who: own, note: `is paused${e.reason ? `: ${e.reason}` : ""}` };
+    case "reconciled": return { icon: "search", who: own, note: `learns of ${e.name}: ${e.finding?.verdict}` };
+    case "cancel": return { tone: "paused", icon: "cancelled", who: own, note: `is to be cancelled${e.reason ? `: ${e.reason}` : ""}` };
+    default: return { icon: "log", who: own, note: e.kind, data: e.data, fault: e.fault };
   }
 }
 
@@ -228,18 +227,18 @@ function ConversationTab({ log, run }) {
   if (!all.length) return log.problem ? html`<${Trouble} problem=${log.problem} />` : html`<${Skeleton} />`;
   const pages = Math.ceil(all.length / SPOKEN_PAGE);
   const turn = pages > 1 && html`<nav class="pages" aria-label="Pages"><button type="button" disabled=${page === 0} onClick=${() => setQuery({ page: page - 1 || undefined })}>Earlier</button><span>${f.number(page * SPOKEN_PAGE + 1)}–${f.number(Math.min(all.length, (page + 1) * SPOKEN_PAGE))} of ${f.number(all.length)}</span><button type="button" disabled=${page >= pages - 1} onClick=${() => setQuery({ page: page + 1 })}>Later</button></nav>`;
-  return html`${turn}<ol class="talk">${all.slice(page * SPOKEN_PAGE, (page + 1) * SPOKEN_PAGE).map((e) => {
+  return html`${turn}<ol class="talk card">${all.slice(page * SPOKEN_PAGE, (page + 1) * SPOKEN_PAGE).map((e) => {
     const s = spokenOf(e, agents);
-    return html`<li key=${e.number} data-kind=${e.kind}><header><strong>${f.visible(s.who)}</strong><span>${f.visible(s.note)}${s.to && html` <strong>${f.visible(s.to)}</strong>`}</span>${s.name && html`<code>${f.visible(s.name)}</code>`}<time datetime=${e.at} title=${f.when(e.at)}>+${f.span(Date.parse(e.at) - Date.parse(run.opened))}</time></header>
+    return html`<li key=${e.number} data-tone=${s.tone}><${Icon} name=${s.icon} /><div><header><strong>${f.visible(s.who)}</strong><span>${f.visible(s.note)}${s.to && html` <strong>${f.visible(s.to)}</strong>`}</span>${s.name && html`<code>${f.visible(s.name)}</code>`}<time datetime=${e.at} title=${f.when(e.at)}>+${f.span(Date.parse(e.at) - Date.parse(run.opened))}</time></header>
       ${s.fault && html`<p class="bad"><${Icon} name="failed" size=${13} />${s.fault.kind}: ${f.visible(s.fault.text)}</p>`}
       ${s.data !== undefined && html`<div class="said"><${Value} value=${s.data} /></div>`}
-      ${e.erased && html`<p class="quiet">What it said was erased.</p>`}</li>`;
+      ${e.erased && html`<p class="quiet">What it said was erased.</p>`}</div></li>`;
   })}</ol>${turn}`;
 }
 
 function ResultTab({ run }) {
   const block = (name, value, none) => html`<section class="card"><header class="card-head"><h2>${name}</h2>${value !== undefined && html`<${CopyButton} text=${JSON.stringify(value, null, 2)} label="it as JSON" />`}</header>${value !== undefined ? html`<${Value} value=${value} />` : html`<p class="quiet">${none}</p>`}</section>`;
-  return html`<div class="columns">${block("What it was asked", run.input, "Nothing was given, or it was erased.")}
+  return html`<div class="columns asked">${block("What it was asked", run.input, "Nothing was given, or it was erased.")}
     ${block("What it answered", run.outcome?.output, FINAL.has(run.status) ? "It answered nothing, or it was erased." : "It has not ended yet.")}</div>`;
 }
 
@@ -250,9 +249,9 @@ function EventsTab({ log }) {
   const index = log.events[chosen - 1] ? chosen - 1 : -1;
   const select = (i) => { if (log.events[i]) setQuery({ event: i + 1 }); };
   useKeys({
-    j: { does: "The next event", run: () => select(Math.min(index + 1, log.events.length - 1)) },
-    k: { does: "The event before", run: () => select(Math.max(index - 1, 0)) },
-  }, [index, log.events.length]);
+    j: { does: "Next event", run: () => select(Math.min(index + 1, log.events.length - 1)) },
+    k: { does: "Previous event", run: () => select(Math.max(index - 1, 0)) },
+  });
   if (!log.events.length) return log.problem ? html`<${Trouble} problem=${log.problem} />` : html`<${Skeleton} />`;
   const open = log.events[index];
   const text = open && JSON.stringify(open, (k, v) => (k === "number" ? undefined : v), 2);
@@ -276,7 +275,7 @@ function MessagesTab({ id, run }) {
   if (!state.data) return html`<${Skeleton} />`;
   const items = (state.data.items ?? []).toReversed();
   if (!items.length) return html`<${Empty} title="No messages.">No message between agents opened this run${run.conversation ? ", or stands in its conversation" : ""}. What its agents asked of each other stands under Conversation.<//>`;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Messages"><table><thead><tr>${["Sent", "From", "To", "What", "Status", "Run"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead><tbody>${items.map((m) => html`<tr key=${m.run}><td><${Ago} at=${m.at} /></td><td>${f.visible(m.envelope?.source ?? "")}</td><td>${f.visible(m.to)}</td><td>${f.visible((m.envelope?.type ?? "").replace(/^run\.polity\./, ""))}</td><td><${Status} status=${m.status} /></td><td><${RunLink} id=${m.run} /></td></tr>`)}</tbody></table></div>`;
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Messages"><table class="stack"><caption class="unseen">Messages</caption><thead><tr>${["Sent", "From", "To", "What", "Status", "Run"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead><tbody>${items.map((m) => html`<tr key=${m.run}><td><${Ago} at=${m.at} /></td><td>${f.visible(m.envelope?.source ?? "")}</td><td class="to">${f.visible(m.to)}</td><td>${f.visible((m.envelope?.type ?? "").replace(/^run\.polity\./, ""))}</td><td><${Status} status=${m.status} /></td><td><${RunLink} id=${m.run} /></td></tr>`)}</tbody></table></div>`;
 }
 
 function Ask({ title, note, fields, action, danger, onDone, onClose }) {
@@ -338,7 +337,7 @@ const DIALOGS = {
   }),
 };
 
-const TABS = [["timeline", "Timeline"], ["conversation", "Conversation"], ["result", "Question and answer"], ["messages", "Messages"], ["events", "Raw events"]];
+const TABS = [["timeline", "Timeline"], ["conversation", "Conversation"], ["result", "Result"], ["messages", "Messages"], ["events", "Events"]];
 
 export default function Run() {
   const { id, query } = route.value;
@@ -369,10 +368,10 @@ export default function Run() {
 
   const act = (name, event) => setDialog({ name, ...DIALOGS[name](id, run, event) });
   const resume = async () => { try { await post(at("runs", id, "resume")); say("It goes on."); again(); } catch (p) { say(p.message); } };
-  useKeys(Object.fromEntries(TABS.map(([t, name], i) => [String(i + 1), { does: name, run: () => setQuery({ tab: t === "timeline" ? undefined : t }) }])), []);
+  useKeys(Object.fromEntries(TABS.map(([t, name], i) => [String(i + 1), { does: name, run: () => setQuery({ tab: t === "timeline" ? undefined : t }) }])));
 
   if (!run) {
-    return html`<${Page} title="Run" note=${html`<code>${id}</code>`}>${state.problem ? (state.problem.status === 404 ? html`<${Empty} title="There is no such run."><a href=${href("runs")}>Look for it among all runs</a>. It may have been deleted.<//>` : html`<${Trouble} problem=${state.problem} again=${again} />`) : html`<${Skeleton} rows=${10} />`}<//>`;
+    return html`<${Page} title="Run" note=${html`<code>${id}</code>`}>${state.problem ? (state.problem.status === 404 ? html`<${Empty} title="There is no such run." icon="unknown"><a href=${href("runs")}>Look for it among all runs</a>. It may have been deleted.<//>` : html`<${Trouble} problem=${state.problem} again=${again} />`) : html`<${Skeleton} rows=${10} />`}<//>`;
   }
   const root = !id.includes("/");
   const more = [
@@ -389,7 +388,7 @@ export default function Run() {
         <${CopyAs} cli=${cli} path=${at("runs", id) + tabPath} accept=${tab === "events" || tab === "conversation" ? "text/event-stream" : undefined} />
         ${more.length > 0 && html`<${Menu} label="More" items=${more} />`}`}>
     <${Waits} run=${run} id=${id} />
-    ${run.fault && html`<div class="trouble" role="note"><div><strong>${run.fault.kind}</strong><p>${f.visible(run.fault.text ?? "")}</p></div></div>`}
+    ${run.fault && html`<div class="trouble" role="note"><${Icon} name="exhausted" /><div><strong>${run.fault.kind}</strong><p>${f.visible(run.fault.text ?? "")}</p></div></div>`}
     <${Facts} run=${run} />
     <${Tabs} label="Views of the run" current=${tab} onPick=${(t) => setQuery({ tab: t === "timeline" ? undefined : t })} tabs=${TABS.map(([t, label]) => ({ id: t, label, count: t === "timeline" && steps.list ? f.short(steps.list.length) : undefined }))} />
     <div role="tabpanel" id="panel" aria-labelledby="tab-${tab}" class="panel">

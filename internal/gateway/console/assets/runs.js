@@ -6,6 +6,7 @@ import { go, href, route, setQuery } from "./router.js";
 import { useKeys } from "./keys.js";
 import { Ago, CopyAs, Empty, Icon, Page, Rows, Skeleton, Status, Took, Trouble, matter, standing } from "./ui.js";
 import { EXAMPLES, VIEWS, fields, withTerm } from "./filter.js";
+import { FilterField, unfinished } from "./complete.js";
 import * as f from "./format.js";
 
 const PAGE = 100; // runs of one request
@@ -128,7 +129,7 @@ function Help({ q, onPick }) {
   return html`<div class="card help" id="filter-help">
     <div><h2>How to ask</h2>
       <p>Terms that all have to hold: a field, an operator and a value. Commas make alternatives, <code>-</code> before a term turns it around, <code>*</code> at the end stands for any rest. Words and <code>"phrases"</code> are looked for in inputs, outputs and faults.</p>
-      <table class="plain"><caption class="unseen">Examples of filters</caption><thead class="unseen"><tr><th scope="col">Filter</th><th scope="col">Finds</th></tr></thead><tbody>${EXAMPLES.map(([text, doc]) => html`<tr><td><button type="button" class="code" onClick=${() => onPick(text)}>${text}</button></td><td>${doc}</td></tr>`)}</tbody></table>
+      <table class="plain examples"><caption class="unseen">Examples of filters</caption><thead class="unseen"><tr><th scope="col">Filter</th><th scope="col">Finds</th></tr></thead><tbody>${EXAMPLES.map(([text, doc]) => html`<tr><td><button type="button" class="code" onClick=${() => onPick(text)}>${text}</button></td><td>${doc}</td></tr>`)}</tbody></table>
       <p class="quiet">Operators: <code>${": = != > >= < <="}</code>. Times: <code>-1h</code>, <code>2026-11-25</code>. Spans: <code>90s</code>, <code>2d</code>. Numbers: <code>10k</code>.</p></div>
     <div><h2>Fields</h2><dl class="fields" tabindex="0">${known.map((x) => html`<div key=${x.name}><dt><button type="button" class="code" onClick=${() => onPick(withTerm(q, x.name + (x.choices ? ":" : x.kind === "text" ? ":" : ">")), true)}>${x.name}</button></dt><dd>${x.doc}${x.choices && html`: <code>${x.choices.join(" ")}</code>`}</dd></div>`)}</dl></div>
   </div>`;
@@ -143,10 +144,11 @@ export default function Runs() {
   const [narrow, setNarrow] = useState(NARROW.matches);
   const field = useRef(null);
   const typing = useRef(null);
+  const own = useRef(q); // what was asked for from the field
   const seen = useRef([0, 0]);
   const list = useMemo(() => new Pages(q, () => redraw((n) => n + 1)), [q]);
   useEffect(() => () => list.stop(), [list]);
-  useEffect(() => { setText(q); }, [q]);
+  useEffect(() => { if (q !== own.current) setText(own.current = q); }, [q]); // what is being written stays as it is
   useEffect(() => {
     const f = () => setNarrow(NARROW.matches);
     NARROW.addEventListener("change", f);
@@ -170,21 +172,21 @@ export default function Runs() {
     return () => { leave(); soon.stop(); };
   }, [list, narrow]);
 
-  const ask = (next) => { clearTimeout(typing.current); setText(next); setQuery({ q: next, row: undefined }); };
-  const type = (e) => {
-    const next = e.target.value;
+  const search = (next) => { own.current = next.trim(); setQuery({ q: own.current, row: undefined }); };
+  const ask = (next) => { clearTimeout(typing.current); setText(next); search(next); };
+  const type = (next) => {
     setText(next);
     clearTimeout(typing.current);
-    typing.current = setTimeout(() => setQuery({ q: next, row: undefined }), TYPING_MS);
+    if (!unfinished(next)) typing.current = setTimeout(() => search(next), TYPING_MS);
   };
   const move = (by) => setQuery({ row: Math.min(Math.max(0, focus + by), Math.max(0, list.count - 1)) });
   useKeys({
     "/": { does: "Write a filter", run: () => field.current.focus() },
-    j: { does: "The next run", run: () => move(1) },
-    k: { does: "The run before", run: () => move(-1) },
+    j: { does: "Next run", run: () => move(1) },
+    k: { does: "Previous run", run: () => move(-1) },
     Enter: { does: "Open the run", run: () => { const r = list.at(focus); if (r) go(href("runs", r.id)); } },
     h: { does: "How to write filters", run: () => setQuery({ help: help ? undefined : 1 }) },
-  }, [list, focus, help]);
+  });
 
   const row = (i) => {
     const r = list.at(i);
@@ -193,7 +195,7 @@ export default function Runs() {
     return html`<div class="run-row" ...${place} onClick=${(e) => { if (!e.target.closest("a, button")) go(href("runs", r.id)); }}>
       <span role="cell" class="c-status"><${Status} status=${standing(r)} /></span>
       <span role="cell" class="c-agent"><a href=${href("runs", r.id)}>${f.visible(r.agent)}</a>${r.skill && r.skill !== r.agent && html`<small>${f.visible(r.skill)}</small>`}</span>
-      <span role="cell" class="c-id"><code>${r.id}</code></span>
+      <span role="cell" class="c-id"><code title=${r.id}>${r.id.slice(0, 10)}</code></span>
       <span role="cell" class="c-note">${matter(r)}</span>
       <span role="cell" class="c-when"><${Ago} at=${r.opened} /></span>
       <span role="cell" class="c-took"><${Took} from=${r.opened} to=${r.ended} /></span>
@@ -201,18 +203,18 @@ export default function Runs() {
       <span role="cell" class="c-cost number">${f.money(r.usage?.micro_usd)}</span>
     </div>`;
   };
-  const head = html`<div role="row" class="run-row head">${[["c-status", "Status"], ["c-agent", "Agent"], ["c-id", "Run"], ["c-note", "What is the matter"], ["c-when", "Started"], ["c-took", "Took"], ["c-tokens", "Tokens"], ["c-cost", "Cost"]].map(([c, t]) => html`<span role="columnheader" class=${c}>${t}</span>`)}</div>`;
+  const head = html`<div role="row" class="run-row head">${[["c-status", "Status"], ["c-agent", "Agent"], ["c-id", "Run"], ["c-note", "Details"], ["c-when", "Started"], ["c-took", "Took"], ["c-tokens", "Tokens"], ["c-cost", "Cost"]].map(([c, t]) => html`<span role="columnheader" class=${c}>${t}</span>`)}</div>`;
   const known = list.count;
+  const refused = list.problem?.status === 400 || list.problem?.status === 422;
   return html`<${Page} title="Runs" note=${html`${list.problem && !list.pages.length ? "" : list.pages.length ? `${f.number(known)} ${!list.ended ? "and more" : q ? "that fit" : "in all"}` : "…"}`}
-      actions=${html`<${CopyAs} cli=${`polity runs list${q ? " " + f.quote(q) : ""}`} path=${withQuery("/v1/runs", { q, limit: PAGE })} /><a class="button primary" href=${href("start")}><${Icon} name="start" />Start a run</a>`}>
+      actions=${html`<${CopyAs} cli=${`polity runs list${q ? (q.startsWith("-") ? " -- " : " ") + f.quote(q) : ""}`} path=${withQuery("/v1/runs", { q, limit: PAGE })} /><a class="button primary" href=${href("start")}><${Icon} name="start" />Start a run</a>`}>
     <div class="filter">
-      <label class="search"><${Icon} name="search" /><span class="unseen">Filter</span><input ref=${field} type="search" placeholder="status:failed started>-24h" autocomplete="off" autocapitalize="off" spellcheck=${false} aria-describedby=${help ? "filter-help" : undefined}
-        aria-invalid=${list.problem?.status === 400 || list.problem?.status === 422} value=${text} onInput=${type} onKeyDown=${(e) => { if (e.key === "Enter") ask(e.target.value); if (e.key === "Escape") e.target.blur(); }} /><kbd class="wide-only">/</kbd></label>
+      <${FilterField} field=${field} text=${text} wrong=${refused} describedBy=${help ? "filter-help" : undefined} onType=${type} onAsk=${ask} />
       <button type="button" aria-expanded=${help} onClick=${() => setQuery({ help: help ? undefined : 1 })}>${help ? "Hide help" : "Help"}</button>
       <div class="chips" role="group" aria-label="Views">${VIEWS.map(([name, view]) => html`<button type="button" class="chip" aria-pressed=${q === view} onClick=${() => ask(view)}>${name}</button>`)}</div>
     </div>
     ${help && html`<${Help} q=${text} onPick=${(next, more) => { if (more) { setText(next); field.current.focus(); } else ask(next); }} />`}
-    ${list.problem && html`<${Trouble} problem=${list.problem} again=${() => list.load(list.pages.length)} />`}
+    ${list.problem && html`<${Trouble} problem=${list.problem} again=${refused ? undefined : () => list.load(list.pages.length)} />`}
     ${!list.pages.length ? !list.problem && html`<${Skeleton} rows=${10} />`
       : known === 0 ? html`<${Empty} title=${q ? "No run fits." : "Nothing has run yet."}>${q ? html`Change the filter, or <button type="button" class="link" onClick=${() => ask("")}>show all runs</button>.` : html`<a href=${href("start")}>Start a run</a>, or ask an organization from a terminal: <code>polity run FOLDER "a question"</code>.`}<//>`
       : html`<${Rows} key=${narrow} count=${known} height=${narrow ? 64 : 40} row=${row} label="Runs" focus=${focus} head=${!narrow && head} tall

@@ -41,7 +41,7 @@ export function layOut(steps, end) {
 function inks(el) {
   const style = getComputedStyle(el);
   const v = (name) => style.getPropertyValue(name).trim();
-  return { text: v("--text"), quiet: v("--quiet"), line: v("--line"), panel: v("--panel"), stripe: v("--stripe"), span: v("--span"), focus: v("--accent"),
+  return { text: v("--text"), quiet: v("--quiet"), line: v("--line"), panel: v("--panel"), stripe: v("--stripe"), span: v("--span"), edge: v("--edge"), focus: v("--accent"),
     bar: { ask: v("--ask"), model: v("--model"), tool: v("--tool"), question: v("--person"), timer: v("--timer"), await: v("--timer"), refused: v("--bad"), bad: v("--bad") } };
 }
 
@@ -74,13 +74,13 @@ function draw(canvas, { lanes, from, to, gutter, width, height, scroll, selected
   const striped = (color) => (hatches[color] ??= hatch(ctx, color, ratio));
   ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
   ctx.clearRect(0, 0, width, height);
-  ctx.font = "12px system-ui, sans-serif";
+  ctx.font = `12px ${getComputedStyle(canvas).fontFamily}`;
   ctx.textBaseline = "middle";
   const room = width - gutter - 8;
   const x = (t) => gutter + ((t - from) / (to - from)) * room;
 
   // lines of time
-  const step = TICKS.find((t) => (t / (to - from)) * room >= 84) ?? TICKS.at(-1);
+  const step = TICKS.find((t) => (t / (to - from)) * room >= 72) ?? TICKS.at(-1);
   const zero = lanes.zero;
   ctx.strokeStyle = ink.line;
   ctx.lineWidth = 1;
@@ -103,16 +103,16 @@ function draw(canvas, { lanes, from, to, gutter, width, height, scroll, selected
     if (i % 2) { ctx.fillStyle = ink.stripe; ctx.fillRect(0, top, width, lane.height); }
     ctx.save();
     ctx.beginPath();
-    ctx.rect(gutter, top, width - gutter, lane.height);
+    ctx.rect(gutter - 3, top, width - gutter + 3, lane.height); // with the ring around what is selected
     ctx.clip();
     for (const s of lane.spans) {
       const a = x(s.from), b = Math.max(a + 2, x(s.to));
       if (b < gutter || a > width) continue;
       ctx.beginPath();
-      ctx.roundRect(a, top + 3.5, b - a, lane.height - 7, 4);
-      ctx.fillStyle = striped(ink.span);
+      ctx.roundRect(a, top + 4.5, b - a, lane.height - 9, 4);
+      ctx.fillStyle = ink.span;
       ctx.fill();
-      ctx.strokeStyle = s.step.key === selected ? ink.focus : BAD.has(s.step.status) ? ink.bar.bad : ink.quiet;
+      ctx.strokeStyle = s.step.key === selected ? ink.focus : BAD.has(s.step.status) ? ink.bar.bad : ink.edge;
       ctx.lineWidth = s.step.key === selected ? 2 : 1;
       ctx.stroke();
     }

@@ -27,7 +27,7 @@ const PATHS = {
   down: "M5 8l5 5 5-5",
   right: "M8 5l5 5-5 5",
   search: "M9 3.5a5.5 5.5 0 1 0 0 11 5.5 5.5 0 0 0 0-11M13 13l4 4",
-  theme: "M10 3a7 7 0 1 0 0 14V3z",
+  theme: "M16.500 11.500A7 7 0 1 1 8.500 3.500a5.500 5.500 0 0 0 8 8z",
   help: "M7 7.5a3 3 0 1 1 4.5 2.6c-1 .6-1.5 1.2-1.5 2.4M10 16v.5",
   close: "M5 5l10 10M15 5L5 15",
   ask: "M4 5h12v8H9l-4 3v-3H4z",
@@ -37,6 +37,9 @@ const PATHS = {
   timer: "M10 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13M10 7v4l2.5 1.500M8 2h4",
   await: "M4 6h9M4 10h6M4 14h9M14 8l2.5 2-2.5 2",
   run: "M6 4l10 6-10 6z",
+  cost: "M10 3v14M13.500 6.500c-.6-1-1.800-1.500-3.500-1.500-2 0-3.300.9-3.300 2.400 0 3.400 7 1.600 7 5.200 0 1.500-1.500 2.400-3.700 2.400-1.800 0-3.200-.6-3.800-1.800",
+  log: "M5 3h7l3 3v11H5zM8 9h4M8 12.500h4",
+  signalled: "M4 5h12v8H9l-4 3v-3H4z",
 };
 
 /** A small drawing that says nothing which text beside it does not. */
@@ -49,7 +52,7 @@ const asks = (id) => (questions.value ?? []).some((q) => q.run === id || q.run.s
 export const standing = (run) => (run.status !== "running" ? run.status : run.paused ? "paused" : run.parked || run.waiting?.length || asks(run.id) ? "waiting" : "running");
 
 /** What a run waits for or has met, in a few words. */
-export const matter = (run) => (run.fault ? f.visible(run.fault.text ?? run.fault.kind) : run.waiting?.length ? `waits for ${f.visible(run.waiting[0].for)}` : run.status === "running" && asks(run.id) ? "waits for a person" : "");
+export const matter = (run) => (run.fault ? f.visible(run.fault.text ?? run.fault.kind).replace(/:\s*$/, "") : run.waiting?.length ? `waits for ${f.visible(run.waiting[0].for)}` : run.status === "running" && asks(run.id) ? "waits for a person" : "");
 
 export const Status = ({ status }) => html`<span class="status" data-status=${status}><${Icon} name=${status} size=${13} />${status}</span>`;
 
@@ -90,9 +93,11 @@ export const CopyButton = ({ text, label }) => html`<button type="button" class=
 export function Menu({ label, items, icon = "down", plain = false }) {
   const [open, setOpen] = useState(false);
   const root = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!open) return undefined;
-    root.current.querySelector("[role=menuitem]")?.focus();
+    const list = root.current.querySelector("[role=menu]"), at = root.current.getBoundingClientRect();
+    list.dataset.side = at.left + list.offsetWidth > innerWidth - 8 ? "right" : "left"; // it stays on the page
+    list.querySelector("[role=menuitem]")?.focus({ preventScroll: true });
     const away = (e) => { if (!root.current.contains(e.target)) setOpen(false); };
     addEventListener("pointerdown", away);
     return () => removeEventListener("pointerdown", away);
@@ -146,11 +151,11 @@ export function Dialog({ title, onClose, children, wide = false, bare = false })
   </dialog>`;
 }
 
-export const Empty = ({ title, children }) => html`<div class="empty"><strong>${title}</strong>${children && html`<p>${children}</p>`}</div>`;
+export const Empty = ({ title, icon = "runs", children }) => html`<div class="empty"><${Icon} name=${icon} size=${20} /><strong>${title}</strong>${children && html`<p>${children}</p>`}</div>`;
 
 const TROUBLES = { offline: "The node does not answer.", denied: "You may not do this." };
 
-export const Trouble = ({ problem, again }) => html`<div class="trouble" role="alert">
+export const Trouble = ({ problem, again }) => html`<div class="trouble" role="alert"><${Icon} name="exhausted" />
   <div><strong>${TROUBLES[problem.kind] ?? "This did not work."}</strong>
   <p>${problem.kind === "offline" ? "The page tries again by itself." : f.visible(problem.message)}</p>${problem.hint && html`<p>${f.visible(problem.hint)}</p>`}</div>
   ${again && html`<button type="button" onClick=${again}>Try again</button>`}
@@ -262,6 +267,6 @@ export function Meter({ used, most, text }) {
 }
 
 export const Page = ({ title, note, actions, children }) => html`<div class="screen">
-  <header class="screen-head"><div><h1 tabindex="-1">${title}</h1>${note && html`<div class="note">${note}</div>`}</div>${actions && html`<div class="actions">${actions}</div>`}</header>
+  <header class="screen-head"><h1 tabindex="-1">${title}</h1>${actions && html`<div class="actions">${actions}</div>`}${note && html`<div class="note">${note}</div>`}</header>
   ${children}
 </div>`;
