@@ -164,6 +164,16 @@ type TopicsRequest struct {
 	Dead    *TopicDead   `json:"dead,omitempty"`    // letters: Letters, or how many were given again or dropped: Count
 }
 
+// Reads says whether a request changes nothing.
+func (q *TopicsRequest) Reads() bool {
+	only := *q
+	only.State, only.Read = false, nil
+	if q.Dead != nil && q.Dead.Do == "list" {
+		only.Dead = nil
+	}
+	return only == TopicsRequest{}
+}
+
 // TopicRead asks for what was published.
 type TopicRead struct {
 	Topic string    `json:"topic"`           // pattern

@@ -80,6 +80,16 @@ func CheckField(path string) error {
 	return fault.Invalid.New("%q is nothing of an event: want topic, id or data.FIELD", path)
 }
 
+// Value returns a part of an event as JSON; false if it is not there.
+func (e Published) Value(path string) (json.RawMessage, bool) {
+	v, ok := fieldOf(eventFields(e), path)
+	if !ok {
+		return nil, false
+	}
+	raw, err := json.Marshal(v)
+	return raw, err == nil
+}
+
 // Field returns a part of an event as text that is the same for the same value; false if it is not there.
 func (e Published) Field(path string) (string, bool) {
 	v, ok := fieldOf(eventFields(e), path)

@@ -208,6 +208,8 @@ type Release struct {
 	Topics []Topic `json:"topics,omitempty"`
 	// Messages says who may message whom; nil: outsiders the main agent, and nobody else anybody.
 	Messages *Messages `json:"messages,omitempty"`
+	// Hooks are where other services have runs opened, in the manifest's order.
+	Hooks []Hook `json:"hooks,omitempty"`
 	// Format is the version of this document; 0 stands for 1. See ReadRelease.
 	Format int `json:"format,omitempty"`
 }

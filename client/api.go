@@ -203,6 +203,10 @@ type Hook struct {
 	Topic  string          `json:"topic,omitempty"`
 	Window polity.Duration `json:"window,omitempty"`
 	Secret string          `json:"secret,omitempty" doc:"Told once, when the hook is made"`
+	// Of one that a manifest declares:
+	SecretEnv string            `json:"secret_env,omitempty" doc:"The variable of the node's environment that holds the secret"`
+	Where     string            `json:"where,omitempty" doc:"Which messages open a run"`
+	Fields    map[string]string `json:"fields,omitempty" doc:"Of the input, by parts of the message"`
 }
 
 // NewWebhook has another service told of what happens.
@@ -255,5 +259,5 @@ type Redelivering struct {
 
 // Accepted is the answer to another service.
 type Accepted struct {
-	Run polity.RunID `json:"run,omitempty" doc:"The run that was opened"`
+	Run polity.RunID `json:"run,omitempty" doc:"The run that was opened; left out if the message opens none"`
 }

@@ -54,6 +54,12 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
+// Near says whether the node is reached by this machine's loopback, and so, unless something passes requests on, is of this machine.
+func (c *Client) Near() bool {
+	u, err := url.Parse(c.at.URL)
+	return err == nil && loopback(u.Hostname())
+}
+
 // Name says for people which node it is.
 func (c *Client) Name() string {
 	if c.at.PID == 0 {

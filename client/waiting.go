@@ -34,7 +34,11 @@ type Event struct {
 // Topics does one thing with the node's topics: see polity.TopicsRequest. It returns fault.Invalid for what cannot be, fault.NotFound for what is not
 // there, fault.Conflict for a cursor or a group of another topic, and fault.Full if there are too many of them.
 func (c *Client) Topics(ctx context.Context, q polity.TopicsRequest) (a polity.TopicsAnswer, err error) {
-	err = c.call(ctx, http.MethodPost, "/v1/topics/ask", q, &a)
+	path := "/v1/topics/ask"
+	if q.Reads() {
+		path = "/v1/topics/read"
+	}
+	err = c.call(ctx, http.MethodPost, path, q, &a)
 	return a, err
 }
 

@@ -49,6 +49,9 @@ func (c *catalog) equip(r *release) error {
 	if err := c.equipTopics(r); err != nil {
 		return err
 	}
+	if err := r.doc.CheckHooks(); err != nil {
+		return err
+	}
 	return c.equipMemory(r)
 }
 

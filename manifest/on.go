@@ -53,23 +53,27 @@ func (catchUpWord) choices() []string {
 
 // occasion is On.
 type occasion struct {
-	Folder  string      `json:"folder,omitempty" jsonschema:"Folder whose new and changed files are requests, relative to the manifest's folder."`
-	Files   string      `json:"files,omitempty" of:"folder" jsonschema:"Which files of it, as in *.eml; default all but those that begin with a dot."`
-	Deleted bool        `json:"deleted,omitempty" of:"folder" jsonschema:"Whether a file that is gone is a request, too."`
-	SizeMax size        `json:"size_max,omitempty" of:"folder" jsonschema:"Most bytes of a file; a larger one is left out. Default 64MiB."`
-	Every   duration    `json:"every,omitempty" jsonschema:"Time between two requests, as in 1h. They are made at its multiples, counted from a Monday's midnight in UTC."`
-	Cron    string      `json:"cron,omitempty" jsonschema:"Calendar of five fields: minute, hour, day of the month, month, day of the week, as in 0 9 * * 1-5."`
-	Zone    string      `json:"zone,omitempty" of:"cron" jsonschema:"Time zone of it, as in Europe/Berlin; default UTC."`
-	CatchUp catchUpWord `json:"catch_up,omitempty" of:"every,cron" jsonschema:"What becomes of the times at which nobody watched: none, one request for the last of them, or all since it was first watched, at most 100; default none."`
-	Topic   string      `json:"topic,omitempty" jsonschema:"Topic whose events are requests, as in orders.placed; * stands for any one word of it, and > at the end for one and more."`
-	Where   string      `json:"where,omitempty" of:"topic" jsonschema:"Condition on its events, as in data.total > 100 and topic == \"orders.placed\"; default all of them."`
-	Key     string      `json:"key,omitempty" of:"topic" jsonschema:"Field of its events, as in data.order: those with the same value are handled one after another, in order. The skill that is asked needs arrival: queue."`
-	Batch   *batch      `json:"batch,omitempty" of:"topic" jsonschema:"How many events are one request."`
-	Lines   bool        `json:"lines,omitempty" jsonschema:"Whether each line of standard input is a request."`
-	Agent   word        `json:"agent,omitempty" jsonschema:"Agent that is asked; default the one that a request goes to."`
-	Skill   word        `json:"skill,omitempty" jsonschema:"Skill that is asked of it; it may be left out if the agent has one."`
-	Input   value       `json:"input,omitempty" jsonschema:"Object that is asked, with every and cron; with folder, topic and lines its fields are added to what was observed."`
-	In      string      `json:"in,omitempty" jsonschema:"Folder that the run may read, relative to the manifest's folder; default the watched one."`
+	Folder  string            `json:"folder,omitempty" jsonschema:"Folder whose new and changed files are requests, relative to the manifest's folder."`
+	Files   string            `json:"files,omitempty" of:"folder" jsonschema:"Which files of it, as in *.eml; default all but those that begin with a dot."`
+	Deleted bool              `json:"deleted,omitempty" of:"folder" jsonschema:"Whether a file that is gone is a request, too."`
+	SizeMax size              `json:"size_max,omitempty" of:"folder" jsonschema:"Most bytes of a file; a larger one is left out. Default 64MiB."`
+	Every   duration          `json:"every,omitempty" jsonschema:"Time between two requests, as in 1h. They are made at its multiples, counted from a Monday's midnight in UTC."`
+	Cron    string            `json:"cron,omitempty" jsonschema:"Calendar of five fields: minute, hour, day of the month, month, day of the week, as in 0 9 * * 1-5."`
+	Zone    string            `json:"zone,omitempty" of:"cron" jsonschema:"Time zone of it, as in Europe/Berlin; default UTC."`
+	CatchUp catchUpWord       `json:"catch_up,omitempty" of:"every,cron" jsonschema:"What becomes of the times at which nobody watched: none, one request for the last of them, or all since it was first watched, at most 100; default none."`
+	Topic   string            `json:"topic,omitempty" jsonschema:"Topic whose events are requests, as in orders.placed; * stands for any one word of it, and > at the end for one and more."`
+	Where   string            `json:"where,omitempty" of:"topic,webhook" jsonschema:"Condition on its events, or on the bodies of its requests, as in data.total > 100; default all of them."`
+	Key     string            `json:"key,omitempty" of:"topic" jsonschema:"Field of its events, as in data.order: those with the same value are handled one after another, in order. The skill that is asked needs arrival: queue."`
+	Batch   *batch            `json:"batch,omitempty" of:"topic" jsonschema:"How many events are one request."`
+	Webhook word              `json:"webhook,omitempty" jsonschema:"Name of a webhook, by which another service has runs opened: signed requests to /v1/hooks/ORGANIZATION.NAME/in of the server that the organization is installed on."`
+	Secret  string            `json:"secret_env,omitempty" of:"webhook" jsonschema:"Environment variable of the server that holds the secret by which its requests are signed. The secret itself never stands here."`
+	Window  duration          `json:"window,omitempty" of:"webhook" jsonschema:"How far the time of a request may be off, up to 1h; default 5m."`
+	Fields  map[string]string `json:"fields,omitempty" of:"webhook" jsonschema:"Fields of what is asked, each with the part of the request's body that it is, as in {order: data.order.id}. Left out the body is what is asked."`
+	Lines   bool              `json:"lines,omitempty" jsonschema:"Whether each line of standard input is a request."`
+	Agent   word              `json:"agent,omitempty" jsonschema:"Agent that is asked; default the one that a request goes to."`
+	Skill   word              `json:"skill,omitempty" jsonschema:"Skill that is asked of it; it may be left out if the agent has one."`
+	Input   value             `json:"input,omitempty" jsonschema:"Object that is asked, with every and cron; with folder, topic, webhook and lines its fields are added to what was observed."`
+	In      string            `json:"in,omitempty" jsonschema:"Folder that the run may read, relative to the manifest's folder; default the watched one."`
 }
 
 // batch says which events of a topic are one request.
@@ -79,7 +83,7 @@ type batch struct {
 }
 
 // occasionKinds are the fields that tell what is watched.
-var occasionKinds = []string{"folder", "every", "cron", "topic", "lines"}
+var occasionKinds = []string{"folder", "every", "cron", "topic", "webhook", "lines"}
 
 // on builds what the manifest wants watched, once the agents are known.
 func (b *builder) on(r *agent.Release) []On {
@@ -92,6 +96,10 @@ func (b *builder) on(r *agent.Release) []On {
 	for i := range b.file.On {
 		w, at := &b.file.On[i], fmt.Sprintf("on[%d]", i)
 		if !b.at.isMapping(at) || !b.oneKind(at) {
+			continue
+		}
+		if b.at.has(at + ".webhook") {
+			b.hook(w, at, r)
 			continue
 		}
 		o := b.occasion(w, at, r)

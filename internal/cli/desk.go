@@ -15,6 +15,7 @@ import (
 	"polity.run/client"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/internal/gateway/hook"
 	"polity.run/manifest"
 )
 
@@ -145,6 +146,11 @@ func (d *desk) apply(ctx context.Context, path string) error {
 	d.applied[path] = s
 	if err := d.outf("%s\n", appliedText(&made)); err != nil {
 		return err
+	}
+	for _, h := range m.Release.Hooks {
+		if err := hook.CheckSecret(strings.TrimSpace(os.Getenv(h.SecretEnv))); err != nil {
+			d.screen.say("warning: webhook %s.%s: its messages are refused: $%s holds no secret (%s)", s.org, h.Name, h.SecretEnv, err)
+		}
 	}
 	return d.occupy(ctx, s, m)
 }

@@ -602,7 +602,9 @@ func (a *app) newDeadLetters() *cobra.Command {
 				return err
 			}
 			answer, err := n.Topics(ctx, polity.TopicsRequest{Dead: &polity.TopicDead{Do: "list"}})
-			if err != nil {
+			if errors.Is(err, fault.Denied) {
+				a.screen.say("note: events are left out, which are of no organization: %s", clean(err.Error()))
+			} else if err != nil {
 				return err
 			}
 			if output.value == "json" {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -369,7 +370,8 @@ func (a *app) newDescribe() *cobra.Command {
 // description is what is said of an organization.
 type description struct {
 	polity.Org
-	Members []member `json:"members"`
+	Members []member     `json:"members"`
+	Hooks   []agent.Hook `json:"hooks,omitempty"`
 }
 
 type member struct {
@@ -380,7 +382,7 @@ type member struct {
 }
 
 func described(a *client.Orgs) *description {
-	d := &description{Org: a.Orgs[0]}
+	d := &description{Org: a.Orgs[0], Hooks: a.Release.Hooks}
 	for i := range a.Release.Agents {
 		def := &a.Release.Agents[i]
 		m := member{Name: def.Name, Kind: string(def.Kind), Skills: []string{}}
@@ -410,6 +412,13 @@ func describedText(d *description) string {
 		rows = append(rows, []string{clean(string(m.Name)), clean(m.Kind), clean(strings.Join(m.Skills, ", ")), clean(strings.Join(m.Tools, ", "))})
 	}
 	b.WriteString("\n" + table(rows))
+	if len(d.Hooks) > 0 {
+		rows := [][]string{{"WEBHOOK", "AGENT", "ADDRESS", "SECRET"}}
+		for _, h := range d.Hooks {
+			rows = append(rows, []string{clean(h.Name), clean(cmp.Or(string(h.Agent), d.Main)), clean("/v1/hooks/" + d.Name + "." + h.Name + "/in"), clean("$" + h.SecretEnv)})
+		}
+		b.WriteString("\n" + table(rows))
+	}
 	fmt.Fprintf(&b, "\nnext: polity ask %s \"...\"\n      polity runs list agent:%s\n", clean(d.Main), clean(d.Main))
 	return b.String()
 }

@@ -93,6 +93,9 @@ func (a *app) request(ctx context.Context, q asked) (client.Request, error) {
 		return client.Request{}, err
 	}
 	if q.in != "" {
+		if err := a.sameMachine(); err != nil {
+			return client.Request{}, err
+		}
 		if r.Folder, err = realFolder(q.in); err != nil {
 			return client.Request{}, err
 		}
@@ -105,6 +108,19 @@ func (a *app) request(ctx context.Context, q asked) (client.Request, error) {
 	}
 	r.ID, err = runID(r)
 	return r, err
+}
+
+// sameMachine returns an error if a server of another machine is asked, which does not see the folders of this one.
+func (a *app) sameMachine() error {
+	at, err := a.elsewhere()
+	if err != nil {
+		return err
+	}
+	if r, ok := at.(*remote); ok && !r.Near() {
+		return usagef("--in names a folder of this machine, and %s does the work, which does not see it. Put what is asked about into the input (--input @FILE), or the folder there, "+
+			"and name it by its path there: curl --json '{\"org\": ..., \"input\": ..., \"folder\": \"/srv/app\"}' %s/v1/runs", r.Name(), r.Name())
+	}
+	return nil
 }
 
 // namesSubject says whether what is asked of an agent names whose data it is.

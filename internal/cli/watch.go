@@ -141,6 +141,9 @@ func (a *app) watcher(path string, f *watchFlags) (*watcher, error) {
 			return nil, err
 		}
 	}
+	if len(w.origins) == 0 && len(m.Release.Hooks) > 0 {
+		return nil, usagef("there is nothing to watch: webhooks come to a server: polity up, and polity apply %s", m.Path)
+	}
 	if len(w.origins) == 0 {
 		return nil, usagef("there is nothing to watch: %s has no \"on:\", and there is none of --folder, --every, --cron, --topic and --lines", m.Path)
 	}

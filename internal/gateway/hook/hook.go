@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"polity.run/agent"
 	"polity.run/fault"
 )
 
@@ -28,7 +29,7 @@ const (
 // The limits of signed requests.
 const (
 	WindowDefault = 5 * time.Minute
-	WindowMax     = time.Hour
+	WindowMax     = agent.HookWindowMax
 	IDMax         = 200 // bytes
 	signaturesMax = 8   // of one request: a secret may be about to be replaced
 	secretBytes   = 32

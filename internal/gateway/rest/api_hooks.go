@@ -5,8 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"sync"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -164,17 +164,22 @@ func (s *Server) describeHooks() {
 		if err != nil {
 			return nil, err
 		}
-		return &answered[client.Hook]{client.Hook(h)}, book.PutIn(ctx, h)
+		return &answered[client.Hook]{hookOf(h)}, book.PutIn(ctx, h)
 	})
 	operation(s, manageSome, huma.Operation{
 		OperationID: "listHooks", Method: http.MethodGet, Path: "/v1/hooks", Tags: []string{tagHooks}, Summary: "Which services may ask",
+		Description: "Those that were made here, and those of manifests, which are named ORGANIZATION.NAME and have secret_env.",
 	}, func(ctx context.Context, _ *struct{}) (*answered[client.Page[client.Hook]], error) {
 		book, err := s.hookBook(ctx, false)
-		var list []client.Hook
+		if err != nil {
+			return nil, err
+		}
+		looksAfter := func(org string) bool { return access.From(ctx).Holds(access.Manage, cmp.Or(org, access.Everywhere)) }
+		list, err := s.declaredHooks(ctx, looksAfter)
 		if book != nil {
 			for _, h := range book.Ins() {
-				if access.From(ctx).Holds(access.Manage, cmp.Or(h.Org, access.Everywhere)) {
-					list = append(list, client.Hook(h))
+				if looksAfter(h.Org) {
+					list = append(list, hookOf(h))
 				}
 			}
 		}
@@ -186,6 +191,9 @@ func (s *Server) describeHooks() {
 		book, err := s.hookBook(ctx, false)
 		if err != nil {
 			return nil, err
+		}
+		if strings.Contains(in.Name, hookDot) {
+			return nil, fault.Invalid.New("hook: %.80q is that of a manifest: take it out there, and apply that", in.Name)
 		}
 		if book == nil {
 			return nil, fault.NotFound.New("hook: there is no hook %.80q", in.Name)
@@ -204,7 +212,7 @@ func (s *Server) describeHooks() {
 // describeIncoming is what other services ask. Their signature says who they are.
 func (s *Server) describeIncoming() {
 	type incoming struct {
-		Name      string `path:"name" maxLength:"60" doc:"The hook's name"`
+		Name      string `path:"name" maxLength:"130" doc:"The hook's name; of one that a manifest declares ORGANIZATION.NAME"`
 		ID        string `header:"Webhook-Id" maxLength:"200" doc:"The message's ID: the same again is the same message"`
 		Timestamp string `header:"Webhook-Timestamp" maxLength:"20" doc:"Seconds since 1970"`
 		Signature string `header:"Webhook-Signature" maxLength:"2000" doc:"v1, and the base64 of HMAC-SHA256 of ID.TIMESTAMP.BODY"`
@@ -225,8 +233,15 @@ func (s *Server) describeIncoming() {
 	})
 }
 
+func hookOf(h hook.In) client.Hook {
+	return client.Hook{Name: h.Name, Org: h.Org, Agent: h.Agent, Skill: h.Skill, Topic: h.Topic, Window: h.Window, Secret: h.Secret}
+}
+
 // askedByHook does what a hook is for, once for each message.
 func (s *Server) askedByHook(ctx context.Context, name string, header http.Header, body []byte) (polity.RunID, error) {
+	if org, declared, ok := strings.Cut(name, hookDot); ok {
+		return s.askedByDeclared(ctx, org, declared, header, body)
+	}
 	var h hook.In
 	book, err := s.hookBook(ctx, false)
 	if book != nil {
@@ -238,12 +253,9 @@ func (s *Server) askedByHook(ctx context.Context, name string, header http.Heade
 	if h.Name == "" { // whether it is there is nobody's business
 		h.Secret = hook.NewSecret()
 	}
-	id, err := hook.Verify(h.Secret, header, body, time.Now(), time.Duration(cmp.Or(h.Window, polity.Duration(hook.WindowDefault))))
+	id, err := verified(name, h.Secret, h.Window, header, body)
 	if err != nil {
-		return "", fault.Unauthenticated.New("rest: there is no hook %.80q, or the message is not of its service: %w", name, err)
-	}
-	if !json.Valid(body) {
-		return "", fault.Invalid.New("rest: hook %s: the body is not JSON", name)
+		return "", err
 	}
 	if h.Topic != "" {
 		return "", s.engine.Publish(ctx, h.Topic, "hook."+name+"."+id, 0, body)

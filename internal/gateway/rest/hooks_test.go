@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -161,6 +162,82 @@ func TestWebhooksGoOn(t *testing.T) {
 		r.mu.Lock()
 		told = r.got[len(r.got)-1].Data.Run == id
 		r.mu.Unlock()
+	}
+}
+
+// A hook of a manifest is there as long as its organization is installed, and opens runs as it says.
+func TestDeclaredHooks(t *testing.T) {
+	w := open(t, echo())
+	secret := hook.NewSecret()
+	t.Setenv("FORGE_SECRET", secret)
+	release := func(hooks ...agent.Hook) string {
+		doc, err := json.Marshal(client.Apply{Install: client.Install{Release: &agent.Release{
+			Name: "forge", Main: "smith", Hooks: hooks,
+			Agents: []agent.Definition{{Name: "smith", Kind: agent.KindGo, Go: &agent.Go{Use: "echo", Version: "1"}, Skills: []polity.Skill{{Name: "smith"}}}},
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(doc)
+	}
+	pushed := agent.Hook{
+		Name: "pushed", SecretEnv: "FORGE_SECRET", Where: "data.ref == \"main\"", Fields: map[string]string{"ref": "data.ref", "by": "data.by.name", "gone": "data.gone"},
+		Input: json.RawMessage(`{"from": "forge", "ref": "not this"}`),
+	}
+	get[client.Applied](t, w, "POST", "/v1/orgs/apply", release(pushed, agent.Hook{Name: "bare", SecretEnv: "FORGE_SECRET"}, agent.Hook{Name: "unset", SecretEnv: "FORGE_UNSET"}), 200)
+	send := func(name, id, body string) asked {
+		t.Helper()
+		now := time.Now()
+		signature, err := hook.Sign(secret, id, now, []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.ask(t, "", "POST", "/v1/hooks/"+name+"/in", body, hook.IDHeader, id, hook.TimeHeader, strconv.FormatInt(now.Unix(), 10), hook.SignatureHeader, signature)
+	}
+	ran := func(a asked) (polity.RunID, string) {
+		t.Helper()
+		var told client.Accepted
+		if a.status != 202 || json.Unmarshal(a.body, &told) != nil || told.Run == "" {
+			t.Fatalf("a message: %d %s", a.status, a.body)
+		}
+		o, err := w.client.Wait(t.Context(), told.Run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return told.Run, string(o.Output)
+	}
+	first, got := ran(send("forge.pushed", "m1", `{"ref": "main", "by": {"name": "ann"}, "more": 1}`))
+	if got != `{"by":"ann","from":"forge","ref":"main"}` {
+		t.Errorf("its input: %s", got)
+	}
+	if again, _ := ran(send("forge.pushed", "m1", `{"ref": "main", "by": {"name": "ann"}, "more": 1}`)); again != first {
+		t.Errorf("the same message again is run %s, want %s", again, first)
+	}
+	if _, got := ran(send("forge.bare", "m1", `[1]`)); got != `[1]` {
+		t.Errorf("a body as it is: %s", got)
+	}
+	if a := send("forge.pushed", "m2", `{"ref": "other"}`); a.status != 202 || string(a.body) != "{}\n" && string(a.body) != "{}" {
+		t.Errorf("a message that is not wanted: %d %s", a.status, a.body)
+	}
+	for _, name := range []string{"forge.unset", "forge.pushd", "forje.pushed", "pushed"} {
+		if a := send(name, "m3", `{"ref": "main"}`); a.status != 401 {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+	if list := get[client.Page[client.Hook]](t, w, "GET", "/v1/hooks", "", 200).Items; len(list) != 3 || list[0].Name != "forge.pushed" || list[0].SecretEnv != "FORGE_SECRET" || list[0].Secret != "" {
+		t.Errorf("hooks: %+v", list)
+	}
+	if a := w.ask(t, w.key(t, "go=admin"), "GET", "/v1/hooks", ""); a.status != 200 || strings.Contains(string(a.body), "forge") {
+		t.Errorf("another organization's: %d %s", a.status, a.body)
+	}
+	bad := pushed
+	bad.Where = "data.ref =="
+	if a := w.ask(t, w.at.Token, "POST", "/v1/orgs/apply", release(bad)); a.status != 400 {
+		t.Errorf("a condition that is none: %d %s", a.status, a.body)
+	}
+	get[client.Applied](t, w, "POST", "/v1/orgs/apply", release(), 200)
+	if a := send("forge.pushed", "m4", `{"ref": "main"}`); a.status != 401 {
+		t.Errorf("after it was taken out: %d %s", a.status, a.body)
 	}
 }
 

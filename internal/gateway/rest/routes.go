@@ -65,6 +65,7 @@ func (s *Server) undescribed() []route {
 		{"GET /v1/access/log", nodeOnly, s.accessLog},
 		{"POST /v1/topics", door.Rule{Verb: access.Operate, Beside: true}, asked(s, s.publish)},
 		{"POST /v1/topics/ask", door.Rule{Verb: access.Operate, Beside: true}, asked(s, s.topics)},
+		{"POST /v1/topics/read", readAll, asked(s, s.readTopics)},
 		{"POST /v1/messages", operate, asked(s, s.messages)},
 		{"POST /v1/messages/ask", readSome, asked(s, s.askMessages)},
 		{"POST /v1/reconcile", operate, asked(s, s.reconcile)},

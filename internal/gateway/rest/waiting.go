@@ -5,6 +5,7 @@ import (
 
 	"polity.run"
 	"polity.run/client"
+	"polity.run/fault"
 )
 
 func (s *Server) publish(r *http.Request, q client.Event) (nothing, error) {
@@ -15,4 +16,12 @@ func (s *Server) topics(r *http.Request, q polity.TopicsRequest) (polity.TopicsA
 	ctx, leave := s.untilClosing(r.Context())
 	defer leave()
 	return s.engine.Topics(ctx, q)
+}
+
+// readTopics answers what changes nothing.
+func (s *Server) readTopics(r *http.Request, q polity.TopicsRequest) (polity.TopicsAnswer, error) {
+	if !q.Reads() {
+		return polity.TopicsAnswer{}, fault.Invalid.New("rest: topics: this changes something, and is asked by POST /v1/topics/ask")
+	}
+	return s.topics(r, q)
 }
