@@ -19,10 +19,14 @@ type Presence struct {
 	State     string    `json:"state"` // serving, draining or away
 	Processes int       `json:"processes"`
 	Versions  []string  `json:"versions,omitempty"`
-	Heard     time.Time `json:"heard,omitzero"` // last; zero if it says nothing of itself
-	Waiting   int       `json:"waiting"`        // questions that it has not answered
-	Keys      int       `json:"keys"`           // that it may connect with
-	Until     time.Time `json:"until,omitzero"` // when the last of them ends
+	Heard     time.Time `json:"heard,omitzero"`     // last; zero if it says nothing of itself
+	Waiting   int       `json:"waiting"`            // questions that it has not answered, without live ones
+	Asked     int64     `json:"asked"`              // questions since the node began to serve
+	Live      int64     `json:"live"`               // of them live
+	Failed    int64     `json:"failed"`             // of them those that it refused or failed to do, or did not answer while somebody waited
+	MeanTime  Duration  `json:"mean_time,omitzero"` // from a question to its answer
+	Keys      int       `json:"keys"`               // that it may connect with
+	Until     time.Time `json:"until,omitzero"`     // when the last of them ends
 }
 
 // Refusal is something that an agent in another process, or somebody who is none, tried and was not allowed.

@@ -111,20 +111,22 @@ type Topology struct {
 	Edges []Edge `json:"edges"`
 }
 
-// Node is an agent, a tool, a model or a topic.
+// Node is an agent, a tool, a model, a topic, several agents that are messaged together, or who is no agent.
 type Node struct {
 	Name    string `json:"name"`
-	What    string `json:"what" enum:"agent,tool,model,topic"`
+	What    string `json:"what" enum:"agent,tool,model,topic,group,role,outside"`
 	Kind    string `json:"kind,omitempty" doc:"Of an agent: how it does its work"`
 	Pattern string `json:"pattern,omitempty" doc:"Of an organization: who acts next"`
 	Main    bool   `json:"main,omitempty"`
+	// Instances are how many instances an agent has.
+	Instances int `json:"instances,omitempty" doc:"Of an agent: how many AGENT/NAME there are, each with a mailbox of its own"`
 }
 
 // Edge is who does what with whom.
 type Edge struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-	Does string `json:"does" doc:"asks, asks as ROLE, gathers, may call, may ask, thinks with, publishes, opens a run of, is awaited by"`
+	Does string `json:"does" doc:"asks, asks as ROLE, gathers, may call, may ask, thinks with, publishes, opens a run of, is awaited by, may message, may publish on, has"`
 }
 
 // AgentInfo is an agent of an installed organization.

@@ -78,6 +78,20 @@ func (o *outdoors) audited(t *testing.T, verb, subject, reason string) {
 	t.Fatalf("%s of %s (%s) is not among the %d refusals that were kept: %v", verb, subject, reason, len(list), err)
 }
 
+// refused waits for the server's refusal of what was tried last, and for its record.
+func (i *intruder) refused(t *testing.T, o *outdoors, verb, subject string) {
+	t.Helper()
+	select {
+	case err := <-i.errs:
+		if !strings.Contains(strings.ToLower(err.Error()), "permissions violation") {
+			t.Errorf("%s %s: %v", verb, subject, err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatalf("%s %s was not refused", verb, subject)
+	}
+	o.audited(t, verb, subject, "")
+}
+
 // TestAttack has a process with front's credentials try everything that front has no link to. The server refuses all of it, all of it
 // is kept, and nobody else hears anything. The node's log is on a NATS server of its own, on which the credentials are worth nothing.
 func TestAttack(t *testing.T) {
@@ -104,18 +118,7 @@ func TestAttack(t *testing.T) {
 		}
 	}
 
-	refused := func(verb, subject string) {
-		t.Helper()
-		select {
-		case err := <-front.errs:
-			if !strings.Contains(strings.ToLower(err.Error()), "permissions violation") {
-				t.Errorf("%s %s: %v", verb, subject, err)
-			}
-		case <-time.After(20 * time.Second):
-			t.Fatalf("%s %s was not refused", verb, subject)
-		}
-		o.audited(t, verb, subject, "")
-	}
+	refused := func(verb, subject string) { t.Helper(); front.refused(t, o, verb, subject) }
 	var publish []string
 	for _, p := range message.Performatives() { // no link leads to these
 		publish = append(publish, "msg.front.pricer."+string(p), "msg.front.shop.x."+string(p))
@@ -242,7 +245,7 @@ func (o *outdoors) credsOf(t *testing.T, org string, agent polity.AgentName, lif
 // TestForgery sends, along a link that there is, messages that say what is not so, or that want to be answered where the sender may not
 // publish.
 func TestForgery(t *testing.T) {
-	o := openOutdoors(t, t.TempDir(), outpost)
+	o := openOutdoors(t, t.TempDir(), strings.Replace(outpost, "to: [desk]", `to: [desk, "topic:news.*"]`, 1))
 	front := intrude(t, o.creds(t, "front", 0))
 	pricer := intrude(t, o.creds(t, "pricer", 0))
 	boxes, err := pricer.SubscribeSync("box.pricer.>")
@@ -304,6 +307,10 @@ func TestForgery(t *testing.T) {
 	}
 	o.audited(t, "misuse", "ctl.front.here", "here: want an object")
 
+	front.forgeHeaders(t, o, to, good)
+	front.forgeEvents(t, o)
+	front.forgePresence(t, o, pricer)
+
 	// What the server itself would send elsewhere, were it not that the sender may not.
 	send("msg.front.desk.inform", "", func(e *message.Envelope) { e.Performative, e.Correlation = polity.Inform, "nothing" }, "Nats-Trace-Dest", "box.pricer.request")
 	// A question that is another's to answer.
@@ -334,6 +341,100 @@ func TestForgery(t *testing.T) {
 	}
 	if runs, err := o.List(t.Context()); err != nil || len(runs) != 1 || runs[0].Status.Final() {
 		t.Errorf("runs: %+v %v", runs, err)
+	}
+}
+
+// forgeHeaders has headers say twice, in another case or hidden by an escape, what may stand there once.
+func (i *intruder) forgeHeaders(t *testing.T, o *outdoors, subject string, good message.Envelope) {
+	t.Helper()
+	for _, c := range []struct {
+		change func(h nats.Header)
+		reason string
+	}{
+		{func(h nats.Header) { h["ce-source"] = []string{"agent:front", "agent:pricer"} }, "source: it stands there twice"},
+		{func(h nats.Header) { h["Ce-Source"] = []string{"agent:pricer"} }, "source: it stands there twice"},
+		{func(h nats.Header) { delete(h, "ce-source"); h["CE-SOURCE"] = []string{"agent:pricer"} }, "says that it is from agent:pricer"},
+		{func(h nats.Header) { h["ce-source"] = []string{"agent%3Apricer"} }, "says that it is from agent:pricer"},
+		{func(h nats.Header) { h["CE-recipients"] = []string{"agent:pricer"} }, "recipients: it stands there twice"},
+		{func(h nats.Header) { h["ce-recipients"] = []string{"agent:desk,agent:pricer"} }, "its subject says otherwise"},
+		{func(h nats.Header) { h["ce-recipients"] = []string{"agent:desk%00"} }, "recipients"},
+		{func(h nats.Header) { h["ce-x"] = []string{strings.Repeat("x", 9<<10)} }, "more than 8192 bytes"},
+		{func(h nats.Header) { h["ce-data"] = []string{"1"} }, "data"},
+	} {
+		h, err := good.Header()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.change(h)
+		if err := i.PublishMsg(&nats.Msg{Subject: subject, Header: h, Data: good.Data}); err != nil {
+			t.Fatal(err)
+		}
+		o.audited(t, "misuse", subject, c.reason)
+	}
+	for n := range 3 { // headers of megabytes that are no attributes
+		h := nats.Header{fmt.Sprint("x-", n): []string{strings.Repeat("x", 60<<10)}}
+		if err := i.PublishMsg(&nats.Msg{Subject: subject, Header: h}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// forgeEvents publishes on topics that a link leads to, and on others; and wants to read what is published, which no agent outside may.
+func (i *intruder) forgeEvents(t *testing.T, o *outdoors) {
+	t.Helper()
+	event := func(topic, subject string) {
+		t.Helper()
+		e := message.Envelope{ID: "e", From: message.To("front"), To: []message.Address{{Kind: message.Topic, Name: "news.world"}}, Performative: polity.Notify, Data: []byte(`1`)}
+		h, err := e.Header()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h["ce-recipients"] = []string{"topic:" + topic}
+		if err := i.PublishMsg(&nats.Msg{Subject: subject, Reply: "_INBOX_front.e", Header: h, Data: e.Data}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	taken, err := i.SubscribeSync("_INBOX_front.e")
+	if err != nil {
+		t.Fatal(err)
+	}
+	event("news.world", "evt.front.news.world")
+	m, err := taken.NextMsg(20 * time.Second)
+	if err != nil || !strings.Contains(string(m.Data), `"agree"`) {
+		t.Errorf("along a link: %v %v", m, err)
+	}
+	for topic, subject := range map[string]string{"news.*": "evt.front.news.*", "news.>": "evt.front.news.>", "sport.world": "evt.front.news.sport", "news.world": "evt.front.news.local"} {
+		event(topic, subject)
+		o.audited(t, "misuse", subject, "")
+	}
+	for _, s := range []string{"evt.front.sport", "evt.front.news", "evt.front.news.a.b", "evt.pricer.news.world", "evt.front.*", "evt.>", "ans.pricer.x", "$SRV.INFO.pricer", "$KV.topics.x", "$O.blobs.x"} {
+		if err := i.Publish(s, nil); err != nil {
+			t.Fatal(err)
+		}
+		i.refused(t, o, "publish", s)
+	}
+	for _, s := range []string{"evt.>", "evt.front.news.*", "evt.front.news.world", "topic.news.world", "ans.>", "ans.front.*", "_INBOX_pricer.x", "$SRV.PING.pricer.>", "$KV.>", "$O.>", "_R_.>"} {
+		if _, err := i.SubscribeSync(s); err != nil {
+			t.Fatal(err)
+		}
+		i.refused(t, o, "subscribe", s)
+	}
+}
+
+// forgePresence says that there are more processes than there may be, and takes another's key for its own.
+func (i *intruder) forgePresence(t *testing.T, o *outdoors, other *intruder) {
+	t.Helper()
+	for n := range 257 {
+		if err := i.Publish("ctl.front.here", fmt.Appendf(nil, `{"instance":"i%d","state":"serving"}`, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.audited(t, "misuse", "ctl.front.here", "256 processes serve the agent")
+	for key, reason := range map[string]string{other.key: "another agent's", "UX": "key"} {
+		if err := i.Publish("ctl.front.renew", fmt.Appendf(nil, `{"key":%q}`, key)); err != nil {
+			t.Fatal(err)
+		}
+		o.audited(t, "misuse", "ctl.front.renew", reason)
 	}
 }
 
@@ -400,6 +501,33 @@ func (r *rawConn) until(t *testing.T, want string) string {
 	}
 }
 
+// flood publishes where nothing leads, on more subjects than the server remembers its decisions of, and wants each to be refused, also what was refused before.
+func (r *rawConn) flood(t *testing.T) {
+	t.Helper()
+	const subjects = 2000
+	var text strings.Builder
+	for range 2 {
+		for n := range subjects {
+			fmt.Fprintf(&text, "PUB msg.front.pricer.x%d 0\r\n\r\n", n)
+		}
+	}
+	text.WriteString("UNSUB 1\r\nPING\r\n") // and lets go of what it does not have
+	r.say(t, text.String())
+	refused := 0
+	for {
+		line := r.line(t)
+		if strings.HasPrefix(line, "-ERR 'Permissions Violation") {
+			refused++
+		}
+		if line == "PONG" || line == "closed" {
+			break
+		}
+	}
+	if refused != 2*subjects {
+		t.Errorf("%d of %d are refused", refused, 2*subjects)
+	}
+}
+
 // TestConnectAttacks tries to be let in without right, or to become another.
 func TestConnectAttacks(t *testing.T) {
 	o := openOutdoors(t, t.TempDir(), outpost)
@@ -456,17 +584,25 @@ func TestConnectAttacks(t *testing.T) {
 	r.say(t, front.hello(t, r.nonce, front.key, ""))
 	denied("what is not the protocol", r, "GET / HTTP/1.1\r\n\r\n")
 
-	if n, err := o.Revoke(t.Context(), "", "front"); err != nil || n != 1 {
+	in.flood(t)
+	list, err := o.Refused(t.Context(), 0, 1000)
+	if kept := len(list); err != nil || kept > 200 {
+		t.Errorf("%d refusals are kept of a flood: %v", kept, err)
+	}
+
+	again := keyOf(t, o.creds(t, "front", 0)) // as whoever renews keeps the old key
+	if n, err := o.Revoke(t.Context(), "", "front"); err != nil || n != 2 {
 		t.Fatalf("revoke: %d %v", n, err)
 	}
 	if line := in.until(t, "closed"); line != "closed" {
 		t.Errorf("whose credentials were revoked is connected: %s", line)
 	}
-	r = front.raw(t)
-	denied("revoked credentials", r, front.hello(t, r.nonce, front.key, ""))
+	for _, old := range []*intruder{front, again} {
+		r = old.raw(t)
+		denied("revoked credentials", r, old.hello(t, r.nonce, old.key, ""))
+	}
 	o.audited(t, "connect", "", "nobody has this key")
-	list, err := o.Refused(t.Context(), 0, 1000)
-	if err != nil {
+	if list, err = o.Refused(t.Context(), 0, 1000); err != nil {
 		t.Fatal(err)
 	}
 	if slices.ContainsFunc(list, func(r polity.Refusal) bool { return r.From == "" }) {

@@ -51,8 +51,8 @@ func (e *Engine) Messages(ctx context.Context, q message.Do) (d message.Done, er
 
 // listMessages asks the view.
 func (e *Engine) listMessages(ctx context.Context, f message.Filter) (list []message.Entry, next uint64, err error) {
-	if f.Limit < 0 || f.Limit > message.ListMax {
-		return nil, 0, fault.Invalid.New("messages: limit %d: want 1 to %d", f.Limit, message.ListMax)
+	if err := f.Check(); err != nil {
+		return nil, 0, err
 	}
 	f.Limit = cmp.Or(f.Limit, listDefault)
 	v, err := e.view()
@@ -62,7 +62,11 @@ func (e *Engine) listMessages(ctx context.Context, f message.Filter) (list []mes
 	if _, err := e.part.Stopped(ctx); err != nil { // behind it the tip is that of everything that was answered
 		return nil, 0, err
 	}
-	if list, next, err = v.Messages(ctx, f); err != nil || f.Run == "" {
+	list, next, err = v.Messages(ctx, f)
+	if err == nil && len(list) == 0 && f.Waiting && f.To != "" && f.After == 0 {
+		err = e.known(ctx, polity.AgentName(f.To)) // an empty mailbox, or none
+	}
+	if err != nil || f.Run == "" {
 		return list, next, err
 	}
 	for i := range list {
@@ -71,6 +75,16 @@ func (e *Engine) listMessages(ctx context.Context, f message.Filter) (list []mes
 		}
 	}
 	return list, next, nil
+}
+
+// known returns fault.NotFound for an agent that has no address.
+func (e *Engine) known(ctx context.Context, name polity.AgentName) error {
+	if err := e.orgs.ready(ctx); err != nil {
+		return err
+	}
+	defer e.orgs.mu.RUnlock()
+	_, _, err := e.orgs.of(name)
+	return err
 }
 
 // wholeMessage adds a message's data and its answer.
@@ -94,6 +108,9 @@ var errEnough = errors.New("enough")
 func (e *Engine) tailMessages(ctx context.Context, q message.Tail) (list []message.Entry, next uint64, err error) {
 	if q.Wait < 0 || q.Wait > message.WaitMax {
 		return nil, 0, fault.Invalid.New("messages: wait %s: the most is %s", q.Wait, message.WaitMax)
+	}
+	if err := q.Filter.Check(); err != nil {
+		return nil, 0, err
 	}
 	next = q.After
 	if next == 0 {

@@ -44,7 +44,11 @@ func (o *orgs) targets(e *message.Envelope) []target {
 				d, r, err := o.of(m)
 				add(target{message.To(m), d, r, err})
 			}
-			if len(members) == 0 {
+			switch {
+			case len(members) > 0:
+			case to.Kind != message.All && o.means(to):
+				add(target{to: to, err: denied(e.From, to)})
+			default:
 				add(target{to: to, err: fault.NotFound.New("%s: nobody is meant by it whom %s is linked to", to, e.From)})
 			}
 		}
@@ -123,6 +127,16 @@ func (o *orgs) members(from, to message.Address) []polity.AgentName {
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
+}
+
+// means says whether a group or a role has members, whoever may message them.
+func (o *orgs) means(to message.Address) bool {
+	for _, d := range o.byName {
+		if r, err := o.catalog.release(d); err == nil && len(pattern.Meant(&r.doc, to)) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // refused records that somebody wrote where no link leads.

@@ -49,6 +49,7 @@ func openBooth(t *testing.T) *booth {
 		{Name: "payer", Version: "1", Skills: skills, Effect: polity.EffectExternal, Handle: say},
 		{Name: "judge", Version: "1", Skills: skills, Decider: atOnce{}},
 		{Name: "steps", Version: "1", Skills: skills, Decider: pen{"quick"}},
+		{Name: "scribe", Version: "1", Skills: skills, Decider: scribe{}},
 	}
 	b.Engine = open(t, t.TempDir(), agents...)
 	r := agent.Release{Name: "booth", Main: "quick", Messages: &agent.Messages{Groups: map[string][]polity.AgentName{"both": {"judge", "quick"}}}}
@@ -57,7 +58,9 @@ func openBooth(t *testing.T) *booth {
 		r.Agents = append(r.Agents, a.Definition())
 		ada.To = append(ada.To, message.To(a.Name))
 	}
-	r.Messages.Links = []agent.Link{ada}
+	r.Messages.Links = []agent.Link{ada, {From: message.To("scribe"), To: []message.Address{
+		message.To("quick"), message.To("judge"), message.To("payer"), {Kind: message.Group, Name: "both"},
+	}}}
 	d, err := b.Install(&r, nil)
 	if err == nil {
 		err = b.Enlist(t.Context(), d)

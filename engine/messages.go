@@ -216,28 +216,36 @@ func (e *Engine) mail(ctx context.Context, m *message.Envelope, t *target, how p
 	return q, err
 }
 
-// send sends a message of a run, once there is a node. It is one hop further than the message that the run was opened by.
-func (p *publisher) send(ctx context.Context, by polity.RunID, m message.Envelope) ([]message.Receipt, error) {
+// send sends a message of a run, once there is a node. It is one hop further than the message that the run was opened by. The answers to a live one that wants them
+// are waited for; another one's go to its sender's mailbox.
+func (p *publisher) send(ctx context.Context, by polity.RunID, m message.Envelope) ([]message.Receipt, []message.Envelope, error) {
 	if p.ready == nil {
-		return nil, fault.Unavailable.New("message: nobody can be told outside of a node; see: polity send")
+		return nil, nil, fault.Unavailable.New("message: nobody can be told outside of a node; see: polity send")
 	}
 	select {
 	case <-p.ready:
 	case <-ctx.Done():
-		return nil, fault.Cancelled.New("message: %w", context.Cause(ctx))
+		return nil, nil, fault.Cancelled.New("message: %w", context.Cause(ctx))
 	}
 	cause, err := p.engine.part.Mailed(ctx, by)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if cause != nil {
 		var e message.Envelope
 		if err := e.UnmarshalJSON(cause); err != nil {
-			return nil, fault.Damaged.New("message: %s: %w", by, err)
+			return nil, nil, fault.Damaged.New("message: %s: %w", by, err)
 		}
 		m.Hops, m.TraceParent, m.TraceState, m.Causation = e.Hops+1, e.TraceParent, e.TraceState, e.ID
 	}
-	return p.engine.send(ctx, by, m, false)
+	switch {
+	case m.Live && m.Reply:
+		return p.engine.Ask(ctx, m, message.Join{})
+	case m.Reply && !p.engine.answerable(ctx, m.From):
+		return nil, nil, fault.Invalid.New("message %s: %s has no mailbox that an answer could come to; leave reply out", m.ID, m.From)
+	}
+	receipts, err := p.engine.send(ctx, by, m, false)
+	return receipts, nil, err
 }
 
 // talk is the key of a message's conversation with each of its recipients.

@@ -505,11 +505,24 @@ func TestFailuresOutside(t *testing.T) {
 
 // TestMicro asks as nats micro does.
 func TestMicro(t *testing.T) {
-	o := openOutdoors(t, t.TempDir(), outpost)
-	serve(t, o.creds(t, "pricer", 0), remote.Func(doubles))
-	if _, err := o.Run(t.Context(), engine.Request{Release: o.release, Input: json.RawMessage(`{"n":1}`)}); err != nil {
-		t.Fatal(err)
+	o := openBooths(t)
+	serve(t, o.creds(t, "back", 0), func(_ context.Context, q message.Envelope) (json.RawMessage, error) {
+		if string(q.Data) == "13" {
+			return nil, fault.NotFound.New("no such thing")
+		}
+		return q.Data, nil
+	})
+	for _, n := range []string{"1", "13"} {
+		o.askLive(t, "back", n, time.Time{})
 	}
+	kept := liveLetter("kept", "back")
+	kept.Live = false
+	if _, answers, err := o.Ask(t.Context(), kept, message.Join{}); err != nil || answers[0].Performative != polity.Inform {
+		t.Fatalf("%+v %v", answers, err)
+	}
+	o.until(t, "back", func(p polity.Presence) bool {
+		return p.Asked >= 3 && p.Live == p.Asked-1 && p.Failed == p.Asked-2 && p.MeanTime > 0 // it may have been asked before it was there
+	})
 	seed, public, err := bus.NewKey()
 	if err != nil {
 		t.Fatal(err)
@@ -530,7 +543,9 @@ func TestMicro(t *testing.T) {
 	}
 	defer nc.Close()
 	for subject, want := range map[string]string{
-		"$SRV.PING": "io.nats.micro.v1.ping_response", "$SRV.PING.pricer": `"name":"pricer"`, "$SRV.INFO.pricer": `"subject":"box.pricer.request"`, "$SRV.STATS": `"num_requests":1`,
+		"$SRV.PING": "io.nats.micro.v1.ping_response", "$SRV.PING.back": `"name":"back"`, "$SRV.INFO.back": `"subject":"box.back.live"`,
+		"$SRV.STATS":      `"subject":"box.back.request","queue_group":"agents","num_requests":1,"num_errors":0,`,
+		"$SRV.STATS.back": `"subject":"box.back.live","queue_group":"agents","num_requests":2,"num_errors":1,"last_error":"no such thing","processing_time":`,
 	} {
 		m, err := nc.Request(subject, nil, 20*time.Second)
 		if err != nil || !strings.Contains(string(m.Data), want) {
@@ -538,7 +553,7 @@ func TestMicro(t *testing.T) {
 		}
 	}
 	for _, try := range []func() error{
-		func() error { return nc.Publish("box.pricer.request", nil) },
+		func() error { return nc.Publish("box.back.request", nil) },
 		func() error { return nc.Publish("msg.front.desk.request", nil) },
 		func() error { _, err := nc.SubscribeSync(">"); return err },
 	} {

@@ -310,8 +310,7 @@ func (e *Envelope) checkActs() error {
 	t := TypeOf(e.Performative)
 	switch {
 	case t == "":
-		return fault.Invalid.New("message: performative %.40q: want one of %s%s", string(e.Performative), strings.Join(words(Performatives()), ", "),
-			meant(string(e.Performative), words(Performatives())))
+		return unknownAct(e.Performative)
 	case e.Type != t:
 		return fault.Invalid.New("message: type %.40q and performative %s do not go together; %s is of type %s", string(e.Type), e.Performative, e.Performative, t)
 	case e.Performative == Cancel && e.Correlation == "":
@@ -324,6 +323,11 @@ func (e *Envelope) checkActs() error {
 		return fault.Invalid.New("message: hops %d: want 0 to %d; do messages cause each other in a circle?", e.Hops, HopsMax)
 	}
 	return nil
+}
+
+func unknownAct(p polity.Performative) error {
+	known := words(Performatives())
+	return fault.Invalid.New("message: performative %.40q: want one of %s%s", string(p), strings.Join(known, ", "), meant(string(p), known))
 }
 
 func words[T ~string](list []T) []string {

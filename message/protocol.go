@@ -100,6 +100,17 @@ func (f Filter) Matches(e *Entry) bool {
 		(f.Conversation == "" || f.Conversation == e.Envelope.Conversation) && (f.Performative == "" || f.Performative == e.Envelope.Performative)
 }
 
+// Check returns nil, or fault.Invalid for what no message can have, which would choose nothing.
+func (f Filter) Check() error {
+	if f.Performative != "" && TypeOf(f.Performative) == "" {
+		return unknownAct(f.Performative)
+	}
+	if f.Limit < 0 || f.Limit > ListMax {
+		return fault.Invalid.New("messages: limit %d: want 1 to %d", f.Limit, ListMax)
+	}
+	return nil
+}
+
 // Tail asks for messages as they are accepted.
 type Tail struct {
 	Filter Filter        `json:"filter"`

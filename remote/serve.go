@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/micro"
 
 	"polity.run"
 	"polity.run/fault"
@@ -34,6 +33,9 @@ type serving struct {
 	live   chan *nats.Msg // live questions that wait
 	noLive chan struct{}  // closed when no more come
 
+	started     time.Time
+	kept, lived tally // questions of runs, and live ones
+
 	draining bool // with Agent.mu held
 }
 
@@ -44,44 +46,45 @@ type serving struct {
 func (a *Agent) Serve(ctx context.Context, h Handler) error {
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	s := &serving{Agent: a, handle: h, slots: make(chan struct{}, a.cfg.AtOnce), ctx: working, live: make(chan *nats.Msg, liveWaiting), noLive: make(chan struct{})}
+	s := &serving{Agent: a, handle: h, slots: make(chan struct{}, a.cfg.AtOnce), ctx: working, live: make(chan *nats.Msg, liveWaiting), noLive: make(chan struct{}), started: time.Now().UTC()}
 	for range a.cfg.AtOnce {
 		s.under.Go(s.answerLive)
 	}
 	noMore := sync.OnceFunc(func() { close(s.noLive) })
 	defer noMore()
-	service, err := s.attend(a.conn())
+	at, err := s.attend(a.conn())
 	if err != nil {
 		return err
 	}
 	beat := time.NewTicker(BeatEvery)
 	defer beat.Stop()
-	service = s.renew(working, service)
+	at = s.renew(working, at)
 	s.here(Serving)
 	for {
 		select {
 		case <-beat.C:
-			service = s.renew(working, service)
+			at = s.renew(working, at)
 			s.here(Serving)
 		case <-a.closed:
 			return a.reason(errors.Join(nats.ErrConnectionClosed, a.conn().LastError()))
 		case <-ctx.Done():
-			return s.drain(service, noMore)
+			return s.drain(at, noMore)
 		}
 	}
 }
 
 // attend has questions come in by a connection, and nats micro answered.
-func (s *serving) attend(nc *nats.Conn) (micro.Service, error) {
-	service, err := micro.AddService(nc, micro.Config{
-		Name: string(s.name), Version: s.cfg.Version, Description: "an agent of " + s.org, QueueGroup: queue,
-	})
+func (s *serving) attend(nc *nats.Conn) (attendance, error) {
+	at, err := s.micro(nc)
 	if err == nil {
-		err = service.AddEndpoint("request", micro.HandlerFunc(s.asked), micro.WithEndpointSubject(Box(s.name, polity.Request)))
+		var sub *nats.Subscription
+		sub, err = nc.QueueSubscribe(Box(s.name, polity.Request), queue, s.asked)
+		at = append(at, sub)
 	}
-	var live *nats.Subscription
 	if err == nil {
-		live, err = nc.ChanQueueSubscribe(Box(s.name, Live), queue, s.live)
+		var sub *nats.Subscription
+		sub, err = nc.ChanQueueSubscribe(Box(s.name, Live), queue, s.live)
+		at = append(at, sub)
 	}
 	if err == nil {
 		err = nc.FlushTimeout(sayWait) // the subscriptions are there before the agent says so
@@ -89,25 +92,28 @@ func (s *serving) attend(nc *nats.Conn) (micro.Service, error) {
 	if err != nil {
 		return nil, s.reason(err)
 	}
-	return attendance{service, live}, nil
+	return at, nil
 }
 
 // attendance has questions come in by one connection until it is stopped.
-type attendance struct {
-	micro.Service
-	live *nats.Subscription
-}
+type attendance []*nats.Subscription
 
 // Stop lets come what is on its way.
-func (a attendance) Stop() error { return errors.Join(a.live.Drain(), a.Service.Stop()) }
+func (a attendance) Stop() error {
+	var all []error
+	for _, sub := range a {
+		all = append(all, sub.Drain())
+	}
+	return errors.Join(all...)
+}
 
 // drain ends what was begun, and takes nothing new.
-func (s *serving) drain(service micro.Service, noMore func()) error {
+func (s *serving) drain(at attendance, noMore func()) error {
 	s.mu.Lock()
 	s.draining = true
 	s.mu.Unlock()
 	s.here(Draining)
-	if err := service.Stop(); err != nil {
+	if err := at.Stop(); err != nil {
 		s.cfg.Log.Warn("take nothing new", "error", err)
 	}
 	if err := s.conn().FlushTimeout(sayWait); err != nil { // then everything has come
@@ -148,8 +154,8 @@ func (s *serving) here(state State) {
 }
 
 // asked takes a question: it says that it does, and works on it.
-func (s *serving) asked(r micro.Request) {
-	q, err := message.Decode(map[string][]string(r.Headers()), r.Data())
+func (s *serving) asked(m *nats.Msg) {
+	q, err := message.Decode(m.Header, m.Data)
 	if err != nil {
 		s.cfg.Log.Warn("a question cannot be read", "error", err)
 		return
@@ -222,12 +228,17 @@ func (s *serving) work(q message.Envelope) {
 	s.tell(q, m)
 }
 
-// guarded calls the handler. One that panics has failed.
+// guarded calls the handler, and counts. One that panics has failed.
 func (s *serving) guarded(ctx context.Context, q message.Envelope) (out json.RawMessage, err error) {
+	count, begun := &s.kept, time.Now()
+	if q.Live {
+		count = &s.lived
+	}
 	defer func() {
 		if x := recover(); x != nil {
 			err = fault.Internal.New("panic: %v", x)
 		}
+		count.count(time.Since(begun), err)
 	}()
 	return s.handle(ctx, q)
 }
@@ -282,12 +293,12 @@ func (s *serving) message(q message.Envelope, p polity.Performative, data []byte
 }
 
 // renew has the credentials renewed when half of their time is over, and the questions come by the new connection from then on: at no time by none.
-func (s *serving) renew(ctx context.Context, service micro.Service) micro.Service {
+func (s *serving) renew(ctx context.Context, at attendance) attendance {
 	s.mu.Lock()
 	due := time.Until(s.creds.Until) < s.creds.Until.Sub(s.creds.Since)/2
 	s.mu.Unlock()
 	if !due {
-		return service
+		return at
 	}
 	ctx, cancel := context.WithTimeout(ctx, sayWait)
 	defer cancel()
@@ -296,16 +307,19 @@ func (s *serving) renew(ctx context.Context, service micro.Service) micro.Servic
 	if err == nil {
 		nc, err = s.dial(next)
 	}
-	var other micro.Service
+	var other attendance
 	if err == nil {
 		other, err = s.attend(nc)
 	}
 	if err != nil { // there is time to try again
 		s.cfg.Log.Warn("renew the credentials", "error", err)
-		return service
+		if nc != nil {
+			nc.Close() // nothing may come by it
+		}
+		return at
 	}
 	old := s.replace(next, nc)
-	if err := errors.Join(service.Stop(), old.Drain()); err != nil {
+	if err := errors.Join(at.Stop(), old.Drain()); err != nil {
 		s.cfg.Log.Warn("leave the old connection", "error", err)
 	}
 	return other

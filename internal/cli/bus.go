@@ -391,7 +391,9 @@ func (a *app) newAgentsList() *cobra.Command {
 
   serving   it takes questions
   draining  it ends what it has, and takes nothing new
-  away      what it is asked waits`,
+  away      what it is asked waits
+
+ASKED are the questions since the node began to serve, LIVE those of them that are live, FAILED those that were refused, failed or not answered in time, TIME the mean from a question to its answer.`,
 		Example: "  polity agents list\n  polity agents list -o json",
 	}
 	output := outputFlag(cmd, "text", "text", "json")
@@ -400,13 +402,20 @@ func (a *app) newAgentsList() *cobra.Command {
 			if output.value == "json" {
 				return a.writeJSON(map[string]any{"url": answer.URL, "agents": answer.Agents})
 			}
-			rows := [][]string{{"ORG", "AGENT", "STATE", "PROCESSES", "VERSIONS", "WAITING", "CREDENTIALS"}}
+			rows := [][]string{{"ORG", "AGENT", "STATE", "PROCESSES", "VERSIONS", "WAITING", "ASKED", "LIVE", "FAILED", "TIME", "CREDENTIALS"}}
 			for _, p := range answer.Agents {
 				until := "none"
 				if p.Keys > 0 {
 					until = "until " + moment(p.Until)
 				}
-				rows = append(rows, []string{clean(p.Org), clean(string(p.Agent)), p.State, fmt.Sprint(p.Processes), clean(strings.Join(p.Versions, ",")), fmt.Sprint(p.Waiting), until})
+				mean := ""
+				if p.MeanTime > 0 {
+					mean = time.Duration(p.MeanTime).Round(time.Microsecond).String()
+				}
+				rows = append(rows, []string{
+					clean(p.Org), clean(string(p.Agent)), p.State, fmt.Sprint(p.Processes), clean(strings.Join(p.Versions, ",")), fmt.Sprint(p.Waiting),
+					fmt.Sprint(p.Asked), fmt.Sprint(p.Live), fmt.Sprint(p.Failed), mean, until,
+				})
 			}
 			return a.out([]byte(table(rows)))
 		})

@@ -13,8 +13,8 @@ import (
 	"polity.run/manifest"
 )
 
-const graphHelp = `Draw who asks whom in an organization, what each agent uses, and the topics on which it publishes and
-listens, as it stands in a manifest. Several manifests are drawn together: topics join them.
+const graphHelp = `Draw who asks whom in an organization, who may message whom, what each agent uses, and the topics on
+which it publishes and listens, as it stands in a manifest. Several manifests are drawn together: topics join them.
 
 The drawing is text: Mermaid, which many pages and editors show as a picture, or DOT for
 Graphviz. Nothing is run.`
@@ -83,6 +83,10 @@ func mermaid(nodes []topology.Node, edges []topology.Edge) string {
 			left, right = "{{", "}}"
 		case n.What == "topic":
 			left, right = ">", "]"
+		case n.What == "group", n.What == "role":
+			left, right = "[[", "]]"
+		case n.What == "outside":
+			left, right = "((", "))"
 		case n.Kind == string(agent.KindHuman):
 			left, right = "((", "))"
 		}
@@ -115,6 +119,10 @@ func dot(name string, nodes []topology.Node, edges []topology.Edge) string {
 			shape = "hexagon"
 		case n.What == "topic":
 			shape = "cds"
+		case n.What == "group", n.What == "role":
+			shape = "box3d"
+		case n.What == "outside":
+			shape = "circle"
 		case n.Main:
 			shape = "doubleoctagon"
 		case n.Kind == string(agent.KindHuman):

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -96,6 +97,12 @@ func (a *app) letter(f *letterFlags, to, data string) (message.Envelope, error) 
 	if e.Priority, err = message.ParsePriority(f.priority); err != nil {
 		return e, usagef("--priority: %w", err)
 	}
+	if e.TTL == 0 { // which stands for the default
+		return e, usagef("--ttl: 0s: want %s to %s", message.TTLMin, message.TTLMax)
+	}
+	if f.deadline < 0 {
+		return e, usagef("--deadline: %s is over", f.deadline)
+	}
 	for text := range strings.SplitSeq(to, ",") {
 		one, err := message.ParseAddress(text)
 		if err != nil {
@@ -120,6 +127,9 @@ func (a *app) letterData(data string) (json.RawMessage, error) {
 	text, err := a.inputText(data)
 	if err != nil || json.Valid(text) {
 		return text, err
+	}
+	if text := bytes.TrimSpace(text); len(text) > 0 && text[0] == '{' {
+		return nil, usagef("DATA begins as JSON and is none: %w", json.Unmarshal(text, new(any)))
 	}
 	return json.Marshal(map[string]string{"question": strings.TrimSpace(string(text))})
 }
@@ -251,10 +261,10 @@ func (a *app) newAsk() *cobra.Command {
 				l.serve(a)
 			}
 			done, err := n.Messages(ctx, message.Do{Ask: &message.Asking{Envelope: e, Join: join}})
-			if err != nil {
+			if err != nil && len(done.Answers) == 0 {
 				return err
 			}
-			return a.answers(done.Answers, output.value)
+			return cmp.Or(err, a.answers(done.Answers, output.value))
 		})
 		if err != nil && cmd.Context().Err() == nil && ctx.Err() != nil {
 			return fault.Timeout.New("no answer within %s; polity messages show tells when it is there", timeout)
@@ -337,7 +347,7 @@ func (a *app) newListen() *cobra.Command {
 }
 
 func (a *app) listen(ctx context.Context, n node, f message.Filter, idle time.Duration, output string) error {
-	first, err := n.Messages(ctx, message.Do{Tail: &message.Tail{}})
+	first, err := n.Messages(ctx, message.Do{Tail: &message.Tail{Filter: f}})
 	if err != nil {
 		return err
 	}
@@ -541,6 +551,9 @@ func (a *app) showMessage(ctx context.Context, text string) error {
 // findMessage returns the message that is delivered by a run.
 func findMessage(ctx context.Context, n node, text string) (*message.Entry, error) {
 	_, id, err := find(ctx, n, text)
+	if errors.Is(err, fault.NotFound) {
+		err = fault.NotFound.New("%w; a message is named by the run that delivers it: see polity messages list", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -324,7 +324,7 @@ func sinceTime(text string, now time.Time) (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return time.Time{}, usagef("--from-time %q: want a time as in 2026-11-26T08:00:00Z, or how long ago, as in 1h", text)
+		return time.Time{}, usagef("%q: want a time as in 2026-11-26T08:00:00Z, or how long ago, as in 1h", text)
 	}
 	return at, nil
 }

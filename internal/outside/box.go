@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"polity.run"
+	"polity.run/fault"
 	"polity.run/internal/bus"
 	"polity.run/remote"
 )
@@ -14,6 +15,8 @@ const (
 	windowMax  = 256              // questions that one agent has at once; the others wait here
 	askAgain   = 15 * time.Second // without a sign of its being worked on, a question is asked again
 	probeEvery = time.Second      // one question is tried at this pace while nobody is there
+
+	instancesMax = 256 // processes of one agent: what each says is kept
 )
 
 // box holds what one agent is asked and has not answered, and what it last said of itself. It is a cache: after a crash the kernel asks
@@ -42,30 +45,36 @@ type question struct {
 
 // instance is a process that serves an agent.
 type instance struct {
-	remote.Here
-	heard time.Time
+	remote.Here // without what it works on, which is read once
+	heard       time.Time
 }
 
 func (b *box) remove(q *question) {
 	b.open = slices.DeleteFunc(b.open, func(o *question) bool { return o == q })
 }
 
-// hear notes what an agent says of itself.
-func (b *box) hear(h remote.Here, now time.Time) {
+// hear notes what an agent says of itself. It returns fault.Full if too many say so.
+func (b *box) hear(h remote.Here, now time.Time) error {
 	if h.State == remote.Gone {
 		delete(b.instances, h.Instance)
-		return
+		return nil
 	}
 	if b.instances == nil {
 		b.instances = map[string]*instance{}
 	}
-	b.instances[h.Instance] = &instance{h, now}
+	if b.state(now); b.instances[h.Instance] == nil && len(b.instances) >= instancesMax { // state forgets who says nothing any more
+		return fault.Full.New("here: %d processes serve the agent, which is the most", instancesMax)
+	}
+	kept := h
+	kept.Working = nil
+	b.instances[h.Instance] = &instance{kept, now}
 	b.away = false
 	for _, q := range b.open {
 		if h.Working == nil && q.taken || slices.Contains(h.Working, q.id) {
 			q.sign = now
 		}
 	}
+	return nil
 }
 
 // state is what the agent is ready for, by what its processes said lately.

@@ -69,8 +69,11 @@ func (b *boxes) Ask(ctx context.Context, org string, m polity.Message, done func
 	}
 	x.open = append(x.open, q)
 	b.tokens[q.token] = q
+	count := b.usage(q.at)
+	count.ask(false)
 	q.leave = context.AfterFunc(ctx, func() {
 		if b.take(q) {
+			count.fail()
 			done(nil, fault.Cancelled.New("agent %s: no longer asked", m.To))
 		}
 	})
@@ -155,11 +158,12 @@ func (b *boxes) missed(token string) {
 }
 
 // hear notes what an agent says of itself, and puts what waits for it.
-func (b *boxes) hear(at ref, h remote.Here) {
+func (b *boxes) hear(at ref, h remote.Here) error {
 	b.mu.Lock()
-	b.box(at).hear(h, time.Now())
+	err := b.box(at).hear(h, time.Now())
 	b.mu.Unlock()
 	b.pump()
+	return err
 }
 
 // answer takes what an agent answers to. A question that is not open any more was answered, or nobody wants to know: that is fine.
@@ -188,9 +192,12 @@ func (b *boxes) answer(at ref, to polity.AgentName, e message.Envelope, reply fu
 	}
 	x.remove(q)
 	delete(b.tokens, q.token)
+	put := q.put
 	b.mu.Unlock()
 	q.leave()
-	q.done(outcome(at.agent, e))
+	out, err := outcome(at.agent, e)
+	b.usage(at).answer(put, err)
+	q.done(out, err)
 	reply(remote.Taken{})
 	b.pump()
 	return nil
@@ -228,6 +235,7 @@ const reasonMax = 1000 // letters of an agent's words in a fault
 
 // describe adds to p what its agent last said of itself.
 func (b *boxes) describe(p *polity.Presence) {
+	b.usage(ref{p.Org, p.Agent}).describe(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	x := b.all[ref{p.Org, p.Agent}]

@@ -460,7 +460,9 @@ func (g *Gate) control(o *org, sender polity.AgentName, p bus.Parcel, reply func
 		if err := json.Unmarshal(p.Data, &h); err != nil || len(h.Instance) > remote.InstanceMax || len(h.Version) > remote.InstanceMax {
 			return fault.Invalid.New("here: want an object with instance, state, version and working")
 		}
-		g.boxes.hear(ref{o.name, sender}, h)
+		if err := g.boxes.hear(ref{o.name, sender}, h); err != nil {
+			return err
+		}
 		reply(remote.Taken{})
 		return nil
 	default:
@@ -471,6 +473,9 @@ func (g *Gate) control(o *org, sender polity.AgentName, p bus.Parcel, reply func
 		g.begin(reply, func(ctx context.Context) {
 			a, err := g.renew(ctx, o, sender, r.Key)
 			if err != nil {
+				if !fault.Of(err).Kind.Retryable() { // another's key
+					g.refuse(o, sender, p, err)
+				}
 				reply(remote.Taken{Error: fault.Of(err)})
 				return
 			}

@@ -32,6 +32,28 @@ type lives struct {
 	last  uint64
 	open  map[string]*lively // by token
 	rests map[ref][]*lively  // those of an agent whose last question was answered, the one that rests longest first
+
+	usages map[ref]*usage // of all that agents are asked
+}
+
+// usage is where an agent's questions are counted.
+func (l *lives) usage(at ref) *usage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counted(at)
+}
+
+// counted is usage with l.mu held.
+func (l *lives) counted(at ref) *usage {
+	u := l.usages[at]
+	if u == nil {
+		if l.usages == nil {
+			l.usages = map[ref]*usage{}
+		}
+		u = &usage{}
+		l.usages[at] = u
+	}
+	return u
 }
 
 // lively is a token with the live question that waits for its answer under it. It is used again for the same agent once that came, and given up if it did not: what
@@ -42,6 +64,7 @@ type lively struct {
 	came  chan bus.Parcel // with room for the only one
 	late  *time.Timer     // stopped while it rests
 	lines []byte          // headers; their memory is used again
+	count *usage
 }
 
 func (l *lives) attach(put func(org string, p bus.Parcel) error) {
@@ -65,7 +88,7 @@ func (l *lives) begin(at ref) (q *lively, put func(org string, p bus.Parcel) err
 		l.rests[at] = rests[1:]
 	} else {
 		l.last++
-		q = &lively{at: at, token: l.run + strconv.FormatUint(l.last, 36), came: make(chan bus.Parcel, 1), late: time.NewTimer(time.Hour)}
+		q = &lively{at: at, token: l.run + strconv.FormatUint(l.last, 36), came: make(chan bus.Parcel, 1), late: time.NewTimer(time.Hour), count: l.counted(at)}
 		q.late.Stop()
 	}
 	l.open[q.token] = q
@@ -102,24 +125,31 @@ func (l *lives) AskLive(ctx context.Context, org string, e message.Envelope, unt
 		e.From = message.To(polity.AgentName(org))
 	}
 	e.Reply, e.Live, e.Time, e.Deadline = false, false, time.Time{}, until // the subject says that it is live, and the deadline how long
+	begun := q.count.ask(true)
 	q.lines = e.AppendShortHeader(q.lines[:0])
 	if err := put(org, bus.Parcel{Subject: remote.Box(at.agent, remote.Live), Reply: remote.Answers(at.agent, q.token), Lines: q.lines, Data: e.Data}); err != nil {
 		l.giveUp(q)
+		q.count.fail()
 		return nil, err
 	}
-	q.late.Reset(time.Until(until))
+	q.late.Reset(until.Sub(begun))
 	select {
 	case p := <-q.came:
 		l.rest(q)
 		if bus.Unreceived(p) {
+			q.count.fail()
 			return nil, fault.Unavailable.New("agent %s is not there, or takes no live messages", at.agent)
 		}
-		return outcome(at.agent, remote.ToLive(p.Header, p.Data))
+		out, err := outcome(at.agent, remote.ToLive(p.Header, p.Data))
+		q.count.answer(begun, err)
+		return out, err
 	case <-q.late.C:
 		l.giveUp(q)
+		q.count.fail()
 		return nil, fault.Timeout.New("agent %s: no answer in time", at.agent)
 	case <-ctx.Done():
 		l.giveUp(q)
+		q.count.fail()
 		return nil, fault.Cancelled.New("agent %s: no longer asked: %w", at.agent, context.Cause(ctx))
 	}
 }

@@ -554,7 +554,7 @@ func (c *core) route(p *pending) {
 	case p.work.Class == polity.EffectExternal:
 		c.enqueue(p.beginning())
 	default:
-		if g := c.pack(); p.work.Early != nil {
+		if g := c.pack(); p.mayLead() {
 			g.early = append(g.early, p)
 		} else {
 			g.starts = append(g.starts, p)

@@ -39,7 +39,7 @@ type Work struct {
 	Asks time.Duration
 	// Person says that a person does it, who is told by Partition.Questions and answers with Partition.Answer. Timeout counts from when it was decided.
 	Person bool
-	// Early, if not nil, lets it begin before it is durable that it is asked for. Its class is none then.
+	// Early, if not nil, lets it begin before it is durable that it is asked for, where it is asked directly. Its class is none then.
 	Early *Early
 }
 

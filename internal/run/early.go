@@ -9,9 +9,9 @@ const (
 	earlySkipMax = 1024
 )
 
-// Early lets an effect of class none begin before the commit that asks for it is durable, and if it is quick its result stands in that commit. That is sound for what
-// does nothing but compute or read: a crash may then have called it for a run that nobody ever knew of. Whoever asked is answered, and effects of other classes begin, once
-// the commit is durable, as ever; bounds are reserved before it begins, and each attempt has its result.
+// Early lets an effect of class none that is all its run was asked for begin before the commit that asks for it is durable, and if it is quick its result stands in that
+// commit. That is sound for what does nothing but compute or read: a crash may then have called it for a run that nobody ever knew of. Whoever asked is answered, and
+// effects of other classes begin, once the commit is durable, as ever; bounds are reserved before it begins, and each attempt has its result.
 //
 // It remembers how quick the effect has been, for one partition. The zero value is ready.
 type Early struct {
@@ -33,6 +33,20 @@ func (e *Early) quick() { e.penalty /= 2 }
 func (e *Early) late() {
 	e.penalty = min(2*e.penalty+1, earlySkipMax)
 	e.skip = e.penalty
+}
+
+// mayLead says that a command may begin early: an effect that is all that its run was asked for. In a run that does more, whoever is asked later may rely on it that what was
+// answered before is durable.
+func (p *pending) mayLead() bool {
+	if p.work.Early == nil || p.run.parent != nil {
+		return false
+	}
+	switch p.run.program.Decider.(type) {
+	case solo, courier:
+		return true
+	default:
+		return false
+	}
 }
 
 // lead begins the effects of a pack that need not wait until it is durable.

@@ -704,6 +704,7 @@ func simulate(t *testing.T, seed uint64, print bool) simStats {
 		return json.RawMessage(fmt.Sprintf(`{"did":%q}`, e.p.cmd.Name))
 	}
 	w.opens("branch", 6)
+	w.opens("pure", 2)
 	w.live()
 	return w.stats
 }
@@ -721,9 +722,9 @@ func newWorld(t *testing.T, seed uint64, print bool, catalog programs) *world {
 
 // opens has n clients want a run of the agent.
 func (w *world) opens(agent string, n int) {
-	for i := range n {
+	for range n {
 		w.clients = append(w.clients, &simClient{
-			id: polity.NewRunID(0, fmt.Appendf(nil, "%d/%d", w.seed, i)), agent: agent, cancel: w.rng.IntN(5) == 0,
+			id: polity.NewRunID(0, fmt.Appendf(nil, "%d/%d", w.seed, len(w.clients))), agent: agent, cancel: w.rng.IntN(5) == 0,
 		})
 	}
 }
@@ -769,7 +770,7 @@ func (w *world) check() {
 				}
 				opened[r.run], began[r.run] = true, true
 			case recResult:
-				if began[r.run] {
+				if began[r.run] && r.run.Parent() == "" && r.effect.class == polity.EffectNone {
 					w.stats.whole++
 				}
 				key := polity.EffectKey(r.run, r.name, r.attempt)

@@ -23,14 +23,17 @@ type Opens struct{ Agent, Topic string }
 // Of draws several organizations, each with its topics. The agents of more than one are named after them.
 func Of(all ...Org) (nodes []Node, edges []Edge) {
 	var uses []topicUse
-	for _, o := range all {
-		n, e := drawing(o.Release)
-		of := func(name string) string {
+	named := func(o Org) func(string) string {
+		return func(name string) string {
 			if len(all) == 1 {
 				return name
 			}
 			return o.Release.Name + "/" + name
 		}
+	}
+	for _, o := range all {
+		n, e := drawing(o.Release)
+		of := named(o)
 		for _, node := range n {
 			node.Name = of(node.Name)
 			nodes = append(nodes, node)
@@ -44,14 +47,18 @@ func Of(all ...Org) (nodes []Node, edges []Edge) {
 		}
 	}
 	nodes, edges = drawCrossings(all, nodes, edges)
-	return drawTopics(uses, nodes, edges)
+	nodes, edges = drawTopics(uses, nodes, edges)
+	for _, o := range all {
+		nodes, edges = drawLinks(o.Release, named(o), nodes, edges)
+	}
+	return nodes, edges
 }
 
-// Node is an agent, a tool, a model or a topic.
+// Node is an agent, a tool, a model, a topic, several agents that are messaged together, or who is no agent.
 type Node struct {
 	Name string `json:"name"`
 	Kind string `json:"kind,omitempty"` // of an agent
-	What string `json:"what"`           // agent, tool, model or topic
+	What string `json:"what"`           // agent, tool, model, topic, group, role or outside
 	Main bool   `json:"main,omitempty"`
 	// Pattern is how an organization works; "" for what is none.
 	Pattern string `json:"pattern,omitempty"`
@@ -61,7 +68,7 @@ type Node struct {
 type Edge struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-	Does string `json:"does"` // asks, asks as ROLE, gathers, may call, may ask, thinks with, publishes; from a topic: opens a run of, is awaited by
+	Does string `json:"does"` // asks, asks as ROLE, gathers, may call, may ask, thinks with, publishes, may message, may publish on; from a topic: opens a run of, is awaited by; from a group or role: has
 }
 
 // drawing lists what stands in a release, in its order. Names of agents, tools and models do not meet: agents have no dots, and a model gets a prefix.

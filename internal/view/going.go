@@ -7,7 +7,7 @@ import (
 	"polity.run"
 )
 
-// goingMax is how many runs Going looks at: some hundredths of a second.
+// goingMax is how many runs Going looks at: it is asked again and again.
 const goingMax = 100_000
 
 // Going counts the root runs that have not ended, by organization and agent, as Load.Running. It tells what the view knows by now; of more than goingMax

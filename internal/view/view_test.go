@@ -666,6 +666,14 @@ func checkOffice(t *testing.T, dsn string) {
 		}
 	}
 	var pages []string
+	total := 0
+	going, err := v.Going(t.Context())
+	for _, l := range going {
+		total += l.Running
+	}
+	if err != nil || total != 2 {
+		t.Errorf("not 2 root runs go on, but %+v, %v", going, err)
+	}
 	for q := (polity.Lookup{Of: polity.LookupRuns, Filter: "waiting:signal", Limit: 1}); ; {
 		found, err := v.Lookup(t.Context(), q, live)
 		if err != nil {

@@ -17,9 +17,13 @@ import (
 
 func TestSend(t *testing.T) {
 	var got message.Envelope
-	tools, err := messages.Tools(func(_ context.Context, by polity.RunID, e message.Envelope) ([]message.Receipt, error) {
+	tools, err := messages.Tools(func(_ context.Context, by polity.RunID, e message.Envelope) ([]message.Receipt, []message.Envelope, error) {
 		got = e
-		return []message.Receipt{{To: e.To[0], Performative: polity.Agree, Run: by}}, nil
+		var answers []message.Envelope
+		if e.Live && e.Reply {
+			answers = []message.Envelope{{From: message.To("desk"), Performative: polity.Inform, Data: e.Data}}
+		}
+		return []message.Receipt{{To: e.To[0], Performative: polity.Agree, Run: by}}, answers, nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -31,6 +35,11 @@ func TestSend(t *testing.T) {
 	}
 	if got.From != message.To("scout") || got.Priority != message.High || got.Or().Key != call.Key || got.Conversation != "c" || string(got.Data) != `{"n":1}` {
 		t.Errorf("sent %+v", got)
+	}
+	call.Input = json.RawMessage(`{"to":"desk","data":2,"live":true,"reply":true}`)
+	out, err = tools[0].Call(t.Context(), call)
+	if want := `"answers":[{"from":"agent:desk","performative":"inform","data":2}]}`; err != nil || !strings.HasSuffix(string(out), want) || !got.Live || !got.Reply {
+		t.Errorf("%s, %v; want …%s", out, err, want)
 	}
 	tooltest.Run(t, tools[0], json.RawMessage(`{"to":"critic","data":1}`))
 	call.Input = json.RawMessage(`{"to":"Critic","data":1}`)

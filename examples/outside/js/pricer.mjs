@@ -78,8 +78,7 @@ const here = (state) => nc.publish(`ctl.${self}.here`, text.encode(JSON.stringif
 // nats micro asks for this.
 const service = await nc.services.add({ name: self, version: "1.0.0", queue: "agents" });
 service.addEndpoint("request", { subject: `box.${self}.request`, handler: (err, m) => (err ? console.error(err) : answer(m).catch(console.error)) });
-
-nc.subscribe(`box.${self}.live`, { queue: "agents", callback: answerLive });
+service.addEndpoint("live", { subject: `box.${self}.live`, handler: answerLive });
 
 await nc.flush();
 here("serving");

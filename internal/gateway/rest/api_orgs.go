@@ -193,9 +193,17 @@ func (s *Server) org(ctx context.Context, d engine.Digest) (client.OrgDetail, er
 	for i := range r.Agents {
 		o.Members = append(o.Members, agentOf(r, &r.Agents[i]))
 	}
+	instances, err := s.engine.Instances(ctx)
+	if err != nil {
+		return client.OrgDetail{}, err
+	}
 	nodes, edges := topology.Of(topology.Org{Release: r})
 	for _, n := range nodes {
-		o.Topology.Nodes = append(o.Topology.Nodes, client.Node{Name: n.Name, What: n.What, Kind: n.Kind, Pattern: n.Pattern, Main: n.Main})
+		node := client.Node{Name: n.Name, What: n.What, Kind: n.Kind, Pattern: n.Pattern, Main: n.Main}
+		if n.What == "agent" {
+			node.Instances = instances[polity.AgentName(n.Name)]
+		}
+		o.Topology.Nodes = append(o.Topology.Nodes, node)
 	}
 	for _, e := range edges {
 		o.Topology.Edges = append(o.Topology.Edges, client.Edge(e))

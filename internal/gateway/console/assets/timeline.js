@@ -103,7 +103,7 @@ function draw(canvas, { lanes, from, to, gutter, width, height, scroll, selected
     if (i % 2) { ctx.fillStyle = ink.stripe; ctx.fillRect(0, top, width, lane.height); }
     ctx.save();
     ctx.beginPath();
-    ctx.rect(gutter, top, width - gutter, lane.height);
+    ctx.rect(gutter - 3, top, width - gutter + 3, lane.height); // with the ring around what is selected
     ctx.clip();
     for (const s of lane.spans) {
       const a = x(s.from), b = Math.max(a + 2, x(s.to));
