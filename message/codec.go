@@ -241,42 +241,35 @@ func (e Envelope) header(short bool) (map[string][]string, error) {
 	if err := e.check(); err != nil {
 		return nil, err
 	}
+	return e.written(short), nil
+}
+
+// CheckedHeader is ShortHeader of an envelope that Or has filled in and Check has passed.
+func (e *Envelope) CheckedHeader() map[string][]string { return e.written(true) }
+
+func (e *Envelope) written(short bool) map[string][]string {
 	most := len(known) + len(e.Extensions)
 	values := make([]string, 0, most) // of all headers: each has a piece of it
 	if short {
 		most = 0 // most are left out, and a small map is a quick one
 	}
 	h := make(map[string][]string, most)
-	e.headers(short, func(name, value string) {
+	set := func(name, value string) {
 		values = append(values, escape(value))
 		h[name] = values[len(values)-1 : len(values) : len(values)]
-	})
-	return h, nil
-}
-
-// headers gives the attributes that are said, by their headers' names.
-func (e *Envelope) headers(short bool, each func(name, value string)) {
+	}
 	for i, name := range known {
 		if short && e.implied(name) {
 			continue
 		}
 		if v, _ := e.value(name); v != "" {
-			each(headNames[i], v)
+			set(headNames[i], v)
 		}
 	}
 	for _, x := range e.Extensions {
-		each(headPrefix+x.Name, x.Value)
+		set(headPrefix+x.Name, x.Value)
 	}
-}
-
-// AppendShortHeader appends what ShortHeader returns to b, as it is written: "name: value" and the end of the line for each. Or has filled e in, and Check
-// has passed it.
-func (e *Envelope) AppendShortHeader(b []byte) []byte {
-	e.headers(true, func(name, value string) {
-		b = append(append(b, name...), ": "...)
-		b = append(append(b, escape(value)...), "\r\n"...)
-	})
-	return b
+	return h
 }
 
 // implied says whether an attribute is what Or fills in.

@@ -208,7 +208,7 @@ func (g *Gate) seat(r *agent.Release, all map[string]*agent.Release) error {
 		var err error
 		hear := bus.Hearing{
 			Subjects: bus.FromAgents(), Take: func(p bus.Parcel) { g.take(r.Name, p) }, Away: g.boxes.missed,
-			Direct: bus.AnswersOfAgents, Now: func(p bus.Parcel) { g.answered(r.Name, p) },
+			Answers: func(p bus.Parcel) { g.answered(r.Name, p) },
 		}
 		if o.desk, err = g.door.Desk(r.Name, hear); err != nil {
 			return err

@@ -63,7 +63,6 @@ type lively struct {
 	token string
 	came  chan bus.Parcel // with room for the only one
 	late  *time.Timer     // stopped while it rests
-	lines []byte          // headers; their memory is used again
 	count *usage
 }
 
@@ -117,17 +116,16 @@ func (l *lives) giveUp(q *lively) {
 // data have been checked. Nobody being there is fault.Unavailable, and no answer in time fault.Timeout.
 func (l *lives) AskLive(ctx context.Context, org string, e message.Envelope, until time.Time) (json.RawMessage, error) {
 	at := ref{org, polity.AgentName(e.To[0].Name)}
-	q, put := l.begin(at)
-	if q == nil {
-		return nil, fault.Unavailable.New("agent %s: this process has no door for agents outside; polity bus serve has one", at.agent)
-	}
 	if e.From.Kind != message.Agent {
 		e.From = message.To(polity.AgentName(org))
 	}
 	e.Reply, e.Live, e.Time, e.Deadline = false, false, time.Time{}, until // the subject says that it is live, and the deadline how long
+	q, put := l.begin(at)
+	if q == nil {
+		return nil, fault.Unavailable.New("agent %s: this process has no door for agents outside; polity bus serve has one", at.agent)
+	}
 	begun := q.count.ask(true)
-	q.lines = e.AppendShortHeader(q.lines[:0])
-	if err := put(org, bus.Parcel{Subject: remote.Box(at.agent, remote.Live), Reply: remote.Answers(at.agent, q.token), Lines: q.lines, Data: e.Data}); err != nil {
+	if err := put(org, bus.Parcel{Subject: remote.Box(at.agent, remote.Live), Reply: remote.Answers(at.agent, q.token), Header: e.CheckedHeader(), Data: e.Data}); err != nil {
 		l.giveUp(q)
 		q.count.fail()
 		return nil, err
