@@ -10,6 +10,8 @@ type Admission struct {
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until"`
 	CA    string    `json:"ca,omitempty"` // certificate that the server's is held against, PEM; "" for those of the system
+	// Signed says that what the agent says has to be signed: it may come through a hub that is not believed who speaks.
+	Signed bool `json:"signed,omitempty"`
 }
 
 // Presence is what is known of an agent in another process.

@@ -3,18 +3,13 @@ package engine
 import (
 	"context"
 	"sync"
-	"time"
 
 	"polity.run"
 	"polity.run/internal/access"
 	"polity.run/internal/bus"
 )
 
-const (
-	accessBucket = "access"
-	accessMax    = 1_000_000            // messages with records of who wanted what
-	accessAge    = 400 * 24 * time.Hour // they are kept, which is longer than any law of ours asks
-)
+const accessBucket = "access"
 
 // doors is what the node's doors share.
 type doors struct {

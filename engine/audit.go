@@ -71,7 +71,7 @@ func (a *audits) opened(ctx context.Context) (*bus.Journal, error) {
 	if a.journal != nil {
 		return a.journal, nil
 	}
-	j, err := a.bus.Journal(ctx, bus.AccessJournal, accessMax, accessAge)
+	j, err := a.bus.Journal(ctx, bus.AccessJournal, bus.AccessMax, bus.AccessAge)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (a *audits) opened(ctx context.Context) (*bus.Journal, error) {
 // Audited takes what a commit of the log has. While the log is folded it copies what would be too much to hold.
 func (a *audits) Audited(commit uint64, at time.Time, lines [][]byte) {
 	a.mu.Lock()
-	if commit <= a.copied || time.Since(at) > accessAge { // what the journal would have forgotten is not brought back
+	if commit <= a.copied || time.Since(at) > bus.AccessAge { // what the journal would have forgotten is not brought back
 		a.mu.Unlock()
 		return
 	}

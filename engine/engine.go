@@ -202,16 +202,16 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return fault.Denied.New("engine: %w", err)
 	}
-	if e.blobs, err = run.OpenBlobs(filepath.Join(e.state, "blobs"), disk); err != nil {
+	if e.bus, err = openBus(ctx, e.state, cfg); err != nil {
+		return err
+	}
+	if e.blobs, err = openDocuments(ctx, e.bus, e.state, disk); err != nil {
 		return err
 	}
 	if e.catalog, err = newCatalog(cfg, e.blobs, exec); err != nil {
 		return err
 	}
 	if e.own, err = e.installOwn(cfg.Agents); err != nil {
-		return err
-	}
-	if e.bus, err = openBus(ctx, e.state, cfg); err != nil {
 		return err
 	}
 	e.catalog.memories = &memories{bus: e.bus, log: cfg.Log}
@@ -225,7 +225,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) error {
 	if err := e.keepsOwn(ctx); err != nil {
 		return err
 	}
-	if e.keys, err = keyring.Open(filepath.Join(e.state, keysFolder)); err != nil {
+	if e.keys, err = openKeys(ctx, e.bus, e.state); err != nil {
 		return err
 	}
 	e.answers = newAnswers()

@@ -5,14 +5,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"polity.run"
 	"polity.run/agent"
 	"polity.run/fault"
-	"polity.run/internal/keyring"
 	"polity.run/memory"
 )
 
@@ -22,20 +20,6 @@ const (
 	eraseReason  = "erase" // a run is cancelled with it
 	memoryBucket = "memory"
 )
-
-// RotateKeys wraps the keys of a state folder by another master key, and returns how many there are: the one in the file to, or a new one in the
-// state folder if to is "". It takes the folder, so no node may serve it. See keyring.Rotate.
-func RotateKeys(state, to string) (int, error) {
-	if _, err := parts(state); err != nil {
-		return 0, err
-	}
-	e, err := prepare(Config{State: state})
-	if err != nil {
-		return 0, err
-	}
-	defer e.lock.Close() // nothing was written to it
-	return keyring.Rotate(filepath.Join(e.state, keysFolder), to)
-}
 
 // subject says whose data a request holds: who the request names, or who stands in the field of the input that the skill names; "" for
 // nobody.

@@ -18,7 +18,7 @@ import (
 // parts names the parts of a state folder.
 func parts(state string) (backup.State, error) {
 	if at, err := natsOf(state); err != nil || at != "" {
-		return backup.State{}, errors.Join(err, fault.Unavailable.New("the log of the state folder %s is not in it, but on the NATS server %s: look at it, and back it up, there, and the folder's blobs and keys with it", state, at))
+		return backup.State{}, errors.Join(err, fault.Unavailable.New("the log of the state folder %s is not in it, but on the NATS server %s: with documents and keys; look at them and back them up there, as with: nats account backup", state, at))
 	}
 	if _, err := os.Stat(filepath.Join(state, "store")); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {

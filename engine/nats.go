@@ -11,6 +11,7 @@ import (
 
 	"polity.run/fault"
 	"polity.run/internal/bus"
+	"polity.run/internal/keyring"
 	"polity.run/internal/outside"
 )
 
@@ -38,7 +39,24 @@ func permissions(publish, subscribe []string) string {
 // account, which alone knows when a write is on the disk. It returns fault.Invalid for bad settings, fault.Denied for credentials that the server does not take,
 // and fault.Unavailable if it cannot be reached.
 func CheckNATS(ctx context.Context, s NATS, system *NATS) ([]NATSPoint, error) {
-	return bus.Examine(ctx, s, buckets(), system)
+	points, err := bus.Examine(ctx, s, buckets(), system)
+	if err != nil {
+		return points, err
+	}
+	return append(points, masterPoint()), nil
+}
+
+// masterPoint says whether there is what keys of persons are wrapped by on a server.
+func masterPoint() NATSPoint {
+	p := NATSPoint{What: "master key", State: bus.PointOK, Text: "given by the environment"}
+	key, err := keyring.Given()
+	switch {
+	case err != nil:
+		p.State, p.Text = bus.PointMissing, fault.Of(err).Text
+	case key == nil:
+		p.State, p.Text = bus.PointWarning, "none is given here, so no run may be about a person (--subject): set "+keyring.MasterFileVariable+" on each machine that the node may run on"
+	}
+	return p
 }
 
 // SetupNATS makes on a NATS server what a node needs, as a user of its account who may; done twice it does nothing. With dry it says what it would do. It returns
@@ -49,7 +67,7 @@ func SetupNATS(ctx context.Context, s NATS, dry bool) ([]NATSPoint, error) {
 
 // buckets are those of a node.
 func buckets() []string {
-	list := []string{memoryBucket, schemasBucket, orgsBucket, factsBucket, topicsBucket, outside.Bucket}
+	list := []string{memoryBucket, schemasBucket, orgsBucket, factsBucket, topicsBucket, outside.Bucket, instancesBucket, accessBucket, hooksBucket, documentsBucket, keysBucket}
 	slices.Sort(list)
 	return list
 }

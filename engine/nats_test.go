@@ -11,12 +11,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"polity.run"
 	"polity.run/agent"
 	"polity.run/engine"
 	"polity.run/fault"
 	"polity.run/internal/bus/bustest"
+	"polity.run/message"
+	"polity.run/remote"
 )
 
 func TestMain(m *testing.M) {
@@ -144,4 +147,49 @@ func TestNATSFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop(t, e)
+}
+
+// TestNATSOperator has a node on a server in operator mode with a certificate of a CA of one's own: set up, checked, run, and an agent held to its links.
+func TestNATSOperator(t *testing.T) {
+	ca := bustest.NewCA(t)
+	s := bustest.StartOperator(t, ca.TLS(false))
+	at := engine.NATS{URL: s.URL(), CA: ca.File, Creds: s.Creds(false, time.Hour, nil)}
+	made, err := engine.SetupNATS(t.Context(), at, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := openOutdoorsOn(t, &at, t.TempDir(), outpost)
+	points, err := engine.CheckNATS(t.Context(), at, &engine.NATS{URL: s.URL(), CA: ca.File, Creds: s.Creds(true, 0, nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams := 0
+	for _, p := range points {
+		if strings.HasPrefix(p.What, "stream ") {
+			streams++
+		}
+		if p.State != "ok" && p.What != "sync" && p.What != "master key" {
+			t.Errorf("%+v", p)
+		}
+	}
+	if streams != len(made) {
+		t.Errorf("%d streams were made, and %d are checked", len(made), streams)
+	}
+	serve(t, o.creds(t, "pricer", 0), remote.Func(doubles))
+	out, err := o.Run(t.Context(), engine.Request{Release: o.release, Input: json.RawMessage(`{"n":21}`)})
+	if err != nil || !strings.Contains(string(out.Output), `"output":{"n":42}`) {
+		t.Fatalf("%s %s %v", out.Status, out.Output, err)
+	}
+	front, err := remote.Connect(t.Context(), o.creds(t, "front", 0), remote.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer front.Close()
+	ask := message.Envelope{ID: "q1", To: []message.Address{message.To("pricer")}, Performative: polity.Request, Data: []byte(`{"n":4}`)}
+	if _, err := front.Ask(t.Context(), ask); !errors.Is(err, fault.Denied) {
+		t.Errorf("an agent without a link: %v", err)
+	}
+	if stream, err := s.Streams(at.Creds, ca.File); err != nil || stream != streams {
+		t.Errorf("the server has %d streams, and %d are set up: %v", stream, streams, err)
+	}
 }

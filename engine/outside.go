@@ -25,6 +25,9 @@ type Door struct {
 	// nothing. Who speaks there the hub alone knows: links hold as far as it gives each agent the rights of Engine.Rights and no others.
 	Hub    *NATS
 	HubOrg string
+	// Signed has nothing taken of the agents of HubOrg that they have not signed with keys of their credentials: who holds none cannot speak as one of them, whatever
+	// the hub lets them do.
+	Signed bool
 }
 
 func (c *catalog) compileRemote(r *release, e *entry) {
@@ -43,7 +46,7 @@ func (c *catalog) compileRemote(r *release, e *entry) {
 
 // openGate opens the door for the organizations that are installed.
 func (e *Engine) openGate(ctx context.Context, cfg Config) error {
-	c := outside.Config{Listen: cfg.Door.Listen, Log: cfg.Log, Send: e.Send, Ask: e.askOne, Wait: e.part.Wait, Audit: e.audit}
+	c := outside.Config{Listen: cfg.Door.Listen, Log: cfg.Log, Send: e.Send, Ask: e.askOne, Wait: e.part.Wait, Audit: e.audit, Signed: cfg.Door.Signed}
 	if cfg.Door.Hub != nil {
 		c.Hub = &bus.Hub{Server: *cfg.Door.Hub, Account: cfg.Door.HubOrg}
 	}

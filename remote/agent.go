@@ -353,11 +353,38 @@ func (a *Agent) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 		delete(a.saying, s)
 		a.mu.Unlock()
 	}()
-	reply, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
+	out, err := a.signed(m)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := nc.RequestMsgWithContext(ctx, out)
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, fault.Denied) {
 		return nil, cause
 	}
 	return reply, err
+}
+
+// signed is a message as it is sent now: signed, where that is wanted.
+func (a *Agent) signed(m *nats.Msg) (*nats.Msg, error) {
+	a.mu.Lock()
+	creds := a.creds
+	a.mu.Unlock()
+	out := &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}
+	if !creds.Signed {
+		return out, nil
+	}
+	var err error
+	out.Header, err = creds.Sign(m.Subject, m.Header, m.Data, time.Now())
+	return out, err
+}
+
+// publish sends a message that is not acknowledged.
+func (a *Agent) publish(m *nats.Msg) error {
+	out, err := a.signed(m)
+	if err != nil {
+		return err
+	}
+	return a.conn().PublishMsg(out)
 }
 
 // Renew has the credentials renewed: a new key takes the place of the old one, on the disk and in a connection of its own, and the old one is left to

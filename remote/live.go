@@ -57,7 +57,7 @@ func (s *serving) askedLive(m *nats.Msg) {
 		ctx = timed
 	}
 	p, out := s.outcome(s.guarded(ctx, q))
-	if err := s.conn().PublishMsg(&nats.Msg{Subject: m.Reply, Header: LiveHeader(p), Data: out}); err != nil {
+	if err := s.publish(&nats.Msg{Subject: m.Reply, Header: LiveHeader(p), Data: out}); err != nil {
 		s.cfg.Log.Warn("a live question is not answered", "question", q.ID, "error", err)
 	}
 }

@@ -146,7 +146,7 @@ func (s *serving) here(state State) {
 	s.mu.Unlock()
 	data, err := json.Marshal(h)
 	if err == nil {
-		err = s.conn().Publish(Control(s.name, ControlHere), data)
+		err = s.publish(&nats.Msg{Subject: Control(s.name, ControlHere), Data: data})
 	}
 	if err != nil {
 		s.cfg.Log.Warn("say that the agent is here", "error", err)
@@ -164,7 +164,7 @@ func (s *serving) asked(m *nats.Msg) {
 	if !s.begin(q) {
 		return // it is asked again, and another process takes it
 	}
-	if err := s.publish(q, polity.Agree, nil); err != nil {
+	if err := s.publishAnswer(q, polity.Agree, nil); err != nil {
 		s.cfg.Log.Warn("agree", "question", q.ID, "error", err)
 	}
 }
@@ -267,12 +267,12 @@ func (s *serving) tell(q message.Envelope, m *nats.Msg) {
 	}
 }
 
-func (s *serving) publish(q message.Envelope, p polity.Performative, data []byte) error {
+func (s *serving) publishAnswer(q message.Envelope, p polity.Performative, data []byte) error {
 	m, err := s.message(q, p, data)
 	if err != nil {
 		return err
 	}
-	return s.conn().PublishMsg(m)
+	return s.publish(m)
 }
 
 // message makes what is said to whoever asked.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -38,7 +39,7 @@ func (b *Bus) Bucket(ctx context.Context, name string) (*Bucket, error) {
 func bucketConfig(name string) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: BucketPrefix + name, Subjects: []string{"bucket." + name + ".>"}, MaxMsgsPerSubject: 1,
-		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, // a limit that an owner sets is told, and costs nothing that is there
 		Duplicates: dupWindow, AllowDirect: false,
 	}
 }
@@ -72,9 +73,33 @@ func (k *Bucket) Put(ctx context.Context, key string, value []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, requestMax)
 	defer cancel()
 	if _, err := k.b.js.Publish(ctx, k.prefix+key, value); err != nil {
-		return fault.Unavailable.New("bus: put %s: %w", key, err)
+		kind := fault.Unavailable
+		if refused, ok := errors.AsType[*jetstream.APIError](err); ok && slices.Contains(full, refused.ErrorCode) {
+			kind = fault.Full
+		}
+		return kind.New("bus: put %s: %w", key, err)
 	}
 	return nil
+}
+
+// full are the server's codes for a message that there is no room for.
+var full = []jetstream.ErrorCode{10002, 10023, 10047, 10077}
+
+// needMax is how long Need asks again: a cluster that has just lost a server needs some seconds to agree on another one.
+const needMax = 20 * time.Second
+
+// Need returns a key's value for somebody who cannot go on without it: while the stream does not answer it is asked again, for needMax. It returns
+// fault.NotFound for a key that is not there, and fault.Unavailable if no answer came.
+func (k *Bucket) Need(key string) ([]byte, error) {
+	for end := time.Now().Add(needMax); ; time.Sleep(redialEvery) {
+		value, revision, err := k.Get(context.Background(), key)
+		switch {
+		case err == nil && revision == 0:
+			return nil, fault.NotFound.New("bus: there is no %s", key)
+		case err == nil, k.b.nc.IsClosed(), time.Now().After(end):
+			return value, err
+		}
+	}
 }
 
 // Delete removes a key, and writes over its value on the disk. (A purge would leave the value in its block until that is compacted.)

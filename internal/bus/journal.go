@@ -24,6 +24,12 @@ const (
 // AccessJournal is the journal of who wanted what at the node's doors. Backups hold it.
 const AccessJournal = "access"
 
+// The access journal's limits.
+const (
+	AccessMax = 1_000_000            // messages with records
+	AccessAge = 400 * 24 * time.Hour // which is longer than any law of ours asks
+)
+
 const journalPrefix = "JOURNAL_"
 
 // Journal is a stream that is only added to, of which the newest are kept. It is safe for concurrent use.
@@ -176,6 +182,8 @@ func journalConfig(name string, most int64, age time.Duration) jetstream.StreamC
 func refusedConfig() jetstream.StreamConfig {
 	return journalConfig(RefusedJournal, RefusedMax, RefusedAge)
 }
+
+func accessConfig() jetstream.StreamConfig { return journalConfig(AccessJournal, AccessMax, AccessAge) }
 
 // Add adds an entry, which must be one line, and returns when it is safe. If ctx ends before, it is not known whether it was added.
 func (j *Journal) Add(ctx context.Context, data []byte) error {

@@ -39,8 +39,12 @@ type Server struct {
 	// Creds is a file with a user's JWT and seed, NKey one with a user's seed alone.
 	Creds, NKey    string
 	User, Password string
+	Token          string
 	// CA is a file with certificates, PEM, against which the server's is held; "" for those of the system. With it the connection needs TLS.
 	CA string
+	// Cert and Key are files, PEM, with the certificate and key of the client, for a server that wants one. They go with any kind of credentials, or
+	// are themselves what the server knows the user by.
+	Cert, Key string
 	// Domain is the account's JetStream domain; "" for the server's own.
 	Domain string
 	// Replicas is how many servers hold each stream, 1 to ReplicasMax, when it is made: one that is there keeps what it has. 0 is 3 in a cluster, else 1.
@@ -65,13 +69,16 @@ func (s *Server) Check() error {
 		}
 	}
 	kinds := 0
-	for _, given := range []bool{s.Creds != "", s.NKey != "", s.User != ""} {
+	for _, given := range []bool{s.Creds != "", s.NKey != "", s.User != "", s.Token != ""} {
 		if given {
 			kinds++
 		}
 	}
 	if kinds > 1 {
-		bad("a file of credentials, an NKey, a user: give one of them")
+		bad("a file of credentials, an NKey, a user, a token: give one of them")
+	}
+	if (s.Cert == "") != (s.Key == "") {
+		bad("a certificate of the client needs its key, and the other way round")
 	}
 	if s.Password != "" && s.User == "" {
 		bad("a password without a user")
@@ -90,16 +97,18 @@ func (s *Server) options() ([]nats.Option, error) {
 	o := []nats.Option{nats.Name("polity"), nats.Timeout(dialMax)}
 	switch {
 	case s.Creds != "":
-		if _, err := os.Stat(s.Creds); err != nil {
-			return nil, fault.Invalid.New("nats: credentials: %w", err)
+		if err := checkCredentials(s.Creds, time.Now()); err != nil {
+			return nil, err
 		}
 		o = append(o, nats.UserCredentials(s.Creds))
 	case s.NKey != "":
 		key, err := nats.NkeyOptionFromSeed(s.NKey)
 		if err != nil {
-			return nil, fault.Invalid.New("nats: NKey %s: want a file with a user's seed: %w", s.NKey, err)
+			return nil, fault.Invalid.New("nats: NKey: want a file with a user's seed, which begins with SU: %w", named(s.NKey, err))
 		}
 		o = append(o, key)
+	case s.Token != "":
+		o = append(o, nats.Token(s.Token))
 	case s.User != "":
 		o = append(o, nats.UserInfo(s.User, s.Password))
 	}
@@ -118,20 +127,40 @@ func (s *Server) secure() ([]nats.Option, error) {
 	return []nats.Option{nats.Secure(config)}, nil
 }
 
-// trust is what the server's certificate is held against, nil for what the system trusts.
+// trust is what the server's certificate is held against, and the client's; nil for what the system trusts, and none.
 func (s *Server) trust() (*tls.Config, error) {
-	if s.CA == "" {
+	if s.CA == "" && s.Cert == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(s.CA)
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.CA != "" {
+		pem, err := os.ReadFile(s.CA)
+		if err != nil {
+			return nil, fault.Invalid.New("nats: CA: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fault.Invalid.New("nats: CA %s: no certificate in it, PEM", s.CA)
+		}
+	}
+	if s.Cert != "" {
+		if _, err := s.pair(nil); err != nil {
+			return nil, err
+		}
+		config.GetClientCertificate = s.pair // read anew with each connection, as it is replaced before it ends
+	}
+	return config, nil
+}
+
+func (s *Server) pair(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(s.Cert, s.Key)
 	if err != nil {
-		return nil, fault.Invalid.New("nats: CA: %w", err)
+		return nil, fault.Invalid.New("nats: certificate %s with key %s: %w", s.Cert, s.Key, err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fault.Invalid.New("nats: CA %s: no certificate in it, PEM", s.CA)
+	if until := pair.Leaf.NotAfter; time.Now().After(until) {
+		return nil, fault.Denied.New("nats: the certificate %s ended at %s: have another one issued", s.Cert, until.Format(time.RFC3339))
 	}
-	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+	return &pair, nil
 }
 
 // dial connects. What goes wrong later is left to more.
@@ -141,11 +170,8 @@ func (s *Server) dial(more ...nats.Option) (*nats.Conn, error) {
 		return nil, err
 	}
 	nc, err := nats.Connect(s.URL, append(o, more...)...)
-	switch {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		return nil, fault.Denied.New("nats: %s does not take the credentials: %w", s.URL, err)
-	case err != nil:
-		return nil, fault.Unavailable.New("nats: connect to %s: %w", s.URL, err)
+	if err != nil {
+		return nil, s.unconnected(err)
 	}
 	return nc, nil
 }
@@ -162,7 +188,12 @@ func reach(ctx context.Context, cfg Config) (*Bus, error) {
 	nc, err := cfg.Server.dial(
 		nats.MaxReconnects(-1), nats.ReconnectWait(redialEvery), nats.PingInterval(heartbeatEvery), nats.MaxPingsOutstanding(heartbeatsMax),
 		nats.IgnoreAuthErrorAbort(), // they may be given again before long
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("nats", "error", err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if refusal(err) {
+				err = cfg.Server.unconnected(err) // which says what to do
+			}
+			log.Error("nats", "error", err)
+		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil { // else it was closed
 				log.Warn("nats: the connection is lost", "error", err)
@@ -297,6 +328,7 @@ func differs(has, want jetstream.StreamConfig) (names []string) {
 		"deny_delete":                   has.DenyDelete == want.DenyDelete,
 		"duplicate window":              has.Duplicates == want.Duplicates || want.Duplicates == 0,
 		"sealing":                       !has.Sealed,
+		"max_age":                       want.MaxAge > 0 || has.MaxAge == 0,
 		"mirror":                        has.Mirror == nil && len(has.Sources) == 0,
 	} {
 		if !same {
@@ -381,6 +413,9 @@ func (s *Server) open(nc *nats.Conn) (bool, error) {
 	}
 	return mine == nil || theirs == nil || mine.Account == theirs.Account, nil
 }
+
+// Embedded says whether the server runs in this process, on a folder.
+func (b *Bus) Embedded() bool { return b.cfg.Server == nil }
 
 // Open says whether somebody without credentials gets into the account of the bus's server, and so past every link. It is false for the embedded one.
 func (b *Bus) Open() (bool, error) {

@@ -60,6 +60,7 @@ func TestServerElsewhere(t *testing.T) {
 	}
 	weak := where
 	weak.User = "weak"
+	s.Conn(bustest.User)
 	system := where
 	system.User = bustest.System
 	points, err = bus.Examine(ctx, weak, buckets, &system)
@@ -70,9 +71,13 @@ func TestServerElsewhere(t *testing.T) {
 		switch {
 		case p.What == "permissions" && (p.State != "missing" || !strings.Contains(p.Text, "publish bucket.>") || strings.Contains(p.Text, "publish log.>")),
 			p.What == "sync" && (p.State != "warning" || !strings.Contains(p.Text, "n1 has up to 2m0s")),
+			p.What == "account" && (p.State != "warning" || !strings.HasSuffix(p.Text, ": node")),
 			strings.HasPrefix(p.What, "stream ") && p.State != "ok":
 			t.Errorf("%+v", p)
 		}
+	}
+	if states(points)["account"] == "" {
+		t.Error("nobody is told that another user is connected")
 	}
 
 	acks := make(chan bus.Ack, 16)
@@ -155,10 +160,10 @@ func TestServerRefused(t *testing.T) {
 		"nobody listens":       {bus.Server{URL: "nats://127.0.0.1:1"}, "connect to nats://127.0.0.1:1"},
 		"no scheme":            {bus.Server{URL: "127.0.0.1:4222"}, "want nats://HOST:PORT"},
 		"a password in it":     {bus.Server{URL: "nats://me:pw@127.0.0.1:1"}, "nats://me:xxxxx@127.0.0.1:1: the user does not stand in the URL"},
-		"a wrong password":     {wrong, "does not take the credentials"},
+		"a wrong password":     {wrong, `does not take user "node" with its password`},
 		"no JetStream":         {agent, "JetStream is not enabled for this account"},
 		"two kinds":            {bus.Server{URL: s.URL(), NKey: "x", User: "y"}, "give one of them"},
-		"a file that is none":  {bus.Server{URL: s.URL(), Creds: "/none"}, "credentials: stat /none"},
+		"a file that is none":  {bus.Server{URL: s.URL(), Creds: "/none"}, "credentials: open /none"},
 		"certificates of none": {bus.Server{URL: s.URL(), CA: os.Args[0]}, "no certificate in it"},
 		"replicas":             {bus.Server{URL: s.URL(), Replicas: 9}, "want 1 to 5"},
 	} {

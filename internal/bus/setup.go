@@ -1,10 +1,13 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +46,7 @@ const (
 
 // streamsOf are the streams of a node with some buckets.
 func streamsOf(buckets []string) []jetstream.StreamConfig {
-	all := []jetstream.StreamConfig{logConfig("p0"), topicsConfig(), deadConfig(), refusedConfig()}
+	all := []jetstream.StreamConfig{logConfig("p0"), topicsConfig(), deadConfig(), refusedConfig(), accessConfig()}
 	for _, name := range buckets {
 		all = append(all, bucketConfig(name))
 	}
@@ -97,7 +100,10 @@ func (b *Bus) setUp(ctx context.Context, want jetstream.StreamConfig, dry bool) 
 	}
 	has := stream.CachedInfo().Config
 	wrong := differs(has, want)
-	want.Replicas, want.MaxBytes, want.MaxAge, want.MaxMsgs, want.Placement = has.Replicas, has.MaxBytes, has.MaxAge, has.MaxMsgs, has.Placement
+	want.Replicas, want.MaxBytes, want.MaxMsgs, want.Placement = has.Replicas, has.MaxBytes, has.MaxMsgs, has.Placement
+	if want.MaxAge > 0 { // what has none may not lose anything
+		want.MaxAge = has.MaxAge
+	}
 	if n := b.cfg.Server.Replicas; n > 0 && n != has.Replicas {
 		want.Replicas = n
 		wrong = append(wrong, fmt.Sprintf("number of replicas: %d, not %d", n, has.Replicas))
@@ -138,6 +144,9 @@ func Examine(ctx context.Context, s Server, buckets []string, system *Server) ([
 		x.streams(ctx, buckets)
 	}
 	if err := x.disk(system); err != nil {
+		return nil, err
+	}
+	if err := x.others(system); err != nil {
 		return nil, err
 	}
 	return x.points, x.links()
@@ -214,6 +223,10 @@ func (x *examiner) jetstream(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, requestMax)
 	defer cancel()
 	info, err := x.b.js.AccountInfo(ctx)
+	if refused, ok := errors.AsType[*jetstream.APIError](err); ok && refused.Code == 503 && !errors.Is(err, jetstream.ErrJetStreamNotEnabled) {
+		x.add(PointMissing, "JetStream", "%s: are most of the cluster's servers there?", refused.Description)
+		return false
+	}
 	if err != nil {
 		x.add(PointMissing, "JetStream", "%s: enable it for the account, with storage", err)
 		return false
@@ -267,6 +280,9 @@ func (x *examiner) streams(ctx context.Context, buckets []string) {
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound):
 			x.add(PointWanted, what, "it is not there yet: polity bus setup makes it, and so does a node whose user may")
+			continue
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			x.add(PointMissing, what, "nobody answers for it within %s: too many of its servers are away, or they have not agreed yet", requestMax)
 			continue
 		case err != nil:
 			x.add(PointMissing, what, "%s", err)
@@ -347,6 +363,52 @@ func (x *examiner) disk(system *Server) error {
 	}
 	if !heard {
 		x.add(PointWarning, "sync", "no server answers: is it a user of the system account?")
+	}
+	return nil
+}
+
+// others says who else is connected to the node's account, which the system account alone is told.
+func (x *examiner) others(system *Server) error {
+	me, err := userInfo(x.nc)
+	if system == nil || me == nil || err != nil {
+		return err
+	}
+	nc, err := system.dial(nats.NoReconnect())
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	sub, err := nc.SubscribeSync(nc.NewInbox())
+	if err == nil {
+		err = nc.PublishRequest("$SYS.REQ.ACCOUNT."+me.Account+".CONNZ", sub.Subject, []byte(`{"auth": true, "limit": 1024}`))
+	}
+	if err != nil {
+		return fault.Unavailable.New("nats: ask the system account: %w", err)
+	}
+	users := map[string]bool{}
+	for end := time.Now().Add(systemWait); ; {
+		m, err := sub.NextMsg(time.Until(end))
+		if err != nil {
+			break // each server has answered, or does not
+		}
+		var answer struct {
+			Data struct {
+				Connections []struct {
+					User string `json:"authorized_user"`
+				} `json:"connections"`
+			} `json:"data"`
+		}
+		if json.Unmarshal(m.Data, &answer) != nil {
+			continue // no responders
+		}
+		for _, c := range answer.Data.Connections {
+			if c.User != me.User {
+				users[cmp.Or(c.User, "somebody without a name")] = true
+			}
+		}
+	}
+	if len(users) > 0 {
+		x.add(PointWarning, "account", "others are connected to account %s, and reach the log unless their permissions are narrow: %s", me.Account, strings.Join(slices.Sorted(maps.Keys(users)), ", "))
 	}
 	return nil
 }

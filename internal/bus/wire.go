@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	wireBuffer   = 32 << 10 // bytes that are read at once; a line of the protocol is shorter
-	wireKeep     = 256 << 10 // bytes of a buffer that is used again
-	wireMax      = 1 << 20  // bytes that wait to be written; then whoever puts waits
+	wireBuffer   = 32 << 10  // bytes that are read at once; a line of the protocol is shorter
+	wireKeep     = 512 << 10 // bytes of a buffer that is used again
+	wireLetter   = 64 << 20  // bytes of one message; no server takes more
+	wireMax      = 128 << 10 // bytes that wait to be written; then whoever puts waits
 	crlf         = "\r\n"
 	headerLine   = "NATS/1.0"
 	statusHeader = "Status" // that stands in the first line, as client libraries name it
@@ -206,7 +207,7 @@ func (w *wire) message(args []byte, headed bool) (sid int, p Parcel, err error) 
 	if err == nil && headed {
 		head, err = strconv.Atoi(string(words[n-2]))
 	}
-	if err != nil || head > size || size < 0 || head < 0 {
+	if err != nil || head < 0 || head > size || size > wireLetter {
 		return 0, p, errWire
 	}
 	body := make([]byte, size)

@@ -45,7 +45,11 @@ comes back with these, and one whose rights are as they were goes on.
 The door is where it was the last time, at first on a free port of this machine. --listen puts it elsewhere; one that other machines
 reach has TLS, with a certificate of its own that agents get with their credentials, or with --cert and --key.
 With --hub the door is a leaf node of a NATS server or cluster of one's own, and the organization's agents reach it through that, too, with the hub's
-credentials. The log stays where it is. The door holds each sender to its links; that it is this sender only the hub can see: --links says whether it does.
+credentials. The log stays where it is. The door holds each sender to its links. Whether it is this sender --links says how to know:
+
+  signed      by the signature of each message, with a key of the sender's credentials: others who may publish there are refused
+  hub         the hub gives each agent the rights of polity bus rights, and nobody else any of them
+  unenforced  it is not known
 
 Runs that others start with this state folder are done here, and unfinished ones go on. On stdout is told which agents come and go,
 and what is refused.`
@@ -90,7 +94,7 @@ func (a *app) newBusServe() *cobra.Command {
 		}
 		l.serve(a)
 		a.screen.say("note: agents outside connect to %s; for their credentials: polity bus creds AGENT", l.DoorURL())
-		w := &doorman{app: a, node: l, asJSON: output.value == "json", states: map[string]string{}}
+		w := &doorman{app: a, node: l, asJSON: output.value == "json", states: map[string]string{}, hub: hub.URL, joined: hub.URL == "", since: time.Now()}
 		return w.watch(ctx)
 	}
 	return cmd
@@ -105,6 +109,27 @@ type doorman struct {
 	asJSON bool
 	states map[string]string
 	after  uint64
+	hub    string    // "" for none
+	joined bool      // as it was told last
+	since  time.Time // it is like that, or was looked for
+	told   bool      // that it is not there
+}
+
+const hubWait = 3 * time.Second // before it is told that the hub is not there
+
+// lookAtHub tells when the hub comes and goes.
+func (d *doorman) lookAtHub() {
+	joined := d.hub == "" || d.node.Joined()
+	switch {
+	case joined != d.joined:
+		d.joined, d.since, d.told = joined, time.Now(), false
+		if joined {
+			d.screen.say("note: the hub %s is there: agents reach the door through it", clean(d.hub))
+		}
+	case !joined && !d.told && time.Since(d.since) > hubWait:
+		d.told = true
+		d.screen.say("note: the hub %s is not there; it is tried again. Is that its port for leaf nodes, and are the credentials and the CA right?", clean(d.hub))
+	}
 }
 
 // doorEvent is what is told.
@@ -142,6 +167,7 @@ func (d *doorman) watch(ctx context.Context) error {
 }
 
 func (d *doorman) look(ctx context.Context) error {
+	d.lookAtHub()
 	agents, err := d.node.Outside(ctx)
 	if err != nil {
 		return err

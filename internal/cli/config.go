@@ -20,6 +20,7 @@ var settings = []string{
 	"server", "context", "token-file", "ca-file",
 	"listen", "host", "tls", "tls-cert", "tls-key", "agents-listen", "at-once",
 	"oidc-issuer", "oidc-audience", "oidc-name-claim", "oidc-grant",
+	"nats", "nats-creds", "nats-nkey", "nats-user", "nats-ca", "nats-cert", "nats-key", "nats-domain", "links",
 }
 
 // secretSettings are those whose values are not shown: a password may be in them.

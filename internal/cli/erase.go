@@ -73,7 +73,10 @@ const keysHelp = `Look after the keys that persons' data is enciphered with.
 They lie in the folder keys of the state folder, a file each, wrapped by a master key: the one in POLITY_MASTER_KEY (64
 characters of hex) or in the file that POLITY_MASTER_KEY_FILE names, or else in keys/master, where it is made when it
 is first needed. A backup of the state holds no keys: copy the folder by yourself, to where old copies are overwritten, for
-an old copy of a key is a way around its destruction.`
+an old copy of a key is a way around its destruction.
+
+With the log on a NATS server (--nats) the keys lie there too, wrapped by the master key of the environment, which never does: without one, data
+of a person is refused. Every machine that the node may run on needs it.`
 
 func (a *app) newKeys() *cobra.Command {
 	cmd := &cobra.Command{
@@ -88,7 +91,8 @@ const keysRotateHelp = `Wrap all keys by another master key.
 
 The data stays as it is. The new master key is made in keys/master, or is the one in the file that --to names, which
 POLITY_MASTER_KEY_FILE has to name from then on. When the old master key is destroyed, old copies of keys that were destroyed
-since mean nothing any more. What was cut off is finished by the same command. No node may serve the state folder.`
+since mean nothing any more. What was cut off is finished by the same command. No node may serve the state folder, nor, on
+any machine, a log on a NATS server; for one of these --to is needed.`
 
 func (a *app) newKeysRotate() *cobra.Command {
 	to := ""
@@ -98,12 +102,14 @@ func (a *app) newKeysRotate() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&to, "to", "", "file with the new master key, 64 characters of hex")
 	output := outputFlag(cmd, "text", "text", "json")
-	cmd.RunE = func(*cobra.Command, []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		dir, err := a.stateDir()
 		if err != nil {
 			return err
 		}
-		n, err := engine.RotateKeys(dir, to)
+		ctx, done := a.interruptible(cmd.Context())
+		defer done()
+		n, err := engine.RotateKeys(ctx, a.onNATS(engine.Config{State: dir, Log: a.logger()}), to)
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ import (
 const (
 	linksEnforced   = "enforced"
 	linksHub        = "hub"
+	linksSigned     = "signed"
 	linksUnenforced = "unenforced"
 )
 
@@ -27,22 +28,23 @@ const (
 func (a *app) natsFlags(flags *pflag.FlagSet) {
 	n := &a.nats
 	for _, f := range []struct {
-		to                *string
-		flag, environ, is string
+		to       *string
+		flag, is string
 	}{
-		{&n.URL, "nats", "POLITY_NATS", "NATS server or cluster that the log is on, as nats://host:4222 (default $POLITY_NATS, or in the state folder); see: polity bus setup --help"},
-		{&n.Creds, "nats-creds", "POLITY_NATS_CREDS", "file with a user's JWT and seed"},
-		{&n.NKey, "nats-nkey", "POLITY_NATS_NKEY", "file with a user's seed"},
-		{&n.User, "nats-user", "POLITY_NATS_USER", "user; its password is $POLITY_NATS_PASSWORD"},
-		{&n.CA, "nats-ca", "POLITY_NATS_CA", "file with the certificates that the server's is held against, PEM"},
-		{&n.Domain, "nats-domain", "POLITY_NATS_DOMAIN", "JetStream domain"},
+		{&n.URL, "nats", "NATS server or cluster that the log is on, as nats://host:4222 (default $POLITY_NATS, or in the state folder); see: polity bus setup --help"},
+		{&n.Creds, "nats-creds", "file with a user's JWT and seed for the NATS server"},
+		{&n.NKey, "nats-nkey", "file with a user's seed for the NATS server"},
+		{&n.User, "nats-user", "user of the NATS server; its password is $POLITY_NATS_PASSWORD"},
+		{&n.CA, "nats-ca", "file with the certificates that the NATS server's is held against, PEM"},
+		{&n.Cert, "nats-cert", "file with the certificate for the NATS server, PEM"},
+		{&n.Key, "nats-key", "file with its key, PEM"},
+		{&n.Domain, "nats-domain", "JetStream domain of the account on the NATS server"},
 	} {
-		flags.StringVar(f.to, f.flag, os.Getenv(f.environ), f.is)
-		flags.Lookup(f.flag).DefValue = "" // help is the same everywhere
+		flags.StringVar(f.to, f.flag, "", f.is)
 		flags.Lookup(f.flag).Hidden = f.flag != "nats"
 	}
-	n.Password = os.Getenv("POLITY_NATS_PASSWORD")
-	a.links = choice{value: linksEnforced, allowed: []string{linksEnforced, linksHub, linksUnenforced}}
+	n.Password, n.Token = os.Getenv("POLITY_NATS_PASSWORD"), os.Getenv("POLITY_NATS_TOKEN")
+	a.links = choice{value: linksEnforced, allowed: []string{linksEnforced, linksSigned, linksHub, linksUnenforced}}
 	flags.Var(&a.links, "links", "start though the NATS server lets somebody past the links of agents")
 	flags.Lookup("links").Hidden = true
 }
@@ -63,11 +65,13 @@ The server and the credentials for it, which every command takes:
   --nats-nkey FILE    a user's seed
   --nats-user NAME    a user, whose password is in $POLITY_NATS_PASSWORD
   --nats-ca FILE      certificates that the server's is held against
+  --nats-cert FILE    the client's certificate, where the server wants one, with --nats-key FILE
   --nats-domain NAME  the JetStream domain of the account
   --links unenforced  start though the server lets in who gets past the links of agents
 
-Each has a variable of the environment: POLITY_NATS, POLITY_NATS_CREDS, POLITY_NATS_NKEY, POLITY_NATS_USER, POLITY_NATS_CA, POLITY_NATS_DOMAIN.
-The state folder is still needed: it has documents, keys and caches. It goes with one log for good.`
+Each has a variable of the environment, as POLITY_NATS_CREDS for --nats-creds, and may stand in polity.toml: see polity config explain. A token is in
+POLITY_NATS_TOKEN alone.
+The state folder is a cache of what is on the server, and goes with one log for good. Data of persons needs a master key: see polity keys --help.`
 
 // isState says whether something ran with a state folder, here or on a NATS server.
 func (a *app) isState(dir string) bool {
@@ -92,11 +96,16 @@ func hubFlags(cmd *cobra.Command, hub *engine.NATS) {
 // throughHub has a door's agents come through a hub, if the user knows what of links holds there.
 func (a *app) throughHub(door *engine.Door, hub *engine.NATS, org string) error {
 	if hub.URL == "" {
+		if a.links.value == linksHub || a.links.value == linksSigned {
+			return usagef("--links %s is about a hub: name it with --hub", a.links.value)
+		}
 		return nil
 	}
 	if a.links.value == linksEnforced {
-		return fault.Denied.New("links not enforced: only the hub knows who speaks there. If it gives each agent the rights that polity bus rights prints, and nobody else any of them, say --links hub; else --links unenforced")
+		return fault.Denied.New("links not enforced: only the hub knows who speaks there. Say --links signed to take nothing but what agents have signed; or, if the hub gives each agent the rights that " +
+			"polity bus rights prints, and nobody else any of them, --links hub; else --links unenforced")
 	}
+	door.Signed = a.links.value == linksSigned
 	if hub.User == "" {
 		hub.Password = ""
 	}
@@ -184,7 +193,8 @@ func (a *app) newBusCheck() *cobra.Command {
 		}
 		var asked *engine.NATS
 		if system.Creds != "" || system.User != "" {
-			system.URL, system.CA, system.Password = a.nats.URL, a.nats.CA, os.Getenv("POLITY_NATS_SYSTEM_PASSWORD")
+			system.URL, system.CA, system.Cert, system.Key = a.nats.URL, a.nats.CA, a.nats.Cert, a.nats.Key
+			system.Password = os.Getenv("POLITY_NATS_SYSTEM_PASSWORD")
 			asked = &system
 		}
 		ctx, done := a.interruptible(cmd.Context())

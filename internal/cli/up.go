@@ -30,6 +30,8 @@ Unfinished runs go on. Every other command with this state folder asks this proc
 Ctrl-C and SIGTERM stop it: it says that it is not ready, serves for --drain, lets nothing new in, writes down what is in flight and exits with 0; runs go on
 with the next start. A second signal leaves at once.
 
+With --nats the log, documents and keys are on a NATS server or cluster of one's own: see polity bus setup --help.
+
 Settings come from flags, then the environment (POLITY_LISTEN for --listen), then the file polity.toml; see: polity config explain.`
 
 const upExample = `  polity up
@@ -163,10 +165,10 @@ func (u *server) run(ctx context.Context) (err error) {
 func (u *server) take(ctx context.Context, dir string) (*engine.Engine, error) {
 	deadline := time.Now().Add(connectMax)
 	for {
-		e, err := engine.Open(ctx, engine.Config{
-			State: dir, Sync: engine.Sync(u.sync.value), View: true, Archive: u.archives, Retain: true, Door: &u.agents, Log: u.logger(), Telemetry: true,
+		e, err := engine.Open(ctx, u.onNATS(engine.Config{
+			State: dir, Sync: engine.Sync(u.sync.value), View: true, Archive: u.archives, Retain: true, KeepLog: u.keepLog, Door: &u.agents, Log: u.logger(), Telemetry: true,
 			Version: programVersion(), ViewDSN: u.dsn,
-		})
+		}))
 		if !errors.Is(err, fault.Conflict) {
 			return e, err
 		}
@@ -243,8 +245,12 @@ func (u *server) greet() error {
 	if len(orgs) > 0 {
 		ask = fmt.Sprintf("polity ask %s \"...\"", orgs[0].Main)
 	}
-	return u.outf("console  %s\n         (the link is good once, for 10 minutes; polity console prints another one)\napi      %s/v1\nagents   %s\nstate    %s\n\n"+
-		"next     polity get\n         %s\n         polity runs list\n", link, u.door.URL(), u.node.DoorURL(), u.node.State(), ask)
+	log := ""
+	if u.nats.URL != "" {
+		log = "log      " + u.nats.URL + "\n"
+	}
+	return u.outf("console  %s\n         (the link is good once, for 10 minutes; polity console prints another one)\napi      %s/v1\nagents   %s\nstate    %s\n%s\n"+
+		"next     polity get\n         %s\n         polity runs list\n", link, u.door.URL(), u.node.DoorURL(), u.node.State(), log, ask)
 }
 
 const (

@@ -11,6 +11,8 @@
 //	tag          the key by which persons are named, wrapped
 //	KEY.key      a key of a person, wrapped
 //
+// Keys that several machines share lie on a Shelf, each under the tag of its person, and the master key never does.
+//
 // A key's ID begins with a tag, the HMAC of the person's ID: the keyring can be asked for a person, and does not tell who is in it.
 package keyring
 
@@ -24,12 +26,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
-	"syscall"
 
 	"polity.run/fault"
 )
@@ -55,17 +52,33 @@ var encoding = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPaddin
 
 // Ring is an open keyring. It is safe for concurrent use; one process has it open at a time.
 type Ring struct {
-	dir    string
+	place  place
 	master *Master
 
 	making sync.Mutex // held while files are written, which others need not wait for
 
-	mu      sync.Mutex
-	tag     []byte            // nil until there is a key
-	ids     map[string]bool   // of all keys
-	current map[string]string // tag of a person -> their key
-	cache   map[string]*opened
+	mu    sync.Mutex
+	tag   []byte          // nil until there is a key
+	gone  map[string]bool // keys that were destroyed since the keyring was opened
+	cache map[string]*opened
 }
+
+// place is where wrapped keys lie, each under its ID, and the tag's under tagName. It is safe for concurrent use.
+type place interface {
+	// current is the ID of the key of the person with a tag, "" for none.
+	current(tag string) (string, error)
+	// get returns fault.NotFound for what is not there.
+	get(name string) ([]byte, error)
+	// create returns fault.Conflict if there is a key of that person, or tag, already.
+	create(name string, data []byte) error
+	replace(name string, data []byte) error
+	// destroy writes over a key, and returns when that is safe; one that is not there is destroyed.
+	destroy(name string) error
+	// all are the names of all that is there.
+	all() ([]string, error)
+}
+
+const tagName = "tag"
 
 // opened is a key as it is used.
 type opened struct {
@@ -73,7 +86,7 @@ type opened struct {
 	salt [sha256.Size]byte
 }
 
-// wrapped is a key as it lies in its file.
+// wrapped is a key as it is kept.
 type wrapped struct {
 	Master string `json:"master"` // the master key that it is wrapped by
 	Key    []byte `json:"key"`    // nonce, key and proof
@@ -82,22 +95,15 @@ type wrapped struct {
 // Open opens the keyring in a folder, which need not be there yet. The master key is asked for when the first key is needed. It returns
 // fault.Denied if the folder cannot be read.
 func Open(dir string) (*Ring, error) {
-	r := &Ring{dir: dir, master: &Master{dir: dir}, ids: map[string]bool{}, current: map[string]string{}, cache: map[string]*opened{}}
-	files, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Denied.New("keyring: %w", err)
+	f, err := openFolder(dir)
+	if err != nil {
+		return nil, err
 	}
-	for _, f := range files {
-		if id, ok := strings.CutSuffix(f.Name(), suffix); ok && len(id) == idSize {
-			r.ids[id], r.current[id[:tagSize]] = true, id
-		}
-		if strings.HasSuffix(f.Name(), newSuffix) && f.Name() != masterFile+newSuffix { // a write that was not finished
-			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
-				return nil, fault.Denied.New("keyring: %w", err)
-			}
-		}
-	}
-	return r, nil
+	return newRing(f, &Master{dir: dir}), nil
+}
+
+func newRing(p place, m *Master) *Ring {
+	return &Ring{place: p, master: m, gone: map[string]bool{}, cache: map[string]*opened{}}
 }
 
 // Key returns the ID of a person's key. It is made if there is none, and is on the disk when Key returns. It returns fault.Invalid for a bad
@@ -116,27 +122,22 @@ func (r *Ring) Key(subject string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if id := r.currentOf(tag); id != "" { // made in the meantime
-		return id, nil
+	if id, err := r.place.current(tag); id != "" || err != nil { // made in the meantime
+		return id, err
 	}
 	random := make([]byte, keySize+5)
 	if _, err := rand.Read(random); err != nil {
 		return "", fault.Internal.New("keyring: %w", err)
 	}
 	id = tag + encoding.EncodeToString(random[keySize:])
-	if err := r.put(id+suffix, random[:keySize]); err != nil {
+	err = r.put(id, random[:keySize])
+	if errors.Is(err, fault.Conflict) { // another machine was first
+		return r.place.current(tag)
+	}
+	if err != nil {
 		return "", err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.ids[id], r.current[tag] = true, id
 	return id, nil
-}
-
-func (r *Ring) currentOf(tag string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.current[tag]
 }
 
 // Find returns the ID of a person's key, or fault.NotFound if they have none (any more).
@@ -145,8 +146,10 @@ func (r *Ring) Find(subject string) (string, error) {
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return "", err
 	}
-	if id := r.currentOf(tag); id != "" {
-		return id, nil
+	if err == nil {
+		if id, err := r.place.current(tag); id != "" || err != nil {
+			return id, err
+		}
 	}
 	return "", fault.NotFound.New("keyring: there is no key of that subject: nothing was enciphered for it, or it is erased already")
 }
@@ -158,10 +161,13 @@ func (r *Ring) tagOf(subject string, make bool) (string, error) {
 	r.mu.Unlock()
 	if tag == nil {
 		var err error
-		tag, err = r.get("tag")
+		tag, err = r.get(tagName)
 		if errors.Is(err, fault.NotFound) && make {
 			tag = newKey()
-			err = r.put("tag", tag)
+			err = r.put(tagName, tag)
+			if errors.Is(err, fault.Conflict) { // another machine was first
+				tag, err = r.get(tagName)
+			}
 		}
 		if err != nil {
 			return "", err
@@ -226,52 +232,14 @@ func (r *Ring) Destroy(id string) error {
 	}
 	r.making.Lock()
 	defer r.making.Unlock()
-	if err := r.shred(id + suffix); err != nil {
-		kind := fault.Denied
-		if errors.Is(err, syscall.ENOSPC) {
-			kind = fault.Full
-		}
-		return kind.New("keyring: destroy key %s: %w", id, err)
-	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.gone[id] = true
 	delete(r.cache, id)
-	delete(r.ids, id)
-	if tag := id[:tagSize]; r.current[tag] == id {
-		delete(r.current, tag)
-		for other := range r.ids { // an old key was put back beside a new one
-			if other[:tagSize] == tag {
-				r.current[tag] = other
-			}
-		}
+	r.mu.Unlock()
+	if err := r.place.destroy(id); err != nil {
+		return fault.Of(err).Kind.New("keyring: destroy key %s: %w", id, err)
 	}
 	return nil
-}
-
-// shred writes over a file before it removes it.
-func (r *Ring) shred(name string) error {
-	path := filepath.Join(r.dir, name)
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	info, err := f.Stat()
-	if err == nil {
-		noise := make([]byte, info.Size())
-		rand.Read(noise)
-		_, err = f.WriteAt(noise, 0)
-	}
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Remove(path)
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(r.dir)
 }
 
 func validID(id string) bool {
@@ -290,7 +258,7 @@ func (r *Ring) key(id string) (*opened, error) {
 	if k != nil {
 		return k, nil
 	}
-	raw, err := r.get(id + suffix)
+	raw, err := r.get(id)
 	if err != nil {
 		return nil, err
 	}
@@ -298,7 +266,7 @@ func (r *Ring) key(id string) (*opened, error) {
 	copy(k.salt[:], derive(raw, "polity hash"))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.ids[id] { // destroyed in the meantime
+	if r.gone[id] { // in the meantime
 		return nil, fault.NotFound.New("keyring: there is no key %s", id)
 	}
 	if len(r.cache) >= cacheMax {
@@ -331,7 +299,7 @@ func aead(key []byte) cipher.AEAD {
 	return a
 }
 
-// get reads a file and unwraps the key in it.
+// get reads a key and unwraps it.
 func (r *Ring) get(name string) ([]byte, error) {
 	w, err := r.read(name)
 	if err != nil {
@@ -345,100 +313,57 @@ func (r *Ring) get(name string) ([]byte, error) {
 }
 
 func (r *Ring) read(name string) (*wrapped, error) {
-	data, err := os.ReadFile(filepath.Join(r.dir, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.NotFound.New("keyring: there is no %s in %s", name, r.dir)
-	}
+	data, err := r.place.get(name)
 	if err != nil {
-		return nil, fault.Denied.New("keyring: %w", err)
+		return nil, err
 	}
 	var w wrapped
 	if err := json.Unmarshal(data, &w); err != nil || len(data) > fileLimit {
-		return nil, fault.Damaged.New("keyring: %s is not what was written", filepath.Join(r.dir, name))
+		return nil, fault.Damaged.New("keyring: %s is not what was written", name)
 	}
 	return &w, nil
+}
+
+// proven is what the proof of a wrapped key is about beside the key.
+func proven(name string) []byte {
+	if name == tagName {
+		return []byte(name)
+	}
+	return []byte(name + suffix)
 }
 
 func unwrap(master []byte, name string, w *wrapped) ([]byte, error) {
 	if len(w.Key) != keySize+Overhead {
 		return nil, fault.Damaged.New("keyring: %s is not what was written", name)
 	}
-	key, err := aead(master).Open(nil, w.Key[:nonceSize], w.Key[nonceSize:], []byte(name))
+	key, err := aead(master).Open(nil, w.Key[:nonceSize], w.Key[nonceSize:], proven(name))
 	if err != nil {
 		return nil, fault.Damaged.New("keyring: %s is not what was written", name)
 	}
 	return key, nil
 }
 
-// put wraps a key with the master key, and writes it.
+// put wraps a key with the master key, and keeps it. It returns fault.Conflict if there is one.
 func (r *Ring) put(name string, key []byte) error {
 	master, err := r.master.get()
 	if err != nil {
 		return err
 	}
-	return r.write(name, key, master)
+	data, err := wrap(name, key, master)
+	if err != nil {
+		return err
+	}
+	return r.place.create(name, data)
 }
 
-func (r *Ring) write(name string, key, master []byte) error {
+func wrap(name string, key, master []byte) ([]byte, error) {
 	nonce := make([]byte, nonceSize)
 	rand.Read(nonce)
-	data, err := json.Marshal(wrapped{masterName(master), aead(master).Seal(nonce, nonce, key, []byte(name))})
+	data, err := json.Marshal(wrapped{masterName(master), aead(master).Seal(nonce, nonce, key, proven(name))})
 	if err != nil {
-		return fault.Internal.New("keyring: %w", err)
+		return nil, fault.Internal.New("keyring: %w", err)
 	}
-	return writeFile(r.dir, name, append(data, '\n'))
-}
-
-// writeFile puts a file in the place of an old one, and returns when that is on the disk.
-func writeFile(dir, name string, data []byte) error {
-	path := filepath.Join(dir, name)
-	err := makeDir(dir)
-	if err == nil {
-		err = writeSynced(path+newSuffix, data)
-	}
-	if err == nil {
-		err = os.Rename(path+newSuffix, path)
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
-	if err == nil {
-		return nil
-	}
-	kind := fault.Denied
-	if errors.Is(err, syscall.ENOSPC) {
-		kind = fault.Full
-	}
-	return kind.New("keyring: %w", err)
-}
-
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// makeDir makes a folder if it is not there, whose name then survives a power cut.
-func makeDir(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(dir))
-}
-
-// syncDir makes the names in a folder survive a power cut.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return append(data, '\n'), nil
 }
 
 // masterName tells master keys apart, and says nothing of them.

@@ -23,7 +23,8 @@ const masterFile = "master"
 // Master finds the master key, which wraps all others: in the environment, or in a file that it names, or else in the keyring's own folder,
 // where it is made when it is first needed. It is safe for concurrent use.
 type Master struct {
-	dir string
+	dir   string
+	given bool // none is made
 
 	mu  sync.Mutex
 	key []byte
@@ -36,11 +37,15 @@ func (m *Master) get() ([]byte, error) {
 	if m.key != nil {
 		return m.key, nil
 	}
-	key, err := m.outside()
+	key, err := Given()
 	if key == nil && err == nil {
 		key, err = readMaster(filepath.Join(m.dir, masterFile))
 		if errors.Is(err, fault.NotFound) { // perhaps a rotation was cut off before its last step
 			key, err = readMaster(filepath.Join(m.dir, masterFile+newSuffix))
+		}
+		if errors.Is(err, fault.NotFound) && m.given {
+			return nil, fault.Invalid.New("keyring: data of a person needs a master key, which must not lie where the log does: make one with: openssl rand -hex %d > FILE, "+
+				"and set %s=FILE on each machine that the node may run on", keySize, MasterFileVariable)
 		}
 		if errors.Is(err, fault.NotFound) {
 			key = newKey()
@@ -54,8 +59,9 @@ func (m *Master) get() ([]byte, error) {
 	return key, nil
 }
 
-// outside returns the master key that the environment has or names; nil for none.
-func (m *Master) outside() ([]byte, error) {
+// Given returns the master key that the environment has or names; nil for none. It returns fault.Invalid for one that is none, and fault.NotFound or
+// fault.Denied for a file that cannot be read.
+func Given() ([]byte, error) {
 	if text := os.Getenv(MasterVariable); text != "" {
 		return parseMaster(text, MasterVariable)
 	}
@@ -106,23 +112,21 @@ func parseMaster(text, from string) ([]byte, error) {
 // to is "". One that was cut off is finished by doing it again. The old master key opens nothing of the keyring any more, so that a key which
 // was destroyed cannot be read by it from an old copy of its file if the old master key is destroyed too. The keyring must not be in use.
 func Rotate(dir, to string) (int, error) {
-	r, err := Open(dir)
+	f, err := openFolder(dir)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := r.read("tag"); err != nil { // it comes before the first key
-		return 0, fault.Of(err).Kind.New("keyring: there is no key yet: %w", err)
-	}
-	old, err := r.master.get()
+	r := newRing(f, &Master{dir: dir})
+	old, err := r.old()
 	if err != nil {
 		return 0, err
 	}
 	next, own := []byte(nil), to == ""
 	if own {
-		if outside, err := r.master.outside(); err != nil || outside != nil {
+		if outside, err := Given(); err != nil || outside != nil {
 			return 0, errors.Join(fault.Invalid.New("keyring: the master key comes from the environment: name the file with the new one with --to"), err)
 		}
-		next, err = r.nextMaster()
+		next, err = f.nextMaster()
 	} else {
 		next, err = readMaster(to)
 	}
@@ -133,7 +137,7 @@ func Rotate(dir, to string) (int, error) {
 	if err != nil || !own {
 		return n, err
 	}
-	if err := r.shred(masterFile); err != nil {
+	if err := f.shred(masterFile); err != nil {
 		return n, fault.Denied.New("keyring: %w", err)
 	}
 	if err := os.Rename(filepath.Join(dir, masterFile+newSuffix), filepath.Join(dir, masterFile)); err != nil {
@@ -145,16 +149,44 @@ func Rotate(dir, to string) (int, error) {
 	return n, nil
 }
 
+// RotateShared is Rotate for keys on a shelf: all are wrapped by the master key in the file to. No machine may use the keyring meanwhile.
+func RotateShared(s Shelf, dir, to string) (int, error) {
+	if to == "" {
+		return 0, fault.Invalid.New("keyring: the keys lie on the NATS server, and the master key does not: name the file with the new one with --to")
+	}
+	r, err := OpenShared(s, dir)
+	if err != nil {
+		return 0, err
+	}
+	old, err := r.old()
+	if err != nil {
+		return 0, err
+	}
+	next, err := readMaster(to)
+	if err != nil {
+		return 0, err
+	}
+	return r.rewrap(old, next)
+}
+
+// old is the master key that a rotation begins with. It returns fault.NotFound if there is no key yet.
+func (r *Ring) old() ([]byte, error) {
+	if _, err := r.read(tagName); err != nil { // it comes before the first key
+		return nil, fault.Of(err).Kind.New("keyring: there is no key yet: %w", err)
+	}
+	return r.master.get()
+}
+
 // nextMaster returns the master key of a rotation that was cut off, or makes one.
-func (r *Ring) nextMaster() ([]byte, error) {
-	next, err := readMaster(filepath.Join(r.dir, masterFile+newSuffix))
+func (f *folder) nextMaster() ([]byte, error) {
+	next, err := readMaster(filepath.Join(f.dir, masterFile+newSuffix))
 	if !errors.Is(err, fault.NotFound) {
 		return next, err
 	}
 	next = newKey()
-	err = writeSynced(filepath.Join(r.dir, masterFile+newSuffix), masterText(next))
+	err = writeSynced(filepath.Join(f.dir, masterFile+newSuffix), masterText(next))
 	if err == nil {
-		err = syncDir(r.dir)
+		err = syncDir(f.dir)
 	}
 	if err != nil {
 		return nil, fault.Denied.New("keyring: %w", err)
@@ -164,9 +196,9 @@ func (r *Ring) nextMaster() ([]byte, error) {
 
 // rewrap wraps every key by next that is not yet, and returns how many keys there are.
 func (r *Ring) rewrap(old, next []byte) (int, error) {
-	names := []string{"tag"}
-	for _, id := range r.current {
-		names = append(names, id+suffix)
+	names, err := r.place.all()
+	if err != nil {
+		return 0, err
 	}
 	for _, name := range names {
 		w, err := r.read(name)
@@ -180,12 +212,16 @@ func (r *Ring) rewrap(old, next []byte) (int, error) {
 			return 0, fault.Denied.New("keyring: %s is wrapped by master key %s, which is neither the old one nor the new one", name, w.Master)
 		}
 		key, err := unwrap(old, name, w)
+		if err != nil {
+			return 0, err
+		}
+		data, err := wrap(name, key, next)
 		if err == nil {
-			err = r.write(name, key, next)
+			err = r.place.replace(name, data)
 		}
 		if err != nil {
 			return 0, err
 		}
 	}
-	return len(r.current), nil
+	return len(names) - 1, nil // without the tag's
 }

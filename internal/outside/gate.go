@@ -45,6 +45,8 @@ type Config struct {
 	Listen string
 	// Hub is what the agents of one organization reach the door through as well; nil for nothing.
 	Hub *bus.Hub
+	// Signed has nothing taken of these agents that is not signed by a key of the sender: the hub need not be believed who speaks.
+	Signed bool
 	// TLS returns what a door at an address needs, and the certificate (PEM) that agents hold it against; nil for an address of this machine.
 	TLS func(listen string) (*tls.Config, string, error)
 	// Send has a message become runs of its recipients, and returns when that is safe; the same message is the same runs.
@@ -73,6 +75,8 @@ type Gate struct {
 	sends chan struct{} // messages that are being taken
 	waits chan struct{} // messages whose answer is waited for
 	lives chan struct{} // live questions of agents outside
+
+	signed signatures
 
 	mu   sync.RWMutex
 	orgs map[string]*org
@@ -270,7 +274,7 @@ func (g *Gate) Issue(ctx context.Context, orgName string, name polity.AgentName,
 	if err := g.book.add(ctx, k); err != nil {
 		return polity.Admission{}, err
 	}
-	return polity.Admission{URL: g.url, Org: o.name, Agent: name, Since: now, Until: k.Until, CA: g.ca}, nil
+	return polity.Admission{URL: g.url, Org: o.name, Agent: name, Since: now, Until: k.Until, CA: g.ca, Signed: g.cfg.Signed && g.atHub(o.name)}, nil
 }
 
 // only is the organization of a name, or the only one there is for "".
@@ -378,7 +382,11 @@ func misuse(org string, sender polity.AgentName, p bus.Parcel, reason error) pol
 // answered takes an agent's answer to a live question. The server has made sure that it is the agent of the subject who answers.
 func (g *Gate) answered(orgName string, p bus.Parcel) {
 	sender, token, _ := remote.Answered(p.Subject)
-	if err := g.boxes.answered(ref{orgName, sender}, token, p); err != nil {
+	err := g.proven(orgName, sender, p)
+	if err == nil {
+		err = g.boxes.answered(ref{orgName, sender}, token, p)
+	}
+	if err != nil {
 		g.door.Refuse(misuse(orgName, sender, p, err)) // which does not wait for the disk
 	}
 }
@@ -400,8 +408,10 @@ func (g *Gate) take(orgName string, p bus.Parcel) {
 		g.refuse(o, sender, p, fault.Denied.New("the reply subject %.80q is not below %s", p.Reply, inbox))
 		return
 	}
-	var err error
-	if !g.allowed(o, sender, p.Subject) { // of somebody at the hub: here the server refuses it
+	err := g.proven(o.name, sender, p)
+	if err != nil {
+		// it is said below
+	} else if !g.allowed(o, sender, p.Subject) { // of somebody at the hub: here the server refuses it
 		err = fault.Denied.New("no link leads there")
 	} else if words[0] == "ctl" {
 		err = g.control(o, sender, p, reply)
@@ -420,7 +430,7 @@ func (g *Gate) take(orgName string, p bus.Parcel) {
 
 // allowed says whether an agent may publish on a subject. Of those who come in by the door the server has made sure already.
 func (g *Gate) allowed(o *org, sender polity.AgentName, subject string) bool {
-	if h := g.cfg.Hub; h == nil || h.Account != o.name {
+	if !g.atHub(o.name) {
 		return true
 	}
 	return slices.ContainsFunc(o.rights[sender].publish, func(pattern string) bool { return bus.Matches(subject, pattern) })

@@ -17,7 +17,8 @@ import (
 // not there at all. It is safe for concurrent use, by several processes too.
 type Blobs struct {
 	dir  string
-	sync bool // have a document on the disk before Put returns
+	sync bool   // have a document on the disk before Put returns
+	far  *depot // nil unless they are shared: see Share
 }
 
 // OpenBlobs opens the folder, and makes it if it is not there.
@@ -25,7 +26,7 @@ func OpenBlobs(dir string, sync bool) (*Blobs, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.Denied.New("blobs: open: %w", err)
 	}
-	return &Blobs{dir, sync}, nil
+	return &Blobs{dir: dir, sync: sync}, nil
 }
 
 func (b *Blobs) path(d Digest) string {
@@ -39,6 +40,11 @@ func (b *Blobs) Put(data []byte) (Digest, error) {
 	path := b.path(d)
 	if _, err := os.Stat(path); err == nil {
 		return d, nil
+	}
+	if b.far != nil { // first: what is in the folder is there
+		if err := b.far.put(d, data); err != nil {
+			return Digest{}, err
+		}
 	}
 	if err := b.write(path, data); err != nil {
 		kind := fault.Unavailable
@@ -107,8 +113,22 @@ func syncDir(dir string) error {
 }
 
 // Get returns a document. It returns fault.NotFound if there is none, and fault.Damaged if the file's content is
-// not what its name says.
+// not what its name says. Of documents that are shared, one that the folder has not, or not as it was, comes from the bucket; then it also returns
+// fault.Unavailable.
 func (b *Blobs) Get(d Digest) (json.RawMessage, error) {
+	data, err := b.near(d)
+	if b.far == nil || !errors.Is(err, fault.NotFound) && !errors.Is(err, fault.Damaged) {
+		return data, err
+	}
+	if data, err = b.far.get(d); err != nil {
+		return nil, err
+	}
+	_ = b.write(b.path(d), data) // else it is fetched again
+	return data, nil
+}
+
+// near returns a document of the folder.
+func (b *Blobs) near(d Digest) (json.RawMessage, error) {
 	data, err := os.ReadFile(b.path(d))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.NotFound.New("blobs: no document %x", d)

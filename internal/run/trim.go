@@ -296,6 +296,11 @@ func (p *Partition) forget(b *base, kept ...*base) error {
 
 // remove removes a document. One that is not there is removed.
 func (b *Blobs) remove(d Digest) error {
+	if b.far != nil {
+		if err := b.far.remove(d); err != nil {
+			return err
+		}
+	}
 	if err := os.Remove(b.path(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fault.Denied.New("blobs: %w", err)
 	}
