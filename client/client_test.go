@@ -279,3 +279,19 @@ func FuzzReadStream(f *testing.F) {
 		}
 	})
 }
+
+// TestInputComesAsItIs wants a node to read what it would be given in its own process: a run is known by it.
+func TestInputComesAsItIs(t *testing.T) {
+	var body []byte
+	c := talk(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ = io.ReadAll(r.Body) // what is missing is seen
+		_, _ = w.Write([]byte("{}"))
+	})
+	const input = `{"a":"x < y & z > é"}`
+	if err := c.call(t.Context(), http.MethodPost, "/", map[string]json.RawMessage{"input": json.RawMessage(input)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"input":` + input + "}\n"; string(body) != want {
+		t.Errorf("came as %q, want %q", body, want)
+	}
+}

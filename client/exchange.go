@@ -41,11 +41,13 @@ func (c *Client) call(ctx context.Context, method, path string, question, answer
 func (c *Client) send(ctx context.Context, method, path string, question any) (*http.Response, error) {
 	var body io.Reader
 	if question != nil {
-		data, err := json.Marshal(question)
-		if err != nil {
+		b := &bytes.Buffer{}
+		w := json.NewEncoder(b)
+		w.SetEscapeHTML(false) // an input is to come as it was given: it is part of what a run is known by
+		if err := w.Encode(question); err != nil {
 			return nil, fault.Invalid.New("client: write the request: %w", err)
 		}
-		body = bytes.NewReader(data)
+		body = b
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.at.URL+path, body)
 	if err != nil {

@@ -12,6 +12,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -405,6 +406,7 @@ func (e *Engine) fill(ctx context.Context, q Request) (run.Request, error) {
 			return run.Request{}, err
 		}
 	}
+	q.Input = dense(q.Input)
 	key, err := e.seal(&q, &r.doc)
 	if err != nil {
 		return run.Request{}, err
@@ -418,6 +420,18 @@ func (e *Engine) fill(ctx context.Context, q Request) (run.Request, error) {
 		ID: q.ID, Release: q.Release, Agent: q.Agent, Skill: q.Skill, Input: q.Input, Folder: q.Folder,
 		Bounds: q.Bounds.Or(r.doc.Bounds), Conversation: q.Conversation, Key: key, Caller: trace.From(ctx),
 	}, nil
+}
+
+// dense is an input without space between its tokens: it is the same input then, whichever way it came. What is no JSON is returned as it is.
+func dense(input json.RawMessage) json.RawMessage {
+	if !bytes.ContainsAny(input, " \n\t\r") {
+		return input
+	}
+	var b bytes.Buffer
+	if json.Compact(&b, input) != nil {
+		return input // whoever checks it says why
+	}
+	return b.Bytes()
 }
 
 func (q *Request) derive() (polity.RunID, error) {

@@ -78,6 +78,24 @@ func function(t *testing.T, version string, fn func(context.Context, question) (
 	return a
 }
 
+// TestSpaceIsNoContent asks for the same run with an input that is written in another way.
+func TestSpaceIsNoContent(t *testing.T) {
+	e := open(t, t.TempDir(), function(t, "1", double))
+	defer stop(t, e)
+	id, err := e.Start(t.Context(), engine.Request{Agent: "doubler", Input: json.RawMessage("{ \"n\":\n21 }")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := engine.Request{ID: id, Agent: "doubler", Input: json.RawMessage(`{"n":21}`)}
+	if out, err := e.Run(t.Context(), again); err != nil || string(out.Output) != `{"n":42}` {
+		t.Errorf("%+v %v", out, err)
+	}
+	again.Input = json.RawMessage(`{"n":22}`)
+	if _, err := e.Run(t.Context(), again); !errors.Is(err, fault.Conflict) {
+		t.Errorf("another input: %v", err)
+	}
+}
+
 func TestSecondProcessIsRefused(t *testing.T) {
 	state := t.TempDir()
 	e := open(t, state)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"polity.run/agent"
 	"polity.run/engine"
 	"polity.run/fault"
+	"polity.run/internal/zstd"
 	"polity.run/tool"
 )
 
@@ -323,8 +325,23 @@ func TestDamagedBackupIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	restored := filepath.Join(t.TempDir(), "new")
+	unzipped := func(data []byte) ([]byte, error) {
+		r, err := zstd.NewReader(bytes.NewReader(data))
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		return io.ReadAll(r)
+	}
+	says, err := unzipped(sound)
+	if err != nil {
+		t.Fatal(err)
+	}
 	refused := func(what string, data []byte) {
 		t.Helper()
+		if same, err := unzipped(data); err == nil && bytes.Equal(same, says) {
+			return // a bit of the compression that says nothing
+		}
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -151,5 +151,5 @@ func wantsCertificate(err error) bool {
 			return true
 		}
 	}
-	return false
+	return strings.Contains(text, "closed by remote after TLS handshake") // of TLS 1.3, where the client may find the connection closed before it reads why
 }
