@@ -99,7 +99,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	if err != nil || len(found.Damage) > 0 || found.Head != b.Head || found.Runs != b.Runs {
 		t.Errorf("the restored state: %+v %v", found, err)
 	}
-	e = open(t, restored, function(t, "1", double))
+	e = open(t, restored, padded(t))
 	defer stop(t, e)
 	for id, n := range before {
 		o, err := e.Wait(t.Context(), id)
@@ -112,7 +112,7 @@ func TestBackupUnderLoad(t *testing.T) {
 // TestBackupHoldsMemoriesAndFacts wants what was remembered and counted back.
 func TestBackupHoldsMemoriesAndFacts(t *testing.T) {
 	state := t.TempDir()
-	e := open(t, state, function(t, "1", double))
+	e := open(t, state, padded(t))
 	call := func(e *engine.Engine, name, input string) string {
 		t.Helper()
 		out, err := e.Coordinate(t.Context(), name, tool.Call{Key: "k" + input, Org: "desk", Input: json.RawMessage(input)})
@@ -132,22 +132,37 @@ func TestBackupHoldsMemoriesAndFacts(t *testing.T) {
 	if _, err := engine.Restore(t.Context(), path, restored, nil); err != nil {
 		t.Fatal(err)
 	}
-	e = open(t, restored, function(t, "1", double))
+	e = open(t, restored, padded(t))
 	defer stop(t, e)
 	if second := call(e, "counter.add", `{"name":"orders","by":1}`); !strings.Contains(second, "42") {
 		t.Errorf("counted %s, then in the restored node %s", first, second)
 	}
 }
 
+// padded is a doubler whose inputs may be large.
+func padded(t *testing.T) *agent.Agent {
+	t.Helper()
+	a, err := agent.Func("doubler", "1", func(_ context.Context, q struct {
+		N   int    `json:"n"`
+		Pad string `json:"pad,omitempty"`
+	}) (answer, error) {
+		return answer{2 * q.N}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 // soundState makes a state with some runs in it, large documents among them, and returns its folder.
 func soundState(t *testing.T, runs int) string {
 	t.Helper()
 	state := t.TempDir()
-	e := open(t, state, function(t, "1", double))
+	e := open(t, state, padded(t))
 	for n := range runs {
 		input := fmt.Sprintf(`{"n":%d}`, n)
 		if n%5 == 0 {
-			input = fmt.Sprintf(`{"n":%d%s}`, n, strings.Repeat(" ", 40<<10))
+			input = fmt.Sprintf(`{"n":%d,"pad":"%s"}`, n, strings.Repeat("x", 40<<10))
 		}
 		if _, err := e.Run(t.Context(), engine.Request{Agent: "doubler", Input: json.RawMessage(input)}); err != nil {
 			t.Fatal(err)
@@ -298,7 +313,7 @@ func TestSalvage(t *testing.T) {
 	if _, err := engine.Restore(t.Context(), path, restored, nil); err != nil {
 		t.Fatal(err)
 	}
-	e := open(t, restored, function(t, "1", double))
+	e := open(t, restored, padded(t))
 	defer stop(t, e)
 	all, err := e.List(t.Context())
 	if err != nil || len(all) != b.Runs || b.Runs < 5 {
@@ -314,7 +329,7 @@ func TestSalvage(t *testing.T) {
 // TestDamagedBackupIsRefused changes a backup at many places: nothing of it is restored.
 func TestDamagedBackupIsRefused(t *testing.T) {
 	state := soundState(t, 6)
-	e := open(t, state, function(t, "1", double))
+	e := open(t, state, padded(t))
 	path := filepath.Join(t.TempDir(), "b")
 	if _, err := e.Backup(t.Context(), path, nil); err != nil {
 		t.Fatal(err)
