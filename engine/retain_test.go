@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +26,8 @@ import (
 type archivist struct {
 	*engine.Engine
 	t     *testing.T
-	now   time.Time
+	began time.Time
+	on    atomic.Int64 // nanoseconds after it
 	agent *agent.Agent
 	over  bool
 }
@@ -36,8 +38,8 @@ func openArchivist(t *testing.T, state string, cfg engine.Config) *archivist {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &archivist{t: t, now: time.Now(), agent: fn}
-	cfg.State, cfg.Sync, cfg.Agents, cfg.Now = state, engine.SyncOS, []*agent.Agent{fn}, func() time.Time { return d.now }
+	d := &archivist{t: t, began: time.Now(), agent: fn}
+	cfg.State, cfg.Sync, cfg.Agents, cfg.Now = state, engine.SyncOS, []*agent.Agent{fn}, d.now
 	if d.Engine, err = engine.Open(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +50,11 @@ func openArchivist(t *testing.T, state string, cfg engine.Config) *archivist {
 	})
 	return d
 }
+
+func (d *archivist) now() time.Time { return d.began.Add(time.Duration(d.on.Load())) }
+
+// pass lets time pass.
+func (d *archivist) pass(by time.Duration) { d.on.Add(int64(by)) }
 
 // run runs the clerk to its end.
 func (d *archivist) run(org string, says *agent.Retention, id polity.RunID, subject, text string) polity.RunID {
@@ -122,13 +129,13 @@ func TestRetain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d.now = d.now.Add(24 * time.Hour)
+	d.pass(24 * time.Hour)
 	d.run("desk", keeps(48*time.Hour, true), "0-desk2", "", "two")
 	if done := d.retain(polity.Retain{}); len(done.Orgs)+len(done.Left) > 0 {
 		t.Errorf("after a day: %+v", done)
 	}
 
-	d.now = d.now.Add(25 * time.Hour)
+	d.pass(25 * time.Hour)
 	want := func(done polity.Retained, desk, mint polity.RetainedOrg) {
 		t.Helper()
 		desk.Org, mint.Org = "desk", "mint"
@@ -186,7 +193,7 @@ func TestRetain(t *testing.T) {
 		t.Fatal(err)
 	}
 	var none polity.Duration
-	d.now = d.now.Add(time.Hour)
+	d.pass(time.Hour)
 	d.retain(polity.Retain{OlderThan: &none})
 	if d.Archived(live) {
 		t.Error("a live run is archived")
@@ -210,7 +217,7 @@ func TestRetain(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	now := d.now
+	now := d.now()
 	d.Engine, err = engine.Open(ctx, engine.Config{State: state, Sync: engine.SyncOS, Agents: []*agent.Agent{d.agent}, Park: true, Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +233,7 @@ func TestArchivedFolder(t *testing.T) {
 	state, dir := t.TempDir(), filepath.Join(t.TempDir(), "deep", "archives")
 	d := openArchivist(t, state, engine.Config{Archive: dir})
 	d.run("desk", keeps(time.Hour, true), "0-desk1", "", "one")
-	d.now = d.now.Add(2 * time.Hour)
+	d.pass(2 * time.Hour)
 	if done := d.retain(polity.Retain{Dir: dir}); len(done.Files) != 1 || filepath.Dir(filepath.Dir(done.Files[0].Path)) != dir {
 		t.Errorf("%+v", done)
 	}
@@ -247,7 +254,7 @@ func TestRestoreArchived(t *testing.T) {
 	if _, err := d.Wait(ctx, "0-fork"); err != nil {
 		t.Fatal(err)
 	}
-	d.now = d.now.Add(2 * time.Hour)
+	d.pass(2 * time.Hour)
 	path := d.retain(polity.Retain{}).Files[0].Path
 	if r, err := d.RestoreArchived(ctx, "0-desk1", path); err != nil || !r.Here {
 		t.Errorf("%+v %v", r, err)
@@ -273,7 +280,7 @@ func TestRestoreArchived(t *testing.T) {
 		t.Errorf("a run that is not there: %v", err)
 	}
 	// What was restored ended long ago, and its release says what becomes of it here, too.
-	other.now = other.now.Add(2 * time.Hour)
+	other.pass(2 * time.Hour)
 	if done := other.retain(polity.Retain{}); len(done.Orgs) != 1 || done.Orgs[0].Archived != 3 {
 		t.Errorf("%+v", done)
 	}
@@ -299,7 +306,7 @@ func TestEraseReachesArchives(t *testing.T) {
 	d := openArchivist(t, state, engine.Config{})
 	d.run("desk", keeps(time.Hour, true), "0-sealed", "zebulon", secret)
 	d.run("desk", keeps(time.Hour, true), "0-plain", "", "an open word")
-	d.now = d.now.Add(2 * time.Hour)
+	d.pass(2 * time.Hour)
 	done := d.retain(polity.Retain{})
 	if len(done.Files) != 1 || done.Files[0].Runs != 2 {
 		t.Fatalf("%+v", done)
@@ -357,7 +364,7 @@ func TestEraseReachesArchives(t *testing.T) {
 	if _, err := d.Erase(ctx, "zebulon", "asked for", false); err != nil {
 		t.Fatal(err)
 	}
-	d.now = d.now.Add(2 * time.Hour)
+	d.pass(2 * time.Hour)
 	if again := d.retain(polity.Retain{}); len(again.Files) != 1 || !d.Archived("0-later") || bytes.Contains(unpacked(t, again.Files), []byte(secret)) {
 		t.Errorf("%+v", again)
 	}
@@ -369,7 +376,7 @@ func TestRetainIsInterrupted(t *testing.T) {
 	for _, id := range []polity.RunID{"0-desk1", "0-desk2", "0-desk3"} {
 		d.run("desk", keeps(time.Hour, true), id, "", string(id))
 	}
-	d.now = d.now.Add(2 * time.Hour)
+	d.pass(2 * time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
 	told := 0
 	if _, err := d.Retain(ctx, polity.Retain{}, func(polity.Progress) { told++; cancel() }); !errors.Is(err, fault.Cancelled) || told == 0 {
