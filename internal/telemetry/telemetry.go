@@ -196,9 +196,10 @@ func (t *Telemetry) Run(ctx context.Context, s Source, since uint64) error {
 	if strings.EqualFold(os.Getenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"), "true") {
 		t.project.data = s.Data
 	}
+	began := ctx // ctx becomes another one below, while commits are measured
 	s.Measure(func(took time.Duration, records int) {
-		t.metrics.commitTime.Record(ctx, took.Seconds())
-		t.metrics.commitSize.Record(ctx, int64(records))
+		t.metrics.commitTime.Record(began, took.Seconds())
+		t.metrics.commitSize.Record(began, int64(records))
 	})
 	at, err := t.position()
 	if err != nil {
