@@ -14,9 +14,11 @@ import (
 )
 
 const (
-	auditCopyAfter = time.Second // a record is in the journal this much later at the latest, if nobody asks before
-	auditCopySoft  = 256 << 10   // bytes of records from which on a message of the journal takes those of no further commit
-	auditOwedMax   = 8 << 20     // bytes of records that are to be copied, before no more come by the log of runs
+	auditCopyAfter = time.Second      // a record is in the journal this much later at the latest, if nobody asks before
+	auditCopySoft  = 256 << 10        // bytes of records from which on a message of the journal takes those of no further commit
+	auditCopyMax   = 2 * time.Second  // one attempt: the log has them
+	auditCopyAgain = 10 * time.Second // after one that failed, as on a full disk: meanwhile nobody waits for another
+	auditOwedMax   = 8 << 20          // bytes of records that are to be copied, before no more come by the log of runs
 )
 
 // audits is the journal of who wanted what. A record that a commit of the log of runs has is copied from there a moment later, many at once and in order: it is safe where it
@@ -35,6 +37,8 @@ type audits struct {
 	serving bool        // the log is folded
 	soon    bool        // try comes
 	closed  bool
+	failed  error     // the last attempt to copy; nil if it went well
+	tried   time.Time // when that was
 }
 
 // owedAudit is a record that a commit has.
@@ -117,7 +121,11 @@ func (a *audits) serve() {
 func (a *audits) later() {
 	if len(a.owed) > 0 && a.serving && !a.closed && !a.soon {
 		a.soon = true
-		time.AfterFunc(auditCopyAfter, a.try)
+		after := auditCopyAfter
+		if a.failed != nil {
+			after = auditCopyAgain
+		}
+		time.AfterFunc(after, a.try)
 	}
 }
 
@@ -140,6 +148,23 @@ func (a *audits) try() {
 func (a *audits) copy(ctx context.Context) error {
 	a.turn.Lock()
 	defer a.turn.Unlock()
+	a.mu.Lock()
+	failed, ago := a.failed, time.Since(a.tried)
+	a.mu.Unlock()
+	if failed != nil && ago < auditCopyAgain {
+		return failed
+	}
+	ctx, cancel := context.WithTimeout(ctx, auditCopyMax)
+	defer cancel()
+	err := a.copyAll(ctx)
+	a.mu.Lock()
+	a.failed, a.tried = err, time.Now()
+	a.mu.Unlock()
+	return err
+}
+
+// copyAll is copy for who has the turn.
+func (a *audits) copyAll(ctx context.Context) error {
 	for {
 		a.mu.Lock()
 		lines, from, to := nextAudits(a.owed)

@@ -116,7 +116,11 @@ func (j *Journal) end(ctx context.Context) error {
 // up to which commit the log is copied then: if that is neither before from nor to, or there was an error, ask for what comes after it.
 // Lines must be one line each, or none.
 func (j *Journal) Copy(ctx context.Context, lines [][]byte, from, to uint64) (uint64, error) {
-	j.turn <- struct{}{}
+	select {
+	case j.turn <- struct{}{}:
+	case <-ctx.Done():
+		return 0, fault.Unavailable.New("bus: add to %s: %w", j.stream, context.Cause(ctx))
+	}
 	defer func() { <-j.turn }()
 	err := j.publish(ctx, bytes.Join(lines, []byte{'\n'}), func() (uint64, bool) { return to, j.copied < from })
 	return j.copied, err

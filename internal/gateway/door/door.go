@@ -260,13 +260,14 @@ func ownToken(path string) (string, error) {
 			return "", fault.Denied.New("door: token: %w", err)
 		case info.Mode().Perm()&0o077 != 0:
 			return "", fault.Denied.New("door: others may read or write %s (mode %04o, want 0600): remove it, and the next start makes another token", path, info.Mode().Perm())
+		case token == "": // a power cut, before these files were synced
 		case len(token) < tokenBytes:
 			return "", fault.Damaged.New("door: %s holds no token: remove it, and the next start makes one", path)
 		default:
 			return token, nil
 		}
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fault.Denied.New("door: token: %w", err)
 	}
 	random := make([]byte, tokenBytes)
@@ -281,7 +282,9 @@ func write(path string, data []byte) error {
 	if err != nil {
 		return fault.Denied.New("door: open: %w", err)
 	}
-	_, err = tmp.Write(data)
+	if _, err = tmp.Write(data); err == nil {
+		err = tmp.Sync() // else a power cut may leave the name and nothing in it
+	}
 	if err = errors.Join(err, tmp.Close()); err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}
